@@ -1,0 +1,48 @@
+/* hone COMMAND ...: finds the command and hands over.  Called by the name of a command (autotune),
+ * it is that command. */
+#include "config.h"
+
+#include "kernels/kernel.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *about;
+} commands[] = {
+    { NULL, NULL, NULL },
+};
+
+static void usage(FILE *f)
+{
+    fputs("Usage: hone COMMAND [OPTION...]\n"
+          "Finds the fastest kernels for a device, proves them, and trains nets with them.\n\n", f);
+    for (int i = 0; commands[i].name; i++) fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].about);
+    fputs("\n`hone COMMAND --help` shows a command's options, with examples.\n", f);
+}
+
+int main(int argc, char **argv)
+{
+    const char *self = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
+    for (int i = 0; commands[i].name; i++)
+        if (!strcmp(self, commands[i].name)) return commands[i].run(argc, argv);
+    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
+        usage(argc < 2 ? stderr : stdout);
+        return argc < 2 ? 2 : 0;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        puts(PACKAGE_STRING);
+        return 0;
+    }
+    for (int i = 0; commands[i].name; i++) {
+        if (strcmp(argv[1], commands[i].name)) continue;
+        char name[64];
+        snprintf(name, sizeof name, "hone %s", commands[i].name);
+        argv[1] = name;
+        return commands[i].run(argc - 1, argv + 1);
+    }
+    fprintf(stderr, "hone: '%s' is no command; `hone --help` lists them\n", argv[1]);
+    return 2;
+}

@@ -1,0 +1,154 @@
+/* The processor as a device: its instruction sets, cores, caches and name. */
+#include "config.h"
+
+#include "kernels/backend/cpu.h"
+
+#include <ctype.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#ifdef HAVE_HWLOC
+#include <hwloc.h>
+#endif
+
+static const char *absent(void) { return NULL; }
+static int count(void) { return 1; }
+
+static enum hone_isa best_isa(void)
+{
+#if defined __x86_64__
+    __builtin_cpu_init();
+    /* What GCC's x86-64-v4 and -v3 levels need of vectors. */
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
+        return HONE_ISA_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return HONE_ISA_avx2;
+#endif
+    return HONE_ISA_plain;
+}
+
+static int ncores(void)
+{
+#ifndef _OPENMP
+    return 1;   /* this build has no threads */
+#endif
+    cpu_set_t set;
+    if (!sched_getaffinity(0, sizeof set, &set)) return CPU_COUNT(&set);
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (int)n : 1;
+}
+
+/* "Intel(R) Xeon(R) Processor @ 2.50GHz" -> "Intel Xeon Processor @ 2.50GHz" */
+static void model_name(char *out, size_t size)
+{
+    char line[256];
+    snprintf(out, size, "unknown processor");
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    if (!f) return;
+    while (fgets(line, sizeof line, f)) {
+        char *s = strchr(line, ':');
+        if (!s || (strncmp(line, "model name", 10) && strncmp(line, "CPU part", 8))) continue;
+        size_t n = 0;
+        for (s++; *s && *s != '\n' && n + 1 < size; s++) {
+            if (!strncmp(s, "(R)", 3) || !strncmp(s, "(r)", 3)) { s += 2; continue; }
+            if (!strncmp(s, "(TM)", 4)) { s += 3; continue; }
+            if (isspace((unsigned char)*s) && (!n || out[n - 1] == ' ')) continue;
+            out[n++] = *s;
+        }
+        while (n && out[n - 1] == ' ') n--;
+        out[n] = 0;
+        break;
+    }
+    fclose(f);
+}
+
+/* Family, model and stepping where the kernel tells: two processors of one marketing name differ there. */
+static void cpu_signature(char *out, size_t size)
+{
+    char line[256];
+    size_t n = 0;
+    out[0] = 0;
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    if (!f) return;
+    while (fgets(line, sizeof line, f) && line[0] != '\n') {
+        static const char *const keys[] = { "cpu family", "model\t", "stepping", "CPU implementer", "CPU variant", "CPU revision" };
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+            char *s = strchr(line, ':');
+            if (!s || strncmp(line, keys[i], strlen(keys[i]))) continue;
+            s[strcspn(s, "\n")] = 0;
+            n += (size_t)snprintf(out + n, size - n, "%s%s", n ? "." : "", s + 2);
+            if (n >= size) n = size - 1;
+        }
+    }
+    fclose(f);
+}
+
+static void caches(struct hone_device *d)
+{
+#ifdef HAVE_HWLOC
+    hwloc_topology_t t;
+    if (!hwloc_topology_init(&t)) {
+        if (!hwloc_topology_load(t)) {
+            static const hwloc_obj_type_t type[] = { HWLOC_OBJ_L1CACHE, HWLOC_OBJ_L2CACHE, HWLOC_OBJ_L3CACHE };
+            int64_t *to[] = { &d->l1_bytes, &d->l2_bytes, &d->l3_bytes };
+            for (int i = 0; i < 3; i++)
+                if (hwloc_get_nbobjs_by_type(t, type[i]) > 0)
+                    *to[i] = (int64_t)hwloc_get_obj_by_type(t, type[i], 0)->attr->cache.size;
+        }
+        hwloc_topology_destroy(t);
+    }
+#elif defined _SC_LEVEL1_DCACHE_SIZE
+    d->l1_bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE);
+    d->l2_bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    d->l3_bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+    if (d->l1_bytes <= 0) d->l1_bytes = 32 << 10;    /* the smallest in use: a tile that fits there fits anywhere */
+    if (d->l2_bytes <= 0) d->l2_bytes = 256 << 10;
+    if (d->l3_bytes < 0) d->l3_bytes = 0;
+}
+
+static int cpu_open(struct hone_device *d, int index)
+{
+    char signature[64];
+    *d = (struct hone_device){ .backend = &hone_backend_cpu, .index = index, .isa = best_isa(), .ncores = ncores() };
+    d->memory_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    caches(d);
+    model_name(d->text, sizeof d->text);
+    cpu_signature(signature, sizeof signature);
+    snprintf(d->id, sizeof d->id, "cpu:%s:%s:%s:%dcores:l2=%lldk:l3=%lldk", d->text, signature, hone_isa_name(d->isa),
+             d->ncores, (long long)d->l2_bytes >> 10, (long long)d->l3_bytes >> 10);
+    return HONE_OK;
+}
+
+static void cpu_close(struct hone_device *d) { (void)d; }
+
+static int cpu_alloc(struct hone_device *d, size_t bytes, void **mem)
+{
+    (void)d;
+    *mem = aligned_alloc(HONE_ALIGN, (bytes + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN + (bytes ? 0 : HONE_ALIGN));
+    return *mem ? HONE_OK : hone_fail(HONE_ENOMEM, "cannot allocate %zu bytes", bytes);
+}
+
+static void cpu_free(struct hone_device *d, void *mem) { (void)d; free(mem); }
+
+static int cpu_put(struct hone_device *d, void *dst, const void *host, size_t bytes)
+{
+    (void)d;
+    memcpy(dst, host, bytes);
+    return HONE_OK;
+}
+
+static int cpu_get(struct hone_device *d, void *host, const void *src, size_t bytes)
+{
+    (void)d;
+    memcpy(host, src, bytes);
+    return HONE_OK;
+}
+
+static int cpu_sync(struct hone_device *d) { (void)d; return HONE_OK; }
+
+const struct hone_backend hone_backend_cpu = {
+    "cpu", absent, count, cpu_open, cpu_close, cpu_alloc, cpu_free, cpu_put, cpu_get, cpu_sync,
+};

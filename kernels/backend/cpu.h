@@ -1,0 +1,80 @@
+/* kernels/backend/cpu.h -- what every CPU kernel includes: the backend, the names under which one
+ * file is compiled once per instruction set, and vectors of that set's width.
+ *
+ * Files in Makefile.am's SIMD_KERNELS are compiled once per ISA with -DHONE_ISA=avx2 and the flags
+ * that go with it; HONE_SYM(gemm_cpu_blocked) then is hone_gemm_cpu_blocked_avx2. */
+#ifndef HONE_CPU_H
+#define HONE_CPU_H
+
+#include "kernels/kernel.h"
+
+#include <string.h>
+
+extern const struct hone_backend hone_backend_cpu;
+
+#ifndef HONE_ISA
+#define HONE_ISA plain
+#endif
+
+#define HONE_PASTE_(a, b) a##b
+#define HONE_PASTE(a, b) HONE_PASTE_(a, b)
+#define HONE_TEXT_OF_(a) #a
+#define HONE_TEXT_OF(a) HONE_TEXT_OF_(a)
+
+#define HONE_SYM(name) HONE_PASTE(HONE_PASTE(hone_, name), HONE_PASTE(_, HONE_ISA))
+#define HONE_NAME(name) name "_" HONE_TEXT_OF(HONE_ISA)
+#define HONE_THIS_ISA HONE_PASTE(HONE_ISA_, HONE_ISA)
+
+/* ---- vectors: GCC and Clang's extension; VL floats of VB bytes ---- */
+
+#if defined __AVX512F__
+enum { VB = 64 };
+#elif defined __AVX2__
+enum { VB = 32 };
+#else
+enum { VB = 16 };
+#endif
+enum { VL = VB / 4 };
+
+#if defined __AVX512F__
+#define HONE_VB 64
+#elif defined __AVX2__
+#define HONE_VB 32
+#else
+#define HONE_VB 16
+#endif
+
+typedef float vf __attribute__((vector_size(HONE_VB)));
+typedef int32_t vi __attribute__((vector_size(HONE_VB)));
+typedef float vf_unaligned __attribute__((vector_size(HONE_VB), aligned(4), may_alias));
+
+static inline vf vf_load(const float *p) { return *(const vf_unaligned *)p; }
+static inline void vf_store(float *p, vf v) { *(vf_unaligned *)p = v; }
+static inline vf vf_set(float x) { return x - (vf){ 0 }; }
+
+/* Lane-wise a < b ? ... comes out of the compiler's blend. */
+static inline vf vf_select(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
+static inline vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
+static inline vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
+
+/* The first n lanes, 0 <= n <= VL; the rest is 0 and is not touched in memory. */
+static inline vf vf_load_n(const float *p, int n)
+{
+    vf v = { 0 };
+    memcpy(&v, p, (size_t)n * sizeof *p);
+    return v;
+}
+
+static inline void vf_store_n(float *p, vf v, int n) { memcpy(p, &v, (size_t)n * sizeof *p); }
+
+/* Sum of the lanes, in a fixed tree. */
+static inline float vf_sum(vf v)
+{
+    float a[VL];
+    memcpy(a, &v, sizeof a);
+    for (int n = VL / 2; n; n /= 2)
+        for (int i = 0; i < n; i++) a[i] += a[i + n];
+    return a[0];
+}
+
+#endif

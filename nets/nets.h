@@ -1,0 +1,156 @@
+/* nets/nets.h -- what is trained: a net is read from text, lowered to steps (problems with
+ * arguments), assembled (plans, one arena), and run on data. */
+#ifndef HONE_NETS_H
+#define HONE_NETS_H
+
+#include "autotune/autotune.h"
+
+enum { HONE_NAME = 32 };
+
+/* ---- net: layers and tensors, no memory, no batch ---- */
+
+/* Where a tensor lives and who owns its bytes. */
+enum hone_role {
+    HONE_ROLE_DATA,        /* inputs and labels of a batch */
+    HONE_ROLE_WEIGHT,      /* in the one parameter array */
+    HONE_ROLE_GRADIENT,    /* of a weight: in the one gradient array */
+    HONE_ROLE_STATE,       /* the optimizer's, hyper-parameters, seeds: live as long as the net */
+    HONE_ROLE_ACTIVATION   /* in the arena, from its first writer to its last reader */
+};
+
+struct hone_tensor {
+    char name[2 * HONE_NAME];
+    enum hone_role role;
+    enum hone_dtype dtype;
+    int rank;
+    int64_t dim[HONE_MAX_RANK];   /* (mb, h, w, c) or (mb, features); weights (oc, kh, kw, ic) or (in, out) */
+    int64_t offset;               /* bytes into its array or the arena; filled in by assemble */
+    int layer;                    /* that made it, index into net->layer */
+};
+
+enum hone_phase { HONE_FORWARD, HONE_LOSS, HONE_BACKWARD_DATA, HONE_BACKWARD_WEIGHTS, HONE_UPDATE, HONE_NPHASES };
+const char *hone_phase_name(enum hone_phase phase);
+
+struct hone_step {
+    int layer;                    /* index into net->layer; -1: the whole net's (update) */
+    enum hone_phase phase;
+    struct hone_problem problem;
+    int arg[HONE_MAX_ARGS];       /* tensors */
+    int nargs;
+    struct hone_plan plan;        /* after assemble */
+    int known;                    /* 1: the plan comes from a record, 0: untuned default */
+    void *mem[HONE_MAX_ARGS];     /* after assemble: where the arguments lie */
+    void *workspace;
+};
+
+struct hone_layer {
+    char kind[HONE_NAME], name[HONE_NAME];   /* "conv", "c1" */
+    char what[64];                /* "5x5 1->6 p2" for the layer table */
+    int64_t parameters, macs;     /* per sample, forward */
+    int out;                      /* tensor */
+    int line;                     /* of the text */
+};
+
+enum hone_task { HONE_CLASSIFY, HONE_REGRESS };
+
+struct hone_net {
+    char name[HONE_NAME];
+    int batch;
+    enum hone_task task;
+    int64_t parameters;                      /* trainable numbers */
+    int nlayers, ntensors, nsteps;
+    struct hone_layer *layer;
+    struct hone_tensor *tensor;
+    struct hone_step *step;
+    int input, target, output, loss, hit;    /* tensors; hit -1 unless classifying; output: logits or values */
+    int params, grads;                       /* the flat arrays as tensors, for the update step */
+    int hyper, seed;                         /* state tensors: optimizer's numbers, dropout's counter (-1: none) */
+    int first_backward, first_update;        /* steps [0, first_backward) are forward and loss */
+    /* after assemble */
+    struct hone_device *device;
+    char *arena, *weights, *gradients, *state, *data;
+    int64_t arena_bytes, weights_bytes, gradients_bytes, state_bytes, data_bytes, workspace_bytes;
+    int owns_weights;
+};
+
+enum hone_optimizer { HONE_SGD, HONE_ADAM };
+
+struct hone_optim {
+    enum hone_optimizer kind;
+    double lr, momentum, weight_decay, beta1, beta2, epsilon;
+    int nesterov;
+};
+
+/* What training adds to a net's text. */
+struct hone_lowering {
+    int batch;
+    int train;                    /* 0: forward and loss only (evaluation): no dropout, no backward */
+    struct hone_optim optim;
+    const char *loss;             /* NULL: as the text says */
+};
+
+/* Reads a net by name (built in), or by path where the name holds a '/' or ends in ".net"; errors
+ * are "file:line: ...".  Lowered to steps at once for the batch given. */
+int  hone_net_open(struct hone_net *net, const char *name, const struct hone_lowering *how);
+int  hone_net_parse(struct hone_net *net, const char *file, const char *text, const struct hone_lowering *how);
+void hone_net_close(struct hone_net *net);
+
+/* The layer table: name, kind, output shape, parameters, MACs, and the totals. */
+void hone_net_print(const struct hone_net *net, FILE *f);
+
+/* Distinct problems of the steps, in order of first use. */
+int  hone_net_problems(const struct hone_net *net, struct hone_problem p[], int max);
+
+/* Chooses plans, lays out the arena from lifetimes, allocates.  `shared`: another assembled net of the same text whose
+ * weights, gradients and optimizer state are used (NULL: own ones); its plans also serve problems
+ * without a record. */
+int  hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_device *d, struct hone_net *shared);
+
+/* Fills weights from the seed: uniform in +-sqrt(6 / fan_in) before relu-like layers (He et al. 2015), else
+ * +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010); biases 0. */
+int  hone_net_init(struct hone_net *net, uint64_t seed);
+
+/* Runs steps [from, to). */
+int  hone_net_run(const struct hone_net *net, int from, int to);
+
+/* ---- data ---- */
+
+struct hone_data {
+    char source[512];             /* path, for messages */
+    char name[HONE_NAME];
+    int64_t rows;
+    int h, w, c;                  /* of one sample; features: h = w = 1 */
+    int classes;                  /* 0: regression */
+    int outputs;                  /* regression: values per row */
+    float *x;                     /* (rows, h, w, c) */
+    int32_t *label;               /* (rows), classification */
+    float *y;                     /* (rows, outputs), regression */
+};
+
+/* Loads DATA: a directory of IDX files (.gz or not), a CSV file (`target`: column name or 1-based number, default the last
+ * or, for letters, the class column), or a known name: fashion-mnist, mnist, letter, housing, looked for where Debian
+ * puts it, in $HONE_DATA and in the directories that the README names.  test is empty where the source has no split. */
+int  hone_data_open(struct hone_data *train, struct hone_data *test, const char *data, const char *target);
+void hone_data_close(struct hone_data *d);
+
+/* Moves a share of the rows, chosen by the seed, from train to test. */
+int  hone_data_split(struct hone_data *train, struct hone_data *test, double train_share, uint64_t seed);
+
+/* Scales every feature (or channel) to mean 0, deviation 1 of the training rows. */
+int  hone_data_normalise(struct hone_data *train, struct hone_data *test);
+
+/* The order of rows in an epoch: a permutation from the seed. */
+void hone_data_shuffle(int64_t *order, int64_t n, uint64_t seed, int epoch);
+
+/* Copies rows order[0..n) into a batch's x and target. */
+void hone_data_gather(const struct hone_data *d, const int64_t *order, int n, float *x, void *target);
+
+/* ---- commands ---- */
+
+int hone_cmd_net(int argc, char **argv);
+int hone_cmd_train(int argc, char **argv);
+
+/* For hone_cmd_autotune(): the problems of a training step of a net. */
+int hone_net_problems_of(const char *net, int batch, struct hone_problem p[], int max);
+
+#endif

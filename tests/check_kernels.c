@@ -1,0 +1,102 @@
+/* For every problem in the files under shapes/, every kernel that does the op and a choice of its
+ * configs: one TAP line.  A kernel that refuses is a SKIP with its reason.  New kernels are tested with no edit here.
+ *
+ * HONE_CHECK_ONLY=TEXT keeps the problems and kernels whose line holds TEXT; HONE_CHECK_CONFIGS=N
+ * changes how many configs of each kernel are tried (default 12: the guess, the first and last
+ * valid ones, and others at random). */
+#include "kernels/kernel.h"
+#include "tests/tap.h"
+
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *only;
+static int nconfigs = 12;
+
+static void check_config(const struct hone_problem *p, const char *text, const struct hone_kernel *k,
+                         const struct hone_config *config, struct hone_device *d, struct hone_case cases[], int ncases)
+{
+    char name[2 * HONE_TEXT], config_text[HONE_TEXT];
+    struct hone_plan plan;
+    double error = 0, e;
+    hone_config_print(k, config, config_text);
+    snprintf(name, sizeof name, "%s/%s/%s", text, k->name, config_text);
+    int err = hone_plan_open(&plan, p, k, config, d);
+    for (int i = 0; !err && i < ncases; i++) {
+        err = hone_case_check(&cases[i], &plan, &e);
+        if (e > error) error = e;
+    }
+    if (!ok(!err, "%s", name)) printf("# %s\n", hone_errmsg());
+    hone_plan_close(&plan);
+}
+
+/* The guess, then valid configs spread over the odometer: at most nconfigs. */
+static void check_kernel(const struct hone_problem *p, const char *text, const struct hone_kernel *k,
+                         struct hone_device *d, struct hone_case cases[], int ncases)
+{
+    const char *why = hone_kernel_refuse(k, p, d);
+    struct hone_config c, guess;
+    int nvalid = 0, i = 0;
+    if (why) { skip(why, "%s/%s", text, k->name); return; }
+    hone_config_guess(k, p, d, &guess);
+    if (!hone_config_valid(k, p, &guess, d)) { ok(0, "%s/%s: the guess is valid", text, k->name); return; }
+    check_config(p, text, k, &guess, d, cases, ncases);
+    hone_config_first(k, &c);
+    do nvalid += hone_config_valid(k, p, &c, d); while (hone_config_next(k, &c));
+    uint64_t seed = 0;
+    for (const char *s = text; *s; s++) seed = hone_random(seed, (unsigned char)*s);
+    hone_config_first(k, &c);
+    do {
+        if (!hone_config_valid(k, p, &c, d)) continue;
+        int pick = i == 0 || i == nvalid - 1 || hone_random_unit(seed, (uint64_t)i) * nvalid < nconfigs - 3;
+        i++;
+        if (pick && memcmp(&c, &guess, sizeof c)) check_config(p, text, k, &c, d, cases, ncases);
+    } while (hone_config_next(k, &c));
+}
+
+static void check_problem(const char *text, struct hone_device *d)
+{
+    struct hone_problem p;
+    struct hone_case cases[2];
+    int ncases = 0, err = hone_problem_parse(text, &p);
+    if (err) { ok(0, "%s", text); printf("# %s\n", hone_errmsg()); return; }
+    if (p.op->exact && p.op->exact(&p)) err = hone_case_open(&cases[ncases++], &p, d, HONE_INTEGERS, 1);
+    if (!err) err = hone_case_open(&cases[ncases++], &p, d, HONE_REALS, 2);
+    if (err) { ok(0, "%s: case", text); printf("# %s\n", hone_errmsg()); ncases--; }
+    for (int i = 0; !err && hone_kernels[i]; i++) {
+        char name[2 * HONE_TEXT];
+        snprintf(name, sizeof name, "%s/%s", text, hone_kernels[i]->name);
+        if (hone_kernel_does(hone_kernels[i], p.op) && (!only || strstr(name, only)))
+            check_kernel(&p, text, hone_kernels[i], d, cases, ncases);
+    }
+    for (int i = 0; i < ncases; i++) hone_case_close(&cases[i]);
+}
+
+int main(void)
+{
+    char pattern[512], line[HONE_TEXT];
+    struct hone_device d;
+    glob_t files;
+    only = getenv("HONE_CHECK_ONLY");
+    if (getenv("HONE_CHECK_CONFIGS")) nconfigs = atoi(getenv("HONE_CHECK_CONFIGS"));
+    if (hone_device_open(&d, "cpu0")) { printf("Bail out! %s\n", hone_errmsg()); return 1; }
+    snprintf(pattern, sizeof pattern, "%s/tests/shapes/*.txt", getenv("srcdir") ? getenv("srcdir") : ".");
+    if (glob(pattern, 0, NULL, &files)) { printf("Bail out! no file %s\n", pattern); return 1; }
+    for (size_t i = 0; i < files.gl_pathc; i++) {
+        FILE *f = fopen(files.gl_pathv[i], "r");
+        if (!f) { ok(0, "%s can be read", files.gl_pathv[i]); continue; }
+        while (fgets(line, sizeof line, f)) {
+            line[strcspn(line, "#\n")] = 0;
+            line[strcspn(line, " \t")] = 0;
+            char op[32];
+            snprintf(op, sizeof op, "%.*s", (int)strcspn(line, ":"), line);
+            if (!line[0] || (only && !strstr(only, op) && !strstr(line, only) && strchr(only, ':'))) continue;
+            check_problem(line, &d);
+        }
+        fclose(f);
+    }
+    globfree(&files);
+    hone_device_close(&d);
+    return tap_end();
+}
