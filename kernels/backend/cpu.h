@@ -10,6 +10,10 @@
 
 #include <string.h>
 
+#if defined __AVX2__ || defined __AVX512F__
+#include <immintrin.h>
+#endif
+
 extern const struct hone_backend hone_backend_cpu;
 
 #ifndef HONE_ISA
@@ -58,6 +62,25 @@ static inline vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
 static inline vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
 
 /* The first n lanes, 0 <= n <= VL; the rest is 0 and is not touched in memory. */
+#if defined __AVX512F__
+static inline vf vf_load_n(const float *p, int n)
+{
+    return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+
+static inline void vf_store_n(float *p, vf v, int n)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+}
+#elif defined __AVX2__
+static inline __m256i vf_first(int n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+static inline vf vf_load_n(const float *p, int n) { return (vf)_mm256_maskload_ps(p, vf_first(n)); }
+static inline void vf_store_n(float *p, vf v, int n) { _mm256_maskstore_ps(p, vf_first(n), (__m256)v); }
+#else
 static inline vf vf_load_n(const float *p, int n)
 {
     vf v = { 0 };
@@ -66,6 +89,7 @@ static inline vf vf_load_n(const float *p, int n)
 }
 
 static inline void vf_store_n(float *p, vf v, int n) { memcpy(p, &v, (size_t)n * sizeof *p); }
+#endif
 
 /* Sum of the lanes, in a fixed tree. */
 static inline float vf_sum(vf v)
