@@ -1,0 +1,222 @@
+/* Time: windows of many runs, far above the clock's resolution, in a named cache state; medians
+ * with intervals that assume nothing about the noise. */
+#include "profiler/profiler.h"
+
+#include "kernels/backend/cpu.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#if defined __x86_64__
+#include <cpuid.h>
+#endif
+
+double hone_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- statistics ---- */
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* How many order statistics the interval leaves out at either end: the largest r with
+ * P(binomial(n, 1/2) < r) <= 2.5 %. */
+static int left_out(int n)
+{
+    /* Beyond 1000 the normal approximation is exact to a rank, and 2^-n would vanish. */
+    if (n > 1000) return (int)floor(0.5 * (n - 1.959964 * sqrt(n)));
+    double term = ldexp(1, -n), below = term;
+    int r = 0;
+    while (below <= 0.025) {
+        r++;
+        term *= (double)(n - r + 1) / r;
+        below += term;
+    }
+    return r;
+}
+
+struct hone_stats hone_stats_of(double *t, int n)
+{
+    struct hone_stats s = { .n = n };
+    if (n <= 0) return s;
+    qsort(t, (size_t)n, sizeof *t, by_value);
+    int r = left_out(n);
+    if (r > 0) r--;   /* the r-th order statistic bounds the interval, and counts from 0 here */
+    s.min = t[0];
+    s.lo = t[r];
+    s.hi = t[n - 1 - r];
+    s.median = 0.5 * (t[(n - 1) / 2] + t[n / 2]);
+    return s;
+}
+
+/* ---- cache states ---- */
+
+static const char *const cache_names[] = {
+    [HONE_CACHE_WEIGHTS] = "weights", [HONE_CACHE_WARM] = "warm", [HONE_CACHE_COLD] = "cold",
+};
+
+const char *hone_cache_name(enum hone_cache cache) { return cache_names[cache]; }
+
+int hone_cache_parse(const char *text, enum hone_cache *cache)
+{
+    for (size_t i = 0; i < sizeof cache_names / sizeof *cache_names; i++)
+        if (!strcmp(text, cache_names[i])) { *cache = (enum hone_cache)i; return HONE_OK; }
+    return hone_fail(HONE_EPARSE, "cache mode '%s': expected warm, weights or cold", text);
+}
+
+#if defined __x86_64__
+#define CAN_EVICT 1
+enum { LINE = 64 };
+
+/* Asked once: a virtual machine answers cpuid by leaving the guest. */
+static int has_clflushopt(void)
+{
+    static int known = -1;
+    unsigned a, b, c, d;
+    if (known < 0) known = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 23 & 1);
+    return known;
+}
+
+/* Sends every line of mem[0..bytes) to memory and out of all caches of all cores. */
+static void evict(const void *mem, int64_t bytes)
+{
+    const char *p = mem;
+    int opt = has_clflushopt();
+    for (int64_t i = 0; i < bytes; i += LINE) {
+        if (opt) __asm__ volatile("clflushopt %0" ::"m"(p[i]) : "memory");
+        else __asm__ volatile("clflush %0" ::"m"(p[i]) : "memory");
+    }
+    __asm__ volatile("mfence" ::: "memory");
+}
+#elif defined __aarch64__
+#define CAN_EVICT 1
+enum { LINE = 64 };   /* the smallest in use; a second flush of a longer line is harmless */
+
+static void evict(const void *mem, int64_t bytes)
+{
+    const char *p = mem;
+    for (int64_t i = 0; i < bytes; i += LINE) __asm__ volatile("dc civac, %0" ::"r"(p + i) : "memory");
+    __asm__ volatile("dsb ish" ::: "memory");
+}
+#else
+#define CAN_EVICT 0
+static void evict(const void *mem, int64_t bytes) { (void)mem; (void)bytes; }
+#endif
+
+/* Which arguments (bit a) the mode evicts before each run. */
+static unsigned to_evict(const struct hone_case *c, enum hone_cache cache)
+{
+    unsigned all = 0, weights = 0;
+    int64_t bytes = 0;
+    for (int a = 0; a < c->nargs; a++) {
+        all |= 1u << a;
+        if (!c->arg[a].weight) continue;
+        weights |= 1u << a;
+        bytes += hone_arg_bytes(&c->arg[a]);
+    }
+    if (cache == HONE_CACHE_COLD) return all;
+    return cache == HONE_CACHE_WEIGHTS && bytes > c->device->l1_bytes / 2 ? weights : 0;
+}
+
+/* ---- windows ---- */
+
+/* What two readings of the clock cost; the least of a few, since noise only adds. */
+static double clock_cost(void)
+{
+    double least = 1;
+    for (int i = 0; i < 16; i++) {
+        double t = hone_now(), dt = hone_now() - t;
+        if (dt < least) least = dt;
+    }
+    return least;
+}
+
+static int time_batch(const struct hone_plan *plan, struct hone_case *c, int runs, double *seconds)
+{
+    struct hone_device *d = plan->device;
+    int err = d->backend->sync(d);
+    double start = hone_now();
+    for (int i = 0; !err && i < runs; i++) err = hone_plan_run(plan, c->mem, c->workspace);
+    if (!err) err = d->backend->sync(d);
+    *seconds = (hone_now() - start) / runs;
+    return err;
+}
+
+static int time_evicted(const struct hone_plan *plan, struct hone_case *c, unsigned evicted, int runs, double *seconds)
+{
+    double cost = clock_cost(), sum = 0;
+    int err = HONE_OK;
+    for (int i = 0; !err && i < runs; i++) {
+        for (int a = 0; a < c->nargs; a++)
+            if (evicted >> a & 1) evict(c->mem[a], hone_arg_bytes(&c->arg[a]));
+        double start = hone_now();
+        err = hone_plan_run(plan, c->mem, c->workspace);
+        double t = hone_now() - start - cost;
+        sum += t > 0 ? t : 0;
+    }
+    *seconds = sum / runs;
+    return err;
+}
+
+int hone_time_window(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache, int runs, double *seconds)
+{
+    unsigned evicted = to_evict(c, cache);
+    size_t workspace_bytes = c->workspace_bytes;
+    if (evicted && (!CAN_EVICT || plan->device->backend != &hone_backend_cpu))
+        return hone_fail(HONE_EINVAL, "cache mode %s: Hone cannot evict caches on this device; use warm", hone_cache_name(cache));
+    int err = hone_case_workspace(c, plan);
+    /* The run before may have been another plan's: one run sets up the cache as this plan leaves
+     * it.  A window of one long run outlives that state anyway, unless its workspace is new. */
+    if (!err && (runs > 1 || c->workspace_bytes != workspace_bytes)) err = hone_plan_run(plan, c->mem, c->workspace);
+    if (err) return err;
+    return evicted ? time_evicted(plan, c, evicted, runs, seconds) : time_batch(plan, c, runs, seconds);
+}
+
+int hone_time_calibrate(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache, double window,
+                        int *runs, double *estimate)
+{
+    enum { MOST = 1 << 24 };
+    int n = 1, enough = 0;
+    /* The first run pays for page faults, sleeping threads and a slow clock. */
+    int err = hone_time_window(plan, c, cache, 1, estimate);
+    while (!err && enough < 2) {
+        /* Eviction is not counted, but it is waited for: it belongs to the window's length. */
+        double start = hone_now();
+        err = hone_time_window(plan, c, cache, n, estimate);
+        double length = (hone_now() - start) * n / (n > 1 ? n + 1 : 1);
+        if (n == MOST || length >= 10 * window) break;
+        /* Twice, since one long window may be another process's. */
+        enough = length >= window ? enough + 1 : 0;
+        if (!enough) n *= 2;
+        if (hone_interrupted()) err = hone_fail(HONE_EINTR, "interrupted");
+    }
+    *runs = n;
+    return err;
+}
+
+int hone_measure(const struct hone_plan *plan, struct hone_case *c, const struct hone_timing *t, struct hone_sample *s)
+{
+    int windows = t->windows > 0 ? t->windows : 15, n = 0;
+    double start = hone_now(), one;
+    double *ms = malloc((size_t)windows * sizeof *ms);
+    memset(s, 0, sizeof *s);
+    if (!ms) return hone_fail(HONE_ENOMEM, "%d windows", windows);
+    int err = hone_case_reset(c);
+    if (!err) err = hone_time_calibrate(plan, c, t->cache, t->window > 0 ? t->window : 0.002, &s->nruns, &one);
+    while (!err && n < windows && (!n || t->limit <= 0 || hone_now() - start < t->limit)) {
+        err = hone_time_window(plan, c, t->cache, s->nruns, &one);
+        ms[n++] = 1e3 * one;
+        if (hone_interrupted()) err = hone_fail(HONE_EINTR, "interrupted");
+    }
+    if (!err) s->ms = hone_stats_of(ms, n);
+    free(ms);
+    return err;
+}
