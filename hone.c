@@ -2,7 +2,7 @@
  * it is that command. */
 #include "config.h"
 
-#include "kernels/kernel.h"
+#include "nets/nets.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +12,7 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *about;
 } commands[] = {
+    { "data", hone_cmd_data, "what data sets are here; check and sum up one" },
     { NULL, NULL, NULL },
 };
 

@@ -116,39 +116,47 @@ int  hone_net_run(const struct hone_net *net, int from, int to);
 /* ---- data ---- */
 
 struct hone_data {
-    char source[512];             /* path, for messages */
+    char source[512];             /* path, for messages; a synthetic set's text */
     char name[HONE_NAME];
     int64_t rows;
     int h, w, c;                  /* of one sample; features: h = w = 1 */
     int classes;                  /* 0: regression */
     int outputs;                  /* regression: values per row */
-    float *x;                     /* (rows, h, w, c) */
-    int32_t *label;               /* (rows), classification */
+    float *x;                     /* (rows, h, w, c); 8-bit images as 0..1 */
+    int32_t *label;               /* (rows), classification: in [0, classes) */
     float *y;                     /* (rows, outputs), regression */
+    char (*class_name)[HONE_NAME];   /* (classes), cut to fit; NULL: classes are 0, 1, ... */
+    char (*feature)[HONE_NAME];      /* (c), a CSV header's names, cut to fit; NULL: none */
 };
 
-/* Loads DATA: a directory of IDX files (.gz or not), a CSV file (`target`: column name or 1-based number, default the last
- * or, for letters, the class column), or a known name: fashion-mnist, mnist, letter, housing, looked for where Debian
- * puts it, in $HONE_DATA and in the directories that the README names.  test is empty where the source has no split. */
+/* Loads DATA: a known name (fashion-mnist, mnist, letter, housing: searched for in the places that nets/README.md
+ * lists), a directory (of IDX files, .gz or not, or of a known set's file), a CSV file, or
+ * "synthetic:HxWxC:CLASSES:ROWS[:SEED]" (CLASSES 0: regression).  `target`, for CSV files: a column's name or
+ * 1-based number, with "class:" before it where numbers there name classes; NULL: the one column that is not
+ * numeric, else the last.  test has 0 rows where the source has no split.  Both are written in any
+ * case and may be closed after an error.  Messages are "FILE: ..." or "FILE:LINE: ...". */
 int  hone_data_open(struct hone_data *train, struct hone_data *test, const char *data, const char *target);
 void hone_data_close(struct hone_data *d);
 
-/* Moves a share of the rows, chosen by the seed, from train to test. */
+/* Merges the rows of both and deals them out anew: a share of them, chosen by the seed, to train and the rest to
+ * test; train gets floor(share * rows) rows.  An error where one of the two would be empty. */
 int  hone_data_split(struct hone_data *train, struct hone_data *test, double train_share, uint64_t seed);
 
-/* Scales every feature (or channel) to mean 0, deviation 1 of the training rows. */
+/* Scales every feature (of images: every channel) to mean 0, deviation 1 of the training rows; one that
+ * is constant there becomes 0. */
 int  hone_data_normalise(struct hone_data *train, struct hone_data *test);
 
-/* The order of rows in an epoch: a permutation from the seed. */
+/* The order of rows in an epoch: a permutation from the seed, equal on every machine. */
 void hone_data_shuffle(int64_t *order, int64_t n, uint64_t seed, int epoch);
 
-/* Copies rows order[0..n) into a batch's x and target. */
+/* Copies rows order[0..n) into a batch's x (n, h, w, c) and target: i32 (n) labels, or f32 (n, outputs). */
 void hone_data_gather(const struct hone_data *d, const int64_t *order, int n, float *x, void *target);
 
 /* ---- commands ---- */
 
 int hone_cmd_net(int argc, char **argv);
 int hone_cmd_train(int argc, char **argv);
+int hone_cmd_data(int argc, char **argv);
 
 /* For hone_cmd_autotune(): the problems of a training step of a net. */
 int hone_net_problems_of(const char *net, int batch, struct hone_problem p[], int max);
