@@ -39,6 +39,11 @@ static inline struct conv conv_of(const struct hone_problem *p)
                           d[CONV_IC] / d[CONV_G], d[CONV_OC] / d[CONV_G] };
 }
 
+/* The parameter that says how many threads share the work, and its guess: all cores where one
+ * would need more than about 50 us. */
+#define CONV_THREADS HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64)
+int hone_conv2d_threads(const struct hone_problem *p, const struct hone_device *d);
+
 /* ref.c: the ops' meaning, see struct hone_op. */
 double hone_conv2d_fwd_meaning(const struct hone_problem *p, const double *const in[], int out,
                                int64_t i, double *scale);

@@ -126,6 +126,14 @@ static double flops(const struct hone_problem *p)
     return 2.0 * d[CONV_MB] * d[CONV_OC] * (d[CONV_IC] / d[CONV_G]) * pairs(p, &axes[0]) * pairs(p, &axes[1]);
 }
 
+int hone_conv2d_threads(const struct hone_problem *p, const struct hone_device *d)
+{
+    int threads = 1;
+    if (flops(p) < 50e-6 * 50e9) return 1;
+    while (2 * threads <= d->ncores && threads < 64) threads *= 2;
+    return threads;
+}
+
 /* Products that one element of the output sums, at most. */
 static double fwd_terms(const struct hone_problem *p)
 {

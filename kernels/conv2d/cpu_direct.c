@@ -1,0 +1,300 @@
+/* Direct convolution, forward and data gradient (gather.h), with output channels in the lanes.
+ *
+ * A tile of rp pixels x nv vectors of channels stays in registers while all taps pass: a vector of
+ * weights is loaded once per rp pixels, a number of the input is broadcast to nv vectors.  Weights
+ * are repacked so that they are read in order; the input is copied with its padding around it, so
+ * that no tap needs a test.  Where taps lie side by side the run over (kw, ic) is one long loop.
+ * Best with as many output channels as fill vectors; see cpu_pixels.c for fewer. */
+#include "kernels/backend/cpu.h"
+#include "kernels/conv2d/gather.h"
+
+#include <math.h>
+
+enum { RP, NV, ROWS, THREADS };
+enum { REGISTERS = VB == 64 ? 32 : 16, MAX_RP = 14, MAX_NV = 4 };
+
+/* What all tiles of one block of channels and one phase share. */
+struct block {
+    const float *w;             /* (nh, nw, run, vectors * VL) */
+    const float *bias;          /* (vectors * VL) */
+    int nh, nw, run;            /* taps down, taps across, numbers side by side under each */
+    int64_t tap_h, tap_w;       /* floats from tap to tap in the input */
+    int64_t pixel, out_pixel;   /* floats from pixel to pixel of the tile, in and out */
+    int lanes;                  /* channels in the last vector */
+    float lo, hi;               /* clamp: relu and relu6 are done here */
+};
+
+static inline __attribute__((always_inline)) void tile(int rp, int nv, const struct block *b, const float *x, float *y)
+{
+    vf acc[MAX_RP][MAX_NV];
+    const float *w = b->w;
+    const int64_t pixel = b->pixel;
+#pragma GCC unroll 16
+    for (int p = 0; p < rp; p++)
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) acc[p][v] = vf_load(b->bias + v * VL);
+    for (int i = 0; i < b->nh; i++)
+        for (int j = 0; j < b->nw; j++) {
+            const float *at = x + i * b->tap_h + j * b->tap_w;
+            for (int c = 0; c < b->run; c++, w += nv * VL) {
+                vf wv[MAX_NV];
+#pragma GCC unroll 4
+                for (int v = 0; v < nv; v++) wv[v] = vf_load(w + v * VL);
+#pragma GCC unroll 16
+                for (int p = 0; p < rp; p++) {
+                    vf xv = vf_set(at[p * pixel + c]);
+#pragma GCC unroll 4
+                    for (int v = 0; v < nv; v++) acc[p][v] += xv * wv[v];
+                }
+            }
+        }
+    vf lo = vf_set(b->lo), hi = vf_set(b->hi);
+#pragma GCC unroll 16
+    for (int p = 0; p < rp; p++)
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) {
+            /* In this order NaN stays NaN. */
+            vf s = vf_select(acc[p][v] < lo, lo, acc[p][v]);
+            s = vf_select(s > hi, hi, s);
+            if (v < nv - 1 || b->lanes == VL) vf_store(y + p * b->out_pixel + v * VL, s);
+            else vf_store_n(y + p * b->out_pixel + v * VL, s, b->lanes);
+        }
+}
+
+#define TILE(rp, nv)                                                                               \
+    static void tile_##rp##x##nv(const struct block *b, const float *x, float *y) { tile(rp, nv, b, x, y); }
+#define TILES_1_TO_3(X, nv) X(1, nv) X(2, nv) X(3, nv)
+#define TILES_4_TO_6(X, nv) X(4, nv) X(5, nv) X(6, nv)
+#define TILES_7_TO_14(X, nv) X(7, nv) X(8, nv) X(9, nv) X(10, nv) X(11, nv) X(12, nv) X(13, nv) X(14, nv)
+#define NAME(rp, nv) tile_##rp##x##nv,
+
+/* As many as the registers hold: rp * nv sums, nv weights and one broadcast. */
+TILES_1_TO_3(TILE, 1) TILES_4_TO_6(TILE, 1) TILES_7_TO_14(TILE, 1)
+TILES_1_TO_3(TILE, 2) TILES_4_TO_6(TILE, 2)
+TILES_1_TO_3(TILE, 3) TILE(4, 3)
+#if HONE_VB == 64
+TILES_7_TO_14(TILE, 2)
+TILE(5, 3) TILE(6, 3) TILE(7, 3) TILE(8, 3)
+TILES_1_TO_3(TILE, 4) TILES_4_TO_6(TILE, 4)
+#endif
+
+static void (*const tiles[MAX_NV][MAX_RP])(const struct block *b, const float *x, float *y) = {
+    { TILES_1_TO_3(NAME, 1) TILES_4_TO_6(NAME, 1) TILES_7_TO_14(NAME, 1) },
+#if HONE_VB == 64
+    { TILES_1_TO_3(NAME, 2) TILES_4_TO_6(NAME, 2) TILES_7_TO_14(NAME, 2) },
+    { TILES_1_TO_3(NAME, 3) TILES_4_TO_6(NAME, 3) NAME(7, 3) NAME(8, 3) },
+    { TILES_1_TO_3(NAME, 4) TILES_4_TO_6(NAME, 4) },
+#else
+    { TILES_1_TO_3(NAME, 2) TILES_4_TO_6(NAME, 2) },
+    { TILES_1_TO_3(NAME, 3) NAME(4, 3) },
+    { NULL },
+#endif
+};
+
+/* ---- how the work is cut ---- */
+
+struct layout {
+    struct gather q;
+    int rp, nv, rows, bands;        /* output rows of a phase per band; a band of an image is a unit of work */
+    int blocks;                     /* of nv vectors of channels, per group */
+    int padded;                     /* 1: the input is copied into a frame */
+    int64_t frame_pitch;            /* floats from row to row */
+    int64_t block_floats, weight_floats, bias_floats, frame_floats;
+};
+
+static int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
+{
+    struct layout l = { .q = gather_of(p), .rp = c->v[RP], .nv = c->v[NV], .rows = c->v[ROWS] };
+    const struct gather *q = &l.q;
+    if (!l.rows || l.rows > q->count_h) l.rows = q->count_h;
+    l.bands = (q->count_h + l.rows - 1) / l.rows;
+    l.blocks = (q->outc + l.nv * VL - 1) / (l.nv * VL);
+    l.padded = q->from_h < 0 || q->from_w < 0 || q->to_w >= q->in_w ||
+               (int64_t)(q->count_h - 1) * q->step_h + q->to_h >= q->in_h;
+    l.frame_pitch = (l.padded ? (int64_t)q->to_w - q->from_w + 1 : q->in_w) * q->in_c;
+    l.block_floats = (int64_t)q->kh * q->kw * q->inc * l.nv * VL;
+    l.weight_floats = l.block_floats * l.blocks * q->g;
+    l.bias_floats = (int64_t)q->g * l.blocks * l.nv * VL;
+    if (l.padded)
+        l.frame_floats = whole_lines(((int64_t)(l.rows - 1) * q->step_h + q->to_h - q->from_h + 1) * l.frame_pitch);
+    return l;
+}
+
+/* Vectors of channels in block i: the last may have fewer. */
+static int vectors_of(const struct layout *l, int i)
+{
+    int left = (l->q.outc - i * l->nv * VL + VL - 1) / VL;
+    return left < l->nv ? left : l->nv;
+}
+
+/* Weights of one block for all phases, and its bias, in the order in which tiles read them. */
+static void pack(const struct layout *l, int group, int index, const float *w, const float *bias, float *to, float *to_bias)
+{
+    const struct gather *q = &l->q;
+    const int width = vectors_of(l, index) * VL, first = index * l->nv * VL;
+    const int n = q->outc - first < width ? q->outc - first : width;
+    const int64_t in_stride = q->dgrad ? (int64_t)q->kh * q->kw * q->v.icg : 1;
+    const int64_t out_stride = q->dgrad ? 1 : (int64_t)q->kh * q->kw * q->v.icg;
+    w += (int64_t)group * q->v.ocg * q->kh * q->kw * q->v.icg + first * out_stride;
+    for (int o = 0; o < width; o++) to_bias[o] = bias && o < n ? bias[group * q->outc + first + o] : 0;
+    for (int ph = 0; ph < q->phases_h; ph++)
+        for (int pw = 0; pw < q->phases_w; pw++) {
+            struct conv_axis h = gather_h(q, ph), x = gather_w(q, pw);
+            for (int i = 0; i < h.n; i++)
+                for (int j = 0; j < x.n; j++) {
+                    const float *from = w + ((int64_t)(h.tap + i * h.tap_step) * q->kw + x.tap + j * x.tap_step) * q->v.icg;
+                    for (int c = 0; c < q->inc; c++, to += width) {
+                        for (int o = 0; o < n; o++) to[o] = from[c * in_stride + o * out_stride];
+                        for (int o = n; o < width; o++) to[o] = 0;
+                    }
+                }
+        }
+}
+
+/* Copies the input rows of a band into the frame, zeros around them. */
+static void fill_frame(const struct layout *l, const float *in, int first_row, int nrows, float *frame)
+{
+    const struct gather *q = &l->q;
+    const int64_t left = (int64_t)-q->from_w * q->in_c;
+    int64_t middle = (int64_t)q->in_w * q->in_c;
+    if (middle > l->frame_pitch - left) middle = l->frame_pitch - left;
+    for (int r = 0; r < nrows; r++, frame += l->frame_pitch) {
+        int64_t row = first_row + r;
+        if (row < 0 || row >= q->in_h) {
+            memset(frame, 0, (size_t)l->frame_pitch * sizeof *frame);
+            continue;
+        }
+        memset(frame, 0, (size_t)left * sizeof *frame);
+        memcpy(frame + left, in + row * q->in_w * q->in_c, (size_t)middle * sizeof *frame);
+        memset(frame + left + middle, 0, (size_t)(l->frame_pitch - left - middle) * sizeof *frame);
+    }
+}
+
+/* One block of channels, all phases, output rows [a0, a1) of each.  x: input row a0 * step + from_h,
+ * column from_w of the group's first channel; y: the image's first output of the block. */
+static void sweep(const struct layout *l, struct block b, int vectors, const float *x, float *y, int a0, int a1)
+{
+    const struct gather *q = &l->q;
+    for (int ph = 0; ph < q->phases_h; ph++)
+        for (int pw = 0; pw < q->phases_w; pw++) {
+            struct conv_axis h = gather_h(q, ph), w = gather_w(q, pw);
+            int joined = q->g == 1 && w.dist == 1;
+            b.nh = w.n ? h.n : 0;
+            b.nw = joined ? 1 : w.n;
+            b.run = joined ? w.n * q->in_c : q->inc;
+            b.tap_h = h.dist * l->frame_pitch;
+            b.tap_w = (int64_t)w.dist * q->in_c;
+            b.pixel = (int64_t)w.step * q->in_c;
+            b.out_pixel = (int64_t)w.stride * q->out_c;
+            int ntiles = (w.count + l->rp - 1) / l->rp;
+            for (int a = a0; a < a1 && a < h.count; a++) {
+                const float *row = x + ((int64_t)(a - a0) * h.step + h.at - q->from_h) * l->frame_pitch +
+                                   (int64_t)(w.at - q->from_w) * q->in_c;
+                float *out = y + ((int64_t)(h.start + a * h.stride) * q->out_w + w.start) * q->out_c;
+                /* Tiles of nearly equal size: 26 pixels are 13 + 13 rather than 14 + 12. */
+                for (int t = 0, at = 0; t < ntiles; t++) {
+                    int n = w.count / ntiles + (t < w.count % ntiles);
+                    tiles[vectors - 1][n - 1](&b, row + at * b.pixel, out + at * b.out_pixel);
+                    at += n;
+                }
+            }
+            b.w += (int64_t)h.n * w.n * q->inc * vectors * VL;
+        }
+}
+
+/* ---- the kernel ---- */
+
+static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+{
+    static const int rps[] = { 4, 6, 8, 10, 12, 13, 14 };
+    struct gather q = gather_of(p);
+    int rp = c->v[RP], nv = c->v[NV], rows = c->v[ROWS];
+    (void)d;
+    if (rp * nv + nv + 1 > REGISTERS) return 0;
+    if (nv > 1 && (nv - 1) * VL >= q.outc) return 0;
+    if (rows >= q.count_h) return 0;
+    /* Of sizes that cut a row into equally many tiles, the smallest stands for all. */
+    for (size_t i = 0; i < sizeof rps / sizeof *rps && rps[i] < rp; i++)
+        if ((q.count_w + rps[i] - 1) / rps[i] == (q.count_w + rp - 1) / rp) return 0;
+    return 1;
+}
+
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    static const int rps[] = { 14, 13, 12, 10, 8, 6, 4 };
+    struct gather q = gather_of(p);
+    double frame = 4.0 * (q.count_h * (double)q.step_h + q.to_h) * (q.to_w + 1) * q.in_c;
+    c->v[NV] = q.outc > VL ? 2 : 1;
+    int most = c->v[NV] == 2 ? (REGISTERS - 3) / 2 : 14;
+    c->v[THREADS] = hone_conv2d_threads(p, d);
+    c->v[ROWS] = 0;
+    /* Enough units for the threads, and frames that stay in L2. */
+    if (q.mb < 4 * c->v[THREADS] || frame > 0.5 * (double)d->l2_bytes)
+        c->v[ROWS] = q.count_h > 32 ? 8 : q.count_h > 4 ? 4 : 0;
+    for (size_t i = 0; i < sizeof rps / sizeof *rps; i++) {
+        c->v[RP] = rps[i];
+        if (rps[i] <= most && valid(p, c, d)) return;
+    }
+    c->v[RP] = 4;
+}
+
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+{
+    struct layout l = layout_of(p, c);
+    (void)d;
+    return (size_t)(whole_lines(l.weight_floats + l.bias_floats) + c->v[THREADS] * l.frame_floats) * sizeof(float);
+}
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    const struct hone_problem *p = &plan->problem;
+    const struct layout l = layout_of(p, &plan->config);
+    const struct gather *q = &l.q;
+    const int threads = plan->config.v[THREADS];
+    enum hone_act act = q->dgrad ? HONE_ACT_none : hone_act_of(p);
+    const int clamp = act == HONE_ACT_relu || act == HONE_ACT_relu6;
+    const float lo = clamp ? 0 : -INFINITY, hi = act == HONE_ACT_relu6 ? 6 : INFINITY;
+    const float *in = mem[1], *w = mem[2], *bias = !q->dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
+    float *out = mem[0], *weights = workspace, *biases = weights + l.weight_floats;
+    float *frames = weights + whole_lines(l.weight_floats + l.bias_floats);
+    const int64_t units = (int64_t)q->mb * l.bands, nblocks = (int64_t)q->g * l.blocks;
+
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < nblocks; i++)
+            pack(&l, (int)(i / l.blocks), (int)(i % l.blocks), w, bias, weights + i * l.block_floats, biases + i * l.nv * VL);
+#pragma omp for schedule(static)
+        for (int t = 0; t < threads; t++)
+            for (int64_t u = units * t / threads; u < units * (t + 1) / threads; u++) {
+                const int64_t n = u / l.bands;
+                const int a0 = (int)(u % l.bands) * l.rows, a1 = a0 + l.rows < q->count_h ? a0 + l.rows : q->count_h;
+                const int first = a0 * q->step_h + q->from_h;
+                const float *x = in + n * q->in_h * q->in_w * q->in_c;
+                float *frame = frames + t * l.frame_floats, *y = out + n * q->out_h * q->out_w * q->out_c;
+                if (l.padded) fill_frame(&l, x, first, (a1 - 1 - a0) * q->step_h + q->to_h - q->from_h + 1, frame);
+                for (int64_t i = 0; i < nblocks; i++) {
+                    int group = (int)(i / l.blocks), index = (int)(i % l.blocks), vectors = vectors_of(&l, index);
+                    int left = q->outc - index * l.nv * VL;
+                    struct block b = { .w = weights + i * l.block_floats, .bias = biases + i * l.nv * VL,
+                                       .lanes = left >= vectors * VL ? VL : left - (vectors - 1) * VL, .lo = lo, .hi = hi };
+                    sweep(&l, b, vectors, (l.padded ? frame : x + first * l.frame_pitch) + group * q->inc,
+                          y + group * q->outc + index * l.nv * VL, a0, a1);
+                }
+                if (!q->dgrad && !clamp)
+                    gather_activate(act, y + (int64_t)a0 * q->out_w * q->out_c, (int64_t)(a1 - a0) * q->out_w * q->out_c);
+            }
+    }
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad, NULL };
+
+const struct hone_kernel HONE_SYM(conv2d_cpu_direct) = {
+    .name = HONE_NAME("conv2d_cpu_direct"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .param = { HONE_PARAM("rp", 4, 6, 8, 10, 12, 13, 14), HONE_PARAM("nv", 1, 2, 3, 4), HONE_PARAM("rows", 0, 4, 8, 16),
+               CONV_THREADS },
+    .valid = valid, .guess = guess, .workspace = workspace, .run = run,
+};

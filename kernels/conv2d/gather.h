@@ -1,0 +1,109 @@
+/* kernels/conv2d/gather.h -- forward and data gradient as one thing, for the direct kernels.
+ *
+ * Both compute every output as a sum over taps at regular distances in the input:
+ *     out[start + a * stride] = sum over j < n of in[a * step + at + j * dist] * w[tap + j * tap_step]
+ * in each direction.  Forward has one such axis.  The gradient of a convolution with stride s has
+ * s of them, its phases: inputs of one residue modulo s see the same subset of taps, and dy under
+ * these taps lies dense, so that a phase is a convolution without stride (and without the zeros
+ * that a dilated dy would have). */
+#ifndef HONE_CONV2D_GATHER_H
+#define HONE_CONV2D_GATHER_H
+
+#include "kernels/activation/vector.h"
+#include "kernels/conv2d/conv2d.h"
+
+struct conv_axis {
+    int count, start, stride;    /* outputs start + a * stride, 0 <= a < count */
+    int step, at, dist, n;       /* output a's tap j lies at input a * step + at + j * dist, 0 <= j < n */
+    int tap, tap_step;           /* tap j's index in the kernel */
+};
+
+/* In and out are the tensors as the computation sees them: dgrad reads dy and writes dx. */
+struct gather {
+    int mb, g, in_h, in_w, in_c, out_h, out_w, out_c;
+    int inc, outc;               /* channels of one group */
+    int kh, kw, dgrad;
+    int phases_h, phases_w;
+    int from_h, to_h, from_w, to_w;   /* first and last input that output 0 of any phase needs, and
+                                       * to_w: that the last output of any phase needs */
+    int step_h, step_w, count_h, count_w;   /* count: most outputs of a phase */
+    struct conv v;
+};
+
+static inline struct conv_axis conv_axis_of(int dgrad, int phase, int in, int out, int k, int s, int p, int d)
+{
+    if (!dgrad) return (struct conv_axis){ out, 0, 1, s, -p, d, k, 0, 1 };
+    /* Input i = phase + a s met output o through tap t where i + p = o s + t d: every period-th t. */
+    struct conv_axis x = { (in - phase + s - 1) / s, phase, s, 1, 0, 1, 0, 0, 0 };
+    int gcd = s, period, t = 0;
+    for (int r = d % s; r;) { int old = r; r = gcd % r; gcd = old; }
+    period = s / gcd;
+    while (t < period && t < k && (phase + (int64_t)p - (int64_t)t * d) % s) t++;
+    if (t == period || t >= k) return x;
+    x.n = (k - 1 - t) / period + 1;
+    x.tap = t + (x.n - 1) * period;      /* descending taps are ascending places in dy */
+    x.tap_step = -period;
+    x.at = (int)((phase + (int64_t)p - (int64_t)x.tap * d) / s);
+    x.dist = d / gcd;
+    return x;
+}
+
+static inline struct conv_axis gather_h(const struct gather *q, int phase)
+{
+    return conv_axis_of(q->dgrad, phase, q->v.ih, q->v.oh, q->v.kh, q->v.sh, q->v.ph, q->v.dh);
+}
+
+static inline struct conv_axis gather_w(const struct gather *q, int phase)
+{
+    return conv_axis_of(q->dgrad, phase, q->v.iw, q->v.ow, q->v.kw, q->v.sw, q->v.pw, q->v.dw);
+}
+
+static inline struct gather gather_of(const struct hone_problem *p)
+{
+    struct conv v = conv_of(p);
+    int dgrad = p->op == &hone_op_conv2d_dgrad;
+    struct gather q = { .mb = v.mb, .g = v.g, .kh = v.kh, .kw = v.kw, .dgrad = dgrad, .v = v };
+    q.in_h = dgrad ? v.oh : v.ih, q.in_w = dgrad ? v.ow : v.iw, q.in_c = dgrad ? v.oc : v.ic;
+    q.out_h = dgrad ? v.ih : v.oh, q.out_w = dgrad ? v.iw : v.ow, q.out_c = dgrad ? v.ic : v.oc;
+    q.inc = q.in_c / v.g, q.outc = q.out_c / v.g;
+    q.phases_h = !dgrad ? 1 : v.sh < v.ih ? v.sh : v.ih;
+    q.phases_w = !dgrad ? 1 : v.sw < v.iw ? v.sw : v.iw;
+    q.step_h = dgrad ? 1 : v.sh, q.step_w = dgrad ? 1 : v.sw;
+    for (int i = 0; i < q.phases_h; i++) {
+        struct conv_axis x = gather_h(&q, i);
+        if (x.count > q.count_h) q.count_h = x.count;
+        if (!x.n) continue;
+        if (x.at < q.from_h) q.from_h = x.at;
+        if (x.at + (x.n - 1) * x.dist > q.to_h) q.to_h = x.at + (x.n - 1) * x.dist;
+    }
+    for (int i = 0; i < q.phases_w; i++) {
+        struct conv_axis x = gather_w(&q, i);
+        int to = (x.count - 1) * x.step + x.at + (x.n - 1) * x.dist;
+        if (x.count > q.count_w) q.count_w = x.count;
+        if (!x.n) continue;
+        if (x.at < q.from_w) q.from_w = x.at;
+        if (to > q.to_w) q.to_w = to;
+    }
+    return q;
+}
+
+/* ---- the epilogue ---- */
+
+/* Applies an activation to n contiguous floats that were just written. */
+static inline void gather_activate(enum hone_act act, float *y, int64_t n)
+{
+#define X(name, from_y, slope)                                                                     \
+    case HONE_ACT_##name:                                                                          \
+        for (int64_t i = 0; i < n; i += VL) {                                                      \
+            if (n - i >= VL) vf_store(y + i, vf_activate(HONE_ACT_##name, vf_load(y + i)));        \
+            else vf_store_n(y + i, vf_activate(HONE_ACT_##name, vf_load_n(y + i, (int)(n - i))), (int)(n - i)); \
+        }                                                                                          \
+        break;
+    switch (act) {
+    HONE_ACT_MAP(X)
+    case HONE_ACT_none: break;
+    }
+#undef X
+}
+
+#endif
