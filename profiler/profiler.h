@@ -97,6 +97,7 @@ struct hone_peaks {
     double triad_all;                      /* bytes per second of a[i] = b[i] + s c[i] out of cache */
     char when[32];                         /* ISO 8601, UTC */
     int cached;                            /* 1: read back, not measured now */
+    char not_kept[160];                    /* why they could not be put into the cache; empty: they were */
 };
 
 /* Measures the device's peaks, or reads them from the user's cache directory, keyed by device id;

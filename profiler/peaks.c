@@ -1,0 +1,183 @@
+/* Measured peaks: multiply-adds per second from registers, bytes per second from each level of
+ * memory, for one thread and for all.  A peak is the best window of many: noise only slows. */
+#include "config.h"
+
+#include "profiler/peaks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+/* One measured loop: every thread runs it on its own part of the buffer, or on all of it. */
+struct job {
+    const struct hone_loops *loops;
+    enum { FMA_F32, FMA_F64, READ, TRIAD } kind;
+    char *mem;
+    int64_t bytes;     /* READ, TRIAD: of one thread's part */
+    int shared;        /* 1: all threads read the same part, each from another start */
+};
+
+static void run(const struct job *j, int thread, int nthreads, int64_t times)
+{
+    char *mem = j->mem + (j->shared ? 0 : thread * j->bytes);
+    int64_t third = j->bytes / 3 / HONE_READ_BLOCK * HONE_READ_BLOCK, n = third / 4;
+    int64_t start = j->shared ? j->bytes / nthreads * thread / HONE_READ_BLOCK * HONE_READ_BLOCK : 0;
+    switch (j->kind) {
+    case FMA_F32: j->loops->fma_f32(times); break;
+    case FMA_F64: j->loops->fma_f64(times); break;
+    case READ:
+        for (int64_t t = 0; start && t < times; t++) {
+            j->loops->read(mem + start, j->bytes - start, 1);
+            j->loops->read(mem, start, 1);
+        }
+        if (!start) j->loops->read(mem, j->bytes, times);
+        break;
+    case TRIAD:
+        for (int64_t t = 0; t < times; t++)
+            j->loops->triad((float *)mem, (float *)(mem + third), (float *)(mem + 2 * third), 0.5f, n);
+        break;
+    }
+}
+
+/* Flops or bytes of one thread, once. */
+static double work(const struct job *j)
+{
+    switch (j->kind) {
+    case FMA_F32: return j->loops->flops_f32;
+    case FMA_F64: return j->loops->flops_f64;
+    case READ: return (double)j->bytes;
+    case TRIAD: return 3.0 * (double)(j->bytes / 3 / HONE_READ_BLOCK * HONE_READ_BLOCK);
+    }
+    return 0;
+}
+
+static double run_all(const struct job *j, int nthreads, int64_t times)
+{
+    double start = hone_now();
+    if (nthreads == 1) {
+        run(j, 0, 1, times);
+        return hone_now() - start;
+    }
+#pragma omp parallel for num_threads(nthreads) schedule(static, 1)
+    for (int i = 0; i < nthreads; i++) run(j, i, nthreads, times);
+    return hone_now() - start;
+}
+
+/* The best rate of windows of about 2 ms, for about `seconds` in all. */
+static double best_rate(const struct job *j, int nthreads, double seconds)
+{
+    double start = hone_now(), best = 0, t;
+    int64_t times = 1;
+    run_all(j, nthreads, 1);   /* wakes the threads, fills the caches */
+    while ((t = run_all(j, nthreads, times)) < 0.002) times *= 2;
+    do {
+        double rate = work(j) * nthreads * (double)times / t;
+        if (rate > best) best = rate;
+        t = run_all(j, nthreads, times);
+    } while (hone_now() - start < seconds);
+    return best;
+}
+
+static const struct hone_loops *loops_for(const struct hone_device *d)
+{
+#if defined __x86_64__
+    if (d->isa == HONE_ISA_avx512) return &hone_loops_avx512;
+    if (d->isa == HONE_ISA_avx2) return &hone_loops_avx2;
+#endif
+    (void)d;
+    return &hone_loops_plain;
+}
+
+static int64_t blocks(double bytes)
+{
+    int64_t n = (int64_t)bytes / HONE_READ_BLOCK * HONE_READ_BLOCK;
+    return n < 4 * HONE_READ_BLOCK ? 4 * HONE_READ_BLOCK : n;
+}
+
+static void measure_flops(const struct hone_loops *loops, double seconds, struct hone_peaks *p)
+{
+    for (int t = HONE_F32; t <= HONE_F64; t++) {
+        struct job j = { .loops = loops, .kind = t == HONE_F32 ? FMA_F32 : FMA_F64 };
+        p->flops_one[t] = best_rate(&j, 1, seconds);
+        p->flops_all[t] = p->nthreads > 1 ? best_rate(&j, p->nthreads, seconds) : p->flops_one[t];
+    }
+}
+
+/* Half of L1 and L2 leave room for what else lives there.  The L3 buffer exceeds L2 and is shared
+ * by all threads, since their L2s together may hold as much as the L3. */
+static void measure_reads(const struct hone_device *d, const struct hone_loops *loops, double seconds, char *mem,
+                          int64_t memory_one, int64_t memory_all, struct hone_peaks *p)
+{
+    int n = p->nthreads;
+    double l3 = (double)d->l3_bytes / 3;
+    if (l3 < 1.5 * (double)d->l2_bytes) l3 = 1.5 * (double)d->l2_bytes;
+    const struct { int there; double bytes_one, bytes_all; int shared; double *one, *all; } levels[] = {
+        { 1, (double)d->l1_bytes / 2, (double)d->l1_bytes / 2, 0, &p->l1_one, &p->l1_all },
+        { 1, (double)d->l2_bytes / 2, (double)d->l2_bytes / 2, 0, &p->l2_one, &p->l2_all },
+        { d->l3_bytes > 0, l3, l3, 1, &p->l3_one, &p->l3_all },
+        { 1, (double)memory_one, (double)memory_all / n, 0, &p->memory_one, &p->memory_all },
+    };
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        if (!levels[i].there) continue;
+        struct job j = { loops, READ, mem, blocks(levels[i].bytes_one), 0 };
+        *levels[i].one = best_rate(&j, 1, seconds);
+        j.bytes = blocks(levels[i].bytes_all);
+        j.shared = levels[i].shared;
+        *levels[i].all = n > 1 ? best_rate(&j, n, seconds) : *levels[i].one;
+    }
+    struct job j = { loops, TRIAD, mem, blocks((double)memory_all / n), 0 };
+    p->triad_all = best_rate(&j, n, seconds);
+}
+
+int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_bytes, struct hone_peaks *p)
+{
+    const struct hone_loops *loops = loops_for(d);
+    int64_t one = memory_bytes, all = memory_bytes, page = 2 << 20;
+    time_t now = time(NULL);
+    struct tm utc;
+    memset(p, 0, sizeof *p);
+    p->nthreads = d->ncores;
+    if (!memory_bytes) {
+        one = 4 * d->l3_bytes > 256 << 20 ? 4 * d->l3_bytes : 256 << 20;
+        /* Processors of many sockets or clusters have several L3s: 32 MiB a core exceeds them all. */
+        all = d->ncores * (32ll << 20) > one ? d->ncores * (32ll << 20) : one;
+        if (all > d->memory_bytes / 8) all = d->memory_bytes / 8;
+        if (one > all) one = all;
+    }
+    /* Every level's buffers lie in this one, whatever size was asked for. */
+    int64_t room = all;
+    if (room < d->ncores * (d->l2_bytes + 65536)) room = d->ncores * (d->l2_bytes + 65536);
+    if (room < d->l3_bytes + 2 * d->l2_bytes) room = d->l3_bytes + 2 * d->l2_bytes;
+    room = (room + page - 1) / page * page;
+    char *mem = aligned_alloc((size_t)page, (size_t)room);
+    if (!mem) return hone_fail(HONE_ENOMEM, "cannot allocate %lld bytes to measure memory with", (long long)room);
+    /* Huge pages where there are any: the peak is the memory's, not the page tables'. */
+    madvise(mem, (size_t)room, MADV_HUGEPAGE);
+#pragma omp parallel for num_threads(p->nthreads) schedule(static)
+    for (int64_t i = 0; i < room / page; i++) memset(mem + i * page, 0, (size_t)page);
+    measure_flops(loops, seconds, p);
+    measure_reads(d, loops, seconds, mem, one, all, p);
+    free(mem);
+    strftime(p->when, sizeof p->when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    return HONE_OK;
+}
+
+/* ---- the cache ---- */
+
+int hone_peaks(struct hone_device *d, int again, struct hone_peaks *peaks)
+{
+    static const double seconds = 0.1;   /* for each of 13 numbers */
+    char path[512], name[64];
+    uint64_t hash = 0;
+    for (const char *s = d->id; *s; s++) hash = hone_random(hash, (unsigned char)*s);
+    snprintf(name, sizeof name, "peaks-%016llx.json", (unsigned long long)hash);
+    /* A machine without a writable cache is measured each time. */
+    int kept = !hone_user_path("cache", name, path, sizeof path);
+    if (kept && !again && !hone_peaks_load(path, d, peaks)) return HONE_OK;
+    int err = hone_peaks_measure(d, seconds, 0, peaks);
+    if (err) return hone_fail_at(err, "peaks of %s", d->name);
+    if (!kept || hone_peaks_save(path, d, peaks)) snprintf(peaks->not_kept, sizeof peaks->not_kept, "%s", hone_errmsg());
+    return HONE_OK;
+}

@@ -1,0 +1,43 @@
+/* profiler/peaks.h -- the loops that peaks are measured with, and the parts of hone_peaks() that
+ * tests call with their own times and files. */
+#ifndef HONE_PEAKS_H
+#define HONE_PEAKS_H
+
+#include "profiler/profiler.h"
+
+#include <jansson.h>
+
+/* Compiled once per instruction set (loops.c).  Results are returned or written so that no
+ * compiler can leave the work out. */
+struct hone_loops {
+    double (*fma_f32)(int64_t steps);   /* steps x flops_f32 */
+    double (*fma_f64)(int64_t steps);
+    int flops_f32, flops_f64;           /* of one step: a multiply and an add count as two */
+
+    /* Reads p[0..bytes) `times` times; bytes is a multiple of HONE_READ_BLOCK. */
+    int64_t (*read)(const void *p, int64_t bytes, int64_t times);
+
+    /* a[i] = b[i] + s c[i], n a multiple of 16. */
+    void (*triad)(float *a, const float *b, const float *c, float s, int64_t n);
+};
+
+enum { HONE_READ_BLOCK = 1024 };
+
+extern const struct hone_loops hone_loops_plain;
+#if defined __x86_64__
+extern const struct hone_loops hone_loops_avx2, hone_loops_avx512;
+#endif
+
+/* Measures; each of the 13 numbers is the best of the windows that fit in `seconds`.  memory_bytes: size of the
+ * buffer that stands for memory, several times the last cache; 0: chosen. */
+int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_bytes, struct hone_peaks *peaks);
+
+/* One JSON file.  load: 0 if it holds this device's peaks; a missing, damaged or foreign file gives a
+ * negative code, and is to be measured anew.  save replaces the file in one step. */
+int hone_peaks_load(const char *path, const struct hone_device *d, struct hone_peaks *peaks);
+int hone_peaks_save(const char *path, const struct hone_device *d, const struct hone_peaks *peaks);
+
+/* As the file holds them; the caller owns the reference. */
+json_t *hone_peaks_json(const struct hone_device *d, const struct hone_peaks *peaks);
+
+#endif
