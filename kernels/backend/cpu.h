@@ -14,7 +14,20 @@
 #include <immintrin.h>
 #endif
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 extern const struct hone_backend hone_backend_cpu;
+
+/* Inside a parallel region: which of how many threads this is. */
+#ifdef _OPENMP
+static inline int hone_thread(void) { return omp_get_thread_num(); }
+static inline int hone_threads(void) { return omp_get_num_threads(); }
+#else
+static inline int hone_thread(void) { return 0; }
+static inline int hone_threads(void) { return 1; }
+#endif
 
 #ifndef HONE_ISA
 #define HONE_ISA plain
@@ -28,6 +41,15 @@ extern const struct hone_backend hone_backend_cpu;
 #define HONE_SYM(name) HONE_PASTE(HONE_PASTE(hone_, name), HONE_PASTE(_, HONE_ISA))
 #define HONE_NAME(name) name "_" HONE_TEXT_OF(HONE_ISA)
 #define HONE_THIS_ISA HONE_PASTE(HONE_ISA_, HONE_ISA)
+
+/* Loops over registers must vanish before the compiler gives registers out: HONE_INLINE functions
+ * get their counts as constants, and HONE_UNROLLED stands before every such loop. */
+#define HONE_INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define HONE_UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define HONE_UNROLLED _Pragma("GCC unroll 64")
+#endif
 
 /* ---- vectors: GCC and Clang's extension; VL floats of VB bytes ---- */
 
@@ -84,11 +106,16 @@ static inline void vf_store_n(float *p, vf v, int n) { _mm256_maskstore_ps(p, vf
 static inline vf vf_load_n(const float *p, int n)
 {
     vf v = { 0 };
-    memcpy(&v, p, (size_t)n * sizeof *p);
+    if (n == VL) return vf_load(p);
+    for (int i = 0; i < VL - 1; i++) if (i < n) v[i] = p[i];
     return v;
 }
 
-static inline void vf_store_n(float *p, vf v, int n) { memcpy(p, &v, (size_t)n * sizeof *p); }
+static inline void vf_store_n(float *p, vf v, int n)
+{
+    if (n == VL) vf_store(p, v);
+    else for (int i = 0; i < VL - 1; i++) if (i < n) p[i] = v[i];
+}
 #endif
 
 /* Sum of the lanes, in a fixed tree. */

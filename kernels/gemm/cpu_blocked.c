@@ -1,0 +1,296 @@
+/* The classic blocked product: B in blocks of kc x nc and A in blocks of mc x kc are copied into panels, and
+ * tiles of mr x nv vectors run over them (Goto, van de Geijn: Anatomy of high-performance matrix
+ * multiplication, 2008).
+ *
+ * A panel of B (kc x nv vectors) stays in L1 while a block of A (mc x kc) streams past it from L2.  All
+ * threads copy B together; then they are a grid over C's tiles, each with its own copy of A's rows. */
+#include "kernels/gemm/epilogue.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/micro.h"
+#include "kernels/gemm/pack.h"
+
+enum { MR, NV, KC, MC, NC, THREADS };
+
+/* ---- tiles: X(mr, nv), and the values the two parameters take ---- */
+
+#if defined __AVX512F__
+#define TILES(X) X(14, 2) X(12, 2) X(8, 2) X(9, 3) X(8, 3) X(6, 4) X(16, 1)
+#define MR_VALUES 14, 12, 8, 9, 6, 16
+#define NV_VALUES 2, 3, 4, 1
+#elif defined __aarch64__
+#define TILES(X) X(8, 2) X(12, 2) X(8, 3) X(6, 4)
+#define MR_VALUES 8, 12, 6
+#define NV_VALUES 2, 3, 4
+#elif defined __AVX2__
+#define TILES(X) X(6, 2) X(4, 2) X(4, 3) X(8, 1)
+#define MR_VALUES 6, 4, 8
+#define NV_VALUES 2, 3, 1
+#else
+#define TILES(X) X(4, 2) X(3, 3) X(8, 1)
+#define MR_VALUES 4, 3, 8
+#define NV_VALUES 2, 3, 1
+#endif
+
+HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t)
+{
+    vf s[HONE_TILE_MAX];
+    /* C is fetched while the sum is computed. */
+    HONE_UNROLLED for (int i = 0; i < mr; i++)
+        HONE_UNROLLED for (int v = 0; v < nv; v += 64 / VB) __builtin_prefetch(t->c + i * t->c_row + v * VL, 1);
+    hone_tile_zero(mr, nv, s);
+    hone_tile_columns(mr, nv, s, t->k, t->a, mr, t->b, nv * VL, nv * VL);
+    hone_tile_finish(mr, nv, s, t, nv * VL);
+}
+
+#define X(mr, nv) static void tile_##mr##x##nv(const struct hone_tile *t) { tile(mr, nv, t); }
+TILES(X)
+#undef X
+
+static const struct { int mr, nv; hone_tile_fn *fn; } tiles[] = {
+#define X(mr, nv) { mr, nv, tile_##mr##x##nv },
+    TILES(X)
+#undef X
+};
+
+static hone_tile_fn *find_tile(int mr, int nv)
+{
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++)
+        if (tiles[i].mr == mr && tiles[i].nv == nv) return tiles[i].fn;
+    return NULL;
+}
+
+/* ---- the job: one run, as every thread sees it ---- */
+
+struct job {
+    int m, n, k, layout;
+    int mr, nr, kc, mc, nc, threads, down, across;   /* threads are a grid of down x across */
+    const float *a, *b, *bias;
+    float *c, *packed_a, *packed_b;                  /* packed_a: threads times mc x kc */
+    float alpha, beta;
+    enum hone_act act;
+    hone_tile_fn *tile;
+};
+
+static int least(int a, int b) { return a < b ? a : b; }
+static int up(int a, int b) { return (a + b - 1) / b; }
+static int round_up(int a, int b) { return up(a, b) * b; }
+
+/* The grid whose busiest thread has the fewest tiles. */
+static void make_grid(struct job *j)
+{
+    int best = 0, rows = up(j->m, j->mr), cols = up(least(j->n, j->nc), j->nr);
+    for (int down = j->threads; down >= 1; down--) {
+        if (j->threads % down) continue;
+        int worst = up(rows, down) * up(cols, j->threads / down);
+        if (best && worst >= best) continue;
+        best = worst;
+        j->down = down;
+    }
+    j->across = j->threads / j->down;
+}
+
+static struct job job_of(const struct hone_problem *p, const struct hone_config *c)
+{
+    struct job j = {
+        .m = p->dim[GEMM_M], .n = p->dim[GEMM_N], .k = p->dim[GEMM_K], .layout = p->layout,
+        .mr = c->v[MR], .nr = c->v[NV] * VL, .threads = c->v[THREADS],
+        .alpha = (float)p->value[GEMM_ALPHA], .beta = (float)p->value[GEMM_BETA],
+        .act = hone_act_of(p), .tile = find_tile(c->v[MR], c->v[NV]),
+    };
+    j.kc = least(c->v[KC], j.k);
+    j.nc = round_up(least(c->v[NC], j.n), j.nr);
+    j.mc = round_up(least(c->v[MC], j.m), j.mr);
+    make_grid(&j);
+    return j;
+}
+
+/* ---- work of one thread ---- */
+
+/* Panels of columns [col, col + cols) of B, steps [step, step + steps); every threads-th is this one's. */
+static void pack_b(const struct job *j, int thread, int col, int cols, int step, int steps)
+{
+    for (int q = thread; q * j->nr < cols; q += j->threads) {
+        float *panel = j->packed_b + (int64_t)q * j->nr * steps;
+        int at = col + q * j->nr, count = least(j->nr, col + cols - at);
+        if (j->layout == GEMM_NT) hone_pack_rows(panel, j->nr, j->b + (int64_t)at * j->k + step, j->k, steps, count);
+        else hone_pack_columns(panel, j->nr, j->b + (int64_t)step * j->n + at, j->n, steps, count);
+    }
+}
+
+static void pack_a(const struct job *j, float *to, int row, int rows, int step, int steps)
+{
+    for (int q = 0; q * j->mr < rows; q++, to += (int64_t)j->mr * steps) {
+        int at = row + q * j->mr, count = least(j->mr, row + rows - at);
+        if (j->layout == GEMM_TN) hone_pack_columns(to, j->mr, j->a + (int64_t)step * j->m + at, j->m, steps, count);
+        else hone_pack_rows(to, j->mr, j->a + (int64_t)at * j->k + step, j->k, steps, count);
+    }
+}
+
+/* A tile that reaches over the edge of C is computed beside it. */
+static void edge_tile(const struct job *j, struct hone_tile t, int rows, int cols)
+{
+    float beside[HONE_TILE_MAX * VL] __attribute__((aligned(HONE_ALIGN)));
+    const float *bias = t.bias;
+    float *c = t.c;
+    int accumulate = t.accumulate;
+    t.c = beside;
+    t.c_row = j->nr;
+    t.bias = NULL;
+    t.accumulate = t.relu = 0;
+    j->tile(&t);
+    for (int i = 0; i < rows; i++, c += j->n)
+        for (int col = 0; col < cols; col++) {
+            float x = beside[i * j->nr + col];
+            if (accumulate) x += c[col];
+            if (bias) x += bias[col];
+            c[col] = x;
+        }
+}
+
+/* Tiles of rows [row, row + rows) and of panels [from, to) of the block of B that begins at column col. */
+static void block(const struct job *j, const float *packed_a, int row, int rows, int col, int from, int to, int step,
+                  int steps)
+{
+    const int last = step + steps == j->k, relu = j->act == HONE_ACT_relu;
+    struct hone_tile t = {
+        .k = steps, .c_row = j->n, .alpha = j->alpha, .accumulate = step > 0 || j->beta != 0, .relu = last && relu,
+    };
+    for (int q = from; q < to; q++) {
+        int at = col + q * j->nr, cols = least(j->nr, j->n - at);
+        t.b = j->packed_b + (int64_t)q * j->nr * steps;
+        t.bias = last && j->bias ? j->bias + at : NULL;
+        for (int i = 0; i < rows; i += j->mr) {
+            int whole = cols == j->nr && rows - i >= j->mr, tile_rows = least(j->mr, rows - i);
+            t.a = packed_a + (int64_t)i * steps;
+            t.c = j->c + (int64_t)(row + i) * j->n + at;
+            if (step == 0 && j->beta != 0 && j->beta != 1) hone_scale_rows(j->beta, t.c, j->n, tile_rows, cols);
+            if (whole) j->tile(&t);
+            else edge_tile(j, t, tile_rows, cols);
+            if (last && !(whole && relu)) hone_epilogue(j->act, t.c, j->n, tile_rows, cols, NULL);
+        }
+    }
+}
+
+static void work(const struct job *j, int thread)
+{
+    const int row_tiles = up(j->m, j->mr), i = thread % j->down, a = thread / j->down;
+    const int row0 = (int)((int64_t)row_tiles * i / j->down) * j->mr;
+    const int row1 = least(j->m, (int)((int64_t)row_tiles * (i + 1) / j->down) * j->mr);
+    float *packed_a = j->packed_a + (int64_t)thread * j->mc * j->kc;
+    for (int col = 0; col < j->n; col += j->nc) {
+        int cols = least(j->nc, j->n - col), panels = up(cols, j->nr);
+        int from = (int)((int64_t)panels * a / j->across), to = (int)((int64_t)panels * (a + 1) / j->across);
+        for (int step = 0; step < j->k; step += j->kc) {
+            int steps = least(j->kc, j->k - step);
+            pack_b(j, thread, col, cols, step, steps);
+            if (j->threads > 1) {
+#pragma omp barrier
+            }
+            for (int row = row0; row < row1; row += j->mc) {
+                int rows = least(j->mc, row1 - row);
+                pack_a(j, packed_a, row, rows, step, steps);
+                block(j, packed_a, row, rows, col, from, to, step, steps);
+            }
+            if (j->threads > 1) {
+#pragma omp barrier
+            }
+        }
+    }
+}
+
+/* ---- the kernel ---- */
+
+/* A block size is worth trying if the next smaller one does not hold everything already. */
+static int useful(const struct hone_param *q, int value, int size)
+{
+    int i = 0;
+    while (i < q->nvalues && q->value[i] != value) i++;
+    return i == 0 || q->value[i - 1] < size;
+}
+
+extern const struct hone_kernel HONE_SYM(gemm_cpu_blocked);
+
+static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+{
+    const struct hone_param *q = HONE_SYM(gemm_cpu_blocked).param;
+    const int32_t *dim = p->dim;
+    (void)d;
+    return find_tile(c->v[MR], c->v[NV]) && useful(&q[KC], c->v[KC], dim[GEMM_K]) &&
+           useful(&q[MC], c->v[MC], dim[GEMM_M]) && useful(&q[NC], c->v[NC], dim[GEMM_N]) &&
+           c->v[THREADS] <= up(dim[GEMM_M], c->v[MR]) * up(dim[GEMM_N], c->v[NV] * VL);
+}
+
+static int fit(const struct hone_param *q, int value, int size)
+{
+    int i = q->nvalues - 1;
+    while (i > 0 && (q->value[i] > value || !useful(q, q->value[i], size))) i--;
+    return q->value[i];
+}
+
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    const struct hone_param *q = HONE_SYM(gemm_cpu_blocked).param;
+    const int32_t *dim = p->dim;
+    c->v[MR] = tiles[0].mr;
+    c->v[NV] = dim[GEMM_N] <= VL && find_tile(16, 1) ? 1 : tiles[0].nv;
+    if (c->v[NV] == 1) c->v[MR] = 16;
+    c->v[KC] = fit(&q[KC], 384, dim[GEMM_K]);
+    c->v[MC] = fit(&q[MC], (int)(d->l2_bytes / 2 / (int64_t)sizeof(float) / c->v[KC]), dim[GEMM_M]);
+    c->v[NC] = fit(&q[NC], 2048, dim[GEMM_N]);
+    /* Threads from about 50 microseconds on. */
+    c->v[THREADS] = 1;
+    while (p->op->flops(p) > 5e6 && c->v[THREADS] < 64 && 2 * c->v[THREADS] <= d->ncores) {
+        c->v[THREADS] *= 2;
+        if (!valid(p, c, d)) { c->v[THREADS] /= 2; break; }
+    }
+}
+
+static int64_t packed_b_floats(const struct job *j) { return ((int64_t)j->nc * j->kc + 15) / 16 * 16; }
+
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+{
+    struct job j = job_of(p, c);
+    (void)d;
+    return (size_t)(packed_b_floats(&j) + (int64_t)j.threads * j.mc * j.kc) * sizeof(float);
+}
+
+/* The sum is kc products at a time in registers, and the parts one after another in C. */
+static double growth(const struct hone_problem *p, const struct hone_config *c)
+{
+    int k = p->dim[GEMM_K];
+    double chain = least(c->v[KC], k) + up(k, c->v[KC]) + 4 + (hone_act_of(p) == HONE_ACT_none ? 0 : 8);
+    return chain < p->op->growth(p) ? chain : p->op->growth(p);
+}
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    struct job j = job_of(&plan->problem, &plan->config);
+    j.a = mem[GEMM_A];
+    j.b = mem[GEMM_B];
+    j.c = mem[GEMM_C];
+    j.bias = hone_problem_has(&plan->problem, "bias") ? mem[GEMM_BIAS] : NULL;
+    j.packed_b = workspace;
+    j.packed_a = j.packed_b + packed_b_floats(&j);
+    if (j.threads == 1) { work(&j, 0); return HONE_OK; }
+#pragma omp parallel num_threads(j.threads)
+    {
+        /* Fewer threads than asked for compute the same bits. */
+        struct job mine = j;
+        mine.threads = hone_threads();
+        make_grid(&mine);
+        work(&mine, hone_thread());
+    }
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_gemm, 0 };
+
+const struct hone_kernel HONE_SYM(gemm_cpu_blocked) = {
+    .name = HONE_NAME("cpu_blocked"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .param = {
+        HONE_PARAM("mr", MR_VALUES), HONE_PARAM("nv", NV_VALUES),
+        HONE_PARAM("kc", 128, 192, 256, 320, 384, 512, 768), HONE_PARAM("mc", 48, 96, 144, 192, 288, 384, 576, 1024),
+        HONE_PARAM("nc", 256, 512, 1024, 2048, 4096), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
+    },
+    .valid = valid, .guess = guess, .workspace = workspace, .growth = growth, .run = run,
+};

@@ -1,0 +1,156 @@
+/* kernels/gemm/micro.h -- tiles of C held in registers: what gemm and convolutions spend their time in.
+ *
+ * A tile has mr rows of nv vectors: s[i * nv + v].  Each step l loads nv vectors of B and adds to
+ * every row i the product with one number a(i, l), which the processor broadcasts from memory.  Like this
+ * A needs no vectors, and B no broadcasts (Van Zee, van de Geijn: BLIS, 2015).
+ *
+ *     vf s[HONE_TILE_MAX];
+ *     hone_tile_zero(14, 2, s);
+ *     hone_tile_columns(14, 2, s, k, a, a_step, b, b_step, 2 * VL);     as often as there are parts of the sum
+ *     hone_tile_store(14, 2, s, c, c_row, 2 * VL);
+ *
+ * mr and nv must be constants, with mr * nv accumulators, nv vectors of B and one of A in registers:
+ * HONE_TILE_ROWS(nv) rows fit.  `cols` is how many columns exist and may be touched in memory: the last
+ * vector may be a part of one, (nv - 1) * VL < cols <= nv * VL. */
+#ifndef HONE_GEMM_MICRO_H
+#define HONE_GEMM_MICRO_H
+
+#include "kernels/backend/cpu.h"
+
+/* Largest mr for nv = 1, 2, 3, 4 vectors that leaves nothing to spill, with either compiler. */
+#if defined __AVX512F__
+#define HONE_TILE_ROWS(nv) ((nv) == 1 ? 16 : (nv) == 2 ? 14 : (nv) == 3 ? 9 : 6)
+#elif defined __aarch64__
+#define HONE_TILE_ROWS(nv) ((nv) == 1 ? 16 : (nv) == 2 ? 12 : (nv) == 3 ? 8 : 6)
+#elif defined __AVX2__
+#define HONE_TILE_ROWS(nv) ((nv) == 1 ? 8 : (nv) == 2 ? 6 : (nv) == 3 ? 3 : 2)
+#else
+#define HONE_TILE_ROWS(nv) ((nv) == 1 ? 8 : (nv) == 2 ? 4 : (nv) == 3 ? 3 : 2)
+#endif
+enum { HONE_TILE_MAX = 32 };   /* accumulators */
+
+HONE_INLINE void hone_tile_zero(int mr, int nv, vf *s)
+{
+    HONE_UNROLLED for (int i = 0; i < mr * nv; i++) s[i] = (vf){ 0 };
+}
+
+/* x[0..nv) = a row of B. */
+HONE_INLINE void hone_tile_load(int nv, vf *x, const float *b, int cols)
+{
+    HONE_UNROLLED for (int v = 0; v < nv - 1; v++) x[v] = vf_load(b + v * VL);
+    /* A masked load where it is not known at compile time that all lanes exist. */
+    if (__builtin_constant_p(cols) && cols == nv * VL) x[nv - 1] = vf_load(b + (nv - 1) * VL);
+    else x[nv - 1] = vf_load_n(b + (nv - 1) * VL, cols - (nv - 1) * VL);
+}
+
+/* k steps where the rows of A lie side by side: a(i, l) = a[l * a_step + i].  Packed panels
+ * (a_step = mr) and transposed matrices are of this kind. */
+HONE_INLINE void hone_tile_columns(int mr, int nv, vf *s, int64_t k, const float *a, int64_t a_step, const float *b,
+                                   int64_t b_step, int cols)
+{
+    for (int64_t l = 0; l < k; l++) {
+        vf x[4];
+        hone_tile_load(nv, x, b, cols);
+        HONE_UNROLLED for (int i = 0; i < mr; i++)
+            HONE_UNROLLED for (int v = 0; v < nv; v++) s[i * nv + v] += a[i] * x[v];
+        a += a_step;
+        b += b_step;
+    }
+}
+
+/* k steps where each row of A is contiguous: a(i, l) = a[i * a_row + l].  An address can be one
+ * register plus 1, 2, 4 or 8 times another, so the odd multiples of a_row in registers reach
+ * 16 rows; the compiler, left alone, would keep a pointer per row and run out of registers. */
+HONE_INLINE void hone_tile_rows(int mr, int nv, vf *s, int64_t k, const float *a, int64_t a_row, const float *b,
+                                int64_t b_step, int cols)
+{
+    const char *p = (const char *)a;
+    int64_t odd[8];
+    HONE_UNROLLED for (int j = 0; j < 8; j++) {
+        odd[j] = (2 * j + 1) * a_row * (int64_t)sizeof *a;
+        if (2 * j + 1 < mr) __asm__("" : "+r"(odd[j]));
+    }
+    for (int64_t l = 0; l < k; l++) {
+        vf x[4];
+        hone_tile_load(nv, x, b, cols);
+        __asm__("" : "+r"(p));
+        HONE_UNROLLED for (int i = 0; i < mr; i++) {
+            int twos = __builtin_ctz((unsigned)i | 16u);
+            const char *q = i ? p + odd[(i >> twos) / 2] * (1 << twos) : p;
+            HONE_UNROLLED for (int v = 0; v < nv; v++) s[i * nv + v] += *(const float *)q * x[v];
+        }
+        p += sizeof *a;
+        b += b_step;
+    }
+}
+
+/* s += C */
+HONE_INLINE void hone_tile_add(int mr, int nv, vf *s, const float *c, int64_t c_row, int cols)
+{
+    HONE_UNROLLED for (int i = 0; i < mr; i++) {
+        vf x[4];
+        hone_tile_load(nv, x, c + i * c_row, cols);
+        HONE_UNROLLED for (int v = 0; v < nv; v++) s[i * nv + v] += x[v];
+    }
+}
+
+HONE_INLINE void hone_tile_scale(int mr, int nv, vf *s, float alpha)
+{
+    HONE_UNROLLED for (int i = 0; i < mr * nv; i++) s[i] *= alpha;
+}
+
+/* s += bias, one number per column */
+HONE_INLINE void hone_tile_bias(int mr, int nv, vf *s, const float *bias, int cols)
+{
+    vf x[4];
+    hone_tile_load(nv, x, bias, cols);
+    HONE_UNROLLED for (int i = 0; i < mr; i++)
+        HONE_UNROLLED for (int v = 0; v < nv; v++) s[i * nv + v] += x[v];
+}
+
+HONE_INLINE void hone_tile_relu(int mr, int nv, vf *s)
+{
+    HONE_UNROLLED for (int i = 0; i < mr * nv; i++) s[i] = vf_max(s[i], (vf){ 0 });
+}
+
+/* C = s */
+HONE_INLINE void hone_tile_store(int mr, int nv, const vf *s, float *c, int64_t c_row, int cols)
+{
+    HONE_UNROLLED for (int i = 0; i < mr; i++) {
+        HONE_UNROLLED for (int v = 0; v < nv - 1; v++) vf_store(c + i * c_row + v * VL, s[i * nv + v]);
+    }
+    c += (nv - 1) * VL;
+    if (cols == nv * VL) {
+        HONE_UNROLLED for (int i = 0; i < mr; i++) vf_store(c + i * c_row, s[i * nv + nv - 1]);
+    } else {
+        HONE_UNROLLED for (int i = 0; i < mr; i++) vf_store_n(c + i * c_row, s[i * nv + nv - 1], cols - (nv - 1) * VL);
+    }
+}
+
+/* ---- whole tiles as functions ---- */
+
+/* C = relu?(alpha A B + C? + bias?), everything optional at run time. */
+struct hone_tile {
+    int64_t k;
+    const float *a, *b, *bias;            /* bias: NULL: none */
+    int64_t a_stride, b_step;             /* a_step of columns(), a_row of rows() */
+    float *c;
+    int64_t c_row;
+    float alpha;
+    int cols;
+    int accumulate, relu;
+};
+
+typedef void hone_tile_fn(const struct hone_tile *t);
+
+/* What follows the sum; cols as a constant where it is known. */
+HONE_INLINE void hone_tile_finish(int mr, int nv, vf *s, const struct hone_tile *t, int cols)
+{
+    if (t->alpha != 1) hone_tile_scale(mr, nv, s, t->alpha);
+    if (t->accumulate) hone_tile_add(mr, nv, s, t->c, t->c_row, cols);
+    if (t->bias) hone_tile_bias(mr, nv, s, t->bias, cols);
+    if (t->relu) hone_tile_relu(mr, nv, s);
+    hone_tile_store(mr, nv, s, t->c, t->c_row, cols);
+}
+
+#endif
