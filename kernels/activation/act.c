@@ -56,8 +56,8 @@ static const double SQRT_2_OVER_PI = 0.79788456080286536, GELU_CUBE = 0.044715;
 double hone_act_value(enum hone_act a, double x)
 {
     switch (a) {
-    case HONE_ACT_relu: return x > 0 ? x : 0;
-    case HONE_ACT_relu6: return x > 6 ? 6 : x > 0 ? x : 0;
+    case HONE_ACT_relu: return x <= 0 ? 0 : x;
+    case HONE_ACT_relu6: return x >= 6 ? 6 : x <= 0 ? 0 : x;
     case HONE_ACT_leaky_relu: return x > 0 ? x : HONE_LEAKY_SLOPE * x;
     case HONE_ACT_sigmoid: return 1 / (1 + exp(-x));
     case HONE_ACT_tanh: return tanh(x);
@@ -87,4 +87,11 @@ double hone_act_derivative(enum hone_act a, double x)
     case HONE_NACTS: break;
     }
     return 1;
+}
+
+double hone_act_derivative_of(enum hone_act a, double s)
+{
+    if (a == HONE_ACT_sigmoid) return s * (1 - s);
+    if (a == HONE_ACT_tanh) return (1 - s) * (1 + s);
+    return hone_act_derivative(a, s);   /* the rest is from x, or has the same kinks in y as in x */
 }

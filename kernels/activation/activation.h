@@ -44,8 +44,21 @@ int hone_act_check(struct hone_problem *p);
 /* Is it exact on whole numbers (relu, relu6, none)? */
 int hone_act_exact(enum hone_act a);
 
-/* The meaning, in doubles: y = f(x), and f'(x). */
+/* The meaning, in doubles: y = f(x); f'(x); and f' as a kernel computes it, from s = y where
+ * hone_act_from_y(), else from s = x.  At a kink f' is the value from the left, 0 for relu; NaN
+ * stays NaN, so that a net that diverges shows it. */
 double hone_act_value(enum hone_act a, double x);
 double hone_act_derivative(enum hone_act a, double x);
+double hone_act_derivative_of(enum hone_act a, double s);
+
+/* ---- the ops: relu (Y, X) and relu_bwd (DX, DY, S), and so on for each row ---- */
+
+enum { ACT_N };                     /* problem.dim */
+enum { ACT_Y, ACT_X };              /* arguments of the forward ops */
+enum { ACT_DX, ACT_DY, ACT_S };     /* of the gradients */
+
+#define X(name, from_y, slope) extern const struct hone_op hone_op_##name, hone_op_##name##_bwd;
+HONE_ACT_MAP(X)
+#undef X
 
 #endif

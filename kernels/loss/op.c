@@ -1,0 +1,64 @@
+/* softmax_ce, mse, mae: sizes, arguments, flops, error bounds. */
+#include "kernels/loss/loss.h"
+
+static int ce_args(const struct hone_problem *p, struct hone_arg arg[])
+{
+    const int32_t m = p->dim[LOSS_M], n = p->dim[LOSS_N];
+    arg[CE_DX] = HONE_ARG("dx", HONE_OUT, p->dtype, m, n);
+    arg[CE_LOSS] = HONE_ARG("loss", HONE_OUT, p->dtype, m);
+    arg[CE_HIT] = HONE_ARG("hit", HONE_OUT, p->dtype, m);
+    arg[CE_X] = HONE_ARG("x", HONE_IN, p->dtype, m, n);
+    arg[CE_X].lo = -8, arg[CE_X].hi = 8;
+    arg[CE_LABEL] = HONE_ARG("label", HONE_IN, HONE_I32, m);
+    arg[CE_LABEL].hi = n - 1;
+    return 5;
+}
+
+static int err_args(const struct hone_problem *p, struct hone_arg arg[])
+{
+    const int32_t m = p->dim[LOSS_M], n = p->dim[LOSS_N];
+    arg[ERR_DX] = HONE_ARG("dx", HONE_OUT, p->dtype, m, n);
+    arg[ERR_LOSS] = HONE_ARG("loss", HONE_OUT, p->dtype, m);
+    arg[ERR_X] = HONE_ARG("x", HONE_IN, p->dtype, m, n);
+    arg[ERR_T] = HONE_ARG("t", HONE_IN, p->dtype, m, n);
+    return 4;
+}
+
+static double numbers(const struct hone_problem *p) { return (double)p->dim[LOSS_M] * p->dim[LOSS_N]; }
+
+/* Maximum, difference, exp (10), sum, scaling; for each number. */
+static double ce_flops(const struct hone_problem *p) { return 14 * numbers(p); }
+static double mse_flops(const struct hone_problem *p) { return 4 * numbers(p); }
+static double mae_flops(const struct hone_problem *p) { return 4 * numbers(p); }
+
+/* n terms summed one after another; exp and log take 2 ulp each. */
+static double growth(const struct hone_problem *p) { return p->dim[LOSS_N] + 12; }
+
+static int power_of_two(double n)
+{
+    return n < 0x1p31 && !((int64_t)n & ((int64_t)n - 1));
+}
+
+/* Sums of squares of numbers up to 16, and a division that only shifts. */
+static int exact(const struct hone_problem *p)
+{
+    return power_of_two(numbers(p)) && power_of_two(p->dim[LOSS_N]) && p->dim[LOSS_N] <= 1 << 15 ? 8 : 0;
+}
+
+const struct hone_op hone_op_softmax_ce = {
+    .name = "softmax_ce", .dtypes = 1u << HONE_F32, .layout = { "any" },
+    .dim = { { "m", 1, HONE_REQUIRED, 0 }, { "n", 2, HONE_REQUIRED, 0 } },
+    .args = ce_args, .flops = ce_flops, .ref = hone_softmax_ce_meaning, .growth = growth,
+};
+
+const struct hone_op hone_op_mse = {
+    .name = "mse", .dtypes = 1u << HONE_F32, .layout = { "any" },
+    .dim = { { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 } },
+    .args = err_args, .flops = mse_flops, .ref = hone_mse_meaning, .growth = growth, .exact = exact,
+};
+
+const struct hone_op hone_op_mae = {
+    .name = "mae", .dtypes = 1u << HONE_F32, .layout = { "any" },
+    .dim = { { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 } },
+    .args = err_args, .flops = mae_flops, .ref = hone_mae_meaning, .growth = growth, .exact = exact,
+};
