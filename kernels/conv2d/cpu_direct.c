@@ -97,12 +97,9 @@ struct layout {
     struct gather q;
     int rp, nv, rows, bands;        /* output rows of a phase per band; a band of an image is a unit of work */
     int blocks;                     /* of nv vectors of channels, per group */
-    int padded;                     /* 1: the input is copied into a frame */
-    int64_t frame_pitch;            /* floats from row to row */
+    int64_t pitch;                  /* floats from row to row of the frame */
     int64_t block_floats, weight_floats, bias_floats, frame_floats;
 };
-
-static int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }
 
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
@@ -111,14 +108,11 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     if (!l.rows || l.rows > q->count_h) l.rows = q->count_h;
     l.bands = (q->count_h + l.rows - 1) / l.rows;
     l.blocks = (q->outc + l.nv * VL - 1) / (l.nv * VL);
-    l.padded = q->from_h < 0 || q->from_w < 0 || q->to_w >= q->in_w ||
-               (int64_t)(q->count_h - 1) * q->step_h + q->to_h >= q->in_h;
-    l.frame_pitch = (l.padded ? (int64_t)q->to_w - q->from_w + 1 : q->in_w) * q->in_c;
+    l.pitch = gather_pitch(q);
     l.block_floats = (int64_t)q->kh * q->kw * q->inc * l.nv * VL;
     l.weight_floats = l.block_floats * l.blocks * q->g;
     l.bias_floats = (int64_t)q->g * l.blocks * l.nv * VL;
-    if (l.padded)
-        l.frame_floats = whole_lines(((int64_t)(l.rows - 1) * q->step_h + q->to_h - q->from_h + 1) * l.frame_pitch);
+    l.frame_floats = gather_padded(q) ? whole_lines(gather_rows(q, l.rows) * l.pitch) : 0;
     return l;
 }
 
@@ -153,25 +147,6 @@ static void pack(const struct layout *l, int group, int index, const float *w, c
         }
 }
 
-/* Copies the input rows of a band into the frame, zeros around them. */
-static void fill_frame(const struct layout *l, const float *in, int first_row, int nrows, float *frame)
-{
-    const struct gather *q = &l->q;
-    const int64_t left = (int64_t)-q->from_w * q->in_c;
-    int64_t middle = (int64_t)q->in_w * q->in_c;
-    if (middle > l->frame_pitch - left) middle = l->frame_pitch - left;
-    for (int r = 0; r < nrows; r++, frame += l->frame_pitch) {
-        int64_t row = first_row + r;
-        if (row < 0 || row >= q->in_h) {
-            memset(frame, 0, (size_t)l->frame_pitch * sizeof *frame);
-            continue;
-        }
-        memset(frame, 0, (size_t)left * sizeof *frame);
-        memcpy(frame + left, in + row * q->in_w * q->in_c, (size_t)middle * sizeof *frame);
-        memset(frame + left + middle, 0, (size_t)(l->frame_pitch - left - middle) * sizeof *frame);
-    }
-}
-
 /* One block of channels, all phases, output rows [a0, a1) of each.  x: input row a0 * step + from_h,
  * column from_w of the group's first channel; y: the image's first output of the block. */
 static void sweep(const struct layout *l, struct block b, int vectors, const float *x, float *y, int a0, int a1)
@@ -184,13 +159,13 @@ static void sweep(const struct layout *l, struct block b, int vectors, const flo
             b.nh = w.n ? h.n : 0;
             b.nw = joined ? 1 : w.n;
             b.run = joined ? w.n * q->in_c : q->inc;
-            b.tap_h = h.dist * l->frame_pitch;
+            b.tap_h = h.dist * l->pitch;
             b.tap_w = (int64_t)w.dist * q->in_c;
             b.pixel = (int64_t)w.step * q->in_c;
             b.out_pixel = (int64_t)w.stride * q->out_c;
             int ntiles = (w.count + l->rp - 1) / l->rp;
             for (int a = a0; a < a1 && a < h.count; a++) {
-                const float *row = x + ((int64_t)(a - a0) * h.step + h.at - q->from_h) * l->frame_pitch +
+                const float *row = x + ((int64_t)(a - a0) * h.step + h.at - q->from_h) * l->pitch +
                                    (int64_t)(w.at - q->from_w) * q->in_c;
                 float *out = y + ((int64_t)(h.start + a * h.stride) * q->out_w + w.start) * q->out_c;
                 /* Tiles of nearly equal size: 26 pixels are 13 + 13 rather than 14 + 12. */
@@ -271,17 +246,14 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
             for (int64_t u = units * t / threads; u < units * (t + 1) / threads; u++) {
                 const int64_t n = u / l.bands;
                 const int a0 = (int)(u % l.bands) * l.rows, a1 = a0 + l.rows < q->count_h ? a0 + l.rows : q->count_h;
-                const int first = a0 * q->step_h + q->from_h;
-                const float *x = in + n * q->in_h * q->in_w * q->in_c;
-                float *frame = frames + t * l.frame_floats, *y = out + n * q->out_h * q->out_w * q->out_c;
-                if (l.padded) fill_frame(&l, x, first, (a1 - 1 - a0) * q->step_h + q->to_h - q->from_h + 1, frame);
+                float *y = out + n * q->out_h * q->out_w * q->out_c;
+                const float *x = gather_frame(q, in + n * q->in_h * q->in_w * q->in_c, a0, a1, frames + t * l.frame_floats);
                 for (int64_t i = 0; i < nblocks; i++) {
                     int group = (int)(i / l.blocks), index = (int)(i % l.blocks), vectors = vectors_of(&l, index);
                     int left = q->outc - index * l.nv * VL;
                     struct block b = { .w = weights + i * l.block_floats, .bias = biases + i * l.nv * VL,
                                        .lanes = left >= vectors * VL ? VL : left - (vectors - 1) * VL, .lo = lo, .hi = hi };
-                    sweep(&l, b, vectors, (l.padded ? frame : x + first * l.frame_pitch) + group * q->inc,
-                          y + group * q->outc + index * l.nv * VL, a0, a1);
+                    sweep(&l, b, vectors, x + group * q->inc, y + group * q->outc + index * l.nv * VL, a0, a1);
                 }
                 if (!q->dgrad && !clamp)
                     gather_activate(act, y + (int64_t)a0 * q->out_w * q->out_c, (int64_t)(a1 - a0) * q->out_w * q->out_c);

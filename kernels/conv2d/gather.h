@@ -87,6 +87,50 @@ static inline struct gather gather_of(const struct hone_problem *p)
     return q;
 }
 
+/* ---- the frame: input rows with their padding around them, so that no tap needs a test ---- */
+
+static inline int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+/* Does any tap lie outside of the input?  If not, the input serves as its own frame. */
+static inline int gather_padded(const struct gather *q)
+{
+    return q->from_h < 0 || q->from_w < 0 || q->to_w >= q->in_w ||
+           (int64_t)(q->count_h - 1) * q->step_h + q->to_h >= q->in_h;
+}
+
+/* Floats from row to row. */
+static inline int64_t gather_pitch(const struct gather *q)
+{
+    return (gather_padded(q) ? (int64_t)q->to_w - q->from_w + 1 : q->in_w) * q->in_c;
+}
+
+/* Input rows under `rows` rows of output. */
+static inline int64_t gather_rows(const struct gather *q, int rows)
+{
+    return (int64_t)(rows - 1) * q->step_h + q->to_h - q->from_h + 1;
+}
+
+/* The frame of output rows [a0, a1) of one image, at its input row a0 * step_h + from_h, column from_w:
+ * in the image where nothing is padded, else copied to `frame`. */
+static inline const float *gather_frame(const struct gather *q, const float *image, int a0, int a1, float *frame)
+{
+    const int64_t pitch = gather_pitch(q), left = (int64_t)-q->from_w * q->in_c, nrows = gather_rows(q, a1 - a0);
+    const int64_t first = (int64_t)a0 * q->step_h + q->from_h, width = (int64_t)q->in_w * q->in_c;
+    const int64_t middle = width < pitch - left ? width : pitch - left;
+    if (!gather_padded(q)) return image + first * pitch;
+    for (int64_t r = 0; r < nrows; r++) {
+        float *to = frame + r * pitch;
+        if (first + r < 0 || first + r >= q->in_h) {
+            memset(to, 0, (size_t)pitch * sizeof *to);
+            continue;
+        }
+        memset(to, 0, (size_t)left * sizeof *to);
+        memcpy(to + left, image + (first + r) * width, (size_t)middle * sizeof *to);
+        memset(to + left + middle, 0, (size_t)(pitch - left - middle) * sizeof *to);
+    }
+    return frame;
+}
+
 /* ---- the epilogue ---- */
 
 /* Applies an activation to n contiguous floats that were just written. */

@@ -1,0 +1,246 @@
+/* Direct weight gradient with output channels in the lanes.
+ *
+ * dw is a sum over all pixels of outer products x * dy.  A tile of rr weights x nv vectors of output
+ * channels stays in registers while a band of pixels passes: per pixel nv vectors of dy are loaded and
+ * rr neighbouring numbers of x broadcast; where taps lie side by side these come from one run over
+ * (kw, ic).  Every thread sums its images into a dw of its own; these are added in fixed order. */
+#include "kernels/backend/cpu.h"
+#include "kernels/conv2d/gather.h"
+
+enum { RR, NV, ROWS, THREADS };
+enum { REGISTERS = VB == 64 ? 32 : 16, MAX_RR = 16, MAX_NV = 4 };
+
+/* The pixels that pass, and how they lie. */
+struct band {
+    int rows, cols;
+    int64_t x_row, x_pixel, dy_row, dy_pixel;   /* floats from row to row, pixel to pixel */
+    int lanes;                                  /* channels in the last vector */
+};
+
+/* sum (rr, nv * VL) += over all pixels x (rr) * dy (nv * VL). */
+static inline __attribute__((always_inline)) void tile(int rr, int nv, int tail, const struct band *b, const float *x,
+                                                       const float *dy, float *sum)
+{
+    vf acc[MAX_RR][MAX_NV];
+    const int64_t x_pixel = b->x_pixel, dy_pixel = b->dy_pixel;
+    const int lanes = b->lanes;
+#pragma GCC unroll 16
+    for (int r = 0; r < rr; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) acc[r][v] = vf_load(sum + (r * nv + v) * VL);
+    for (int i = 0; i < b->rows; i++) {
+        const float *at = x + i * b->x_row, *from = dy + i * b->dy_row;
+        for (int j = 0; j < b->cols; j++, at += x_pixel, from += dy_pixel) {
+            vf dv[MAX_NV];
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; v++)
+                dv[v] = tail && v == nv - 1 ? vf_load_n(from + v * VL, lanes) : vf_load(from + v * VL);
+#pragma GCC unroll 16
+            for (int r = 0; r < rr; r++) {
+                vf xv = vf_set(at[r]);
+#pragma GCC unroll 4
+                for (int v = 0; v < nv; v++) acc[r][v] += xv * dv[v];
+            }
+        }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < rr; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) vf_store(sum + (r * nv + v) * VL, acc[r][v]);
+}
+
+#define TILE(rr, nv)                                                                               \
+    static void tile_##rr##x##nv(const struct band *b, const float *x, const float *dy, float *sum) \
+    {                                                                                              \
+        if (b->lanes == VL) tile(rr, nv, 0, b, x, dy, sum);                                        \
+        else tile(rr, nv, 1, b, x, dy, sum);                                                       \
+    }
+#define NAME(rr, nv) tile_##rr##x##nv,
+#define TILES_1_TO_4(X, nv) X(1, nv) X(2, nv) X(3, nv) X(4, nv)
+#define TILES_5_TO_8(X, nv) X(5, nv) X(6, nv) X(7, nv) X(8, nv)
+#define TILES_9_TO_14(X, nv) X(9, nv) X(10, nv) X(11, nv) X(12, nv) X(13, nv) X(14, nv)
+
+/* As many as the registers hold: rr * nv sums, nv vectors of dy and one broadcast. */
+TILES_1_TO_4(TILE, 1) TILES_5_TO_8(TILE, 1) TILES_9_TO_14(TILE, 1)
+TILES_1_TO_4(TILE, 2) TILE(5, 2) TILE(6, 2)
+TILES_1_TO_4(TILE, 3)
+#if HONE_VB == 64
+TILE(15, 1) TILE(16, 1)
+TILE(7, 2) TILE(8, 2) TILES_9_TO_14(TILE, 2)
+TILES_5_TO_8(TILE, 3)
+TILES_1_TO_4(TILE, 4) TILE(5, 4) TILE(6, 4)
+#endif
+
+static void (*const tiles[MAX_NV][MAX_RR])(const struct band *b, const float *x, const float *dy, float *sum) = {
+#if HONE_VB == 64
+    { TILES_1_TO_4(NAME, 1) TILES_5_TO_8(NAME, 1) TILES_9_TO_14(NAME, 1) NAME(15, 1) NAME(16, 1) },
+    { TILES_1_TO_4(NAME, 2) TILES_5_TO_8(NAME, 2) TILES_9_TO_14(NAME, 2) },
+    { TILES_1_TO_4(NAME, 3) TILES_5_TO_8(NAME, 3) },
+    { TILES_1_TO_4(NAME, 4) NAME(5, 4) NAME(6, 4) },
+#else
+    { TILES_1_TO_4(NAME, 1) TILES_5_TO_8(NAME, 1) TILES_9_TO_14(NAME, 1) },
+    { TILES_1_TO_4(NAME, 2) NAME(5, 2) NAME(6, 2) },
+    { TILES_1_TO_4(NAME, 3) },
+    { NULL },
+#endif
+};
+
+/* ---- how the work is cut ---- */
+
+struct layout {
+    struct gather q;            /* as forward sees it: in is x, out is y */
+    struct conv_axis h, w;
+    int rr, nv, rows, bands;    /* output rows per band; a band of an image is a unit of work */
+    int blocks;                 /* of nv vectors of channels, per group */
+    int taps_w, run;            /* taps across, and numbers side by side under each, per tap down */
+    int64_t tap_w, pitch;       /* floats from tap to tap, from row to row */
+    int64_t block_floats, sum_floats, frame_floats;
+};
+
+static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
+{
+    struct layout l = { .q = gather_of(p), .rr = c->v[RR], .nv = c->v[NV], .rows = c->v[ROWS] };
+    const struct gather *q = &l.q;
+    l.h = gather_h(q, 0), l.w = gather_w(q, 0);
+    int joined = q->g == 1 && l.w.dist == 1;
+    if (!l.rows || l.rows > q->count_h) l.rows = q->count_h;
+    l.bands = (q->count_h + l.rows - 1) / l.rows;
+    l.blocks = (q->outc + l.nv * VL - 1) / (l.nv * VL);
+    l.taps_w = joined ? 1 : q->kw;
+    l.run = joined ? q->kw * q->in_c : q->inc;
+    l.tap_w = (int64_t)l.w.dist * q->in_c;
+    l.pitch = gather_pitch(q);
+    l.block_floats = (int64_t)q->kh * q->kw * q->inc * l.nv * VL;
+    l.sum_floats = l.block_floats * l.blocks * q->g;
+    l.frame_floats = gather_padded(q) ? whole_lines(gather_rows(q, l.rows) * l.pitch) : 0;
+    return l;
+}
+
+/* Vectors of channels in block i: the last may have fewer. */
+static int vectors_of(const struct layout *l, int i)
+{
+    int left = (l->q.outc - i * l->nv * VL + VL - 1) / VL;
+    return left < l->nv ? left : l->nv;
+}
+
+/* Adds what a band contributes to one block: sum (kh, taps_w, run, vectors * VL). */
+static void sweep(const struct layout *l, const struct band *b, int vectors, const float *x, const float *dy, float *sum)
+{
+    const int ntiles = (l->run + l->rr - 1) / l->rr;
+    for (int i = 0; i < l->q.kh; i++)
+        for (int j = 0; j < l->taps_w; j++) {
+            const float *at = x + i * l->h.dist * l->pitch + j * l->tap_w;
+            for (int t = 0; t < ntiles; t++) {
+                int n = l->run / ntiles + (t < l->run % ntiles);
+                tiles[vectors - 1][n - 1](b, at, dy, sum);
+                at += n;
+                sum += n * vectors * VL;
+            }
+        }
+}
+
+/* All of one thread's units, one after another, into its own sums. */
+static void sum_units(const struct layout *l, int64_t from, int64_t to, const float *x, const float *dy, float *sums,
+                      float *frame)
+{
+    const struct gather *q = &l->q;
+    memset(sums, 0, (size_t)l->sum_floats * sizeof *sums);
+    for (int64_t u = from; u < to; u++) {
+        const int64_t n = u / l->bands;
+        const int a0 = (int)(u % l->bands) * l->rows, a1 = a0 + l->rows < q->count_h ? a0 + l->rows : q->count_h;
+        const float *in = gather_frame(q, x + n * q->in_h * q->in_w * q->in_c, a0, a1, frame);
+        const float *out = dy + (n * q->out_h + a0) * q->out_w * q->out_c;
+        struct band b = { .rows = a1 - a0, .cols = q->out_w, .x_row = q->step_h * l->pitch,
+                          .x_pixel = (int64_t)q->step_w * q->in_c, .dy_row = (int64_t)q->out_w * q->out_c,
+                          .dy_pixel = q->out_c };
+        for (int i = 0; i < q->g * l->blocks; i++) {
+            int group = i / l->blocks, index = i % l->blocks, vectors = vectors_of(l, index);
+            int left = q->outc - index * l->nv * VL;
+            b.lanes = left >= vectors * VL ? VL : left - (vectors - 1) * VL;
+            sweep(l, &b, vectors, in + group * q->inc, out + group * q->outc + index * l->nv * VL, sums + i * l->block_floats);
+        }
+    }
+}
+
+/* Adds the threads' sums of block i, kernel row kh, in order of thread, and turns them into dw (oc, kh, kw, icg). */
+static void add_up(const struct layout *l, int threads, int i, int kh, const float *sums, float *dw)
+{
+    const struct gather *q = &l->q;
+    const int index = i % l->blocks, width = vectors_of(l, index) * VL, left = q->outc - index * l->nv * VL;
+    const int64_t row = (int64_t)q->kw * q->inc;
+    const float *from = sums + i * l->block_floats + kh * row * width;
+    float *to = dw + (((int64_t)(i / l->blocks) * q->outc + index * l->nv * VL) * q->kh + kh) * row;
+    for (int64_t r = 0; r < row; r++)
+        for (int o = 0; o < width && o < left; o++) {
+            float s = 0;
+            for (int t = 0; t < threads; t++) s += from[t * l->sum_floats + r * width + o];
+            to[o * q->kh * row + r] = s;
+        }
+}
+
+/* ---- the kernel ---- */
+
+static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+{
+    static const int rrs[] = { 4, 6, 8, 10, 12, 14, 16 };
+    struct layout l = layout_of(p, c);
+    int rr = c->v[RR], nv = c->v[NV];
+    (void)d;
+    if (rr * nv + nv + 1 > REGISTERS) return 0;
+    if (nv > 1 && (nv - 1) * VL >= l.q.outc) return 0;
+    if (c->v[ROWS] >= l.q.count_h) return 0;
+    /* Of sizes that cut a run into equally many tiles, the smallest stands for all. */
+    for (size_t i = 0; i < sizeof rrs / sizeof *rrs && rrs[i] < rr; i++)
+        if ((l.run + rrs[i] - 1) / rrs[i] == (l.run + rr - 1) / rr) return 0;
+    return 1;
+}
+
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    static const int rrs[] = { 16, 14, 12, 10, 8, 6, 4 };
+    struct gather q = gather_of(p);
+    c->v[THREADS] = hone_conv2d_threads(p, d);
+    c->v[NV] = q.outc > VL ? 2 : 1;
+    c->v[ROWS] = q.mb < 4 * c->v[THREADS] || q.count_h > 32 ? (q.count_h > 8 ? 8 : q.count_h > 4 ? 4 : 0) : 0;
+    for (size_t i = 0; i < sizeof rrs / sizeof *rrs; i++) {
+        c->v[RR] = rrs[i];
+        if (valid(p, c, d)) return;
+    }
+}
+
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+{
+    struct layout l = layout_of(p, c);
+    (void)d;
+    return (size_t)(c->v[THREADS] * (l.sum_floats + l.frame_floats)) * sizeof(float);
+}
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    const struct layout l = layout_of(&plan->problem, &plan->config);
+    const int threads = plan->config.v[THREADS], nblocks = l.q.g * l.blocks;
+    const float *x = mem[CONV_DWT_X], *dy = mem[CONV_DWT_DY];
+    float *dw = mem[CONV_DWT], *sums = workspace, *frames = sums + threads * l.sum_floats;
+    const int64_t units = (int64_t)l.q.mb * l.bands;
+
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+#pragma omp for schedule(static)
+        for (int t = 0; t < threads; t++)
+            sum_units(&l, units * t / threads, units * (t + 1) / threads, x, dy, sums + t * l.sum_floats,
+                      frames + t * l.frame_floats);
+#pragma omp for collapse(2) schedule(static)
+        for (int i = 0; i < nblocks; i++)
+            for (int kh = 0; kh < l.q.kh; kh++) add_up(&l, threads, i, kh, sums, dw);
+    }
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_conv2d_wgrad, NULL };
+
+const struct hone_kernel HONE_SYM(conv2d_cpu_direct_wgrad) = {
+    .name = HONE_NAME("conv2d_cpu_direct_wgrad"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .param = { HONE_PARAM("rr", 4, 6, 8, 10, 12, 14, 16), HONE_PARAM("nv", 1, 2, 3, 4), HONE_PARAM("rows", 0, 4, 8, 16),
+               CONV_THREADS },
+    .valid = valid, .guess = guess, .workspace = workspace, .run = run,
+};
