@@ -51,7 +51,7 @@ const char *hone_errname(int code)
 static const struct { const char *name; size_t bytes; double eps; } dtypes[HONE_NDTYPES] = {
     [HONE_F32] = { "f32", 4, 0x1p-24 },
     [HONE_F64] = { "f64", 8, 0x1p-53 },
-    [HONE_BF16] = { "bf16", 2, 0x1p-9 },
+    [HONE_BF16] = { "bf16", 2, 0x1p-8 },
     [HONE_I32] = { "i32", 4, 0 },
     [HONE_U64] = { "u64", 8, 0 },
 };

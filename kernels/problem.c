@@ -63,6 +63,7 @@ static double nine_digits(double v)
 
 static int parse_attrs(struct hone_problem *p, const char *text)
 {
+    if (!*text) return hone_fail(HONE_EPARSE, "expected an attribute after the last ':'");
     for (const char *s = text; *s;) {
         size_t len = strcspn(s, "+");
         char word[64], *end;
