@@ -71,6 +71,8 @@ struct hone_counter {
 struct hone_meter {
     const char *name;
     const char *(*absent)(void);   /* why it is unusable here, or NULL */
+    /* Is there an event of that name, countable here or not? */
+    int  (*knows)(const char *event);
     /* Calls f(ctx, event, description, why) for every event it knows; why NULL: countable here. */
     void (*list)(void (*f)(void *ctx, const char *event, const char *about, const char *why), void *ctx);
     /* Counts each event in passes over `runs` runs of the plan; fills counter[i] for event i. */
@@ -80,10 +82,13 @@ struct hone_meter {
 
 extern const struct hone_meter *const hone_meters[];   /* NULL-terminated; generated from Makefile.am's METERS */
 
-/* Reads "papi:PAPI_TOT_INS,rusage:minflt" or, without a meter's name, from the first meter that knows the event.  Events
- * that cannot be counted come back with ok = 0 and a reason; only a text that is no list is an error. */
+/* Counts "papi:PAPI_TOT_INS,rusage:minflt" or, without a meter's name, by the first meter that knows the event.  Events
+ * that cannot be counted here come back with ok = 0 and a reason; a text that is no list of known events is an error. */
 int hone_count(const struct hone_plan *plan, struct hone_case *c, const char *list, struct hone_counter counter[],
                int *ncounters);
+
+/* Is the text such a list? */
+int hone_counters_check(const char *list);
 
 /* ---- peaks and roof ---- */
 
