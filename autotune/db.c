@@ -1,0 +1,382 @@
+/* Records in the database: opening it with care, adding, listing, and the rule by which the best is
+ * chosen from them. */
+#include "autotune/db.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const double TIE = 1.01;   /* slower than the fastest by less is as fast */
+
+static const char *const status_names[] = {
+    [HONE_TIMED] = "timed", [HONE_WRONG] = "wrong", [HONE_FAILED] = "failed", [HONE_DROPPED] = "dropped",
+};
+
+const char *hone_status_name(enum hone_status s) { return status_names[s]; }
+
+/* ---- opening ---- */
+
+enum kind { MISSING, EMPTY, OURS };
+
+static uint32_t big_endian(const unsigned char *b)
+{
+    return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
+/* What kind of file it is, by SQLite's documented header.  Read without SQLite, which would make a journal, or a log's
+ * index, beside another program's file before we knew that it is one. */
+static int inspect(const char *path, enum kind *kind)
+{
+    unsigned char header[100];
+    struct stat st;
+    *kind = MISSING;
+    if (stat(path, &st)) return errno == ENOENT ? HONE_OK : hone_fail(HONE_EDB, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode)) return hone_fail(HONE_EDB, "%s: not a database: no regular file", path);
+    *kind = EMPTY;
+    if (!st.st_size) return HONE_OK;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return hone_fail(HONE_EDB, "%s: cannot open: %s", path, strerror(errno));
+    ssize_t n = read(fd, header, sizeof header);
+    close(fd);
+    if (n < (ssize_t)sizeof header || memcmp(header, "SQLite format 3", 16)) return hone_fail(HONE_EDB, "%s: not a database", path);
+    uint32_t version = big_endian(header + 60), application = big_endian(header + 68);
+    if (application != HONE_DB_APPLICATION) return hone_fail(HONE_EDB, "%s: a database of another program", path);
+    if (version != HONE_DB_VERSION)
+        return hone_fail(HONE_EDB, "%s: database of version %u, but this hone reads version %d: %s", path, version, HONE_DB_VERSION,
+                         version > HONE_DB_VERSION ? "use a newer hone" : "use an older hone");
+    *kind = OURS;
+    return HONE_OK;
+}
+
+static int find_path(struct hone_db *db, const char *path, int create)
+{
+    if (!path) path = getenv("HONE_DB");
+    if (path && path[0]) {
+        if (strlen(path) >= sizeof db->path) return hone_fail(HONE_EDB, "%.40s...: path too long", path);
+        snprintf(db->path, sizeof db->path, "%s", path);
+        return HONE_OK;
+    }
+    int err = hone_user_path("data", "hone.db", db->path, sizeof db->path);
+    if (!err || create) return err;
+    /* Where the directory cannot even be made there is no database in it. */
+    db->path[0] = 0;
+    return HONE_OK;
+}
+
+static int connect(struct hone_db *db, int flags)
+{
+    enum { PATIENCE_MS = 3000 };
+    int rc = sqlite3_open_v2(db->path, &db->sql, flags, NULL);
+    if (rc) return hone_db_fail(db, rc);
+    sqlite3_extended_result_codes(db->sql, 1);
+    sqlite3_busy_timeout(db->sql, PATIENCE_MS);
+    rc = sqlite3_exec(db->sql, "PRAGMA foreign_keys = ON; SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
+    return rc == SQLITE_READONLY_ROLLBACK ? rc : rc ? hone_db_fail(db, rc) : HONE_OK;
+}
+
+static int open_to_read(struct hone_db *db)
+{
+    int err = connect(db, SQLITE_OPEN_READONLY);
+    if (err != SQLITE_READONLY_ROLLBACK) return err;
+    /* Someone was killed while writing: what stood before has to be put back first. */
+    sqlite3_close(db->sql);
+    err = connect(db, SQLITE_OPEN_READWRITE);
+    return err > 0 ? hone_db_fail(db, err) : err;
+}
+
+static int make_tables(struct hone_db *db)
+{
+    char pragmas[128];
+    snprintf(pragmas, sizeof pragmas, "PRAGMA application_id = %d; PRAGMA user_version = %d", HONE_DB_APPLICATION, HONE_DB_VERSION);
+    int err = hone_db_begin(db), there = 0;
+    sqlite3_stmt *st;
+    if (err) return err;
+    /* Another process may have been faster. */
+    int rc = sqlite3_prepare_v2(db->sql, "SELECT 1 FROM sqlite_schema", -1, &st, NULL);
+    if (rc) err = hone_db_fail(db, rc);
+    else there = sqlite3_step(st) == SQLITE_ROW;
+    sqlite3_finalize(st);
+    if (!err && !there) err = hone_db_exec(db, hone_db_schema);
+    if (!err && !there) err = hone_db_exec(db, pragmas);
+    return hone_db_end(db, err);
+}
+
+/* Damage is looked for before anything is added: afterwards it would be harder to repair. */
+static int check_pages(struct hone_db *db)
+{
+    sqlite3_stmt *st;
+    int rc = sqlite3_prepare_v2(db->sql, "PRAGMA quick_check(1)", -1, &st, NULL);
+    if (!rc) rc = sqlite3_step(st);
+    int good = rc == SQLITE_ROW && !strcmp((const char *)sqlite3_column_text(st, 0), "ok");
+    sqlite3_finalize(st);
+    return good ? HONE_OK : hone_db_fail(db, rc == SQLITE_ROW ? SQLITE_CORRUPT : rc);
+}
+
+static int open_to_write(struct hone_db *db, enum kind kind)
+{
+    int err = connect(db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    if (err > 0) return hone_db_fail(db, err);
+    /* SQLite opens a file that it may not write for reading, and says so only if asked. */
+    if (!err && sqlite3_db_readonly(db->sql, "main")) err = hone_db_fail(db, SQLITE_READONLY);
+    if (!err && kind != OURS) err = make_tables(db);
+    if (!err && kind == OURS) err = check_pages(db);
+    return err;
+}
+
+int hone_db_open(struct hone_db *db, const char *path, int create)
+{
+    enum kind kind = MISSING;
+    memset(db, 0, sizeof *db);
+    int err = find_path(db, path, create);
+    if (!err) err = inspect(db->path, &kind);
+    if (!err && create) err = open_to_write(db, kind);
+    else if (!err && kind == OURS) err = open_to_read(db);
+    if (err) hone_db_close(db);
+    return err;
+}
+
+void hone_db_close(struct hone_db *db)
+{
+    for (int i = 0; i < HONE_DB_STATEMENTS; i++) sqlite3_finalize(db->stmt[i]);
+    sqlite3_close(db->sql);
+    memset(db, 0, sizeof *db);
+}
+
+/* ---- adding ---- */
+
+static int add_names(struct hone_db *db, const struct hone_record *r)
+{
+    const struct { int which; const char *a, *b; } names[] = {
+        { HONE_SQL_DEVICE, r->device, NULL }, { HONE_SQL_PROBLEM, r->problem, NULL }, { HONE_SQL_BUILD, r->kernel, r->version },
+    };
+    int err = HONE_OK;
+    for (size_t i = 0; !err && i < sizeof names / sizeof *names; i++) {
+        sqlite3_stmt *st;
+        if ((err = hone_db_statement(db, names[i].which, &st))) break;
+        sqlite3_bind_text(st, 1, names[i].a, -1, SQLITE_STATIC);
+        if (names[i].b) sqlite3_bind_text(st, 2, names[i].b, -1, SQLITE_STATIC);
+        err = hone_db_do(db, st);
+    }
+    return err;
+}
+
+static int add(struct hone_db *db, struct hone_record *r)
+{
+    sqlite3_stmt *st;
+    int err = add_names(db, r);
+    if (!err) err = hone_db_statement(db, HONE_SQL_ADD, &st);
+    if (err) return err;
+    const char *texts[] = { r->problem, r->device, r->kernel, r->version, status_names[r->status], r->when, r->session, r->config,
+                            r->cache };
+    for (int i = 0; i < 9; i++) sqlite3_bind_text(st, i + 1, texts[i], -1, SQLITE_STATIC);
+    sqlite3_bind_int(st, 10, r->n);
+    sqlite3_bind_double(st, 11, r->ms_median);
+    sqlite3_bind_double(st, 12, r->ms_lo);
+    sqlite3_bind_double(st, 13, r->ms_hi);
+    sqlite3_bind_int64(st, 14, r->workspace_bytes);
+    sqlite3_bind_double(st, 15, r->error);
+    sqlite3_bind_text(st, 16, r->why, -1, SQLITE_STATIC);
+    int before = sqlite3_total_changes(db->sql);
+    err = hone_db_do(db, st);
+    r->id = !err && sqlite3_total_changes(db->sql) > before ? sqlite3_last_insert_rowid(db->sql) : 0;
+    return err;
+}
+
+int hone_db_add(struct hone_db *db, struct hone_record *r)
+{
+    if (db->sql && !sqlite3_get_autocommit(db->sql)) return add(db, r);
+    int err = hone_db_begin(db);
+    return err ? err : hone_db_end(db, add(db, r));
+}
+
+/* ---- listing ---- */
+
+static enum hone_status status_of(const char *name)
+{
+    int s = 0;
+    while (s < HONE_DROPPED && strcmp(status_names[s], name)) s++;
+    return (enum hone_status)s;
+}
+
+static void read_record(sqlite3_stmt *st, struct hone_record *r)
+{
+    char status[16];
+    *r = (struct hone_record){ .id = sqlite3_column_int64(st, 0), .n = sqlite3_column_int(st, 10) };
+    hone_db_text(st, 1, r->device, sizeof r->device);
+    hone_db_text(st, 2, r->problem, sizeof r->problem);
+    hone_db_text(st, 3, r->kernel, sizeof r->kernel);
+    hone_db_text(st, 4, r->version, sizeof r->version);
+    hone_db_text(st, 5, status, sizeof status);
+    hone_db_text(st, 6, r->when, sizeof r->when);
+    hone_db_text(st, 7, r->session, sizeof r->session);
+    hone_db_text(st, 8, r->config, sizeof r->config);
+    hone_db_text(st, 9, r->cache, sizeof r->cache);
+    r->status = status_of(status);
+    r->ms_median = sqlite3_column_double(st, 11);
+    r->ms_lo = sqlite3_column_double(st, 12);
+    r->ms_hi = sqlite3_column_double(st, 13);
+    r->workspace_bytes = sqlite3_column_int64(st, 14);
+    r->error = sqlite3_column_double(st, 15);
+    hone_db_text(st, 16, r->why, sizeof r->why);
+}
+
+int hone_db_each(struct hone_db *db, const char *device, const char *problem,
+                 int (*f)(void *ctx, const struct hone_record *r), void *ctx)
+{
+    char sql[1024];
+    sqlite3_stmt *st;
+    if (!db->sql) return HONE_OK;
+    snprintf(sql, sizeof sql,
+             "SELECT r.id, d.name, p.text, b.kernel, b.version, r.status, r.at, r.session, r.config, r.cache, r.n, r.ms_median,"
+             " r.ms_lo, r.ms_hi, r.workspace_bytes, r.error, r.why FROM records r JOIN devices d ON d.id = r.device"
+             " JOIN problems p ON p.id = r.problem JOIN builds b ON b.id = r.build WHERE 1 %s %s"
+             " ORDER BY r.at, r.session, d.name, p.text, b.kernel, b.version, r.config, r.status, r.n, r.ms_median, r.ms_lo,"
+             " r.ms_hi, r.workspace_bytes, r.error, r.cache, r.why",
+             problem ? "AND r.problem = (SELECT id FROM problems WHERE text = ?1)" : "",
+             device ? "AND r.device = (SELECT id FROM devices WHERE name = ?2)" : "");
+    int rc = sqlite3_prepare_v2(db->sql, sql, -1, &st, NULL), stop = 0;
+    if (rc) return hone_db_fail(db, rc);
+    if (problem) sqlite3_bind_text(st, 1, problem, -1, SQLITE_STATIC);
+    if (device) sqlite3_bind_text(st, 2, device, -1, SQLITE_STATIC);
+    while (!stop && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        struct hone_record r;
+        read_record(st, &r);
+        stop = f(ctx, &r);
+    }
+    int err = stop || rc == SQLITE_DONE ? HONE_OK : hone_db_fail(db, rc);
+    sqlite3_finalize(st);
+    return err;
+}
+
+/* ---- the best ---- */
+
+/* The kernel of a record if this program still has that very version of it. */
+static const struct hone_kernel *current(const struct hone_op *op, const char *name, const char *version)
+{
+    char now[HONE_TEXT];
+    const struct hone_kernel *k = name ? hone_kernel_find(op, name) : NULL;
+    if (!k) return NULL;
+    hone_kernel_version(k, now);
+    return version && !strcmp(now, version) ? k : NULL;
+}
+
+static int by_rule(const void *a, const void *b)
+{
+    const struct hone_record *r = a, *q = b;
+    int rl = !strncmp(r->version, "lib ", 4), ql = !strncmp(q->version, "lib ", 4);
+    if (r->workspace_bytes != q->workspace_bytes) return r->workspace_bytes < q->workspace_bytes ? -1 : 1;
+    if (rl != ql) return rl - ql;
+    int order = strcmp(r->kernel, q->kernel);
+    return order ? order : strcmp(r->config, q->config);
+}
+
+/* Equal times go by the rule too, or their rows' order would show. */
+static int by_time(const void *a, const void *b)
+{
+    const struct hone_record *r = a, *q = b;
+    if (r->ms_median != q->ms_median) return r->ms_median < q->ms_median ? -1 : 1;
+    return by_rule(a, b);
+}
+
+/* Best first.  A tie is with the fastest, not with the neighbour: otherwise a long row of small steps would all be one tie. */
+static void rank(struct hone_record *r, int n)
+{
+    int tied = 0;
+    qsort(r, (size_t)n, sizeof *r, by_time);
+    while (tied < n && r[tied].ms_median <= TIE * r[0].ms_median) tied++;
+    qsort(r, (size_t)tied, sizeof *r, by_rule);
+}
+
+/* The session that timed p last with what this program has; "" if none. */
+static int latest_session(struct hone_db *db, const struct hone_op *op, const char *problem, const char *device, char session[40])
+{
+    sqlite3_stmt *st;
+    int err = hone_db_statement(db, HONE_SQL_LATEST, &st), rc = SQLITE_DONE;
+    session[0] = 0;
+    if (err) return err;
+    sqlite3_bind_text(st, 1, problem, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 2, device, -1, SQLITE_STATIC);
+    while (!session[0] && (rc = sqlite3_step(st)) == SQLITE_ROW)
+        if (current(op, (const char *)sqlite3_column_text(st, 1), (const char *)sqlite3_column_text(st, 2)))
+            hone_db_text(st, 0, session, 40);
+    if (rc != SQLITE_DONE && rc != SQLITE_ROW) err = hone_db_fail(db, rc);
+    sqlite3_reset(st);
+    return err;
+}
+
+static void read_best(sqlite3_stmt *st, const char *problem, const char *device, struct hone_record *r)
+{
+    *r = (struct hone_record){ .id = sqlite3_column_int64(st, 0), .status = HONE_TIMED, .n = sqlite3_column_int(st, 4),
+                               .ms_median = sqlite3_column_double(st, 5), .ms_lo = sqlite3_column_double(st, 6),
+                               .ms_hi = sqlite3_column_double(st, 7), .workspace_bytes = sqlite3_column_int64(st, 8),
+                               .error = sqlite3_column_double(st, 9) };
+    snprintf(r->device, sizeof r->device, "%s", device);
+    snprintf(r->problem, sizeof r->problem, "%s", problem);
+    hone_db_text(st, 1, r->kernel, sizeof r->kernel);
+    hone_db_text(st, 2, r->version, sizeof r->version);
+    hone_db_text(st, 3, r->config, sizeof r->config);
+    hone_db_text(st, 10, r->cache, sizeof r->cache);
+    hone_db_text(st, 11, r->session, sizeof r->session);
+    hone_db_text(st, 12, r->when, sizeof r->when);
+}
+
+/* All of p's records that may be served, best first; the caller frees *all.  Returns how many. */
+static int ranked(struct hone_db *db, const struct hone_problem *p, const char *device, struct hone_record **all)
+{
+    char problem[HONE_TEXT], session[40];
+    sqlite3_stmt *st;
+    int n = 0, room = 0, rc;
+    *all = NULL;
+    hone_problem_print(p, problem);
+    int err = latest_session(db, p->op, problem, device, session);
+    if (err || !session[0]) return err;
+    if ((err = hone_db_statement(db, HONE_SQL_SESSION, &st))) return err;
+    sqlite3_bind_text(st, 1, problem, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 2, device, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 3, session, -1, SQLITE_STATIC);
+    while (!err && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        if (!current(p->op, (const char *)sqlite3_column_text(st, 1), (const char *)sqlite3_column_text(st, 2))) continue;
+        if (n == room) {
+            struct hone_record *more = realloc(*all, (size_t)(room = 2 * room + 16) * sizeof **all);
+            if (!more) { err = hone_fail(HONE_ENOMEM, "%d records", room); break; }
+            *all = more;
+        }
+        read_best(st, problem, device, &(*all)[n++]);
+    }
+    if (!err && rc != SQLITE_DONE) err = hone_db_fail(db, rc);
+    sqlite3_reset(st);
+    if (err) { free(*all); *all = NULL; return err; }
+    if (n) rank(*all, n);
+    return n;
+}
+
+int hone_db_best(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d, struct hone_record best[],
+                 int max)
+{
+    struct hone_record *all;
+    if (!db || !db->sql) return 0;
+    int n = ranked(db, p, d->id, &all);
+    if (n > max) n = max;
+    if (n > 0) memcpy(best, all, (size_t)n * sizeof *best);
+    if (n >= 0) free(all);
+    return n;
+}
+
+int hone_db_podium(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d, struct hone_podium *podium)
+{
+    struct hone_record *all;
+    memset(podium, 0, sizeof *podium);
+    if (!db || !db->sql) return HONE_OK;
+    int n = ranked(db, p, d->id, &all);
+    if (n < 0) return n;
+    for (int i = n - 1; i >= 0; i--) {
+        if (strcmp(all[i].kernel, all[0].kernel)) podium->runner_up = all[i];
+        if (!strncmp(all[i].version, "lib ", 4)) podium->library = all[i];
+    }
+    if (n) podium->best = all[0];
+    free(all);
+    return HONE_OK;
+}

@@ -1,0 +1,54 @@
+/* autotune/db.h -- what the files about the database share: statements, errors, transactions. */
+#ifndef HONE_AUTOTUNE_DB_H
+#define HONE_AUTOTUNE_DB_H
+
+#include "autotune/autotune.h"
+
+#include <sqlite3.h>
+
+enum { HONE_DB_APPLICATION = 0x486f6e65, HONE_DB_VERSION = 1 };   /* "Hone" */
+
+extern const char hone_db_schema[];
+
+/* Puts "PATH: what went wrong" for SQLite's code rc, in one line; returns HONE_EDB. */
+int hone_db_fail(struct hone_db *db, int rc);
+
+/* Statement number `which` (an index into the texts in db_sql.c), prepared, reset and without values. */
+int hone_db_statement(struct hone_db *db, int which, sqlite3_stmt **st);
+
+enum {
+    HONE_SQL_DEVICE, HONE_SQL_PROBLEM, HONE_SQL_BUILD, HONE_SQL_ADD, HONE_SQL_LATEST, HONE_SQL_SESSION,
+    HONE_SQL_ADD_RUN, HONE_SQL_ADD_EPOCH, HONE_SQL_EACH_EPOCH, HONE_SQL_COUNT
+};
+
+/* Runs SQL that answers nothing. */
+int hone_db_exec(struct hone_db *db, const char *sql);
+
+/* Steps a statement that answers nothing, and resets it. */
+int hone_db_do(struct hone_db *db, sqlite3_stmt *st);
+
+/* All of what is added between begin and end is kept, or where err is not 0 nothing of it; end returns err, or what
+ * the commit itself ran into. */
+int hone_db_begin(struct hone_db *db);
+int hone_db_end(struct hone_db *db, int err);
+
+/* Copies a column's text into to[size]; "" for NULL. */
+void hone_db_text(sqlite3_stmt *st, int column, char *to, size_t size);
+
+/* "2026-11-21T04:22:16Z", and a text that no other session has: the time and a random number. */
+void hone_db_now(char when[32]);
+void hone_db_session(char session[40]);
+
+/* ---- JSON Lines (db_text.c) ---- */
+
+/* Writes every record, run and epoch, one a line, in an order that depends on them alone. */
+int hone_db_export(struct hone_db *db, FILE *f);
+
+struct hone_import {
+    int nadded, nknown, nbad;   /* lines */
+};
+
+/* Reads what export wrote.  Bad lines are told to `bad` (one line each, "FILE:LINE: why") and left out. */
+int hone_db_import(struct hone_db *db, const char *file, FILE *f, FILE *bad, struct hone_import *n);
+
+#endif
