@@ -117,7 +117,7 @@ static int cpu_open(struct hone_device *d, int index)
     caches(d);
     model_name(d->text, sizeof d->text);
     cpu_signature(signature, sizeof signature);
-    snprintf(d->id, sizeof d->id, "cpu:%s:%s:%s:%dcores:l2=%lldk:l3=%lldk", d->text, signature, hone_isa_name(d->isa),
+    snprintf(d->id, sizeof d->id, "cpu:%.80s:%.40s:%s:%dcores:l2=%lldk:l3=%lldk", d->text, signature, hone_isa_name(d->isa),
              d->ncores, (long long)d->l2_bytes >> 10, (long long)d->l3_bytes >> 10);
     return HONE_OK;
 }
