@@ -54,8 +54,7 @@ static inline __attribute__((always_inline)) void tile(int rp, int nv, const str
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) {
             /* In this order NaN stays NaN. */
-            vf s = vf_select(acc[p][v] < lo, lo, acc[p][v]);
-            s = vf_select(s > hi, hi, s);
+            vf s = vf_min(hi, vf_max(lo, acc[p][v]));
             if (v < nv - 1 || b->lanes == VL) vf_store(y + p * b->out_pixel + v * VL, s);
             else vf_store_n(y + p * b->out_pixel + v * VL, s, b->lanes);
         }
