@@ -78,10 +78,24 @@ static inline vf vf_load(const float *p) { return *(const vf_unaligned *)p; }
 static inline void vf_store(float *p, vf v) { *(vf_unaligned *)p = v; }
 static inline vf vf_set(float x) { return x - (vf){ 0 }; }
 
-/* Lane-wise a < b ? ... comes out of the compiler's blend. */
+/* Lane-wise mask ? a : b for masks of all or no bits; the larger and the smaller of two, b where one is NaN. */
+#if defined __AVX512DQ__
+static inline vf vf_select(vi mask, vf a, vf b)
+{
+    return (vf)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)mask), (__m512)b, (__m512)a);
+}
+
+static inline vf vf_max(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+static inline vf vf_min(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+#elif defined __AVX2__
+static inline vf vf_select(vi mask, vf a, vf b) { return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask); }
+static inline vf vf_max(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+static inline vf vf_min(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
+#else
 static inline vf vf_select(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 static inline vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
 static inline vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
+#endif
 
 /* The first n lanes, 0 <= n <= VL; the rest is 0 and is not touched in memory. */
 #if defined __AVX512F__
