@@ -12,6 +12,7 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *about;
 } commands[] = {
+    { "net", hone_cmd_net, "the layers of a net: shapes, parameters, multiply-accumulates" },
     { "data", hone_cmd_data, "what data sets are here; check and sum up one" },
     { NULL, NULL, NULL },
 };

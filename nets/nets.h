@@ -24,9 +24,14 @@ struct hone_tensor {
     enum hone_dtype dtype;
     int rank;
     int64_t dim[HONE_MAX_RANK];   /* (mb, h, w, c) or (mb, features); weights (oc, kh, kw, ic) or (in, out) */
-    int64_t offset;               /* bytes into its array or the arena; filled in by assemble */
-    int layer;                    /* that made it, index into net->layer */
+    int64_t offset;               /* bytes into its array, or, after assemble, the arena */
+    int layer;                    /* that made it, index into net->layer; -1: the whole net's */
+    int64_t fan_in, fan_out;      /* of a weight, for its first values; 0: it starts at 0 */
+    int rectified;                /* relu or the like comes next */
 };
+
+int64_t hone_tensor_len(const struct hone_tensor *t);
+int64_t hone_tensor_bytes(const struct hone_tensor *t);
 
 enum hone_phase { HONE_FORWARD, HONE_LOSS, HONE_BACKWARD_DATA, HONE_BACKWARD_WEIGHTS, HONE_UPDATE, HONE_NPHASES };
 const char *hone_phase_name(enum hone_phase phase);
@@ -47,9 +52,32 @@ struct hone_layer {
     char kind[HONE_NAME], name[HONE_NAME];   /* "conv", "c1" */
     char what[64];                /* "5x5 1->6 p2" for the layer table */
     int64_t parameters, macs;     /* per sample, forward */
-    int out;                      /* tensor */
+    int out;                      /* tensor; of a layer that only changes the shape, or that the one above computes, its */
+    int h, w, c;                  /* output of one sample; features: h = w = 1 */
     int line;                     /* of the text */
 };
+
+/* ---- what a net is trained with ---- */
+
+enum hone_optimizer { HONE_SGD, HONE_ADAM };
+
+const char *hone_optimizer_name(enum hone_optimizer o);   /* also the op's name */
+
+struct hone_optim {
+    enum hone_optimizer kind;
+    double lr, decay;             /* Keras's: step t = 0, 1, ... runs at lr / (1 + decay t) */
+    double momentum, weight_decay, beta1, beta2, epsilon;
+    int nesterov;
+};
+
+/* The defaults of PyTorch: momentum 0, no weight decay, beta 0.9 and 0.999, epsilon 1e-8; lr is 0.01 for SGD, 0.001 for Adam. */
+struct hone_optim hone_optim_default(enum hone_optimizer o);
+
+/* What the optimizer's op reads at step t = 0, 1, ... */
+void hone_optim_hyper(const struct hone_optim *o, int64_t t, float hyper[8]);
+
+/* First weights, see hone_net_init(). */
+enum hone_init { HONE_INIT_AUTO, HONE_INIT_HE, HONE_INIT_GLOROT };
 
 enum hone_task { HONE_CLASSIFY, HONE_REGRESS };
 
@@ -71,14 +99,9 @@ struct hone_net {
     char *arena, *weights, *gradients, *state, *data;
     int64_t arena_bytes, weights_bytes, gradients_bytes, state_bytes, data_bytes, workspace_bytes;
     int owns_weights;
-};
-
-enum hone_optimizer { HONE_SGD, HONE_ADAM };
-
-struct hone_optim {
-    enum hone_optimizer kind;
-    double lr, momentum, weight_decay, beta1, beta2, epsilon;
-    int nesterov;
+    int reference;                           /* all plans are the reference kernel's */
+    enum hone_init init;
+    struct hone_optim optim;
 };
 
 /* What training adds to a net's text. */
@@ -87,6 +110,8 @@ struct hone_lowering {
     int train;                    /* 0: forward and loss only (evaluation): no dropout, no backward */
     struct hone_optim optim;
     const char *loss;             /* NULL: as the text says */
+    int reference;                /* 1: run the reference kernels, for checking */
+    enum hone_init init;
 };
 
 /* Reads a net by name (built in), or by path where the name holds a '/' or ends in ".net"; errors
@@ -106,8 +131,11 @@ int  hone_net_problems(const struct hone_net *net, struct hone_problem p[], int 
  * without a record. */
 int  hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_device *d, struct hone_net *shared);
 
-/* Fills weights from the seed: uniform in +-sqrt(6 / fan_in) before relu-like layers (He et al. 2015), else
- * +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010); biases 0. */
+/* Where tensor t lies, on the device. */
+void *hone_net_mem(const struct hone_net *net, int t);
+
+/* Fills weights from the seed: uniform in +-sqrt(6 / fan_in) (He et al. 2015) or +-sqrt(6 / (fan_in + fan_out)) (Glorot
+ * and Bengio 2010; Keras's default); AUTO: He's before relu and its like, Glorot's else.  Biases are 0. */
 int  hone_net_init(struct hone_net *net, uint64_t seed);
 
 /* Runs steps [from, to). */

@@ -1,0 +1,211 @@
+/* From steps to something that runs: a plan for every step, a place for every tensor, and no
+ * allocation after that. */
+#include "nets/nets.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int64_t aligned(int64_t bytes) { return (bytes + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN; }
+
+/* ---- plans ---- */
+
+/* The step of another net of the same text that does the same for the same layer. */
+static const struct hone_plan *like_plan(const struct hone_net *shared, const struct hone_step *s)
+{
+    for (int i = 0; shared && i < shared->nsteps; i++) {
+        const struct hone_step *t = &shared->step[i];
+        if (t->layer == s->layer && t->phase == s->phase && t->problem.op == s->problem.op) return &t->plan;
+    }
+    return NULL;
+}
+
+static int choose_plans(struct hone_net *net, struct hone_db *db, struct hone_device *d, const struct hone_net *shared)
+{
+    struct hone_db none = { 0 };
+    for (int i = 0; i < net->nsteps; i++) {
+        struct hone_step *s = &net->step[i];
+        int err = net->reference
+                      ? hone_plan_open(&s->plan, &s->problem, &hone_backend_ref, NULL, d)
+                      : hone_plan_best(&s->plan, db ? db : &none, &s->problem, d, like_plan(shared, s), &s->known);
+        if (err) {
+            char text[HONE_TEXT];
+            hone_problem_print(&s->problem, text);
+            return hone_fail_at(err, "%s: %s", net->name, text);
+        }
+        if ((int64_t)s->plan.workspace_bytes > net->workspace_bytes)
+            net->workspace_bytes = aligned((int64_t)s->plan.workspace_bytes);
+    }
+    return HONE_OK;
+}
+
+/* ---- the arena ---- */
+
+/* A tensor's bytes and the steps [first, last] between which they must stay. */
+struct block {
+    int tensor, first, last;
+    int64_t bytes, offset;
+};
+
+static int outlives_the_step(const struct hone_net *net, int t)
+{
+    return t == net->loss || t == net->hit || t == net->output;
+}
+
+/* The blocks of all activations that a step reads or writes; returns how many. */
+static int find_blocks(const struct hone_net *net, struct block *block, int *block_of)
+{
+    int n = 0;
+    for (int t = 0; t < net->ntensors; t++) block_of[t] = -1;
+    for (int i = 0; i < net->nsteps; i++) {
+        for (int a = 0; a < net->step[i].nargs; a++) {
+            int t = net->step[i].arg[a];
+            if (net->tensor[t].role != HONE_ROLE_ACTIVATION) continue;
+            if (block_of[t] < 0) {
+                block_of[t] = n;
+                block[n++] = (struct block){ .tensor = t, .first = i, .bytes = aligned(hone_tensor_bytes(&net->tensor[t])) };
+            }
+            block[block_of[t]].last = outlives_the_step(net, t) ? net->nsteps : i;
+        }
+    }
+    return n;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const struct block *x = a, *y = b;
+    if (x->bytes != y->bytes) return x->bytes < y->bytes ? 1 : -1;
+    return x->tensor - y->tensor;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const struct block *const *x = a, *const *y = b;
+    if ((*x)->offset != (*y)->offset) return (*x)->offset < (*y)->offset ? -1 : 1;
+    return (*x)->tensor - (*y)->tensor;
+}
+
+/* The smallest gap that holds b between those of placed[0..n) (by offset) that live when b does; else behind them. */
+static int64_t best_fit(const struct block *b, struct block *const placed[], int n)
+{
+    int64_t end = 0, at = -1, gap = INT64_MAX;
+    for (int i = 0; i < n; i++) {
+        const struct block *p = placed[i];
+        if (p->last < b->first || p->first > b->last) continue;
+        int64_t room = p->offset - end;
+        if (room >= b->bytes && room < gap) {
+            at = end;
+            gap = room;
+        }
+        if (p->offset + p->bytes > end) end = p->offset + p->bytes;
+    }
+    return at >= 0 ? at : end;
+}
+
+/* Greedy by size, best fit (Pisarchyk and Lee 2020): largest first, each into the smallest gap among
+ * those placed before whose lifetimes meet its own. */
+static int plan_arena(struct hone_net *net)
+{
+    size_t n = (size_t)net->ntensors;
+    struct block *block = calloc(n, sizeof *block), **placed = calloc(n, sizeof *placed);
+    int *block_of = calloc(n, sizeof *block_of), err = HONE_OK;
+    if (!block || !placed || !block_of) err = hone_fail(HONE_ENOMEM, "an arena of %zu tensors", n);
+    int nblocks = err ? 0 : find_blocks(net, block, block_of);
+    if (nblocks) qsort(block, (size_t)nblocks, sizeof *block, by_size);
+    for (int i = 0; i < nblocks; i++) {
+        block[i].offset = best_fit(&block[i], placed, i);
+        placed[i] = &block[i];
+        qsort(placed, (size_t)i + 1, sizeof *placed, by_offset);
+        net->tensor[block[i].tensor].offset = block[i].offset;
+        if (block[i].offset + block[i].bytes > net->arena_bytes) net->arena_bytes = block[i].offset + block[i].bytes;
+    }
+    free(block);
+    free(placed);
+    free(block_of);
+    return err;
+}
+
+/* ---- memory ---- */
+
+static void plan_rest(struct hone_net *net)
+{
+    for (int t = 0; t < net->ntensors; t++) {
+        struct hone_tensor *tensor = &net->tensor[t];
+        int64_t *end = tensor->role == HONE_ROLE_DATA ? &net->data_bytes : &net->state_bytes;
+        if (tensor->role != HONE_ROLE_DATA && tensor->role != HONE_ROLE_STATE) continue;
+        tensor->offset = *end;
+        *end += aligned(hone_tensor_bytes(tensor));
+    }
+    net->gradients_bytes = net->grads >= 0 ? net->weights_bytes : 0;
+}
+
+static int zeros(struct hone_device *d, int64_t bytes, char **mem)
+{
+    int err = d->backend->alloc(d, (size_t)bytes, (void **)mem);
+    void *nothing = err ? NULL : calloc(1, (size_t)bytes + 1);
+    if (!err && !nothing) err = hone_fail(HONE_ENOMEM, "%lld bytes", (long long)bytes);
+    if (!err) err = d->backend->put(d, *mem, nothing, (size_t)bytes);
+    free(nothing);
+    return err;
+}
+
+static int take_shared(struct hone_net *net, const struct hone_net *shared)
+{
+    if (net->weights_bytes != shared->weights_bytes || net->parameters != shared->parameters)
+        return hone_fail(HONE_EINVAL, "'%s' cannot share the weights of '%s': they are of another text", net->name, shared->name);
+    if (net->grads >= 0 && (net->state_bytes != shared->state_bytes || !shared->gradients))
+        return hone_fail(HONE_EINVAL, "'%s' cannot share an optimizer with a net that trains otherwise", net->name);
+    net->weights = shared->weights;
+    net->gradients = net->grads >= 0 ? shared->gradients : NULL;
+    net->state = net->grads >= 0 ? shared->state : NULL;
+    return HONE_OK;
+}
+
+static int allocate(struct hone_net *net, struct hone_net *shared)
+{
+    struct hone_device *d = net->device;
+    int err = d->backend->alloc(d, (size_t)(net->arena_bytes + net->workspace_bytes), (void **)&net->arena);
+    if (!err) err = zeros(d, net->data_bytes, &net->data);
+    if (err || shared) return err ? err : take_shared(net, shared);
+    net->owns_weights = 1;
+    err = zeros(d, net->weights_bytes, &net->weights);
+    if (!err && net->gradients_bytes) err = zeros(d, net->gradients_bytes, &net->gradients);
+    if (!err && net->state_bytes) err = zeros(d, net->state_bytes, &net->state);
+    return err;
+}
+
+void *hone_net_mem(const struct hone_net *net, int t)
+{
+    char *const base[] = {
+        [HONE_ROLE_DATA] = net->data, [HONE_ROLE_WEIGHT] = net->weights, [HONE_ROLE_GRADIENT] = net->gradients,
+        [HONE_ROLE_STATE] = net->state, [HONE_ROLE_ACTIVATION] = net->arena,
+    };
+    return base[net->tensor[t].role] + net->tensor[t].offset;
+}
+
+int hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_device *d, struct hone_net *shared)
+{
+    net->device = d;
+    int err = choose_plans(net, db, d, shared);
+    if (!err) err = plan_arena(net);
+    if (err) return err;
+    plan_rest(net);
+    if ((err = allocate(net, shared))) return hone_fail_at(err, "%s", net->name);
+    for (int i = 0; i < net->nsteps; i++) {
+        struct hone_step *s = &net->step[i];
+        for (int a = 0; a < s->nargs; a++) s->mem[a] = hone_net_mem(net, s->arg[a]);
+        s->workspace = net->arena + net->arena_bytes;
+    }
+    return HONE_OK;
+}
+
+/* ---- running ---- */
+
+int hone_net_run(const struct hone_net *net, int from, int to)
+{
+    const struct hone_step *end = net->step + to;
+    for (const struct hone_step *s = net->step + from; s < end; s++) {
+        int err = s->plan.kernel->run(&s->plan, s->mem, s->workspace);
+        if (err) return err;
+    }
+    return HONE_OK;
+}

@@ -1,0 +1,121 @@
+/* hone net: the layer table of a net, or the list of nets. */
+#include "nets/lower.h"
+
+#include <argp.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct options {
+    const char *net;
+    int batch, json;
+};
+
+static int dump(json_t *root)
+{
+    int err = root ? json_dumpf(root, stdout, JSON_INDENT(2)) : -1;
+    json_decref(root);
+    putchar('\n');
+    return err ? hone_fail(HONE_ENOMEM, "cannot write JSON") : HONE_OK;
+}
+
+static json_t *layers_json(const struct hone_net *net)
+{
+    json_t *layers = json_array();
+    for (int i = 0; i < net->nlayers; i++) {
+        const struct hone_layer *l = &net->layer[i];
+        json_array_append_new(layers, json_pack("{s:s, s:s, s:s, s:[i,i,i], s:I, s:I}", "name", l->name, "kind", l->kind,
+                                                "what", l->what, "output", l->h, l->w, l->c, "parameters",
+                                                (json_int_t)l->parameters, "macs", (json_int_t)l->macs));
+    }
+    return layers;
+}
+
+static json_t *steps_json(const struct hone_net *net)
+{
+    json_t *steps = json_array();
+    for (int i = 0; i < net->nsteps; i++) {
+        const struct hone_step *s = &net->step[i];
+        char text[HONE_TEXT];
+        hone_problem_print(&s->problem, text);
+        json_array_append_new(steps, json_pack("{s:s?, s:s, s:s}", "layer", s->layer < 0 ? NULL : net->layer[s->layer].name,
+                                               "phase", hone_phase_name(s->phase), "problem", text));
+    }
+    return steps;
+}
+
+static int show(const struct options *o)
+{
+    struct hone_net net;
+    struct hone_lowering how = { .batch = o->batch, .train = 1, .optim = hone_optim_default(HONE_SGD) };
+    int err = hone_net_open(&net, o->net, &how);
+    if (err) return err;
+    int64_t macs = 0;
+    for (int i = 0; i < net.nlayers; i++) macs += net.layer[i].macs;
+    if (o->json)
+        err = dump(json_pack("{s:s, s:i, s:I, s:I, s:o, s:o}", "net", net.name, "batch", net.batch, "parameters",
+                             (json_int_t)net.parameters, "macs", (json_int_t)macs, "layers", layers_json(&net), "steps",
+                             steps_json(&net)));
+    else hone_net_print(&net, stdout);
+    hone_net_close(&net);
+    return err;
+}
+
+static int list(const struct options *o)
+{
+    json_t *names = json_array();
+    for (const struct hone_net_text *t = hone_net_texts; t->name; t++) {
+        if (o->json) json_array_append_new(names, json_string(t->name));
+        else puts(t->name);
+    }
+    if (o->json) return dump(names);
+    json_decref(names);
+    return HONE_OK;
+}
+
+static const struct argp_option argp_options[] = {
+    { "batch", 'b', "B", 0, "samples per step, for the problems that --json lists (default 64)", 0 },
+    { "json", 'j', NULL, 0, "print JSON: layers and the steps of training", 0 },
+    { NULL, 0, NULL, 0, NULL, 0 },
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    char *end;
+    long v;
+    switch (key) {
+    case 'b':
+        v = strtol(arg, &end, 10);
+        if (*end || v < 1 || v > 1 << 24) argp_error(state, "--batch %s: expected a whole number from 1 on", arg);
+        o->batch = (int)v;
+        return 0;
+    case 'j': o->json = 1; return 0;
+    case ARGP_KEY_ARG:
+        if (o->net) argp_error(state, "one net at a time, please: '%s'", arg);
+        o->net = arg;
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const char about[] =
+    "Shows a net's layers: output shapes, parameters and multiply-accumulates of one sample forward."
+    "\v"
+    "NET is a name, or a file: one whose name holds a '/' or ends in .net.  Without it, the names are listed.\n\n"
+    "Examples:\n"
+    "  hone net                       which nets are built in\n"
+    "  hone net lenet5                its layers\n"
+    "  hone net my.net --json         a net of your own; nets/README.md explains the text\n\n"
+    "Exit status: 0 good, 1 a bad net, 2 wrong usage.";
+
+int hone_cmd_net(int argc, char **argv)
+{
+    static const struct argp argp = { argp_options, parse, "[NET]", about, NULL, NULL, NULL };
+    struct options o = { .batch = 64 };
+    argp_err_exit_status = 2;
+    if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return 2;
+    int err = o.net ? show(&o) : list(&o);
+    if (err) fprintf(stderr, "%s: %s\n", argv[0], hone_errmsg());
+    return err ? 1 : 0;
+}

@@ -1,0 +1,48 @@
+/* First values: weights from a seed, biases and the optimizer's moments 0. */
+#include "nets/nets.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static double limit_of(const struct hone_tensor *t, enum hone_init init)
+{
+    int he = init == HONE_INIT_HE || (init == HONE_INIT_AUTO && t->rectified);
+    if (!t->fan_in) return 0;
+    return sqrt(6.0 / (double)(he ? t->fan_in : t->fan_in + t->fan_out));
+}
+
+static int zero(struct hone_device *d, void *mem, int64_t bytes)
+{
+    void *nothing = calloc(1, (size_t)bytes);
+    int err = nothing ? d->backend->put(d, mem, nothing, (size_t)bytes) : hone_fail(HONE_ENOMEM, "%lld bytes", (long long)bytes);
+    free(nothing);
+    return err;
+}
+
+int hone_net_init(struct hone_net *net, uint64_t seed)
+{
+    struct hone_device *d = net->device;
+    float *w = calloc((size_t)net->weights_bytes + 1, 1);
+    uint64_t nth = 0;
+    if (!w) return hone_fail(HONE_ENOMEM, "%lld bytes of weights", (long long)net->weights_bytes);
+    for (int t = 0; t < net->ntensors; t++) {
+        const struct hone_tensor *tensor = &net->tensor[t];
+        if (tensor->role != HONE_ROLE_WEIGHT || t == net->params) continue;
+        double limit = limit_of(tensor, net->init);
+        /* By the tensor's number among the weights: the batch size changes nothing. */
+        uint64_t key = hone_random(seed, nth++);
+        float *to = w + tensor->offset / (int64_t)sizeof *w;
+        for (int64_t i = 0; i < hone_tensor_len(tensor); i++)
+            to[i] = (float)(limit * (2 * hone_random_unit(key, (uint64_t)i) - 1));
+    }
+    int err = d->backend->put(d, net->weights, w, (size_t)net->weights_bytes);
+    free(w);
+    /* 52 bits, so that the reference, which computes in doubles, sees the same seed. */
+    uint64_t dropout[2] = { hone_random(seed, 1u << 20) >> 12, 0 };
+    if (!err && net->state_bytes) err = zero(d, net->state, net->state_bytes);
+    if (!err && net->seed >= 0) err = d->backend->put(d, hone_net_mem(net, net->seed), dropout, sizeof dropout);
+    float hyper[8];
+    hone_optim_hyper(&net->optim, 0, hyper);
+    if (!err && net->hyper >= 0) err = d->backend->put(d, hone_net_mem(net, net->hyper), hyper, sizeof hyper);
+    return err;
+}

@@ -1,0 +1,32 @@
+/* What only gives numbers a shape: the input, and flatten. */
+#include "nets/lower.h"
+
+#define SIZE(name_, def_) { .name = name_, .type = HONE_KEY_WHOLE, .required = !(def_), .min = 1, .max = HONE_MAX_SIZE, .def = def_ }
+
+static int input(struct hone_lower *b, struct hone_node *n)
+{
+    n->c = hone_node_int(n, "c");
+    n->h = hone_node_int(n, "h");
+    n->w = hone_node_int(n, "w");
+    n->y = hone_lower_output(b, n, "");
+    if (n->y < 0) return n->y;
+    b->net->tensor[n->y].role = HONE_ROLE_DATA;
+    b->net->input = n->y;
+    return HONE_OK;
+}
+
+/* (h, w, c) in this order become features: no step, the numbers already lie so. */
+static int flatten(struct hone_lower *b, struct hone_node *n)
+{
+    hone_lower_pass(n, hone_node_input(b, n));
+    int64_t len = (int64_t)n->h * n->w * n->c;   /* the tensor's length fits in 31 bits */
+    n->h = n->w = 1;
+    n->c = (int)len;
+    return HONE_OK;
+}
+
+const struct hone_layer_kind hone_layers_input[] = {
+    { .name = "input", .key = { SIZE("c", 0), SIZE("h", 1), SIZE("w", 1) }, .forward = input },
+    { .name = "flatten", .ninputs = 1, .forward = flatten },
+    { 0 },
+};

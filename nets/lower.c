@@ -1,0 +1,332 @@
+/* From nodes to steps: each kind adds its forward steps in the order of the text, then its backward
+ * steps in reverse, then the optimizer runs once over the flat arrays of all parameters. */
+#include "nets/lower.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *hone_phase_name(enum hone_phase phase)
+{
+    static const char *const name[HONE_NPHASES] = {
+        [HONE_FORWARD] = "forward", [HONE_LOSS] = "loss", [HONE_BACKWARD_DATA] = "backward data",
+        [HONE_BACKWARD_WEIGHTS] = "backward weights", [HONE_UPDATE] = "update",
+    };
+    return name[phase];
+}
+
+/* ---- what kinds call ---- */
+
+/* Room for number n in an array that doubles at powers of two; NULL: no memory, and the array stands. */
+static void *grown(void *array, int n, size_t size)
+{
+    if (n & (n - 1)) return array;
+    array = realloc(array, (n ? 2 * (size_t)n : 1) * size);
+    if (!array) hone_fail(HONE_ENOMEM, "a list of %d", n + 1);
+    return array;
+}
+
+int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype dtype, int layer, int rank,
+                      const int64_t dim[], const char *fmt, ...)
+{
+    struct hone_net *net = b->net;
+    double len = 1;
+    int t = net->ntensors;
+    struct hone_tensor *tensor = grown(net->tensor, t, sizeof *tensor);
+    if (!tensor) return HONE_ENOMEM;
+    net->tensor = tensor;
+    int *gradient = grown(b->gradient, t, sizeof *gradient);
+    if (!gradient) return HONE_ENOMEM;
+    b->gradient = gradient;
+    net->tensor[t] = (struct hone_tensor){ .role = role, .dtype = dtype, .rank = rank, .layer = layer };
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(net->tensor[t].name, sizeof net->tensor[t].name, fmt, ap);
+    va_end(ap);
+    for (int i = 0; i < rank; i++) len *= (double)(net->tensor[t].dim[i] = dim[i]);
+    if (len > INT32_MAX)
+        return hone_fail(HONE_EPARSE, "'%s' would hold %.4g numbers; at most %d are possible", net->tensor[t].name, len,
+                         INT32_MAX);
+    b->gradient[t] = -1;
+    return net->ntensors++;
+}
+
+int64_t hone_tensor_len(const struct hone_tensor *t)
+{
+    int64_t n = 1;
+    for (int i = 0; i < t->rank; i++) n *= t->dim[i];
+    return n;
+}
+
+int64_t hone_tensor_bytes(const struct hone_tensor *t) { return hone_tensor_len(t) * (int64_t)hone_dtype_bytes(t->dtype); }
+
+int hone_node_index(const struct hone_lower *b, const struct hone_node *n) { return n ? (int)(n - b->node) : -1; }
+
+struct hone_layer *hone_node_layer(const struct hone_lower *b, const struct hone_node *n)
+{
+    return &b->net->layer[n - b->node];
+}
+
+const struct hone_node *hone_node_input(const struct hone_lower *b, const struct hone_node *n)
+{
+    return &b->node[n->input[0]];
+}
+
+int hone_lower_output(struct hone_lower *b, struct hone_node *n, const char *suffix)
+{
+    int64_t image[] = { b->how->batch, n->h, n->w, n->c }, features[] = { b->how->batch, n->c };
+    int flat = hone_node_is_flat(n);
+    return hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_F32, hone_node_index(b, n), flat ? 2 : 4,
+                             flat ? features : image, "%s%s", n->name, suffix);
+}
+
+/* Does a rectifier follow n, with nothing but pooling and the like between? */
+static int is_rectified(const struct hone_lower *b, const struct hone_node *n)
+{
+    for (int first = 1; n; first = 0) {
+        if (n->act) return n->act->rectifies;
+        if (n->kind->is_act) return n->kind->rectifies;
+        if (!first && n->kind->takes_act) return 0;
+        n = n->reader < 0 ? NULL : &b->node[n->reader];
+    }
+    return 0;
+}
+
+int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suffix, int64_t fan_in, int64_t fan_out,
+                      int rank, const int64_t dim[])
+{
+    enum { LINE = HONE_ALIGN / sizeof(float) };
+    int layer = hone_node_index(b, n), g = 0;
+    int w = hone_lower_tensor(b, HONE_ROLE_WEIGHT, HONE_F32, layer, rank, dim, "%s.%s", n->name, suffix);
+    if (w < 0) return w;
+    if (b->how->train) g = hone_lower_tensor(b, HONE_ROLE_GRADIENT, HONE_F32, layer, rank, dim, "d %s.%s", n->name, suffix);
+    if (g < 0) return g;
+    struct hone_tensor *t = b->net->tensor;
+    int64_t len = hone_tensor_len(&t[w]);
+    t[w].offset = b->nflat * (int64_t)sizeof(float);
+    t[w].fan_in = fan_in;
+    t[w].fan_out = fan_out;
+    t[w].rectified = is_rectified(b, n);
+    if (b->how->train) {
+        t[g].offset = t[w].offset;
+        b->gradient[w] = g;
+    }
+    /* The next tensor starts on a cache line; the numbers between stay 0, for their gradient is 0. */
+    b->nflat += (len + LINE - 1) / LINE * LINE;
+    hone_node_layer(b, n)->parameters += len;
+    b->net->parameters += len;
+    if (b->nflat > INT32_MAX) return hone_fail(HONE_EPARSE, "more than %d parameters", INT32_MAX);
+    return w;
+}
+
+int hone_lower_gradient_of(const struct hone_lower *b, int t)
+{
+    assert(b->gradient[t] >= 0);
+    return b->gradient[t];
+}
+
+int hone_lower_new_gradient(struct hone_lower *b, int layer, int t)
+{
+    const struct hone_tensor of = b->net->tensor[t];
+    if (b->gradient[t] >= 0)
+        return hone_fail(HONE_EPARSE, "'%s' is read by two layers, and no op adds up their gradients yet", of.name);
+    int g = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, of.dtype, layer, of.rank, of.dim, "d %s", of.name);
+    if (g >= 0) b->gradient[t] = g;
+    return g;
+}
+
+int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase, const char *problem,
+                    const int arg[], int nargs)
+{
+    struct hone_net *net = b->net;
+    struct hone_arg want[HONE_MAX_ARGS] = { 0 };
+    struct hone_step *s = grown(net->step, net->nsteps, sizeof *s);
+    if (!s) return HONE_ENOMEM;
+    net->step = s;
+    s += net->nsteps;
+    memset(s, 0, sizeof *s);
+    s->layer = hone_node_index(b, n);
+    s->phase = phase;
+    s->nargs = nargs;
+    int err = hone_problem_parse(problem, &s->problem);
+    if (err) return err;
+    if (s->problem.op->args(&s->problem, want) != nargs)
+        return hone_fail(HONE_EINVAL, "%s: the net gives it %d arguments", problem, nargs);
+    for (int i = 0; i < nargs; i++) {
+        const struct hone_tensor *t = &net->tensor[arg[i]];
+        s->arg[i] = arg[i];
+        if (hone_arg_len(&want[i]) != hone_tensor_len(t) || want[i].dtype != t->dtype)
+            return hone_fail(HONE_EINVAL, "%s: its argument '%s' holds %lld numbers of %s, tensor '%s' is another", problem,
+                             want[i].name, (long long)hone_arg_len(&want[i]), hone_dtype_name(want[i].dtype), t->name);
+    }
+    net->nsteps++;
+    return HONE_OK;
+}
+
+int hone_node_int(const struct hone_node *n, const char *name)
+{
+    int i = 0;
+    while (n->kind->key[i].name && strcmp(n->kind->key[i].name, name)) i++;
+    assert(n->kind->key[i].name);
+    return (int)n->value[i];
+}
+
+void hone_lower_say(struct hone_lower *b, const struct hone_node *n, const char *fmt, ...)
+{
+    struct hone_layer *l = hone_node_layer(b, n);
+    size_t len = strlen(l->what);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(l->what + len, sizeof l->what - len, fmt, ap);
+    va_end(ap);
+}
+
+void hone_lower_pass(struct hone_node *n, const struct hone_node *in)
+{
+    n->h = in->h;
+    n->w = in->w;
+    n->c = in->c;
+    n->y = in->y;
+}
+
+/* ---- checks of the whole ---- */
+
+/* --loss on the command line replaces the text's. */
+static int replace_loss(struct hone_lower *b)
+{
+    if (!b->how->loss) return HONE_OK;
+    const struct hone_layer_kind *kind = hone_layer_kind_find(b->how->loss);
+    if (!kind || !kind->is_loss) return hone_fail(HONE_EINVAL, "no loss '%s'", b->how->loss);
+    for (int i = 0; i < b->nnodes; i++)
+        if (b->node[i].kind->is_loss) b->node[i].kind = kind;
+    return HONE_OK;
+}
+
+static int check_whole(const struct hone_lower *b)
+{
+    int ninputs = 0, nlosses = 0, line = b->lastline ? b->lastline : 1;
+    for (int i = 0; i < b->nnodes; i++) {
+        const struct hone_node *n = &b->node[i];
+        ninputs += !n->kind->ninputs;
+        nlosses += n->kind->is_loss;
+        if (ninputs > 1) return hone_fail(HONE_EPARSE, "%s:%d: a second input; a net has one", b->file, n->line);
+        if (nlosses > 1) return hone_fail(HONE_EPARSE, "%s:%d: a second loss; a net has one", b->file, n->line);
+    }
+    if (!ninputs) return hone_fail(HONE_EPARSE, "%s:%d: the net has no input", b->file, line);
+    if (!nlosses) return hone_fail(HONE_EPARSE, "%s:%d: the net has no loss (softmax_ce, mse or mae)", b->file, line);
+    for (int i = 0; i < b->nnodes; i++) {
+        const struct hone_node *n = &b->node[i];
+        if (!n->nreaders && !n->kind->is_loss)
+            return hone_fail(HONE_EPARSE, "%s:%d: '%s' is never used", b->file, n->line, n->name);
+    }
+    return HONE_OK;
+}
+
+/* An activation becomes the epilogue of the conv or fc before it if nothing else reads what that computes. */
+static void absorb(struct hone_lower *b)
+{
+    for (int i = 0; i < b->nnodes; i++) {
+        struct hone_node *n = &b->node[i], *in = n->kind->ninputs ? &b->node[n->input[0]] : NULL;
+        if (!n->kind->is_act || !in->kind->takes_act || in->act || in->nreaders > 1) continue;
+        if (!hone_lower_fuses(b, n->kind)) continue;
+        in->act = n->kind;
+        n->absorbed = 1;
+    }
+}
+
+/* ---- phases ---- */
+
+static int forward(struct hone_lower *b)
+{
+    for (int i = 0; i < b->nnodes; i++) {
+        struct hone_node *n = &b->node[i];
+        struct hone_layer *l = &b->net->layer[i];
+        snprintf(l->kind, sizeof l->kind, "%s", n->kind->name);
+        snprintf(l->name, sizeof l->name, "%s", n->name);
+        l->line = n->line;
+        int err = n->kind->forward(b, n);
+        if (err) return hone_fail_at(err, "%s:%d", b->file, n->line);
+        n->backward = n->weight >= 0 || (n->kind->ninputs && hone_node_input(b, n)->backward);
+        l->out = n->y;
+        l->h = n->h;
+        l->w = n->w;
+        l->c = n->c;
+    }
+    return HONE_OK;
+}
+
+static int backward(struct hone_lower *b)
+{
+    for (int i = b->nnodes - 1; i >= 0; i--) {
+        struct hone_node *n = &b->node[i];
+        int err = n->backward && n->kind->backward ? n->kind->backward(b, n) : HONE_OK;
+        if (err) return hone_fail_at(err, "%s:%d", b->file, n->line);
+    }
+    return HONE_OK;
+}
+
+/* One step of the optimizer over the flat arrays. */
+static int update(struct hone_lower *b)
+{
+    const struct hone_optim *o = &b->how->optim;
+    struct hone_net *net = b->net;
+    char problem[HONE_TEXT], attrs[64] = "";
+    int64_t flat[] = { b->nflat }, eight[] = { 8 };
+    int nstates = o->kind == HONE_ADAM ? 2 : o->momentum != 0, arg[HONE_MAX_ARGS], n = 0;
+    net->params = hone_lower_tensor(b, HONE_ROLE_WEIGHT, HONE_F32, -1, 1, flat, "parameters");
+    net->grads = hone_lower_tensor(b, HONE_ROLE_GRADIENT, HONE_F32, -1, 1, flat, "gradients");
+    net->hyper = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, eight, "hyper-parameters");
+    if (net->params < 0 || net->grads < 0 || net->hyper < 0) return HONE_ENOMEM;
+    arg[n++] = net->params;
+    for (int i = 0; i < nstates; i++, n++)
+        if ((arg[n] = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, flat, "moment %d", i + 1)) < 0) return arg[n];
+    arg[n++] = net->grads;
+    arg[n++] = net->hyper;
+    if (o->kind == HONE_SGD && o->momentum != 0) strcat(attrs, "+momentum");
+    if (o->kind == HONE_SGD && o->nesterov) strcat(attrs, "+nesterov");
+    if (o->weight_decay != 0) strcat(attrs, "+wd");
+    snprintf(problem, sizeof problem, "%s:f32:any:n%lld%s%s", hone_optimizer_name(o->kind), (long long)b->nflat,
+             attrs[0] ? ":" : "", attrs[0] ? attrs + 1 : "");
+    return hone_lower_step(b, NULL, HONE_UPDATE, problem, arg, n);
+}
+
+static int lower(struct hone_lower *b)
+{
+    struct hone_net *net = b->net;
+    int err = replace_loss(b);
+    if (!err) err = check_whole(b);
+    if (err) return err;
+    absorb(b);
+    net->nlayers = b->nnodes;
+    net->layer = calloc((unsigned)b->nnodes, sizeof *net->layer);
+    if (!net->layer) return hone_fail(HONE_ENOMEM, "%d layers", b->nnodes);
+    err = forward(b);
+    net->first_backward = net->first_update = net->nsteps;
+    net->weights_bytes = b->nflat * (int64_t)sizeof(float);
+    if (err || !b->how->train) return err;
+    if (!net->parameters) return hone_fail(HONE_EPARSE, "%s: the net has no parameters to train", b->file);
+    err = backward(b);
+    net->first_update = net->nsteps;
+    return err ? err : update(b);
+}
+
+int hone_net_parse(struct hone_net *net, const char *file, const char *text, const struct hone_lowering *how)
+{
+    struct hone_lower b = { .net = net, .how = how, .file = file };
+    memset(net, 0, sizeof *net);
+    const char *base = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;
+    snprintf(net->name, sizeof net->name, "%.*s", (int)strcspn(base, "."), base);
+    net->batch = how->batch;
+    net->reference = how->reference;
+    net->init = how->init;
+    net->optim = how->optim;
+    net->input = net->target = net->output = net->loss = net->hit = net->params = net->grads = net->hyper = net->seed = -1;
+    if (how->batch < 1) return hone_fail(HONE_EINVAL, "batch %d: it must be 1 or more", how->batch);
+    int err = hone_lower_read(&b, text);
+    if (!err) err = lower(&b);
+    free(b.node);
+    free(b.gradient);
+    if (err) hone_net_close(net);
+    return err;
+}

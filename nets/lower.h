@@ -1,0 +1,153 @@
+/* nets/lower.h -- how a net's text becomes steps.  text.c reads lines into nodes; lower.c walks the
+ * nodes forward, then backward, and asks each node's kind for its steps; the kinds are the rows in
+ * layers/.  For nets/ alone; others include nets.h. */
+#ifndef HONE_NETS_LOWER_H
+#define HONE_NETS_LOWER_H
+
+#include "nets/nets.h"
+
+enum { HONE_MAX_KEYS = 12, HONE_MAX_INPUTS = 2, HONE_MAX_SIZE = 1 << 24, HONE_SAME = -1 };
+
+struct hone_lower;
+struct hone_node;
+
+/* ---- kinds of layers ---- */
+
+enum hone_key_type {
+    HONE_KEY_WHOLE,       /* k=16 */
+    HONE_KEY_WHOLE_SAME,  /* p=2 or p=same, which reads as HONE_SAME */
+    HONE_KEY_SHARE,       /* p=0.25: a number in [0, 1) */
+    HONE_KEY_ACT          /* act=relu: sets the node's act */
+};
+
+struct hone_key {
+    const char *name;
+    enum hone_key_type type;
+    int required;
+    double min, max;      /* of a whole number */
+    double def;
+    const char *same;     /* omitted, it is the value of this key, which comes earlier */
+};
+
+/* A row: what `NAME out = in key=value...` means. */
+struct hone_layer_kind {
+    const char *name;
+    int ninputs;
+    struct hone_key key[HONE_MAX_KEYS + 1];
+    int is_loss;
+    int is_act;           /* an activation: the name is an op, and an epilogue of gemm and conv2d_fwd */
+    int takes_act;        /* its steps can have an activation as epilogue */
+    int from_y;           /* activation: its gradient needs the output (1) or the input (0) */
+    int rectifies;        /* activation: it cuts the negative half off, more or less: weights before it start larger */
+    /* Sets n's shape, y, parameters and adds the forward steps; n's inputs are lowered. */
+    int (*forward)(struct hone_lower *b, struct hone_node *n);
+    /* Adds the steps from the gradient of n->y to those of n's input and weights.  NULL: none. */
+    int (*backward)(struct hone_lower *b, struct hone_node *n);
+};
+
+/* All kinds: arrays, one of a file in layers/, each ended by a row without a name. */
+extern const struct hone_layer_kind *const hone_layer_kinds[];   /* generated from Makefile.am's NET_LAYERS */
+
+const struct hone_layer_kind *hone_layer_kind_find(const char *name);
+
+/* Texts built into the program, in Makefile.am's order of NETS. */
+struct hone_net_text { const char *name, *text; };
+extern const struct hone_net_text hone_net_texts[];              /* ended by a row without a name */
+
+/* ---- nodes: lines of the text ---- */
+
+struct hone_node {
+    const struct hone_layer_kind *kind;
+    char name[HONE_NAME];
+    int line;
+    int input[HONE_MAX_INPUTS];              /* nodes */
+    double value[HONE_MAX_KEYS];             /* of kind->key[i] */
+    uint32_t given;                          /* bit i: key i stands in the text */
+    int nreaders;
+    int reader;                              /* the last one; -1 */
+    const struct hone_layer_kind *act;       /* epilogue, its own or its reader's; NULL */
+    int absorbed;                            /* this activation is its input's epilogue */
+    /* set by forward */
+    int h, w, c;                             /* shape of one sample; h = w = 1: features */
+    int y;                                   /* tensor with the output */
+    int pre;                                 /* what act was applied to, where that is kept; else -1 */
+    int weight, bias;                        /* tensors; -1 */
+    int backward;                            /* 1: weights here or before it need a gradient */
+    char sizes[HONE_TEXT];                   /* of the op, for the kind's backward */
+};
+
+struct hone_lower {
+    struct hone_net *net;
+    const struct hone_lowering *how;
+    const char *file;
+    struct hone_node *node;                  /* one per net->layer */
+    int nnodes;
+    int *gradient;                           /* gradient[t]: tensor with the gradient of tensor t; -1 */
+    int64_t nflat;                           /* numbers in the parameter array so far, padding included */
+    int lastline;
+};
+
+/* text.c: reads lines into b->node. */
+int hone_lower_read(struct hone_lower *b, const char *text);
+
+static inline int hone_node_is_flat(const struct hone_node *n) { return n->h == 1 && n->w == 1; }
+
+/* ---- what kinds call; all return a negative code on errors ---- */
+
+/* A new tensor; returns its index.  The name is for messages and reports. */
+int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype dtype, int layer, int rank,
+                      const int64_t dim[], const char *fmt, ...) __attribute__((format(printf, 7, 8)));
+
+/* The tensor (batch, h, w, c), or (batch, c) where the node is flat, for n's output. */
+int hone_lower_output(struct hone_lower *b, struct hone_node *n, const char *suffix);
+
+/* A weight of n, and with training its gradient.  fan_in 0: it starts at 0. */
+int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suffix, int64_t fan_in, int64_t fan_out,
+                      int rank, const int64_t dim[]);
+
+/* The tensor with the gradient of t, which is there because t's readers were lowered before. */
+int hone_lower_gradient_of(const struct hone_lower *b, int t);
+
+/* A new tensor for the gradient of t, which a step is about to write. */
+int hone_lower_new_gradient(struct hone_lower *b, int layer, int t);
+
+/* Adds a step; the arguments must be what the op says.  n NULL: the whole net's. */
+int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase, const char *problem,
+                    const int arg[], int nargs);
+
+/* The value of key `name`. */
+int hone_node_int(const struct hone_node *n, const char *name);
+
+/* n's index, and what the layer table says of it. */
+int hone_node_index(const struct hone_lower *b, const struct hone_node *n);
+struct hone_layer *hone_node_layer(const struct hone_lower *b, const struct hone_node *n);
+const struct hone_node *hone_node_input(const struct hone_lower *b, const struct hone_node *n);
+
+/* Appends to the layer table's "what" of n; what does not fit is cut off. */
+void hone_lower_say(struct hone_lower *b, const struct hone_node *n, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* n reads its input's numbers under another shape, or not at all changed. */
+void hone_lower_pass(struct hone_node *n, const struct hone_node *in);
+
+/* ---- activations, as layers of their own or at the end of conv and fc (layers/act.c) ---- */
+
+/* Is n->act computed by the op's epilogue: always but when its gradient needs the numbers before it? */
+int hone_lower_fuses(const struct hone_lower *b, const struct hone_layer_kind *act);
+
+/* "" or "+relu", to append to a problem's attributes. */
+const char *hone_lower_epilogue(const struct hone_lower *b, const struct hone_node *n, char text[HONE_NAME]);
+
+/* Where conv and fc write: n's output, or where act is a step of its own, n->pre. */
+int hone_lower_act_output(struct hone_lower *b, struct hone_node *n);
+
+/* The step after it, where it needs one. */
+int hone_lower_act_forward(struct hone_lower *b, struct hone_node *n);
+
+/* The tensor with the gradient of what conv or fc computed before act; adds act's step where there is one. */
+int hone_lower_act_backward(struct hone_lower *b, struct hone_node *n);
+
+/* The gradient of the bias of conv and fc, whose dy is (rows, n->c) (layers/fc.c). */
+int hone_lower_bias_backward(struct hone_lower *b, const struct hone_node *n, int64_t rows, int dy);
+
+#endif

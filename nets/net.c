@@ -1,0 +1,148 @@
+/* Nets by name or file, their problems, and their layer table. */
+#include "nets/lower.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_TEXT = 1 << 20 };
+
+/* ---- open and close ---- */
+
+static int is_path(const char *name)
+{
+    size_t len = strlen(name);
+    return strchr(name, '/') || (len > 4 && !strcmp(name + len - 4, ".net"));
+}
+
+static int read_file(const char *path, char **text)
+{
+    FILE *f = fopen(path, "r");
+    if (!f) return hone_fail(HONE_EIO, "%s: %s", path, strerror(errno));
+    char *buf = malloc(MAX_TEXT + 1);
+    size_t n = buf ? fread(buf, 1, MAX_TEXT + 1, f) : 0;
+    int err = HONE_OK;
+    if (!buf) err = hone_fail(HONE_ENOMEM, "%s", path);
+    else if (ferror(f)) err = hone_fail(HONE_EIO, "%s: %s", path, strerror(errno));
+    else if (n > MAX_TEXT) err = hone_fail(HONE_EPARSE, "%s: more than %d bytes; that is no net", path, MAX_TEXT);
+    else if (memchr(buf, 0, n)) err = hone_fail(HONE_EPARSE, "%s: holds a byte 0; that is no text", path);
+    fclose(f);
+    if (err) { free(buf); return err; }
+    buf[n] = 0;
+    *text = buf;
+    return HONE_OK;
+}
+
+int hone_net_open(struct hone_net *net, const char *name, const struct hone_lowering *how)
+{
+    char list[HONE_TEXT] = "", *text = NULL;
+    memset(net, 0, sizeof *net);
+    if (is_path(name)) {
+        int err = read_file(name, &text);
+        if (!err) err = hone_net_parse(net, name, text, how);
+        free(text);
+        return err;
+    }
+    for (const struct hone_net_text *t = hone_net_texts; t->name; t++) {
+        size_t len = strlen(list);
+        if (!strcmp(t->name, name)) {
+            snprintf(list, sizeof list, "%s.net", name);
+            return hone_net_parse(net, list, t->text, how);
+        }
+        snprintf(list + len, sizeof list - len, "%s%s", len ? ", " : "", t->name);
+    }
+    return hone_fail(HONE_EINVAL, "no net '%s'; there are %s, and any file whose name ends in .net", name, list);
+}
+
+void hone_net_close(struct hone_net *net)
+{
+    for (int i = 0; i < net->nsteps; i++) hone_plan_close(&net->step[i].plan);
+    struct hone_device *d = net->device;
+    if (d) {
+        d->backend->free(d, net->arena);
+        d->backend->free(d, net->data);
+        if (net->owns_weights) {
+            d->backend->free(d, net->weights);
+            d->backend->free(d, net->gradients);
+            d->backend->free(d, net->state);
+        }
+    }
+    free(net->layer);
+    free(net->tensor);
+    free(net->step);
+    memset(net, 0, sizeof *net);
+}
+
+/* ---- problems ---- */
+
+int hone_net_problems(const struct hone_net *net, struct hone_problem p[], int max)
+{
+    int n = 0;
+    for (int i = 0; i < net->nsteps; i++) {
+        int j = 0;
+        while (j < n && !hone_problem_equal(&p[j], &net->step[i].problem)) j++;
+        if (j < n) continue;
+        if (n == max) return hone_fail(HONE_EINVAL, "'%s' has more than %d different problems", net->name, max);
+        p[n++] = net->step[i].problem;
+    }
+    return n;
+}
+
+int hone_net_problems_of(const char *name, int batch, struct hone_problem p[], int max)
+{
+    struct hone_net net;
+    int n = 0;
+    /* How the net will be trained is not known yet: the usual ways. */
+    for (int i = 0; i < 2; i++) {
+        struct hone_lowering how = { .batch = batch, .train = 1, .optim = hone_optim_default(i ? HONE_ADAM : HONE_SGD) };
+        int err = hone_net_open(&net, name, &how);
+        if (err) return err;
+        if (i && n < max) p[n++] = net.step[net.first_update].problem;
+        else if (!i) n = hone_net_problems(&net, p, max);
+        hone_net_close(&net);
+        if (n < 0) return n;
+    }
+    return n;
+}
+
+/* ---- the layer table ---- */
+
+static void print_shape(const struct hone_layer *l, char text[48])
+{
+    if (l->h == 1 && l->w == 1) snprintf(text, 48, "%d", l->c);
+    else snprintf(text, 48, "%dx%dx%d", l->h, l->w, l->c);
+}
+
+/* 1234567 as 1,234,567. */
+static const char *grouped(int64_t n, char text[32])
+{
+    char digits[24];
+    int len = snprintf(digits, sizeof digits, "%lld", (long long)n), to = 0;
+    for (int i = 0; i < len; i++) {
+        if (i && (len - i) % 3 == 0) text[to++] = ',';
+        text[to++] = digits[i];
+    }
+    text[to] = 0;
+    return text;
+}
+
+void hone_net_print(const struct hone_net *net, FILE *f)
+{
+    char shape[48], parameters[32], macs[32];
+    int64_t all = 0;
+    int name = 5, what = 4;
+    for (int i = 0; i < net->nlayers; i++) {
+        if ((int)strlen(net->layer[i].name) > name) name = (int)strlen(net->layer[i].name);
+        if ((int)strlen(net->layer[i].what) > what) what = (int)strlen(net->layer[i].what);
+    }
+    fprintf(f, "%-*s  %-10s  %-*s  %-14s %12s %14s\n", name, "layer", "kind", what, "what", "output", "parameters", "MACs");
+    for (int i = 0; i < net->nlayers; i++) {
+        const struct hone_layer *l = &net->layer[i];
+        all += l->macs;
+        print_shape(l, shape);
+        fprintf(f, "%-*s  %-10s  %-*s  %-14s %12s %14s\n", name, l->name, l->kind, what, l->what, shape,
+                grouped(l->parameters, parameters), grouped(l->macs, macs));
+    }
+    fprintf(f, "%-*s  %-10s  %-*s  %-14s %12s %14s\n", name, "total", "", what, "", "", grouped(net->parameters, parameters),
+            grouped(all, macs));
+}
