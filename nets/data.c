@@ -11,6 +11,13 @@ int64_t hone_mul(int64_t a, int64_t b)
     return a < 0 || b < 0 || __builtin_mul_overflow(a, b, &c) ? -1 : c;
 }
 
+void hone_data_text(char to[HONE_NAME], const char *from)
+{
+    int i = 0;
+    for (; i < HONE_NAME - 1 && from[i]; i++) to[i] = (unsigned char)from[i] < ' ' || from[i] == 0x7f ? '?' : from[i];
+    to[i] = 0;
+}
+
 /* ---- known sets ---- */
 
 /* The eight features of Pace and Barry (Statistics & Probability Letters 33, 1997) as scikit-learn derives them from the

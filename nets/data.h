@@ -71,6 +71,9 @@ struct hone_range { double min, max, mean, std; };
 /* Of channel `c` of x (n, channels); std is that of the population and exactly 0 where all are equal. */
 struct hone_range hone_range_of(const float *x, int64_t n, int channels, int c);
 
+/* Copies a text out of a data file, cut to fit and without control characters: it will stand in messages and tables. */
+void hone_data_text(char to[HONE_NAME], const char *from);
+
 /* a * b, or -1 where that overflows or an argument is negative. */
 int64_t hone_mul(int64_t a, int64_t b);
 

@@ -2,8 +2,8 @@
 #include "nets/data.h"
 
 #include <argp.h>
+#include <errno.h>
 #include <jansson.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,8 +77,8 @@ static int sum_up(struct summary *s)
 {
     const struct hone_data *d = &s->train;
     char name[HONE_NAME];
-    s->range = calloc((size_t)(d->c + d->outputs), sizeof *s->range);
-    s->count = calloc((size_t)(d->classes ? 2 * d->classes : 1), sizeof *s->count);
+    s->range = calloc((size_t)d->c + (size_t)d->outputs, sizeof *s->range);
+    s->count = calloc(d->classes ? 2 * (size_t)d->classes : 1, sizeof *s->count);
     if (!s->range || !s->count) return hone_fail(HONE_ENOMEM, "%s: no memory for a summary", d->source);
     for (int c = 0; c < d->c; c++) s->range[c] = hone_range_of(d->x, d->rows * d->h * d->w, d->c, c);
     for (int o = 0; o < d->outputs; o++) s->range[d->c + o] = hone_range_of(d->y, d->rows, d->outputs, o);
@@ -246,6 +246,7 @@ int hone_cmd_data(int argc, char **argv)
     argp_err_exit_status = 2;
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return 2;
     int err = o.data ? show(&o) : list(&o);
+    if (!err && (fflush(stdout) || ferror(stdout))) err = hone_fail(HONE_EIO, "standard output: %s", strerror(errno));
     if (err) fprintf(stderr, "%s: %s\n", argv[0], hone_errmsg());
     return err ? 1 : 0;
 }

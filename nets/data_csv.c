@@ -169,8 +169,12 @@ static int is_word(const char *s)
 /* "FILE:7: column 3 'rooms'", to begin a message with. */
 static const char *place(const struct csv *c, int column, char text[700])
 {
-    if (c->name) snprintf(text, 700, "%.500s:%d: column %d '%.60s'", c->path, c->line, column + 1, c->name[column]);
-    else snprintf(text, 700, "%.500s:%d: column %d", c->path, c->line, column + 1);
+    char name[HONE_NAME];
+    int n = snprintf(text, 700, "%.500s:%d: column %d", c->path, c->line, column + 1);
+    if (c->name) {
+        hone_data_text(name, c->name[column]);
+        snprintf(text + n, 700 - (size_t)n, " '%s'", name);
+    }
     return text;
 }
 
@@ -190,13 +194,15 @@ static int words(const struct csv *c, int but, int *last)
 
 static int no_column(const struct csv *c, const char *target, char **name)
 {
-    char list[300] = "";
+    char list[300] = "", text[HONE_NAME];
     size_t len = 0;
     double v;
     if (is_number(target, &v))
         return hone_fail(HONE_EDATA, "%s: no column %s: there are %d", c->path, target, c->ncols);
-    for (int j = 0; name && j < c->ncols && len < sizeof list; j++)
-        len += (size_t)snprintf(list + len, sizeof list - len, "%s%s", j ? ", " : "", name[j]);
+    for (int j = 0; name && j < c->ncols && len < sizeof list; j++) {
+        hone_data_text(text, name[j]);
+        len += (size_t)snprintf(list + len, sizeof list - len, "%s%s", j ? ", " : "", text);
+    }
     if (!name)
         return hone_fail(HONE_EDATA, "%s: no column '%s': there is no header; use a number from 1 to %d", c->path, target,
                          c->ncols);
@@ -296,15 +302,20 @@ static int ragged(const struct csv *c)
                      c->ncols);
 }
 
+static int wrong(const struct csv *c, int j, const char *why)
+{
+    char text[700], field[HONE_NAME];
+    hone_data_text(field, c->field[j]);
+    return hone_fail(HONE_EDATA, "%s: '%s' %s", place(c, j, text), field, why);
+}
+
 static int take_number(const struct csv *c, int j, float *to)
 {
     char text[700];
     double v;
     if (is_missing(c->field[j])) return hone_fail(HONE_EDATA, "%s: the value is missing", place(c, j, text));
-    if (!is_number(c->field[j], &v))
-        return hone_fail(HONE_EDATA, "%s: '%.60s' is not a number", place(c, j, text), c->field[j]);
-    if (!(fabs(v) <= FLT_MAX))
-        return hone_fail(HONE_EDATA, "%s: '%.60s' is too large for f32", place(c, j, text), c->field[j]);
+    if (!is_number(c->field[j], &v)) return wrong(c, j, "is not a number");
+    if (!(fabs(v) <= FLT_MAX)) return wrong(c, j, "is too large for f32");
     *to = (float)v;
     return HONE_OK;
 }
@@ -356,7 +367,7 @@ static int make_labels(const struct csv *c, struct rows *r, struct hone_data *d)
         return hone_fail(HONE_ENOMEM, "%s: no memory for %lld classes", c->path, (long long)n);
     }
     d->classes = (int)n;
-    for (int64_t k = 0; k < n; k++) snprintf(d->class_name[k], sizeof *d->class_name, "%s", class[k]);
+    for (int64_t k = 0; k < n; k++) hone_data_text(d->class_name[k], class[k]);
     for (int64_t i = 0; i < r->n; i++) {
         char **at = bsearch(&r->label[i], class, (size_t)n, sizeof *class, by_class);
         d->label[i] = (int32_t)(at - class);
@@ -376,7 +387,7 @@ static int finish(const struct csv *c, struct rows *r, struct hone_data *d)
         d->feature = calloc((size_t)d->c, sizeof *d->feature);
         if (!d->feature) return hone_fail(HONE_ENOMEM, "%s: no memory for %d columns", c->path, c->ncols);
         for (int j = 0, f = 0; j < c->ncols; j++)
-            if (j != c->target) snprintf(d->feature[f++], sizeof *d->feature, "%s", c->name[j]);
+            if (j != c->target) hone_data_text(d->feature[f++], c->name[j]);
     }
     if (c->classify) return make_labels(c, r, d);
     d->outputs = 1;

@@ -30,36 +30,34 @@ static void swap_rows(struct hone_data *d, int64_t i, int64_t j)
     if (d->y) swap_bytes(d->y + (size_t)i * outputs, d->y + (size_t)j * outputs, outputs * sizeof *d->y);
 }
 
-enum { NARRAYS = 2 };
-
-/* The arrays of rows, so that they can be moved alike: where each lies, bytes per row. */
-static void arrays(struct hone_data *d, void **array[NARRAYS], size_t bytes[NARRAYS])
-{
-    array[0] = (void **)&d->x;
-    bytes[0] = row_len(d) * sizeof *d->x;
-    array[1] = d->label ? (void **)&d->label : (void **)&d->y;
-    bytes[1] = d->label ? sizeof *d->label : (size_t)d->outputs * sizeof *d->y;
-}
-
 static int no_memory(const struct hone_data *d)
 {
     return hone_fail(HONE_ENOMEM, "%s: no memory to split %lld rows", d->source, (long long)d->rows);
 }
 
+/* Gives d's arrays room for `rows` rows; on failure some are larger than needed, none is lost. */
+static int resize(struct hone_data *d, int64_t rows)
+{
+    size_t n = (size_t)rows;
+    float *x = realloc(d->x, n * row_len(d) * sizeof *x);
+    if (x) d->x = x;
+    int32_t *label = d->label ? realloc(d->label, n * sizeof *label) : NULL;
+    if (label) d->label = label;
+    float *y = d->y ? realloc(d->y, n * (size_t)d->outputs * sizeof *y) : NULL;
+    if (y) d->y = y;
+    return !x || !label != !d->label || !y != !d->y ? no_memory(d) : HONE_OK;
+}
+
 /* Appends from's rows to d and empties from. */
 static int append(struct hone_data *d, struct hone_data *from)
 {
-    void **to[NARRAYS], **of[NARRAYS];
-    size_t bytes[NARRAYS];
-    if (!from->rows) return HONE_OK;
-    arrays(from, of, bytes);
-    arrays(d, to, bytes);
-    for (int i = 0; i < NARRAYS; i++) {
-        void *grown = realloc(*to[i], (size_t)(d->rows + from->rows) * bytes[i]);
-        if (!grown) return no_memory(d);
-        *to[i] = grown;
-        memcpy((char *)grown + (size_t)d->rows * bytes[i], *of[i], (size_t)from->rows * bytes[i]);
-    }
+    size_t at = (size_t)d->rows, n = (size_t)from->rows, len = row_len(d), outputs = (size_t)d->outputs;
+    if (!n) return HONE_OK;
+    int err = resize(d, d->rows + from->rows);
+    if (err) return err;
+    memcpy(d->x + at * len, from->x, n * len * sizeof *d->x);
+    if (d->label) memcpy(d->label + at, from->label, n * sizeof *d->label);
+    if (d->y) memcpy(d->y + at * outputs, from->y, n * outputs * sizeof *d->y);
     d->rows += from->rows;
     hone_data_close(from);
     return HONE_OK;
@@ -89,13 +87,7 @@ static int cut(struct hone_data *d, struct hone_data *tail, int64_t first)
         return no_memory(d);
     }
     d->rows = first;
-    void **array[NARRAYS];
-    size_t bytes[NARRAYS];
-    arrays(d, array, bytes);
-    for (int i = 0; i < NARRAYS; i++) {
-        void *shrunk = realloc(*array[i], (size_t)first * bytes[i]);
-        if (shrunk) *array[i] = shrunk;
-    }
+    resize(d, first);   /* a shrink that fails leaves what is there */
     return HONE_OK;
 }
 
