@@ -9,6 +9,8 @@
 #include "kernels/gemm/micro.h"
 #include "kernels/gemm/pack.h"
 
+#include <stdlib.h>
+
 enum { MR, NV, KC, MC, NC, THREADS };
 
 /* ---- tiles: X(mr, nv), and the values the two parameters take ---- */
@@ -62,7 +64,7 @@ static hone_tile_fn *find_tile(int mr, int nv)
 /* ---- the job: one run, as every thread sees it ---- */
 
 struct job {
-    int m, n, k, layout;
+    int m, n, k, layout, has_bias;
     int mr, nr, kc, mc, nc, threads, down, across;   /* threads are a grid of down x across */
     const float *a, *b, *bias;
     float *c, *packed_a, *packed_b;                  /* packed_a: threads times mc x kc */
@@ -95,7 +97,7 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
         .m = p->dim[GEMM_M], .n = p->dim[GEMM_N], .k = p->dim[GEMM_K], .layout = p->layout,
         .mr = c->v[MR], .nr = c->v[NV] * VL, .threads = c->v[THREADS],
         .alpha = (float)p->value[GEMM_ALPHA], .beta = (float)p->value[GEMM_BETA],
-        .act = hone_act_of(p), .tile = find_tile(c->v[MR], c->v[NV]),
+        .has_bias = hone_problem_has(p, "bias"), .act = hone_act_of(p), .tile = find_tile(c->v[MR], c->v[NV]),
     };
     j.kc = least(c->v[KC], j.k);
     j.nc = round_up(least(c->v[NC], j.n), j.nr);
@@ -262,13 +264,25 @@ static double growth(const struct hone_problem *p, const struct hone_config *c)
     return chain < p->op->growth(p) ? chain : p->op->growth(p);
 }
 
+/* Attributes are looked up by name, once. */
+static int prepare(struct hone_plan *plan)
+{
+    struct job *j = malloc(sizeof *j);
+    if (!j) return hone_fail(HONE_ENOMEM, "%zu bytes", sizeof *j);
+    *j = job_of(&plan->problem, &plan->config);
+    plan->priv = j;
+    return HONE_OK;
+}
+
+static void release(struct hone_plan *plan) { free(plan->priv); }
+
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    struct job j = job_of(&plan->problem, &plan->config);
+    struct job j = *(const struct job *)plan->priv;
     j.a = mem[GEMM_A];
     j.b = mem[GEMM_B];
     j.c = mem[GEMM_C];
-    j.bias = hone_problem_has(&plan->problem, "bias") ? mem[GEMM_BIAS] : NULL;
+    j.bias = j.has_bias ? mem[GEMM_BIAS] : NULL;
     j.packed_b = workspace;
     j.packed_a = j.packed_b + packed_b_floats(&j);
     if (j.threads == 1) { work(&j, 0); return HONE_OK; }
@@ -292,5 +306,5 @@ const struct hone_kernel HONE_SYM(gemm_cpu_blocked) = {
         HONE_PARAM("kc", 128, 192, 256, 320, 384, 512, 768), HONE_PARAM("mc", 48, 96, 144, 192, 288, 384, 576, 1024),
         HONE_PARAM("nc", 256, 512, 1024, 2048, 4096), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
     },
-    .valid = valid, .guess = guess, .workspace = workspace, .growth = growth, .run = run,
+    .valid = valid, .guess = guess, .workspace = workspace, .growth = growth, .prepare = prepare, .release = release, .run = run,
 };

@@ -43,19 +43,35 @@ HONE_INLINE void hone_tile_load(int nv, vf *x, const float *b, int cols)
     else x[nv - 1] = vf_load_n(b + (nv - 1) * VL, cols - (nv - 1) * VL);
 }
 
-/* k steps where the rows of A lie side by side: a(i, l) = a[l * a_step + i].  Packed panels
- * (a_step = mr) and transposed matrices are of this kind. */
+/* One step where the rows of A lie side by side, a(i) = a[i]. */
+HONE_INLINE void hone_tile_column(int mr, int nv, vf *s, const float *a, const float *b, int cols)
+{
+    vf x[4];
+    hone_tile_load(nv, x, b, cols);
+    HONE_UNROLLED for (int q = 0; q < mr * nv; q++) s[q] += a[q / nv] * x[q % nv];
+}
+
+/* k steps of them: a(i, l) = a[l * a_step + i].  Packed panels (a_step = mr) and transposed matrices
+ * are of this kind. */
 HONE_INLINE void hone_tile_columns(int mr, int nv, vf *s, int64_t k, const float *a, int64_t a_step, const float *b,
                                    int64_t b_step, int cols)
 {
-    for (int64_t l = 0; l < k; l++) {
-        vf x[4];
-        hone_tile_load(nv, x, b, cols);
-        HONE_UNROLLED for (int i = 0; i < mr; i++)
-            HONE_UNROLLED for (int v = 0; v < nv; v++) s[i * nv + v] += a[i] * x[v];
-        a += a_step;
-        b += b_step;
-    }
+    for (; k; k--, a += a_step, b += b_step) hone_tile_column(mr, nv, s, a, b, cols);
+}
+
+/* Row i < 16 of a matrix: odd[j] is 2 j + 1 row strides in bytes. */
+HONE_INLINE const char *hone_tile_at(const char *p, const int64_t *odd, int i)
+{
+    int twos = __builtin_ctz((unsigned)i | 16u);
+    return i ? p + odd[(i >> twos) / 2] * (1 << twos) : p;
+}
+
+/* One step where row i of A is i times the stride away. */
+HONE_INLINE void hone_tile_row(int mr, int nv, vf *s, const char *p, const int64_t *odd, const float *b, int cols)
+{
+    vf x[4];
+    hone_tile_load(nv, x, b, cols);
+    HONE_UNROLLED for (int q = 0; q < mr * nv; q++) s[q] += *(const float *)hone_tile_at(p, odd, q / nv) * x[q % nv];
 }
 
 /* k steps where each row of A is contiguous: a(i, l) = a[i * a_row + l].  An address can be one
@@ -70,27 +86,18 @@ HONE_INLINE void hone_tile_rows(int mr, int nv, vf *s, int64_t k, const float *a
         odd[j] = (2 * j + 1) * a_row * (int64_t)sizeof *a;
         if (2 * j + 1 < mr) __asm__("" : "+r"(odd[j]));
     }
-    for (int64_t l = 0; l < k; l++) {
-        vf x[4];
-        hone_tile_load(nv, x, b, cols);
+    for (; k; k--, p += sizeof *a, b += b_step) {
         __asm__("" : "+r"(p));
-        HONE_UNROLLED for (int i = 0; i < mr; i++) {
-            int twos = __builtin_ctz((unsigned)i | 16u);
-            const char *q = i ? p + odd[(i >> twos) / 2] * (1 << twos) : p;
-            HONE_UNROLLED for (int v = 0; v < nv; v++) s[i * nv + v] += *(const float *)q * x[v];
-        }
-        p += sizeof *a;
-        b += b_step;
+        hone_tile_row(mr, nv, s, p, odd, b, cols);
     }
 }
 
 /* s += C */
 HONE_INLINE void hone_tile_add(int mr, int nv, vf *s, const float *c, int64_t c_row, int cols)
 {
-    HONE_UNROLLED for (int i = 0; i < mr; i++) {
-        vf x[4];
-        hone_tile_load(nv, x, c + i * c_row, cols);
-        HONE_UNROLLED for (int v = 0; v < nv; v++) s[i * nv + v] += x[v];
+    HONE_UNROLLED for (int q = 0; q < mr * nv; q++) {
+        const float *at = c + q / nv * c_row + q % nv * VL;
+        s[q] += q % nv < nv - 1 ? vf_load(at) : vf_load_n(at, cols - (nv - 1) * VL);
     }
 }
 
@@ -104,8 +111,7 @@ HONE_INLINE void hone_tile_bias(int mr, int nv, vf *s, const float *bias, int co
 {
     vf x[4];
     hone_tile_load(nv, x, bias, cols);
-    HONE_UNROLLED for (int i = 0; i < mr; i++)
-        HONE_UNROLLED for (int v = 0; v < nv; v++) s[i * nv + v] += x[v];
+    HONE_UNROLLED for (int q = 0; q < mr * nv; q++) s[q] += x[q % nv];
 }
 
 HONE_INLINE void hone_tile_relu(int mr, int nv, vf *s)
@@ -116,14 +122,14 @@ HONE_INLINE void hone_tile_relu(int mr, int nv, vf *s)
 /* C = s */
 HONE_INLINE void hone_tile_store(int mr, int nv, const vf *s, float *c, int64_t c_row, int cols)
 {
-    HONE_UNROLLED for (int i = 0; i < mr; i++) {
-        HONE_UNROLLED for (int v = 0; v < nv - 1; v++) vf_store(c + i * c_row + v * VL, s[i * nv + v]);
-    }
-    c += (nv - 1) * VL;
     if (cols == nv * VL) {
-        HONE_UNROLLED for (int i = 0; i < mr; i++) vf_store(c + i * c_row, s[i * nv + nv - 1]);
-    } else {
-        HONE_UNROLLED for (int i = 0; i < mr; i++) vf_store_n(c + i * c_row, s[i * nv + nv - 1], cols - (nv - 1) * VL);
+        HONE_UNROLLED for (int q = 0; q < mr * nv; q++) vf_store(c + q / nv * c_row + q % nv * VL, s[q]);
+        return;
+    }
+    HONE_UNROLLED for (int q = 0; q < mr * nv; q++) {
+        float *at = c + q / nv * c_row + q % nv * VL;
+        if (q % nv < nv - 1) vf_store(at, s[q]);
+        else vf_store_n(at, s[q], cols - (nv - 1) * VL);
     }
 }
 

@@ -1,0 +1,346 @@
+/* Small and skinny products: tiles read A where it lies, and B too, unless it is transposed (nt) or asked to be
+ * packed; one column of C is dot products.
+ *
+ * There is a tile for every number of rows, so that rows are split evenly and no edge costs extra; the
+ * last columns are masked.  kc bounds the part of B that stays in L1 while the rows pass. */
+#include "kernels/gemm/epilogue.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/micro.h"
+#include "kernels/gemm/pack.h"
+
+#include <stdlib.h>
+
+enum { NV, KC, PACK, THREADS };
+
+/* ---- tiles ---- */
+
+HONE_INLINE void tile_rows(int mr, int nv, const struct hone_tile *t)
+{
+    vf s[HONE_TILE_MAX];
+    int cols = t->cols;
+    hone_tile_zero(mr, nv, s);
+    hone_tile_rows(mr, nv, s, t->k, t->a, t->a_stride, t->b, t->b_step, cols);
+    hone_tile_finish(mr, nv, s, t, cols);
+}
+
+HONE_INLINE void tile_columns(int mr, int nv, const struct hone_tile *t)
+{
+    vf s[HONE_TILE_MAX];
+    int cols = t->cols;
+    hone_tile_zero(mr, nv, s);
+    hone_tile_columns(mr, nv, s, t->k, t->a, t->a_stride, t->b, t->b_step, cols);
+    hone_tile_finish(mr, nv, s, t, cols);
+}
+
+#define UP_TO_2(X, nv) X(1, nv) X(2, nv)
+#define UP_TO_3(X, nv) UP_TO_2(X, nv) X(3, nv)
+#define UP_TO_4(X, nv) UP_TO_3(X, nv) X(4, nv)
+#define UP_TO_6(X, nv) UP_TO_4(X, nv) X(5, nv) X(6, nv)
+#define UP_TO_8(X, nv) UP_TO_6(X, nv) X(7, nv) X(8, nv)
+#define UP_TO_9(X, nv) UP_TO_8(X, nv) X(9, nv)
+#define UP_TO_12(X, nv) UP_TO_9(X, nv) X(10, nv) X(11, nv) X(12, nv)
+#define UP_TO_14(X, nv) UP_TO_12(X, nv) X(13, nv) X(14, nv)
+#define UP_TO_16(X, nv) UP_TO_14(X, nv) X(15, nv) X(16, nv)
+
+/* All of HONE_TILE_ROWS. */
+#if defined __AVX512F__
+#define TILES(X) UP_TO_16(X, 1) UP_TO_14(X, 2) UP_TO_9(X, 3) UP_TO_6(X, 4)
+#elif defined __aarch64__
+#define TILES(X) UP_TO_16(X, 1) UP_TO_12(X, 2) UP_TO_8(X, 3) UP_TO_6(X, 4)
+#elif defined __AVX2__
+#define TILES(X) UP_TO_8(X, 1) UP_TO_6(X, 2) UP_TO_3(X, 3) UP_TO_2(X, 4)
+#else
+#define TILES(X) UP_TO_8(X, 1) UP_TO_4(X, 2) UP_TO_3(X, 3) UP_TO_2(X, 4)
+#endif
+
+#define X(mr, nv)                                                                                 \
+    static void rows_##mr##x##nv(const struct hone_tile *t) { tile_rows(mr, nv, t); }             \
+    static void columns_##mr##x##nv(const struct hone_tile *t) { tile_columns(mr, nv, t); }
+TILES(X)
+#undef X
+
+/* By vectors and rows, each less one. */
+#define X(mr, nv) [nv - 1][mr - 1] = rows_##mr##x##nv,
+static hone_tile_fn *const by_rows[4][16] = { TILES(X) };
+#undef X
+#define X(mr, nv) [nv - 1][mr - 1] = columns_##mr##x##nv,
+static hone_tile_fn *const by_columns[4][16] = { TILES(X) };
+#undef X
+
+/* ---- the job: one run, as every thread sees it ---- */
+
+struct job {
+    int m, n, k;
+    int a_arg, b_arg, has_bias; /* which argument is read as A, as B */
+    const float *a, *b, *bias;  /* bias: NULL: none */
+    float *c, *packed;
+    int64_t a_stride, b_step;
+    int a_columns;              /* a(i, l) is a[l * a_stride + i], not a[i * a_stride + l] */
+    int b_rows;                 /* b(l, j) is b[j * k + l], not b[l * b_step + j]: must be packed */
+    int dots;                   /* C is m dot products of rows of A with b */
+    int bias_each;              /* of them: one bias for each, not one for all */
+    int nr, kc, threads, pack;
+    float alpha, beta;
+    enum hone_act act;
+};
+
+static int least(int a, int b) { return a < b ? a : b; }
+static int up(int a, int b) { return (a + b - 1) / b; }
+
+/* The same numbers seen as another product: a matrix of one row or column has no order, so that a
+ * transposed one need not be. */
+static void simplify(struct job *j)
+{
+    if (j->a_columns && j->m == 1) { j->a_columns = 0; j->a_stride = j->k; }
+    if (j->b_rows && j->k == 1) { j->b_rows = 0; j->b_step = j->n; }
+    if (!j->a_columns && j->n == 1) {
+        j->dots = 1;
+    } else if (j->b_rows && j->m == 1) {
+        struct job other = *j;
+        other.a_arg = j->b_arg;
+        other.b_arg = j->a_arg;
+        other.m = j->n;
+        other.n = 1;
+        other.dots = other.bias_each = 1;
+        *j = other;
+    } else if (j->a_columns && j->n == 1 && !j->has_bias) {
+        struct job other = *j;
+        other.a_arg = j->b_arg;
+        other.b_arg = j->a_arg;
+        other.n = j->m;
+        other.m = 1;
+        other.a_columns = other.b_rows = 0;
+        other.a_stride = j->k;
+        other.b_step = j->m;
+        *j = other;
+    }
+}
+
+/* All of it but the addresses. */
+static struct job job_of(const struct hone_problem *p, const struct hone_config *c)
+{
+    struct job j = {
+        .m = p->dim[GEMM_M], .n = p->dim[GEMM_N], .k = p->dim[GEMM_K],
+        .a_arg = GEMM_A, .b_arg = GEMM_B, .has_bias = hone_problem_has(p, "bias"),
+        .a_columns = p->layout == GEMM_TN, .b_rows = p->layout == GEMM_NT,
+        .nr = c->v[NV] * VL, .kc = c->v[KC], .threads = c->v[THREADS],
+        .alpha = (float)p->value[GEMM_ALPHA], .beta = (float)p->value[GEMM_BETA], .act = hone_act_of(p),
+    };
+    j.a_stride = j.a_columns ? j.m : j.k;
+    j.b_step = j.n;
+    simplify(&j);
+    j.pack = !j.dots && (c->v[PACK] || j.b_rows);
+    return j;
+}
+
+/* ---- dot products ---- */
+
+/* VL rows of A times x. */
+static vf dot_group(const float *a, int64_t a_row, const float *x, int k)
+{
+    const char *p = (const char *)a;
+    int64_t odd[8];
+    vf s[VL];
+    HONE_UNROLLED for (int j = 0; j < 8; j++) {
+        odd[j] = (2 * j + 1) * a_row * (int64_t)sizeof *a;
+        if (2 * j + 1 < VL) __asm__("" : "+r"(odd[j]));
+    }
+    HONE_UNROLLED for (int i = 0; i < VL; i++) s[i] = (vf){ 0 };
+    for (; k >= VL; k -= VL, p += VL * sizeof *a, x += VL) {
+        vf y = vf_load(x);
+        __asm__("" : "+r"(p));
+        HONE_UNROLLED for (int i = 0; i < VL; i++) s[i] += vf_load((const float *)hone_tile_at(p, odd, i)) * y;
+    }
+    if (k) {
+        vf y = vf_load_n(x, k);
+        HONE_UNROLLED for (int i = 0; i < VL; i++) s[i] += vf_load_n((const float *)hone_tile_at(p, odd, i), k) * y;
+    }
+    return hone_sum_lanes(s);
+}
+
+static float dot(const float *a, const float *x, int k)
+{
+    vf s = { 0 };
+    for (; k >= VL; k -= VL, a += VL, x += VL) s += vf_load(a) * vf_load(x);
+    if (k) s += vf_load_n(a, k) * vf_load_n(x, k);
+    return vf_sum(s);
+}
+
+static void dots(const struct job *j, int row0, int row1)
+{
+    const float bias = j->bias && !j->bias_each ? j->bias[0] : 0;
+    float *c = j->c;
+    int i = row0;
+    for (; i + VL <= row1; i += VL) {
+        vf y = dot_group(j->a + i * j->a_stride, j->a_stride, j->b, j->k) * j->alpha + bias;
+        if (j->beta != 0) y += j->beta * vf_load(c + i);
+        vf_store(c + i, y);
+    }
+    for (; i < row1; i++) {
+        float y = dot(j->a + i * j->a_stride, j->b, j->k) * j->alpha + bias;
+        if (j->beta != 0) y += j->beta * c[i];
+        c[i] = y;
+    }
+    hone_epilogue(j->act, c + row0, 0, 1, row1 - row0, j->bias_each && j->bias ? j->bias + row0 : NULL);
+}
+
+/* ---- tiles over rows and columns ---- */
+
+/* Rows [row0, row1) of the panel of columns [col, col + cols), steps [step, step + steps). */
+static void panel(const struct job *j, const float *b, int64_t b_step, int col, int cols, int row0, int row1, int step,
+                  int steps)
+{
+    const int last = step + steps == j->k, relu = j->act == HONE_ACT_relu;
+    const int nv = up(cols, VL), rows = row1 - row0, groups = up(rows, HONE_TILE_ROWS(nv));
+    hone_tile_fn *const *fn = j->a_columns ? by_columns[nv - 1] : by_rows[nv - 1];
+    struct hone_tile t = {
+        .k = steps, .a_stride = j->a_stride, .b = b, .b_step = b_step, .c_row = j->n, .alpha = j->alpha, .cols = cols,
+        .bias = last && j->bias ? j->bias + col : NULL, .accumulate = step > 0 || j->beta != 0, .relu = last && relu,
+    };
+    for (int g = 0, i = row0, next; g < groups; g++, i = next) {
+        next = row0 + (int)((int64_t)rows * (g + 1) / groups);
+        t.a = j->a + (j->a_columns ? step * j->a_stride + i : i * j->a_stride + step);
+        t.c = j->c + (int64_t)i * j->n + col;
+        if (step == 0 && j->beta != 0 && j->beta != 1) hone_scale_rows(j->beta, t.c, j->n, next - i, cols);
+        fn[next - i - 1](&t);
+        if (last && !relu) hone_epilogue(j->act, t.c, j->n, next - i, cols, NULL);
+    }
+}
+
+static void pack_panel(const struct job *j, int q)
+{
+    float *to = j->packed + (int64_t)q * j->nr * j->k;
+    int col = q * j->nr, cols = least(j->nr, j->n - col);
+    if (j->b_rows) hone_pack_rows(to, j->nr, j->b + (int64_t)col * j->k, j->k, j->k, cols);
+    else hone_pack_columns(to, j->nr, j->b + col, j->b_step, j->k, cols);
+}
+
+/* Threads share the rows, or, where those are few, the panels of columns. */
+static int shares_rows(const struct job *j)
+{
+    return j->dots || j->m >= 4 * j->threads || j->m >= up(j->n, j->nr);
+}
+
+static void work(const struct job *j, int thread)
+{
+    const int panels = up(j->n, j->nr), rows = shares_rows(j);
+    const int from = (int)((int64_t)panels * thread / j->threads), to = (int)((int64_t)panels * (thread + 1) / j->threads);
+    const int row0 = rows ? (int)((int64_t)j->m * thread / j->threads) : 0;
+    const int row1 = rows ? (int)((int64_t)j->m * (thread + 1) / j->threads) : j->m;
+    if (j->dots) { dots(j, row0, row1); return; }
+    if (j->pack) {
+        for (int q = from; q < to; q++) pack_panel(j, q);
+        if (j->threads > 1) {
+#pragma omp barrier
+        }
+    }
+    for (int step = 0; step < j->k; step += j->kc) {
+        int steps = least(j->kc, j->k - step);
+        for (int q = rows ? 0 : from; q < (rows ? panels : to); q++) {
+            int col = q * j->nr, cols = least(j->nr, j->n - col);
+            if (j->pack) panel(j, j->packed + (int64_t)q * j->nr * j->k + (int64_t)step * j->nr, j->nr, col, cols, row0, row1, step, steps);
+            else panel(j, j->b + step * j->b_step + col, j->b_step, col, cols, row0, row1, step, steps);
+        }
+    }
+}
+
+/* ---- the kernel ---- */
+
+extern const struct hone_kernel HONE_SYM(gemm_cpu_small);
+
+/* A block size is worth trying if the next smaller one does not hold everything already. */
+static int useful(const struct hone_param *q, int value, int size)
+{
+    int i = 0;
+    while (i < q->nvalues && q->value[i] != value) i++;
+    return i == 0 || q->value[i - 1] < size;
+}
+
+static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+{
+    const struct hone_param *q = HONE_SYM(gemm_cpu_small).param;
+    struct job j = job_of(p, c);
+    (void)d;
+    if (j.dots) return c->v[NV] == 1 && c->v[KC] == q[KC].value[0] && !c->v[PACK] && j.threads <= up(j.m, VL);
+    return c->v[NV] <= up(j.n, VL) && useful(&q[KC], j.kc, j.k) && c->v[PACK] == j.pack &&
+           j.threads <= (shares_rows(&j) ? j.m : up(j.n, j.nr));
+}
+
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    const struct hone_param *q = HONE_SYM(gemm_cpu_small).param;
+    struct job j;
+    *c = (struct hone_config){ { 1, q[KC].value[0], 0, 1 } };
+    j = job_of(p, c);
+    if (!j.dots) {
+        int vectors = up(j.n, VL);
+        /* Three columns of vectors are one panel; else two, which have the fewest loads per sum. */
+        c->v[NV] = vectors == 1 || vectors == 3 ? vectors : 2;
+        c->v[PACK] = j.pack;
+        /* The part of B that a panel uses, in half of L1. */
+        int most = (int)(d->l1_bytes / 2 / (int64_t)sizeof(float)) / (c->v[NV] * VL), i = 0;
+        while (i + 1 < q[KC].nvalues && q[KC].value[i] < j.k && q[KC].value[i + 1] <= 2 * most) i++;
+        c->v[KC] = q[KC].value[i];
+    }
+    while (p->op->flops(p) > 5e6 && c->v[THREADS] < 64 && 2 * c->v[THREADS] <= d->ncores) {
+        c->v[THREADS] *= 2;
+        if (!valid(p, c, d)) { c->v[THREADS] /= 2; break; }
+    }
+}
+
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+{
+    struct job j = job_of(p, c);
+    (void)d;
+    return j.pack ? (size_t)up(j.n, j.nr) * (size_t)j.nr * (size_t)j.k * sizeof(float) : 0;
+}
+
+static double growth(const struct hone_problem *p, const struct hone_config *c)
+{
+    struct job j = job_of(p, c);
+    double sum = j.dots ? up(j.k, VL) + 6 : least(j.kc, j.k) + up(j.k, j.kc), most = p->op->growth(p);
+    double chain = sum + 4 + (j.act == HONE_ACT_none ? 0 : 8);
+    return chain < most ? chain : most;
+}
+
+/* Attributes are looked up by name: too slow for products of a microsecond. */
+static int prepare(struct hone_plan *plan)
+{
+    struct job *j = malloc(sizeof *j);
+    if (!j) return hone_fail(HONE_ENOMEM, "%zu bytes", sizeof *j);
+    *j = job_of(&plan->problem, &plan->config);
+    plan->priv = j;
+    return HONE_OK;
+}
+
+static void release(struct hone_plan *plan) { free(plan->priv); }
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    struct job j = *(const struct job *)plan->priv;
+    j.a = mem[j.a_arg];
+    j.b = mem[j.b_arg];
+    j.c = mem[GEMM_C];
+    j.bias = j.has_bias ? mem[GEMM_BIAS] : NULL;
+    j.packed = workspace;
+    if (j.threads == 1) { work(&j, 0); return HONE_OK; }
+#pragma omp parallel num_threads(j.threads)
+    {
+        /* Fewer threads than asked for compute the same bits. */
+        struct job mine = j;
+        mine.threads = hone_threads();
+        work(&mine, hone_thread());
+    }
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_gemm, 0 };
+
+const struct hone_kernel HONE_SYM(gemm_cpu_small) = {
+    .name = HONE_NAME("cpu_small"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .param = {
+        HONE_PARAM("nv", 1, 2, 3, 4), HONE_PARAM("kc", 128, 256, 512, 1024, 1048576), HONE_PARAM("pack", 0, 1),
+        HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
+    },
+    .valid = valid, .guess = guess, .workspace = workspace, .growth = growth, .prepare = prepare, .release = release, .run = run,
+};
