@@ -2,8 +2,9 @@
  * it is that command. */
 #include "config.h"
 
-#include "nets/nets.h"
+#include "results/results.h"
 
+#include <argp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@ static const struct {
     const char *about;
 } commands[] = {
     { "net", hone_cmd_net, "the layers of a net: shapes, parameters, multiply-accumulates" },
+    { "profile", hone_cmd_profile, "where a training step's time and memory go, layer by layer" },
     { "data", hone_cmd_data, "what data sets are here; check and sum up one" },
     { NULL, NULL, NULL },
 };
@@ -27,6 +29,7 @@ static void usage(FILE *f)
 
 int main(int argc, char **argv)
 {
+    argp_err_exit_status = 2;   /* a wrong option, as everywhere in GNU */
     const char *self = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
     for (int i = 0; commands[i].name; i++)
         if (!strcmp(self, commands[i].name)) return commands[i].run(argc, argv);

@@ -10,8 +10,8 @@
 const char *hone_phase_name(enum hone_phase phase)
 {
     static const char *const name[HONE_NPHASES] = {
-        [HONE_FORWARD] = "forward", [HONE_LOSS] = "loss", [HONE_BACKWARD_DATA] = "backward data",
-        [HONE_BACKWARD_WEIGHTS] = "backward weights", [HONE_UPDATE] = "update",
+        [HONE_FORWARD] = "fwd", [HONE_LOSS] = "loss", [HONE_BACKWARD_DATA] = "dgrad",
+        [HONE_BACKWARD_WEIGHTS] = "wgrad", [HONE_UPDATE] = "update",
     };
     return name[phase];
 }

@@ -48,7 +48,7 @@ static struct memory layer_memory(const struct hone_net *net, int layer)
 
 static const char *human(int64_t bytes, char text[16])
 {
-    if (bytes < 1024) snprintf(text, 16, "%lld B", (long long)bytes);
+    if (bytes < 1024) snprintf(text, 16, "%d B", (int)bytes);
     else if (bytes < 1024 * 1024) snprintf(text, 16, "%.1f KiB", (double)bytes / 1024);
     else snprintf(text, 16, "%.1f MiB", (double)bytes / 1048576);
     return text;
