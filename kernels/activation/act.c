@@ -53,8 +53,12 @@ int hone_act_exact(enum hone_act a)
 static const double TWO_OVER_SQRT_PI = 1.1283791670955126, SQRT_HALF = 0.70710678118654752;
 static const double SQRT_2_OVER_PI = 0.79788456080286536, GELU_CUBE = 0.044715;
 
+/* Where f is flat to the last digit of a double; beyond, inf times 0 would hide the limit. */
+static double limited(double x) { return x < -1e3 ? -1e3 : x > 1e3 ? 1e3 : x; }
+
 double hone_act_value(enum hone_act a, double x)
 {
+    if (x < 0 && (a == HONE_ACT_gelu_erf || a == HONE_ACT_gelu_tanh || a == HONE_ACT_silu)) x = limited(x);
     switch (a) {
     case HONE_ACT_relu: return x <= 0 ? 0 : x;
     case HONE_ACT_relu6: return x >= 6 ? 6 : x <= 0 ? 0 : x;
@@ -71,6 +75,7 @@ double hone_act_value(enum hone_act a, double x)
 
 double hone_act_derivative(enum hone_act a, double x)
 {
+    x = limited(x);
     switch (a) {
     case HONE_ACT_relu: return x > 0;
     case HONE_ACT_relu6: return x > 0 && x < 6;

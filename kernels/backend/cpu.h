@@ -102,6 +102,20 @@ static inline vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
 #endif
 #endif
 
+#if defined __AVX512F__
+static inline vf vf_sqrt(vf v) { return (vf)_mm512_sqrt_ps((__m512)v); }
+#elif defined __AVX2__
+static inline vf vf_sqrt(vf v) { return (vf)_mm256_sqrt_ps((__m256)v); }
+#elif defined __SSE__
+static inline vf vf_sqrt(vf v) { return (vf)_mm_sqrt_ps((__m128)v); }
+#else
+static inline vf vf_sqrt(vf v)
+{
+    for (int i = 0; i < VL; i++) v[i] = __builtin_sqrtf(v[i]);
+    return v;
+}
+#endif
+
 /* The first n lanes, 0 <= n <= VL; the rest is 0 and is not touched in memory. */
 #if defined __AVX512F__
 static inline vf vf_load_n(const float *p, int n)
@@ -137,14 +151,83 @@ static inline void vf_store_n(float *p, vf v, int n)
 }
 #endif
 
-/* Sum of the lanes, in a fixed tree. */
+/* Sum and maximum of the lanes by halving: lane i meets lane i + VL/2, and so on. */
+#ifdef __SSE__
+#define HONE_FOLD(name, op)                                                                         \
+    static inline float name(vf v)                                                                  \
+    {                                                                                               \
+        HONE_FOLD_512(op)                                                                           \
+        HONE_FOLD_256(op)                                                                           \
+        x = _mm_##op##_ps(x, _mm_movehl_ps(x, x));                                                  \
+        return _mm_cvtss_f32(_mm_##op##_ss(x, _mm_shuffle_ps(x, x, 1)));                            \
+    }
+#if defined __AVX512F__
+#define HONE_FOLD_512(op) __m256 y = _mm256_##op##_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
+#define HONE_FOLD_256(op) __m128 x = _mm_##op##_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+#elif defined __AVX2__
+#define HONE_FOLD_512(op) __m256 y = (__m256)v;
+#define HONE_FOLD_256(op) __m128 x = _mm_##op##_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+#else
+#define HONE_FOLD_512(op)
+#define HONE_FOLD_256(op) __m128 x = (__m128)v;
+#endif
+HONE_FOLD(vf_sum, add)
+HONE_FOLD(vf_most, max)
+#undef HONE_FOLD
+#undef HONE_FOLD_512
+#undef HONE_FOLD_256
+#else
 static inline float vf_sum(vf v)
 {
-    float a[VL];
-    memcpy(a, &v, sizeof a);
     for (int n = VL / 2; n; n /= 2)
-        for (int i = 0; i < n; i++) a[i] += a[i + n];
-    return a[0];
+        for (int i = 0; i < n; i++) v[i] += v[i + n];
+    return v[0];
+}
+
+static inline float vf_most(vf v)
+{
+    for (int n = VL / 2; n; n /= 2)
+        for (int i = 0; i < n; i++) v[i] = v[i] > v[i + n] ? v[i] : v[i + n];
+    return v[0];
+}
+#endif
+
+/* Stores past the caches to a p on a vector's boundary, and what must follow the last of them
+ * before another thread reads; plain stores where the processor has no such thing. */
+#if defined __AVX512F__
+static inline void vf_stream(float *p, vf v) { _mm512_stream_ps(p, (__m512)v); }
+#elif defined __AVX2__
+static inline void vf_stream(float *p, vf v) { _mm256_stream_ps(p, (__m256)v); }
+#elif defined __SSE__
+static inline void vf_stream(float *p, vf v) { _mm_stream_ps(p, (__m128)v); }
+#else
+static inline void vf_stream(float *p, vf v) { vf_store(p, v); }
+#endif
+
+static inline void vf_stream_end(void)
+{
+#ifdef __SSE__
+    _mm_sfence();
+#endif
+}
+
+/* ---- work for threads ---- */
+
+/* Where part t of n items begins when `parts` threads share them in runs of `grain`; part `parts`
+ * begins at n. */
+static inline int64_t hone_part(int64_t n, int64_t grain, int parts, int t)
+{
+    int64_t from = (n / grain * t + parts - 1) / parts * grain;
+    return t == parts ? n : from;
+}
+
+/* A power of two of threads, up to all cores, for work that takes one thread so many microseconds:
+ * starting a team costs a few, so each thread should have 25. */
+static inline int hone_guess_threads(const struct hone_device *d, double us)
+{
+    int threads = 1;
+    while (threads < 64 && 2 * threads <= d->ncores && us >= 50.0 * threads) threads *= 2;
+    return threads;
 }
 
 #endif
