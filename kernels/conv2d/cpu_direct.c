@@ -24,35 +24,28 @@ struct block {
     float lo, hi;               /* clamp: relu and relu6 are done here */
 };
 
-static inline __attribute__((always_inline)) void tile(int rp, int nv, const struct block *b, const float *x, float *y)
+HONE_INLINE void tile(int rp, int nv, const struct block *b, const float *x, float *y)
 {
     vf acc[MAX_RP][MAX_NV];
     const float *w = b->w;
     const int64_t pixel = b->pixel;
-#pragma GCC unroll 16
-    for (int p = 0; p < rp; p++)
-#pragma GCC unroll 4
-        for (int v = 0; v < nv; v++) acc[p][v] = vf_load(b->bias + v * VL);
+    HONE_UNROLLED for (int p = 0; p < rp; p++)
+        HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] = vf_load(b->bias + v * VL);
     for (int i = 0; i < b->nh; i++)
         for (int j = 0; j < b->nw; j++) {
             const float *at = x + i * b->tap_h + j * b->tap_w;
             for (int c = 0; c < b->run; c++, w += nv * VL) {
                 vf wv[MAX_NV];
-#pragma GCC unroll 4
-                for (int v = 0; v < nv; v++) wv[v] = vf_load(w + v * VL);
-#pragma GCC unroll 16
-                for (int p = 0; p < rp; p++) {
+                HONE_UNROLLED for (int v = 0; v < nv; v++) wv[v] = vf_load(w + v * VL);
+                HONE_UNROLLED for (int p = 0; p < rp; p++) {
                     vf xv = vf_set(at[p * pixel + c]);
-#pragma GCC unroll 4
-                    for (int v = 0; v < nv; v++) acc[p][v] += xv * wv[v];
+                    HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] += xv * wv[v];
                 }
             }
         }
     vf lo = vf_set(b->lo), hi = vf_set(b->hi);
-#pragma GCC unroll 16
-    for (int p = 0; p < rp; p++)
-#pragma GCC unroll 4
-        for (int v = 0; v < nv; v++) {
+    HONE_UNROLLED for (int p = 0; p < rp; p++)
+        HONE_UNROLLED for (int v = 0; v < nv; v++) {
             /* In this order NaN stays NaN. */
             vf s = vf_min(hi, vf_max(lo, acc[p][v]));
             if (v < nv - 1 || b->lanes == VL) vf_store(y + p * b->out_pixel + v * VL, s);
@@ -264,7 +257,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad, NULL };
 
 const struct hone_kernel HONE_SYM(conv2d_cpu_direct) = {
-    .name = HONE_NAME("conv2d_cpu_direct"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .name = HONE_NAME("cpu_direct"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
     .param = { HONE_PARAM("rp", 4, 6, 8, 10, 12, 13, 14), HONE_PARAM("nv", 1, 2, 3, 4), HONE_PARAM("rows", 0, 4, 8, 16),
                CONV_THREADS },
     .valid = valid, .guess = guess, .workspace = workspace, .run = run,

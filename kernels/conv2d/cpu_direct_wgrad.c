@@ -18,35 +18,28 @@ struct band {
 };
 
 /* sum (rr, nv * VL) += over all pixels x (rr) * dy (nv * VL). */
-static inline __attribute__((always_inline)) void tile(int rr, int nv, int tail, const struct band *b, const float *x,
+HONE_INLINE void tile(int rr, int nv, int tail, const struct band *b, const float *x,
                                                        const float *dy, float *sum)
 {
     vf acc[MAX_RR][MAX_NV];
     const int64_t x_pixel = b->x_pixel, dy_pixel = b->dy_pixel;
     const int lanes = b->lanes;
-#pragma GCC unroll 16
-    for (int r = 0; r < rr; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < nv; v++) acc[r][v] = vf_load(sum + (r * nv + v) * VL);
+    HONE_UNROLLED for (int r = 0; r < rr; r++)
+        HONE_UNROLLED for (int v = 0; v < nv; v++) acc[r][v] = vf_load(sum + (r * nv + v) * VL);
     for (int i = 0; i < b->rows; i++) {
         const float *at = x + i * b->x_row, *from = dy + i * b->dy_row;
         for (int j = 0; j < b->cols; j++, at += x_pixel, from += dy_pixel) {
             vf dv[MAX_NV];
-#pragma GCC unroll 4
-            for (int v = 0; v < nv; v++)
+            HONE_UNROLLED for (int v = 0; v < nv; v++)
                 dv[v] = tail && v == nv - 1 ? vf_load_n(from + v * VL, lanes) : vf_load(from + v * VL);
-#pragma GCC unroll 16
-            for (int r = 0; r < rr; r++) {
+            HONE_UNROLLED for (int r = 0; r < rr; r++) {
                 vf xv = vf_set(at[r]);
-#pragma GCC unroll 4
-                for (int v = 0; v < nv; v++) acc[r][v] += xv * dv[v];
+                HONE_UNROLLED for (int v = 0; v < nv; v++) acc[r][v] += xv * dv[v];
             }
         }
     }
-#pragma GCC unroll 16
-    for (int r = 0; r < rr; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < nv; v++) vf_store(sum + (r * nv + v) * VL, acc[r][v]);
+    HONE_UNROLLED for (int r = 0; r < rr; r++)
+        HONE_UNROLLED for (int v = 0; v < nv; v++) vf_store(sum + (r * nv + v) * VL, acc[r][v]);
 }
 
 #define TILE(rr, nv)                                                                               \
@@ -239,7 +232,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_conv2d_wgrad, NULL };
 
 const struct hone_kernel HONE_SYM(conv2d_cpu_direct_wgrad) = {
-    .name = HONE_NAME("conv2d_cpu_direct_wgrad"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .name = HONE_NAME("cpu_direct_wgrad"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
     .param = { HONE_PARAM("rr", 4, 6, 8, 10, 12, 14, 16), HONE_PARAM("nv", 1, 2, 3, 4), HONE_PARAM("rows", 0, 4, 8, 16),
                CONV_THREADS },
     .valid = valid, .guess = guess, .workspace = workspace, .run = run,

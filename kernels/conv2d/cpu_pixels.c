@@ -26,33 +26,26 @@ struct block {
     float lo, hi;               /* clamp: relu and relu6 are done here */
 };
 
-static inline __attribute__((always_inline)) void tile(int oc, int pv, const struct block *b, const struct slot *slot)
+HONE_INLINE void tile(int oc, int pv, const struct block *b, const struct slot *slot)
 {
     vf acc[MAX_PV][MAX_OC];
     const float *w = b->w, *x[MAX_PV];
     const int32_t *tap = b->tap;
-#pragma GCC unroll 4
-    for (int p = 0; p < pv; p++) {
+    HONE_UNROLLED for (int p = 0; p < pv; p++) {
         x[p] = slot[p].x;
-#pragma GCC unroll 8
-        for (int o = 0; o < oc; o++) acc[p][o] = vf_set(b->bias[o]);
+        HONE_UNROLLED for (int o = 0; o < oc; o++) acc[p][o] = vf_set(b->bias[o]);
     }
     for (int t = 0; t < b->ntaps; t++, w += oc) {
         vf xv[MAX_PV];
-#pragma GCC unroll 4
-        for (int p = 0; p < pv; p++) xv[p] = vf_load(x[p] + tap[t]);
-#pragma GCC unroll 8
-        for (int o = 0; o < oc; o++) {
+        HONE_UNROLLED for (int p = 0; p < pv; p++) xv[p] = vf_load(x[p] + tap[t]);
+        HONE_UNROLLED for (int o = 0; o < oc; o++) {
             vf wv = vf_set(w[o]);
-#pragma GCC unroll 4
-            for (int p = 0; p < pv; p++) acc[p][o] += wv * xv[p];
+            HONE_UNROLLED for (int p = 0; p < pv; p++) acc[p][o] += wv * xv[p];
         }
     }
     vf lo = vf_set(b->lo), hi = vf_set(b->hi);
-#pragma GCC unroll 4
-    for (int p = 0; p < pv; p++) {
-#pragma GCC unroll 8
-        for (int o = 0; o < oc; o++) {
+    HONE_UNROLLED for (int p = 0; p < pv; p++) {
+        HONE_UNROLLED for (int o = 0; o < oc; o++) {
             /* In this order NaN stays NaN. */
             acc[p][o] = vf_min(hi, vf_max(lo, acc[p][o]));
         }
@@ -60,8 +53,7 @@ static inline __attribute__((always_inline)) void tile(int oc, int pv, const str
             lanes_join(b->lanes, oc, acc[p], slot[p].y, slot[p].n);
         } else {
             float sum[MAX_OC][VL];
-#pragma GCC unroll 8
-            for (int o = 0; o < oc; o++) vf_store(sum[o], acc[p][o]);
+            HONE_UNROLLED for (int o = 0; o < oc; o++) vf_store(sum[o], acc[p][o]);
             for (int j = 0; j < slot[p].n; j++)
                 for (int o = 0; o < oc; o++) slot[p].y[j * b->out_pixel + o] = sum[o][j];
         }
@@ -272,7 +264,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad, NULL };
 
 const struct hone_kernel HONE_SYM(conv2d_cpu_pixels) = {
-    .name = HONE_NAME("conv2d_cpu_pixels"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .name = HONE_NAME("cpu_pixels"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
     .param = { HONE_PARAM("oc", 1, 2, 3, 4, 5, 6, 7, 8), HONE_PARAM("pv", 1, 2, 3, 4), HONE_PARAM("rows", 0, 4, 8, 16),
                CONV_THREADS },
     .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace, .run = run,

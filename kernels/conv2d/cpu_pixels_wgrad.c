@@ -17,36 +17,29 @@ struct band {
 };
 
 /* sum (oc, kt) of vectors += over all pixels dy (oc) * x (kt taps). */
-static inline __attribute__((always_inline)) void tile(int oc, int kt, const struct band *b, const float *x, const int32_t *tap,
+HONE_INLINE void tile(int oc, int kt, const struct band *b, const float *x, const int32_t *tap,
                                                        const float *dy, float *sum)
 {
     vf acc[MAX_OC][MAX_KT];
     const float *at[MAX_KT];
     const int64_t dy_plane = b->dy_plane;
-#pragma GCC unroll 6
-    for (int t = 0; t < kt; t++) {
+    HONE_UNROLLED for (int t = 0; t < kt; t++) {
         at[t] = x + tap[t];
-#pragma GCC unroll 8
-        for (int o = 0; o < oc; o++) acc[o][t] = vf_load(sum + (o * kt + t) * VL);
+        HONE_UNROLLED for (int o = 0; o < oc; o++) acc[o][t] = vf_load(sum + (o * kt + t) * VL);
     }
     for (int i = 0; i < b->rows; i++)
         for (int j = 0; j < b->vectors; j++) {
             const float *from = dy + i * b->dy_row + j * VL;
             const int64_t place = i * b->x_row + j * VL;
             vf xv[MAX_KT];
-#pragma GCC unroll 6
-            for (int t = 0; t < kt; t++) xv[t] = vf_load(at[t] + place);
-#pragma GCC unroll 8
-            for (int o = 0; o < oc; o++) {
+            HONE_UNROLLED for (int t = 0; t < kt; t++) xv[t] = vf_load(at[t] + place);
+            HONE_UNROLLED for (int o = 0; o < oc; o++) {
                 vf dv = vf_load(from + o * dy_plane);
-#pragma GCC unroll 6
-                for (int t = 0; t < kt; t++) acc[o][t] += dv * xv[t];
+                HONE_UNROLLED for (int t = 0; t < kt; t++) acc[o][t] += dv * xv[t];
             }
         }
-#pragma GCC unroll 8
-    for (int o = 0; o < oc; o++)
-#pragma GCC unroll 6
-        for (int t = 0; t < kt; t++) vf_store(sum + (o * kt + t) * VL, acc[o][t]);
+    HONE_UNROLLED for (int o = 0; o < oc; o++)
+        HONE_UNROLLED for (int t = 0; t < kt; t++) vf_store(sum + (o * kt + t) * VL, acc[o][t]);
 }
 
 #define TILE(oc, kt)                                                                               \
@@ -245,7 +238,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_conv2d_wgrad, NULL };
 
 const struct hone_kernel HONE_SYM(conv2d_cpu_pixels_wgrad) = {
-    .name = HONE_NAME("conv2d_cpu_pixels_wgrad"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .name = HONE_NAME("cpu_pixels_wgrad"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
     .param = { HONE_PARAM("oc", 1, 2, 3, 4, 5, 6, 7, 8), HONE_PARAM("kt", 1, 2, 3, 4, 5, 6), HONE_PARAM("rows", 0, 4, 8, 16),
                CONV_THREADS },
     .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace, .run = run,

@@ -37,11 +37,10 @@ static inline void lanes_init(struct lanes *s, int channels)
 }
 
 #if HONE_VB == 64
-static inline __attribute__((always_inline)) vf lanes_pick(int c, const vf *from, vi index, const __mmask16 *mask)
+HONE_INLINE vf lanes_pick(int c, const vf *from, vi index, const __mmask16 *mask)
 {
     __m512 r = _mm512_permutex2var_ps((__m512)from[0], (__m512i)index, (__m512)from[c > 1 ? 1 : 0]);
-#pragma GCC unroll 4
-    for (int k = 1; k < (c + 1) / 2; k++) {
+    HONE_UNROLLED for (int k = 1; k < (c + 1) / 2; k++) {
         vf other = from[2 * k + 1 < c ? 2 * k + 1 : 2 * k];
         r = _mm512_mask_blend_ps(mask[k], r, _mm512_permutex2var_ps((__m512)from[2 * k], (__m512i)index, (__m512)other));
     }
@@ -50,11 +49,10 @@ static inline __attribute__((always_inline)) vf lanes_pick(int c, const vf *from
 #endif
 
 /* Writes n <= VL pixels of c channels, a constant: plane[i] holds channel i. */
-static inline __attribute__((always_inline)) void lanes_join(const struct lanes *s, int c, const vf *plane, float *y, int n)
+HONE_INLINE void lanes_join(const struct lanes *s, int c, const vf *plane, float *y, int n)
 {
 #if HONE_VB == 64
-#pragma GCC unroll 8
-    for (int v = 0; v < c; v++) {
+    HONE_UNROLLED for (int v = 0; v < c; v++) {
         vf r = lanes_pick(c, plane, s->join_index[v], s->join_mask[v]);
         int left = n * c - v * VL;
         if (left >= VL) vf_store(y + v * VL, r);
@@ -63,8 +61,7 @@ static inline __attribute__((always_inline)) void lanes_join(const struct lanes 
 #else
     float number[LANES_MAX][VL];
     (void)s;
-#pragma GCC unroll 8
-    for (int i = 0; i < c; i++) vf_store(number[i], plane[i]);
+    HONE_UNROLLED for (int i = 0; i < c; i++) vf_store(number[i], plane[i]);
     for (int i = 0; i < c; i++)
         for (int j = 0; j < n; j++) y[j * c + i] = number[i][j];
 #endif
@@ -72,19 +69,17 @@ static inline __attribute__((always_inline)) void lanes_join(const struct lanes 
 
 #if HONE_VB == 64
 /* The n pixels at x, c channels each, into planes: VL at a time, numbers past the n-th are 0. */
-static inline __attribute__((always_inline)) void lanes_split_by(const struct lanes *s, int c, const float *x, int n,
+HONE_INLINE void lanes_split_by(const struct lanes *s, int c, const float *x, int n,
                                                                  float *to, int64_t plane)
 {
     for (int at = 0; at < n; at += VL, x += VL * c, to += VL) {
         vf from[LANES_MAX];
         int numbers = (n - at) * c;
-#pragma GCC unroll 8
-        for (int v = 0; v < c; v++) {
+        HONE_UNROLLED for (int v = 0; v < c; v++) {
             int left = numbers - v * VL;
             from[v] = left >= VL ? vf_load(x + v * VL) : vf_load_n(x + v * VL, left > 0 ? left : 0);
         }
-#pragma GCC unroll 8
-        for (int v = 0; v < c; v++)
+        HONE_UNROLLED for (int v = 0; v < c; v++)
             vf_store_n(to + v * plane, lanes_pick(c, from, s->split_index[v], s->split_mask[v]), n - at < VL ? n - at : VL);
     }
 }
