@@ -39,7 +39,7 @@ HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t)
     /* C is fetched while the sum is computed. */
     HONE_UNROLLED for (int i = 0; i < mr; i++)
         HONE_UNROLLED for (int v = 0; v < nv; v += 64 / VB) __builtin_prefetch(t->c + i * t->c_row + v * VL, 1);
-    hone_tile_zero(mr, nv, s);
+    hone_tile_start(mr, nv, s, t, nv * VL);
     hone_tile_columns(mr, nv, s, t->k, t->a, mr, t->b, nv * VL, nv * VL);
     hone_tile_finish(mr, nv, s, t, nv * VL);
 }

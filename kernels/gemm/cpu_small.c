@@ -18,7 +18,7 @@ HONE_INLINE void tile_rows(int mr, int nv, const struct hone_tile *t)
 {
     vf s[HONE_TILE_MAX];
     int cols = t->cols;
-    hone_tile_zero(mr, nv, s);
+    hone_tile_start(mr, nv, s, t, cols);
     hone_tile_rows(mr, nv, s, t->k, t->a, t->a_stride, t->b, t->b_step, cols);
     hone_tile_finish(mr, nv, s, t, cols);
 }
@@ -27,7 +27,7 @@ HONE_INLINE void tile_columns(int mr, int nv, const struct hone_tile *t)
 {
     vf s[HONE_TILE_MAX];
     int cols = t->cols;
-    hone_tile_zero(mr, nv, s);
+    hone_tile_start(mr, nv, s, t, cols);
     hone_tile_columns(mr, nv, s, t->k, t->a, t->a_stride, t->b, t->b_step, cols);
     hone_tile_finish(mr, nv, s, t, cols);
 }
@@ -197,13 +197,15 @@ static void panel(const struct job *j, const float *b, int64_t b_step, int col, 
         .k = steps, .a_stride = j->a_stride, .b = b, .b_step = b_step, .c_row = j->n, .alpha = j->alpha, .cols = cols,
         .bias = last && j->bias ? j->bias + col : NULL, .accumulate = step > 0 || j->beta != 0, .relu = last && relu,
     };
-    for (int g = 0, i = row0, next; g < groups; g++, i = next) {
-        next = row0 + (int)((int64_t)rows * (g + 1) / groups);
+    /* Groups of rows as equal as can be: the first `longer` have one more. */
+    const int each = rows / groups, longer = rows % groups;
+    for (int g = 0, i = row0, count; g < groups; g++, i += count) {
+        count = each + (g < longer);
         t.a = j->a + (j->a_columns ? step * j->a_stride + i : i * j->a_stride + step);
         t.c = j->c + (int64_t)i * j->n + col;
-        if (step == 0 && j->beta != 0 && j->beta != 1) hone_scale_rows(j->beta, t.c, j->n, next - i, cols);
-        fn[next - i - 1](&t);
-        if (last && !relu) hone_epilogue(j->act, t.c, j->n, next - i, cols, NULL);
+        if (step == 0 && j->beta != 0 && j->beta != 1) hone_scale_rows(j->beta, t.c, j->n, count, cols);
+        fn[count - 1](&t);
+        if (last && !relu) hone_epilogue(j->act, t.c, j->n, count, cols, NULL);
     }
 }
 

@@ -92,12 +92,19 @@ HONE_INLINE void hone_tile_rows(int mr, int nv, vf *s, int64_t k, const float *a
     }
 }
 
+/* The next row of C: one pointer that moves, where the compiler would make one for each row. */
+#define HONE_TILE_NEXT(c, c_row)     \
+    do {                             \
+        (c) += (c_row);              \
+        __asm__("" : "+r"(c));       \
+    } while (0)
+
 /* s += C */
 HONE_INLINE void hone_tile_add(int mr, int nv, vf *s, const float *c, int64_t c_row, int cols)
 {
     HONE_UNROLLED for (int q = 0; q < mr * nv; q++) {
-        const float *at = c + q / nv * c_row + q % nv * VL;
-        s[q] += q % nv < nv - 1 ? vf_load(at) : vf_load_n(at, cols - (nv - 1) * VL);
+        if (q && q % nv == 0) HONE_TILE_NEXT(c, c_row);
+        s[q] += q % nv < nv - 1 ? vf_load(c + q % nv * VL) : vf_load_n(c + q % nv * VL, cols - (nv - 1) * VL);
     }
 }
 
@@ -123,13 +130,16 @@ HONE_INLINE void hone_tile_relu(int mr, int nv, vf *s)
 HONE_INLINE void hone_tile_store(int mr, int nv, const vf *s, float *c, int64_t c_row, int cols)
 {
     if (cols == nv * VL) {
-        HONE_UNROLLED for (int q = 0; q < mr * nv; q++) vf_store(c + q / nv * c_row + q % nv * VL, s[q]);
+        HONE_UNROLLED for (int q = 0; q < mr * nv; q++) {
+            if (q && q % nv == 0) HONE_TILE_NEXT(c, c_row);
+            vf_store(c + q % nv * VL, s[q]);
+        }
         return;
     }
     HONE_UNROLLED for (int q = 0; q < mr * nv; q++) {
-        float *at = c + q / nv * c_row + q % nv * VL;
-        if (q % nv < nv - 1) vf_store(at, s[q]);
-        else vf_store_n(at, s[q], cols - (nv - 1) * VL);
+        if (q && q % nv == 0) HONE_TILE_NEXT(c, c_row);
+        if (q % nv < nv - 1) vf_store(c + q % nv * VL, s[q]);
+        else vf_store_n(c + q % nv * VL, s[q], cols - (nv - 1) * VL);
     }
 }
 
@@ -149,12 +159,24 @@ struct hone_tile {
 
 typedef void hone_tile_fn(const struct hone_tile *t);
 
-/* What follows the sum; cols as a constant where it is known. */
+/* A bias costs nothing as the sum's first term; but with 16 registers it makes gcc 12 spill. */
+HONE_INLINE int hone_tile_bias_first(const struct hone_tile *t)
+{
+    return HONE_TILE_ROWS(2) >= 12 && t->bias && t->alpha == 1;
+}
+
+/* What goes before and what follows the sum; cols as a constant where it is known. */
+HONE_INLINE void hone_tile_start(int mr, int nv, vf *s, const struct hone_tile *t, int cols)
+{
+    hone_tile_zero(mr, nv, s);
+    if (hone_tile_bias_first(t)) hone_tile_bias(mr, nv, s, t->bias, cols);
+}
+
 HONE_INLINE void hone_tile_finish(int mr, int nv, vf *s, const struct hone_tile *t, int cols)
 {
     if (t->alpha != 1) hone_tile_scale(mr, nv, s, t->alpha);
+    if (t->bias && !hone_tile_bias_first(t)) hone_tile_bias(mr, nv, s, t->bias, cols);
     if (t->accumulate) hone_tile_add(mr, nv, s, t->c, t->c_row, cols);
-    if (t->bias) hone_tile_bias(mr, nv, s, t->bias, cols);
     if (t->relu) hone_tile_relu(mr, nv, s);
     hone_tile_store(mr, nv, s, t->c, t->c_row, cols);
 }

@@ -1,0 +1,78 @@
+/* OpenBLAS's product, and the epilogue after it. */
+#include "kernels/gemm/epilogue.h"
+#include "kernels/gemm/gemm.h"
+
+#include <cblas.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { THREADS };
+
+static const char *version(void)
+{
+    static char text[96];
+    /* "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH NO_AFFINITY SkylakeX MAX_THREADS=64": its options do not matter
+     * to a record, the threading model does. */
+    static const char *const model[] = { "sequential", "pthreads", "OpenMP" };
+    char number[32] = "";
+    int m = openblas_get_parallel();
+    sscanf(openblas_get_config(), "OpenBLAS %31s", number);
+    snprintf(text, sizeof text, "OpenBLAS %s %s %s", number, openblas_get_corename(), m >= 0 && m <= 2 ? model[m] : "?");
+    return text;
+}
+
+static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+{
+    (void)p, (void)d;
+    return c->v[THREADS] == 1 || openblas_get_parallel() != 0;
+}
+
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    c->v[THREADS] = 1;
+    /* Threads from about 50 microseconds on. */
+    while (p->op->flops(p) > 5e6 && c->v[THREADS] < 64 && 2 * c->v[THREADS] <= d->ncores) c->v[THREADS] *= 2;
+    if (!valid(p, c, d)) c->v[THREADS] = 1;
+}
+
+/* Attributes are looked up by name, once. */
+struct epilogue {
+    enum hone_act act;
+    int has_bias;
+};
+
+static int prepare(struct hone_plan *plan)
+{
+    struct epilogue *e = malloc(sizeof *e);
+    if (!e) return hone_fail(HONE_ENOMEM, "%zu bytes", sizeof *e);
+    *e = (struct epilogue){ hone_act_of(&plan->problem), hone_problem_has(&plan->problem, "bias") };
+    plan->priv = e;
+    return HONE_OK;
+}
+
+static void release(struct hone_plan *plan) { free(plan->priv); }
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    const struct hone_problem *p = &plan->problem;
+    const int m = p->dim[GEMM_M], n = p->dim[GEMM_N], k = p->dim[GEMM_K], threads = plan->config.v[THREADS];
+    const int at = p->layout == GEMM_TN, bt = p->layout == GEMM_NT;
+    const struct epilogue *e = plan->priv;
+    float *c = mem[GEMM_C];
+    (void)workspace;
+    /* Setting the number takes a lock and may start threads; asking does not. */
+    if (openblas_get_num_threads() != threads) openblas_set_num_threads(threads);
+    cblas_sgemm(CblasRowMajor, at ? CblasTrans : CblasNoTrans, bt ? CblasTrans : CblasNoTrans, m, n, k,
+                (float)p->value[GEMM_ALPHA], mem[GEMM_A], at ? m : k, mem[GEMM_B], bt ? k : n,
+                (float)p->value[GEMM_BETA], c, n);
+    hone_epilogue(e->act, c, n, m, n, e->has_bias ? mem[GEMM_BIAS] : NULL);
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_gemm, 0 };
+
+const struct hone_kernel hone_gemm_lib_openblas = {
+    .name = "lib_openblas", .ops = ops, .backend = &hone_backend_cpu, .build = HONE_LIB, .version = version,
+    .param = { HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
+    .valid = valid, .guess = guess, .prepare = prepare, .release = release, .run = run,
+};
