@@ -1,6 +1,7 @@
 /* Records in the database: opening it with care, adding, listing, and the rule by which the best is
  * chosen from them. */
 #include "autotune/db.h"
+#include "autotune/race.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -263,12 +264,14 @@ static const struct hone_kernel *current(const struct hone_op *op, const char *n
     return version && !strcmp(now, version) ? k : NULL;
 }
 
+int hone_record_is_library(const struct hone_record *r) { return !strncmp(r->version, "lib ", 4); }
+
 static int by_rule(const void *a, const void *b)
 {
     const struct hone_record *r = a, *q = b;
-    int rl = !strncmp(r->version, "lib ", 4), ql = !strncmp(q->version, "lib ", 4);
+    int library = hone_record_is_library(r) - hone_record_is_library(q);
     if (r->workspace_bytes != q->workspace_bytes) return r->workspace_bytes < q->workspace_bytes ? -1 : 1;
-    if (rl != ql) return rl - ql;
+    if (library) return library;
     int order = strcmp(r->kernel, q->kernel);
     return order ? order : strcmp(r->config, q->config);
 }
@@ -281,13 +284,23 @@ static int by_time(const void *a, const void *b)
     return by_rule(a, b);
 }
 
-/* Best first.  A tie is with the fastest, not with the neighbour: otherwise a long row of small steps would all be one tie. */
-static void rank(struct hone_record *r, int n)
+/* A tie is with the fastest, not with the neighbour: otherwise a long row of small steps would all be one tie. */
+void hone_db_rank(struct hone_record *r, int n)
 {
     int tied = 0;
     qsort(r, (size_t)n, sizeof *r, by_time);
     while (tied < n && r[tied].ms_median <= TIE * r[0].ms_median) tied++;
     qsort(r, (size_t)tied, sizeof *r, by_rule);
+}
+
+void hone_db_podium_of(const struct hone_record *ranked, int n, struct hone_podium *podium)
+{
+    memset(podium, 0, sizeof *podium);
+    for (int i = n - 1; i >= 0; i--) {
+        if (strcmp(ranked[i].kernel, ranked[0].kernel)) podium->runner_up = ranked[i];
+        if (hone_record_is_library(&ranked[i])) podium->library = ranked[i];
+    }
+    if (n) podium->best = ranked[0];
 }
 
 /* The session that timed p last with what this program has; "" if none. */
@@ -349,7 +362,7 @@ static int ranked(struct hone_db *db, const struct hone_problem *p, const char *
     if (!err && rc != SQLITE_DONE) err = hone_db_fail(db, rc);
     sqlite3_reset(st);
     if (err) { free(*all); *all = NULL; return err; }
-    if (n) rank(*all, n);
+    if (n) hone_db_rank(*all, n);
     return n;
 }
 
@@ -372,11 +385,7 @@ int hone_db_podium(struct hone_db *db, const struct hone_problem *p, const struc
     if (!db || !db->sql) return HONE_OK;
     int n = ranked(db, p, d->id, &all);
     if (n < 0) return n;
-    for (int i = n - 1; i >= 0; i--) {
-        if (strcmp(all[i].kernel, all[0].kernel)) podium->runner_up = all[i];
-        if (!strncmp(all[i].version, "lib ", 4)) podium->library = all[i];
-    }
-    if (n) podium->best = all[0];
+    hone_db_podium_of(all, n, podium);
     free(all);
     return HONE_OK;
 }
