@@ -8,11 +8,16 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A net's problems come from a folder to the right of the tuner's. */
+static int autotune(int argc, char **argv) { return hone_cmd_autotune(argc, argv, hone_net_problems_of); }
+
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
     const char *about;
 } commands[] = {
+    { "autotune", autotune, "find the fastest kernels for a net or for problems" },
+    { "db", hone_cmd_db, "what was measured: list, explain, export, import, audit" },
     { "net", hone_cmd_net, "the layers of a net: shapes, parameters, multiply-accumulates" },
     { "profile", hone_cmd_profile, "where a training step's time and memory go, layer by layer" },
     { "data", hone_cmd_data, "what data sets are here; check and sum up one" },

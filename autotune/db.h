@@ -4,6 +4,7 @@
 
 #include "autotune/autotune.h"
 
+#include <jansson.h>
 #include <sqlite3.h>
 
 enum { HONE_DB_APPLICATION = 0x486f6e65, HONE_DB_VERSION = 1 };   /* "Hone" */
@@ -18,7 +19,7 @@ int hone_db_statement(struct hone_db *db, int which, sqlite3_stmt **st);
 
 enum {
     HONE_SQL_DEVICE, HONE_SQL_PROBLEM, HONE_SQL_BUILD, HONE_SQL_ADD, HONE_SQL_LATEST, HONE_SQL_SESSION,
-    HONE_SQL_ADD_RUN, HONE_SQL_ADD_EPOCH, HONE_SQL_EACH_EPOCH, HONE_SQL_COUNT
+    HONE_SQL_ADD_RUN, HONE_SQL_ADD_EPOCH, HONE_SQL_EACH_EPOCH, HONE_SQL_RUN, HONE_SQL_COUNT
 };
 
 /* Runs SQL that answers nothing. */
@@ -39,7 +40,14 @@ void hone_db_text(sqlite3_stmt *st, int column, char *to, size_t size);
 void hone_db_now(char when[32]);
 void hone_db_session(char session[40]);
 
-/* ---- JSON Lines (db_text.c) ---- */
+/* ---- JSON (db_text.c) ---- */
+
+json_t *hone_record_json(const struct hone_record *r);
+json_t *hone_run_json(const struct hone_run *r);
+json_t *hone_epoch_json(const struct hone_epoch *e);
+
+/* HONE_EPARSE where a record contradicts itself. */
+int hone_record_check(const struct hone_record *r);
 
 /* Writes every record, run and epoch, one a line, in an order that depends on them alone. */
 int hone_db_export(struct hone_db *db, FILE *f);
@@ -50,5 +58,15 @@ struct hone_import {
 
 /* Reads what export wrote.  Bad lines are told to `bad` (one line each, "FILE:LINE: why") and left out. */
 int hone_db_import(struct hone_db *db, const char *file, FILE *f, FILE *bad, struct hone_import *n);
+
+/* ---- parts of `hone db` (cmd_db.c, cmd_why.c) ---- */
+
+struct hone_db_options {
+    const char *device, *db;
+    int json;
+};
+
+int hone_db_show(struct hone_db *db, const struct hone_db_options *o, const char *problem);
+int hone_db_why(struct hone_db *db, const struct hone_db_options *o, const char *problem);
 
 #endif

@@ -40,8 +40,13 @@ int hone_db_add_epoch(struct hone_db *db, const struct hone_run *r, const struct
                                e->test_mae };
     sqlite3_stmt *st;
     if (!db->sql) return hone_fail(HONE_EDB, "%s: no database to add to", db->path);
-    int err = hone_db_statement(db, HONE_SQL_ADD_EPOCH, &st);
+    int err = hone_db_statement(db, HONE_SQL_RUN, &st);
     if (err) return err;
+    sqlite3_bind_text(st, 1, r->session, -1, SQLITE_STATIC);
+    int rc = sqlite3_step(st);
+    sqlite3_reset(st);
+    if (rc == SQLITE_DONE) return hone_fail(HONE_EINVAL, "run '%s' is not in the database", r->session);
+    if ((err = hone_db_statement(db, HONE_SQL_ADD_EPOCH, &st))) return err;
     sqlite3_bind_text(st, 1, r->session, -1, SQLITE_STATIC);
     sqlite3_bind_int(st, 2, e->epoch);
     for (int i = 0; i < 7; i++) sqlite3_bind_double(st, 3 + i, numbers[i]);

@@ -60,6 +60,7 @@ static const char *const text[HONE_SQL_COUNT] = {
         " SELECT ?1, ?2, ?3, ?4, d.id, ?6, ?7, ?8, ?9, ?10, ?11, ?12 FROM devices d WHERE d.name = ?5",
     [HONE_SQL_ADD_EPOCH] =
         "INSERT OR IGNORE INTO epochs SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM runs WHERE session = ?1",
+    [HONE_SQL_RUN] = "SELECT 1 FROM runs WHERE session = ?1",
     [HONE_SQL_EACH_EPOCH] =
         "SELECT epoch, seconds, images_per_s, train_loss, train_accuracy, test_loss, test_accuracy, test_mae"
         " FROM epochs WHERE run = (SELECT id FROM runs WHERE session = ?1) ORDER BY epoch",

@@ -276,7 +276,8 @@ static int was_wrong(const struct tuning *t, int k, const struct hone_config *c)
     return 0;
 }
 
-/* The kernel whose turn it is: every guess first, then the fewest turns for its promise.  -1: all configs were tried. */
+/* The kernel whose turn it is: every guess first, then the fewest turns for its promise.  Three turns are free, since one config
+ * may be an unlucky one, and nobody gets less than a ninth.  -1: all configs were tried. */
 static int next_kernel(const struct tuning *t)
 {
     int best = -1;
@@ -284,7 +285,9 @@ static int next_kernel(const struct tuning *t)
     for (int k = 0; k < t->space.nkernels; k++) {
         const struct lane *l = &t->lane[k];
         if (l->next == t->space.kernel[k].n) continue;
-        double behind = l->ms > 0 ? l->ms / t->best_ms : 1 + l->nwrong, cost = l->next ? l->next * behind * behind : 0;
+        double behind = l->ms > 0 ? l->ms / t->best_ms : 1 + l->nwrong, cost = l->next;
+        if (behind > 3) behind = 3;
+        if (l->next >= 3) cost *= behind * behind;
         if (best < 0 || cost < least) { best = k; least = cost; }
     }
     return best;

@@ -1,0 +1,368 @@
+/* hone autotune: finds the fastest kernels for problems, or for a net's, and keeps them in the database. */
+#include "autotune/race.h"
+
+#include <argp.h>
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_PROBLEMS = 1024 };
+
+struct options {
+    const char *device, *net, *db;
+    int batch, json;
+    struct hone_tune_options tune;
+    int ntexts;
+    const char *text[MAX_PROBLEMS];
+};
+
+/* All that a session has open. */
+struct session {
+    const struct options *o;
+    struct hone_device d;
+    struct hone_db db;
+    struct hone_peaks peaks;
+    int have_peaks;
+    int n, done, nfailed;
+    struct hone_problem *p;       /* (MAX_PROBLEMS) n of them */
+    double *share;                /* (n) of the budget */
+    int width;                    /* of the longest problem's text */
+    json_t *rows;
+};
+
+/* ---- options ---- */
+
+enum { OPT_SEARCH = 256, OPT_BUILD, OPT_CACHE, OPT_SEED, OPT_DB, OPT_JSON, OPT_AGAIN };
+
+static const struct argp_option option[] = {
+    { "device", 'd', "DEVICE", 0, "device to tune for (default cpu0)", 0 },
+    { "problem", 'p', "PROBLEM", 0, "a problem to tune; may be given again, or as an argument", 0 },
+    { "net", 'n', "NET", 0, "all problems of a training step of this net", 0 },
+    { "batch", 'b', "N", 0, "samples in a step of the net (default 64)", 0 },
+    { "budget", 't', "TIME", 0, "time for all problems together: 60s, 5m, 1h or seconds; 0 measures nothing and says what "
+      "would be used; full searches until every race is settled (default 60s)", 0 },
+    { "search", OPT_SEARCH, "HOW", 0, "exhaustive or random (default: exhaustive for small spaces, else random)", 0 },
+    { "kernel", 'k', "KERNEL", 0, "only this kernel competes with the best so far", 0 },
+    { "build", OPT_BUILD, "LIST", 0, "who may compete: aot, jit, lib (default: all)", 0 },
+    { "cache", OPT_CACHE, "MODE", 0, "state of the caches before each run: weights, warm or cold (default weights)", 0 },
+    { "seed", OPT_SEED, "N", 0, "of inputs and random choices (default 1)", 0 },
+    { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },
+    { "again", OPT_AGAIN, NULL, 0, "tune what is known, too", 0 },
+    { "json", OPT_JSON, NULL, 0, "print JSON", 0 },
+    { 0 },
+};
+
+/* "60s", "5m", "1h", "200ms", "90": seconds; "full": negative. */
+static int parse_budget(const char *text, double *seconds)
+{
+    static const struct { const char *unit; double seconds; } units[] = { { "", 1 }, { "s", 1 }, { "ms", 1e-3 }, { "m", 60 },
+                                                                          { "min", 60 }, { "h", 3600 } };
+    char *end;
+    if (!strcmp(text, "full")) { *seconds = -1; return HONE_OK; }
+    double v = strtod(text, &end);
+    for (size_t i = 0; end != text && v >= 0 && isfinite(v) && i < sizeof units / sizeof *units; i++)
+        if (!strcmp(end, units[i].unit)) { *seconds = v * units[i].seconds; return HONE_OK; }
+    return hone_fail(HONE_EPARSE, "budget '%s': expected a time such as 60s, 5m or 0, or full", text);
+}
+
+static int parse_builds(const char *text, unsigned *builds)
+{
+    for (const char *s = text; *s;) {
+        size_t n = strcspn(s, ",");
+        int b = HONE_AOT;
+        while (b <= HONE_LIB && (strlen(hone_build_name((enum hone_build)b)) != n || strncmp(hone_build_name((enum hone_build)b), s, n))) b++;
+        if (b > HONE_LIB) return hone_fail(HONE_EPARSE, "build '%s': expected a list of aot, jit, lib", text);
+        *builds |= 1u << b;
+        s += n + (s[n] == ',');
+    }
+    return HONE_OK;
+}
+
+static int parse_number(const char *text, double least, double most, const char *what, uint64_t *value)
+{
+    char *end;
+    unsigned long long v = strtoull(text, &end, 10);
+    if (end == text || *end || text[0] == '-' || (double)v < least || (double)v > most)
+        return hone_fail(HONE_EPARSE, "%s '%s': expected a whole number from %.0f", what, text, least);
+    *value = v;
+    return HONE_OK;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    uint64_t value = 0;
+    int err = HONE_OK;
+    switch (key) {
+    case 'd': o->device = arg; break;
+    case 'n': o->net = arg; break;
+    case 'k': o->tune.kernel = arg; break;
+    case OPT_DB: o->db = arg; break;
+    case OPT_JSON: o->json = 1; break;
+    case OPT_AGAIN: o->tune.again = 1; break;
+    case 't': err = parse_budget(arg, &o->tune.seconds); break;
+    case OPT_BUILD: err = parse_builds(arg, &o->tune.builds); break;
+    case OPT_CACHE: err = hone_cache_parse(arg, &o->tune.cache); break;
+    case OPT_SEED: err = parse_number(arg, 0, 1.8e19, "seed", &o->tune.seed); break;
+    case 'b':
+        err = parse_number(arg, 1, 1 << 24, "batch", &value);
+        o->batch = (int)value;
+        break;
+    case OPT_SEARCH:
+        o->tune.search = arg;
+        if (strcmp(arg, "exhaustive") && strcmp(arg, "random"))
+            err = hone_fail(HONE_EPARSE, "search '%s': expected exhaustive or random", arg);
+        break;
+    case 'p':
+    case ARGP_KEY_ARG:
+        if (o->ntexts == MAX_PROBLEMS) argp_error(state, "more than %d problems", MAX_PROBLEMS);
+        o->text[o->ntexts++] = arg;
+        break;
+    case ARGP_KEY_END:
+        if (!o->net && !o->ntexts) argp_error(state, "nothing to tune: give --net or --problem");
+        break;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+    if (err) argp_error(state, "%s", hone_errmsg());
+    return 0;
+}
+
+static const char doc[] =
+    "Finds the fastest kernel and config for each problem: every candidate is proven right, tried, and the good ones race "
+    "in interleaved rounds.  What each did goes into the database.  What is known already is left alone."
+    "\vA line: problem, winner, time of a run with half the width of its interval, rate, share of the roof; how many times "
+    "longer the best library (lib) and the best other kernel (next) take; candidates tried of all there are.\n\n"
+    "Examples:\n"
+    "  hone autotune --net lenet5 --batch 64 --budget 60s\n"
+    "  hone autotune --problem gemm:f32:nn:m64n128k8\n"
+    "  hone autotune --problem relu:f32:any:n4096 --search exhaustive --budget full --again\n"
+    "  hone autotune --net lenet5 --budget 0           what would be used; measures nothing\n"
+    "  hone autotune --net lenet5 --build aot --json   hand-written kernels only\n\n"
+    "Ctrl-C ends the search; what was found until then is kept.\n"
+    "Exit status: 0 good, 1 something failed or was interrupted, 2 wrong usage.";
+
+/* ---- problems and their shares of the budget ---- */
+
+static int add_problem(struct session *s, const struct hone_problem *p)
+{
+    char text[HONE_TEXT];
+    for (int i = 0; i < s->n; i++)
+        if (hone_problem_equal(&s->p[i], p)) return HONE_OK;
+    if (s->n == MAX_PROBLEMS) return hone_fail(HONE_EINVAL, "more than %d problems", MAX_PROBLEMS);
+    s->p[s->n++] = *p;
+    hone_problem_print(p, text);
+    if ((int)strlen(text) > s->width) s->width = (int)strlen(text);
+    return HONE_OK;
+}
+
+static int list_problems(struct session *s, hone_net_problems_fn *net_problems)
+{
+    const struct options *o = s->o;
+    struct hone_problem p;
+    int err = HONE_OK;
+    for (int i = 0; !err && i < o->ntexts; i++)
+        if (!(err = hone_problem_parse(o->text[i], &p))) err = add_problem(s, &p);
+    if (err || !o->net) return err;
+    if (!net_problems) return hone_fail(HONE_EINVAL, "net '%s': this program was built without nets", o->net);
+    struct hone_problem *of_net = calloc(MAX_PROBLEMS, sizeof *of_net);
+    if (!of_net) return hone_fail(HONE_ENOMEM, "%d problems", MAX_PROBLEMS);
+    int n = net_problems(o->net, o->batch, of_net, MAX_PROBLEMS);
+    if (n < 0) err = n;
+    for (int i = 0; !err && i < n; i++) err = add_problem(s, &of_net[i]);
+    free(of_net);
+    return err;
+}
+
+/* Half of the budget is shared evenly, half by what a full search would take: large problems need more, small
+ * ones are worth it too. */
+static int share_budget(struct session *s)
+{
+    double sum = 0;
+    s->share = calloc((size_t)s->n + 1, sizeof *s->share);
+    if (!s->share) return hone_fail(HONE_ENOMEM, "%d problems", s->n);
+    for (int i = 0; i < s->n; i++) sum += s->share[i] = hone_tune_estimate(&s->p[i], &s->d, &s->o->tune);
+    for (int i = 0; i < s->n; i++) s->share[i] = 0.5 / s->n + 0.5 * (sum > 0 ? s->share[i] / sum : 1.0 / s->n);
+    return HONE_OK;
+}
+
+/* Problem i's part of what is left; what one does not use, the rest inherits. */
+static double budget_of(const struct session *s, int i, double deadline)
+{
+    double left = deadline - hone_now(), shares = 0;
+    for (int j = i; j < s->n; j++) shares += s->share[j];
+    left *= s->share[i] / shares;
+    return left > 1e-3 ? left : 1e-3;
+}
+
+/* ---- printing ---- */
+
+static double roof_share(const struct session *s, const struct hone_problem *p, double ms, const char **bound)
+{
+    *bound = NULL;
+    return s->have_peaks && ms > 0 ? hone_roof(p, &s->d, &s->peaks, s->d.ncores, bound) / (1e-3 * ms) : 0;
+}
+
+static double times(const struct hone_record *r, const struct hone_record *best) { return r->ms_median / best->ms_median; }
+
+static void print_rival(const char *word, const struct hone_record *r, const struct hone_record *best)
+{
+    if (!r->kernel[0]) printf("  %s -", word);
+    else if (!strcmp(r->kernel, best->kernel)) printf("  %s wins", word);
+    else printf("  %s %.2fx (%s)", word, times(r, best), r->kernel);
+}
+
+static void print_row(const struct session *s, const struct hone_problem *p, const struct hone_tune_result *r)
+{
+    char text[HONE_TEXT], winner[HONE_TEXT + 80];
+    const struct hone_record *b = &r->podium.best;
+    const char *bound;
+    hone_problem_print(p, text);
+    snprintf(winner, sizeof winner, "%s %s", b->kernel, b->config);
+    printf("%-*s  %-48s", s->width, text, winner);
+    if (!b->n) { printf("  untuned: the default\n"); return; }
+    double share = roof_share(s, p, b->ms_median, &bound);
+    printf("  %9.4g ms +-%4.1f %%  %7.2f GFLOP/s", b->ms_median, 50 * (b->ms_hi - b->ms_lo) / b->ms_median,
+           p->op->flops(p) / b->ms_median * 1e-6);
+    if (bound) printf("  %3.0f %% of %s roof", 100 * share, bound);
+    print_rival("lib", &r->podium.library, b);
+    print_rival("next", &r->podium.runner_up, b);
+    if (r->known) printf("  known since %s\n", b->when);
+    else printf("  tried %d of %lld, %d wrong, %d failed\n", r->ncandidates, (long long)r->nspace, r->nwrong, r->nfailed);
+}
+
+static json_t *record_json(const struct hone_record *r)
+{
+    if (!r->kernel[0]) return json_null();
+    json_t *j = json_pack("{ss ss ss sI}", "kernel", r->kernel, "config", r->config, "version", r->version, "workspace_bytes",
+                          (json_int_t)r->workspace_bytes);
+    if (r->n && j)
+        json_object_update_new(j, json_pack("{si sf sf sf sf ss ss}", "n", r->n, "ms_median", r->ms_median, "ms_lo", r->ms_lo,
+                                            "ms_hi", r->ms_hi, "error", r->error, "cache", r->cache, "when", r->when));
+    return j;
+}
+
+static json_t *row_json(const struct session *s, const struct hone_problem *p, const struct hone_tune_result *r)
+{
+    char text[HONE_TEXT];
+    const struct hone_record *b = &r->podium.best;
+    const char *bound;
+    hone_problem_print(p, text);
+    double share = roof_share(s, p, b->ms_median, &bound);
+    json_t *j = json_pack("{ss sb sb so so so}", "problem", text, "tuned", b->n > 0, "known", r->known, "best", record_json(b),
+                          "runner_up", record_json(&r->podium.runner_up), "library", record_json(&r->podium.library));
+    json_object_update_new(j, json_pack("{sI si si si si si sf sf}", "space", (json_int_t)r->nspace, "candidates", r->ncandidates,
+                                        "timed", r->ntimed, "dropped", r->ndropped, "wrong", r->nwrong, "failed", r->nfailed,
+                                        "seconds", r->seconds, "noise", r->noise));
+    if (b->n) json_object_set_new(j, "gflops", json_real(p->op->flops(p) / b->ms_median * 1e-6));
+    if (bound) json_object_update_new(j, json_pack("{sf ss}", "roof_share", share, "bound", bound));
+    return j;
+}
+
+static void show(struct session *s, const struct hone_problem *p, const struct hone_tune_result *r)
+{
+    hone_progress_end();
+    if (s->rows) json_array_append_new(s->rows, row_json(s, p, r));
+    else print_row(s, p, r);
+    fflush(stdout);
+    if (r->nwrong + r->nfailed)
+        fprintf(stderr, "hone autotune: %d of %d candidates do not work, the first: %s\n", r->nwrong + r->nfailed, r->ncandidates, r->wrong);
+    if (!r->nspace && s->o->tune.kernel)
+        fprintf(stderr, "hone autotune: %s has no config for this problem; `hone kernels --problem` tells why\n", s->o->tune.kernel);
+}
+
+/* ---- the session ---- */
+
+static int tune_all(struct session *s)
+{
+    struct hone_tune_options o = s->o->tune;
+    struct hone_tune_result r;
+    char what[96], text[HONE_TEXT];
+    double started = hone_now(), deadline = started + (o.seconds > 0 ? o.seconds : 0), noise = 0;
+    int err = HONE_OK;
+    for (int i = 0; !err && i < s->n; i++) {
+        hone_problem_print(&s->p[i], text);
+        snprintf(what, sizeof what, "%d/%d %.40s", i + 1, s->n, text);
+        o.what = what;
+        if (s->o->tune.seconds > 0) {
+            o.seconds = budget_of(s, i, deadline);
+            o.started = started;
+            o.total = s->o->tune.seconds;
+        }
+        err = hone_tune(&s->db, &s->p[i], &s->d, &o, &r);
+        if (err == HONE_EWRONG) {
+            /* The other problems can still be tuned. */
+            hone_progress_end();
+            fprintf(stderr, "hone autotune: %s\n", hone_errmsg());
+            s->nfailed++;
+            err = HONE_OK;
+            continue;
+        }
+        if (err == HONE_EINTR && r.podium.best.n) show(s, &s->p[i], &r);
+        if (err) break;
+        s->done++;
+        if (r.noise > noise) noise = r.noise;
+        show(s, &s->p[i], &r);
+    }
+    hone_progress_end();
+    if (err == HONE_EINTR) hone_fail(err, "interrupted: %d of %d problems are done; all results so far are kept", s->done, s->n);
+    else if (!err && s->o->tune.seconds)
+        fprintf(stderr, "%d problems in %.1f s; database %s%s\n", s->done, hone_now() - started, s->db.path,
+                noise > 0.1 ? "; the machine was busy, intervals are wide" : "");
+    return err;
+}
+
+static int print_json(struct session *s)
+{
+    json_t *j = json_pack("{ss ss so}", "device", s->d.text, "device_id", s->d.id, "problems", s->rows);
+    s->rows = NULL;
+    int bad = !j || json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) || putchar('\n') == EOF;
+    json_decref(j);
+    return bad ? hone_fail(HONE_EIO, "cannot write to standard output") : HONE_OK;
+}
+
+static int run(struct session *s, hone_net_problems_fn *net_problems)
+{
+    const struct options *o = s->o;
+    int measures = o->tune.seconds != 0;
+    int err = hone_device_open(&s->d, o->device);
+    if (!err) err = list_problems(s, net_problems);
+    for (int i = 0, found = !o->tune.kernel; !err && i < s->n; i++) {
+        found |= o->tune.kernel && hone_kernel_find(s->p[i].op, o->tune.kernel);
+        if (i == s->n - 1 && !found) err = hone_fail(HONE_EINVAL, "kernel '%s': no such kernel; `hone kernels` lists them", o->tune.kernel);
+    }
+    if (!err) err = share_budget(s);
+    if (!err) err = hone_db_open(&s->db, o->db, measures);
+    if (err) return err;
+    if (measures && !(s->have_peaks = !hone_peaks(&s->d, 0, &s->peaks)))
+        fprintf(stderr, "hone autotune: no roof is shown: %s\n", hone_errmsg());
+    if (o->json) s->rows = json_array();
+    err = tune_all(s);
+    if (s->rows && (!err || err == HONE_EINTR)) {
+        int interrupted = err;
+        err = print_json(s);
+        if (!err && interrupted) err = hone_fail(HONE_EINTR, "interrupted: %d of %d problems are done; all results so far are kept", s->done, s->n);
+    }
+    if (!err && (fflush(stdout) || ferror(stdout))) err = hone_fail(HONE_EIO, "cannot write to standard output");
+    return err;
+}
+
+int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems)
+{
+    static const struct argp argp = { .options = option, .parser = parse, .args_doc = "[PROBLEM...]", .doc = doc };
+    struct options o = { .device = "cpu0", .batch = 64, .tune = { .seconds = 60, .seed = 1 } };
+    struct session s = { .o = &o, .p = calloc(MAX_PROBLEMS, sizeof *s.p) };
+    argp_err_exit_status = 2;
+    if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return 2;
+    signal(SIGXFSZ, SIG_IGN);   /* a file-size limit then is an error like a full disk */
+    hone_catch_interrupt();
+    int err = s.p ? run(&s, net_problems) : hone_fail(HONE_ENOMEM, "%d problems", MAX_PROBLEMS);
+    if (err) fprintf(stderr, "hone autotune: %s\n", hone_errmsg());
+    json_decref(s.rows);
+    hone_db_close(&s.db);
+    hone_device_close(&s.d);
+    free(s.share);
+    free(s.p);
+    return err || s.nfailed ? 1 : 0;
+}
