@@ -1,0 +1,102 @@
+/* Dropout with the hash in vectors of 64-bit lanes: each yields two numbers' draws, and in memory
+ * order its halves lie as the numbers do (on a little-endian processor, as all are that we know
+ * vectors of; others are refused). */
+#include "kernels/activation/vector.h"
+#include "kernels/dropout/dropout.h"
+
+enum { UNROLL, THREADS };
+
+typedef uint64_t vl __attribute__((vector_size(HONE_VB)));
+
+/* hone_random()'s mixing, lane by lane. */
+static inline vl mix(vl z)
+{
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+struct job { float *y; const float *x; uint64_t key; uint32_t threshold; float scale; };
+
+/* z holds the unmixed hashes of the VL numbers whose values are x. */
+HONE_INLINE vf element(vl z, vf x, const struct job *job)
+{
+    vi keep = (vu)mix(z) >= (vu){ 0 } + job->threshold;
+    return (vf)(keep & (vi)(x * job->scale));
+}
+
+/* Numbers [from, to); from is even. */
+HONE_INLINE void loop(int unroll, const struct job *job, int64_t from, int64_t to)
+{
+    const struct job s = *job;
+    const uint64_t golden = 0x9e3779b97f4a7c15u;
+    vl z;
+    for (int l = 0; l < VL / 2; l++) z[l] = s.key + ((uint64_t)from / 2 + (uint64_t)l + 1) * golden;
+    int64_t i = from;
+    for (; i + unroll * VL <= to; i += unroll * VL) {
+        vf v[4];
+        HONE_UNROLLED
+        for (int u = 0; u < unroll; u++) v[u] = element(z + (uint64_t)u * (VL / 2) * golden, vf_load(s.x + i + u * VL), &s);
+        HONE_UNROLLED
+        for (int u = 0; u < unroll; u++) vf_store(s.y + i + u * VL, v[u]);
+        z = z + (uint64_t)unroll * (VL / 2) * golden;
+    }
+    for (; unroll > 1 && i + VL <= to; i += VL) {
+        vf_store(s.y + i, element(z, vf_load(s.x + i), &s));
+        z = z + (uint64_t)(VL / 2) * golden;
+    }
+    int n = (int)(to - i);
+    if (n) vf_store_n(s.y + i, element(z, vf_load_n(s.x + i, n), &s), n);
+}
+
+static void share(int unroll, const struct job *job, int64_t from, int64_t to)
+{
+    if (unroll == 1) loop(1, job, from, to);
+    else if (unroll == 2) loop(2, job, from, to);
+    else loop(4, job, from, to);
+}
+
+static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
+{
+    const union { uint64_t whole; uint32_t half[2]; } order = { 1 };
+    (void)p, (void)d;
+    return order.half[0] ? NULL : "processor is big-endian";
+}
+
+static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+{
+    (void)d;
+    return c->v[THREADS] == 1 || p->dim[DROP_N] >= 256 * c->v[THREADS];
+}
+
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    c->v[UNROLL] = 2;
+    c->v[THREADS] = hone_guess_threads(d, p->dim[DROP_N] / 2e3);   /* 2 numbers a nanosecond */
+    while (!valid(p, c, d)) c->v[THREADS] /= 2;
+}
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    const struct hone_problem *p = &plan->problem;
+    const int threads = plan->config.v[THREADS], unroll = plan->config.v[UNROLL];
+    const uint64_t *seed = mem[DROP_SEED];
+    const int64_t n = p->dim[DROP_N];
+    const struct job job = {
+        .y = mem[DROP_Y], .x = mem[DROP_X], .key = dropout_key(seed[0], seed[1], p->value[DROP_STREAM]),
+        .threshold = dropout_threshold(p->value[DROP_P]), .scale = (float)(1 / (1 - p->value[DROP_P])),
+    };
+    (void)workspace;
+    if (threads == 1) { share(unroll, &job, 0, n); return HONE_OK; }
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int t = 0; t < threads; t++) share(unroll, &job, hone_part(n, 16, threads, t), hone_part(n, 16, threads, t + 1));
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_dropout, 0 };
+
+const struct hone_kernel HONE_SYM(dropout_cpu_hash) = {
+    .name = HONE_NAME("cpu_hash"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
+    .refuse = refuse, .valid = valid, .guess = guess, .run = run,
+};
