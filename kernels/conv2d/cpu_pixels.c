@@ -12,13 +12,14 @@
 enum { OC, PV, ROWS, THREADS };
 enum { REGISTERS = VB == 64 ? 32 : 16, MAX_OC = LANES_MAX, MAX_PV = 4 };
 
-/* A vector of pixels: where its inputs and outputs lie, and how many of it count. */
-struct slot { const float *x; float *y; int n; };
+/* A vector of pixels: where its inputs and outputs lie in a band, and how many of it count. */
+struct slot { int32_t x, y, n; };
 
 /* What all tiles of one block of channels and one phase share. */
 struct block {
     const float *w, *bias;      /* (ntaps, oc), (oc) */
     const int32_t *tap;         /* where tap t lies from a slot's x */
+    const struct slot *slot;    /* of this phase */
     int ntaps;
     int64_t out_pixel;          /* floats from pixel to pixel of the output */
     int dense;                  /* 1: the block is all channels, and its pixels lie side by side */
@@ -26,13 +27,13 @@ struct block {
     float lo, hi;               /* clamp: relu and relu6 are done here */
 };
 
-HONE_INLINE void tile(int oc, int pv, const struct block *b, const struct slot *slot)
+HONE_INLINE void tile(int oc, int pv, const struct block *b, const struct slot *slot, const float *in, float *y)
 {
     vf acc[MAX_PV][MAX_OC];
     const float *w = b->w, *x[MAX_PV];
     const int32_t *tap = b->tap;
     HONE_UNROLLED for (int p = 0; p < pv; p++) {
-        x[p] = slot[p].x;
+        x[p] = in + slot[p].x;
         HONE_UNROLLED for (int o = 0; o < oc; o++) acc[p][o] = vf_set(b->bias[o]);
     }
     for (int t = 0; t < b->ntaps; t++, w += oc) {
@@ -50,18 +51,21 @@ HONE_INLINE void tile(int oc, int pv, const struct block *b, const struct slot *
             acc[p][o] = vf_min(hi, vf_max(lo, acc[p][o]));
         }
         if (b->dense) {
-            lanes_join(b->lanes, oc, acc[p], slot[p].y, slot[p].n);
+            lanes_join(b->lanes, oc, acc[p], y + slot[p].y, slot[p].n);
         } else {
             float sum[MAX_OC][VL];
             HONE_UNROLLED for (int o = 0; o < oc; o++) vf_store(sum[o], acc[p][o]);
             for (int j = 0; j < slot[p].n; j++)
-                for (int o = 0; o < oc; o++) slot[p].y[j * b->out_pixel + o] = sum[o][j];
+                for (int o = 0; o < oc; o++) y[slot[p].y + j * b->out_pixel + o] = sum[o][j];
         }
     }
 }
 
 #define TILE(oc, pv)                                                                               \
-    static void tile_##oc##x##pv(const struct block *b, const struct slot *slot) { tile(oc, pv, b, slot); }
+    static void tile_##oc##x##pv(const struct block *b, const struct slot *slot, const float *x, float *y) \
+    {                                                                                              \
+        tile(oc, pv, b, slot, x, y);                                                               \
+    }
 #define NAME(oc, pv) tile_##oc##x##pv,
 #define TILES_1_TO_4(X, pv) X(1, pv) X(2, pv) X(3, pv) X(4, pv)
 #define TILES_5_TO_8(X, pv) X(5, pv) X(6, pv) X(7, pv) X(8, pv)
@@ -77,7 +81,7 @@ TILES_5_TO_8(TILE, 3)
 TILE(4, 4) TILE(5, 4) TILE(6, 4)
 #endif
 
-static void (*const tiles[MAX_PV][MAX_OC])(const struct block *b, const struct slot *slot) = {
+static void (*const tiles[MAX_PV][MAX_OC])(const struct block *b, const struct slot *slot, const float *x, float *y) = {
     { TILES_1_TO_4(NAME, 1) TILES_5_TO_8(NAME, 1) },
 #if HONE_VB == 64
     { TILES_1_TO_4(NAME, 2) TILES_5_TO_8(NAME, 2) },
@@ -97,8 +101,10 @@ struct layout {
     struct planes s;
     int pv, blocks;                 /* of nearly equally many channels, per group */
     int64_t taps;                   /* of all phases and input channels of a group */
-    int64_t weight_floats, bias_floats, tap_floats;
+    int64_t weight_floats, bias_floats, tap_floats, slot_floats;
 };
+
+static int vectors_of(int pixels) { return (pixels + VL - 1) / VL; }
 
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
@@ -110,6 +116,8 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     l.weight_floats = whole_lines(l.taps * q->out_c);
     l.bias_floats = whole_lines(q->out_c);
     l.tap_floats = whole_lines(l.taps);
+    for (int i = 0; i < q->phases_w; i++) l.slot_floats += vectors_of(gather_w(q, i).count);
+    l.slot_floats = whole_lines(l.slot_floats * q->phases_h * l.s.rows * (int64_t)(sizeof(struct slot) / sizeof(float)));
     return l;
 }
 
@@ -146,6 +154,21 @@ static void list_taps(const struct layout *l, int32_t *tap)
     }
 }
 
+/* The vectors of a full band of every phase, row by row. */
+static void list_slots(const struct layout *l, struct slot *slot)
+{
+    const struct gather *q = &l->q;
+    for (int phase = 0; phase < q->phases_h * q->phases_w; phase++) {
+        struct conv_axis h = gather_h(q, phase / q->phases_w), w = gather_w(q, phase % q->phases_w);
+        for (int a = 0; a < l->s.rows; a++)
+            for (int at = 0; at < w.count; at += VL) {
+                int64_t y = (int64_t)(h.start + a * h.stride) * q->out_w + w.start + (int64_t)at * w.stride;
+                *slot++ = (struct slot){ (int32_t)(a * q->step_h * l->s.pitch + at), (int32_t)(y * q->out_c),
+                                         w.count - at < VL ? w.count - at : VL };
+            }
+    }
+}
+
 /* One block of n channels, all phases, output rows [a0, a1) of each.  x: the band's planes of the
  * group; y: the image's first output of the block. */
 static void sweep(const struct layout *l, struct block b, int n, const float *x, float *y, int a0, int a1)
@@ -153,22 +176,18 @@ static void sweep(const struct layout *l, struct block b, int n, const float *x,
     const struct gather *q = &l->q;
     for (int phase = 0; phase < q->phases_h * q->phases_w; phase++) {
         struct conv_axis h = gather_h(q, phase / q->phases_w), w = gather_w(q, phase % q->phases_w);
-        struct slot slot[MAX_PV];
-        int filled = 0, last = (a1 < h.count ? a1 : h.count) - 1;
+        const int vectors = vectors_of(w.count), nslots = ((a1 < h.count ? a1 : h.count) - a0) * vectors;
+        float *out = y + (int64_t)a0 * h.stride * q->out_w * q->out_c;
         b.ntaps = h.n * w.n * q->inc;
         b.out_pixel = (int64_t)w.stride * q->out_c;
         b.dense = b.out_pixel == n;
-        for (int a = a0; a <= last; a++)
-            for (int at = 0; at < w.count; at += VL) {
-                float *out = y + ((int64_t)(h.start + a * h.stride) * q->out_w + w.start) * q->out_c;
-                slot[filled++] = (struct slot){ x + (int64_t)(a - a0) * q->step_h * l->s.pitch + at, out + at * b.out_pixel,
-                                                w.count - at < VL ? w.count - at : VL };
-                if (filled < l->pv && (a < last || at + VL < w.count)) continue;
-                tiles[filled - 1][n - 1](&b, slot);
-                filled = 0;
-            }
+        for (int i = 0; i < nslots; i += l->pv) {
+            int pv = nslots - i < l->pv ? nslots - i : l->pv;
+            tiles[pv - 1][n - 1](&b, b.slot + i, x, out);
+        }
         b.w += (int64_t)b.ntaps * n;
         b.tap += b.ntaps;
+        b.slot += (int64_t)l->s.rows * vectors;
     }
 }
 
@@ -189,7 +208,7 @@ static int valid(const struct hone_problem *p, const struct hone_config *c, cons
     if (oc * pv + pv + 1 > REGISTERS) return 0;
     /* Of sizes that make equally many blocks, the smallest stands for all. */
     if (oc > 1 && (q.outc + oc - 2) / (oc - 1) == (q.outc + oc - 1) / oc) return 0;
-    if (pv > (int64_t)q.count_h * ((q.count_w + VL - 1) / VL)) return 0;
+    if (pv > (int64_t)q.count_h * vectors_of(q.count_w)) return 0;
     return c->v[ROWS] < q.count_h;
 }
 
@@ -209,7 +228,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(l.weight_floats + l.bias_floats + l.tap_floats + c->v[THREADS] * l.s.floats) * sizeof(float);
+    return (size_t)(l.weight_floats + l.bias_floats + l.tap_floats + l.slot_floats + c->v[THREADS] * l.s.floats) * sizeof(float);
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -223,7 +242,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const float *in = mem[1], *w = mem[2], *bias = !q->dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
     float *out = mem[0], *weights = workspace, *biases = weights + l.weight_floats;
     int32_t *taps = (int32_t *)(biases + l.bias_floats);
-    float *frames = (float *)(taps + l.tap_floats);
+    struct slot *slots = (struct slot *)(taps + l.tap_floats);
+    float *frames = (float *)(taps + l.tap_floats + l.slot_floats);
     const int64_t units = (int64_t)q->mb * l.s.bands;
     struct lanes split, join;
     lanes_init(&split, q->in_c);
@@ -239,19 +259,22 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
             for (int o = 0; o < n; o++) biases[channel + o] = bias ? bias[channel + o] : 0;
         }
 #pragma omp single
-        list_taps(&l, taps);
+        {
+            list_taps(&l, taps);
+            list_slots(&l, slots);
+        }
 #pragma omp for schedule(static)
         for (int t = 0; t < threads; t++)
             for (int64_t u = units * t / threads; u < units * (t + 1) / threads; u++) {
                 const int64_t n = u / l.s.bands;
                 const int a0 = (int)(u % l.s.bands) * l.s.rows, a1 = a0 + l.s.rows < q->count_h ? a0 + l.s.rows : q->count_h;
                 float *y = out + n * q->out_h * q->out_w * q->out_c, *x = frames + t * l.s.floats;
-                planes_fill(&l.s, q, &split, in + n * q->in_h * q->in_w * q->in_c, a0, a1, x);
+                planes_fill(&l.s, q, &split, in + n * q->in_h * q->in_w * q->in_c, a0, a1, u == units * t / threads, x);
                 for (int i = 0; i < nblocks; i++) {
                     int group = i / l.blocks, first = first_of(&l, i % l.blocks), end = first_of(&l, i % l.blocks + 1);
                     int channel = group * q->outc + first;
-                    struct block b = { .w = weights + l.taps * channel, .bias = biases + channel, .tap = taps, .lanes = &join,
-                                       .lo = clamp ? 0 : -INFINITY, .hi = act == HONE_ACT_relu6 ? 6 : INFINITY };
+                    struct block b = { .w = weights + l.taps * channel, .bias = biases + channel, .tap = taps, .slot = slots,
+                                       .lanes = &join, .lo = clamp ? 0 : -INFINITY, .hi = act == HONE_ACT_relu6 ? 6 : INFINITY };
                     sweep(&l, b, end - first, x + group * q->inc * l.s.plane, y + channel, a0, a1);
                 }
                 if (!q->dgrad && !clamp)

@@ -136,7 +136,7 @@ static void sum_units(const struct layout *l, int64_t from, int64_t to, const fl
         const int64_t n = u / l->s.bands;
         const int a0 = (int)(u % l->s.bands) * l->s.rows, a1 = a0 + l->s.rows < q->count_h ? a0 + l->s.rows : q->count_h;
         const struct band b = { a1 - a0, (int)(l->dy_pitch / VL), q->step_h * l->s.pitch, l->dy_pitch, l->dy_plane };
-        planes_fill(&l->s, q, split_x, x + n * q->in_h * q->in_w * q->in_c, a0, a1, planes);
+        planes_fill(&l->s, q, split_x, x + n * q->in_h * q->in_w * q->in_c, a0, a1, u == from, planes);
         for (int a = a0; a < a1; a++)
             lanes_split(split_dy, dy + (n * q->out_h + a) * q->out_w * q->out_c, q->out_w, dys + (a - a0) * l->dy_pitch,
                         l->dy_plane);

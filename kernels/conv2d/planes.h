@@ -42,13 +42,14 @@ static inline int64_t planes_tap(const struct planes *s, const struct gather *q,
            column / q->step_w;
 }
 
-/* Fills the planes for output rows [a0, a1) of an image (in_h, in_w, in_c). */
+/* Fills the planes for output rows [a0, a1) of an image (in_h, in_w, in_c).  Where they hold whole images,
+ * the zeros of the first time last. */
 static inline void planes_fill(const struct planes *s, const struct gather *q, const struct lanes *lanes, const float *image,
-                               int a0, int a1, float *to)
+                               int a0, int a1, int first_time, float *to)
 {
     const int64_t first = (int64_t)a0 * q->step_h + q->from_h, nrows = gather_rows(q, a1 - a0);
     const int left = -q->from_w;
-    memset(to, 0, (size_t)s->floats * sizeof *to);
+    if (first_time || s->bands > 1) memset(to, 0, (size_t)s->floats * sizeof *to);
     for (int64_t r = 0; r < nrows; r++) {
         if (first + r < 0 || first + r >= q->in_h) continue;
         const float *x = image + (first + r) * q->in_w * q->in_c;
@@ -70,7 +71,8 @@ static inline const char *planes_refuse(const struct gather *q)
 {
     double pixels = (double)q->count_w / ((q->count_w + VL - 1) / VL * VL);
     double channels = (double)q->outc / ((q->outc + VL - 1) / VL * VL);
-    if ((double)planes_of(q, 0).plane * q->in_c > INT32_MAX) return "an image has 2^31 numbers or more";
+    if ((double)planes_of(q, 0).plane * q->in_c > INT32_MAX || (double)q->out_h * q->out_w * q->out_c > INT32_MAX)
+        return "an image has 2^31 numbers or more";
     return pixels > channels ? NULL : "output channels fill the lanes better than pixels of a row do";
 }
 
