@@ -3,7 +3,6 @@
  * database, and what a killed writer leaves behind is undone by whoever opens it next. */
 #include "autotune/db.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -81,11 +80,12 @@ int hone_db_fail(struct hone_db *db, int rc)
         return hone_fail(HONE_EDB, "%s: damaged database; `hone db export` saves what can still be read", db->path);
     case SQLITE_FULL: return hone_fail(HONE_EDB, "%s: disk full", db->path);
     case SQLITE_IOERR:
-        if (why == ENOSPC || why == EDQUOT) return hone_fail(HONE_EDB, "%s: disk full", db->path);
+        /* SQLite knows ENOSPC as a full disk, but not a quota or a limit on file sizes. */
+        if (rc == SQLITE_IOERR_WRITE) return hone_fail(HONE_EDB, "%s: cannot write: disk, quota or file-size limit full", db->path);
         return hone_fail(HONE_EDB, "%s: cannot read or write: %s", db->path, why ? strerror(why) : sqlite3_errmsg(db->sql));
     case SQLITE_CANTOPEN:
         return hone_fail(HONE_EDB, "%s: cannot open it, or the journal beside it: %s", db->path,
-                         why ? strerror(why) : "no such file or directory");
+                         why ? strerror(why) : "No such file or directory");
     case SQLITE_NOMEM: return hone_fail(HONE_ENOMEM, "%s: out of memory", db->path);
     default: return hone_fail(HONE_EDB, "%s: %s", db->path, db->sql ? sqlite3_errmsg(db->sql) : sqlite3_errstr(rc));
     }
