@@ -18,6 +18,7 @@ static const struct {
 } commands[] = {
     { "autotune", autotune, "find the fastest kernels for a net or for problems" },
     { "db", hone_cmd_db, "what was measured: list, explain, export, import, audit" },
+    { "train", hone_cmd_train, "train a net; a line for every epoch" },
     { "net", hone_cmd_net, "the layers of a net: shapes, parameters, multiply-accumulates" },
     { "profile", hone_cmd_profile, "where a training step's time and memory go, layer by layer" },
     { "data", hone_cmd_data, "what data sets are here; check and sum up one" },

@@ -19,6 +19,8 @@ static int zero(struct hone_device *d, void *mem, int64_t bytes)
     return err;
 }
 
+uint64_t hone_dropout_seed(uint64_t seed) { return hone_random(seed, 1u << 20) >> 12; }
+
 int hone_net_init(struct hone_net *net, uint64_t seed)
 {
     struct hone_device *d = net->device;
@@ -29,16 +31,16 @@ int hone_net_init(struct hone_net *net, uint64_t seed)
         const struct hone_tensor *tensor = &net->tensor[t];
         if (tensor->role != HONE_ROLE_WEIGHT || t == net->params) continue;
         double limit = limit_of(tensor, net->init);
-        /* By the tensor's number among the weights: the batch size changes nothing. */
-        uint64_t key = hone_random(seed, nth++);
+        /* By the tensor's number among the weights: the batch size changes nothing.  ~seed: the order
+         * of rows is drawn from the seed itself. */
+        uint64_t key = hone_random(~seed, nth++);
         float *to = w + tensor->offset / (int64_t)sizeof *w;
         for (int64_t i = 0; i < hone_tensor_len(tensor); i++)
             to[i] = (float)(limit * (2 * hone_random_unit(key, (uint64_t)i) - 1));
     }
     int err = d->backend->put(d, net->weights, w, (size_t)net->weights_bytes);
     free(w);
-    /* 52 bits, so that the reference, which computes in doubles, sees the same seed. */
-    uint64_t dropout[2] = { hone_random(seed, 1u << 20) >> 12, 0 };
+    uint64_t dropout[2] = { hone_dropout_seed(seed), 0 };
     if (!err && net->state_bytes) err = zero(d, net->state, net->state_bytes);
     if (!err && net->seed >= 0) err = d->backend->put(d, hone_net_mem(net, net->seed), dropout, sizeof dropout);
     float hyper[8];

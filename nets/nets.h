@@ -138,6 +138,9 @@ void *hone_net_mem(const struct hone_net *net, int t);
  * and Bengio 2010; Keras's default); AUTO: He's before relu and its like, Glorot's else.  Biases are 0. */
 int  hone_net_init(struct hone_net *net, uint64_t seed);
 
+/* What the op dropout reads first, of the seed of a training run: 52 bits, so that doubles hold it. */
+uint64_t hone_dropout_seed(uint64_t seed);
+
 /* Runs steps [from, to). */
 int  hone_net_run(const struct hone_net *net, int from, int to);
 
@@ -179,6 +182,51 @@ void hone_data_shuffle(int64_t *order, int64_t n, uint64_t seed, int epoch);
 
 /* Copies rows order[0..n) into a batch's x (n, h, w, c) and target: i32 (n) labels, or f32 (n, outputs). */
 void hone_data_gather(const struct hone_data *d, const int64_t *order, int n, float *x, void *target);
+
+/* ---- training ---- */
+
+struct hone_train_options {
+    const char *net;              /* name or file */
+    struct hone_lowering how;     /* batch, optimizer, loss, first weights; train is set here */
+    int drop_last;                /* 1: rows that fill no batch are left out of an epoch; 0: a short batch */
+    uint64_t seed;                /* of the weights, the order of rows, and dropout */
+    struct hone_db *db;           /* of the plans; NULL: untuned */
+    /* Called after every step of training with its number from 0 on and its loss; may be NULL. */
+    void (*each_step)(void *ctx, int64_t step, double loss);
+    void *ctx;
+};
+
+/* Means over rows; what does not apply is NAN. */
+struct hone_metrics {
+    int64_t rows;
+    double loss;                  /* the net's */
+    double accuracy;              /* classification: share of rows */
+    double mse, mae;              /* regression: of the values */
+};
+
+/* A net in training: it and, where rows are left over, its twin for the short batch; likewise for evaluation. */
+struct hone_trainer {
+    struct hone_train_options options;
+    const struct hone_data *train, *test;
+    struct hone_net net, rest, eval, eval_rest;   /* rest, eval_rest: nsteps 0 where there is none */
+    int64_t *order;               /* (rows of the larger set) */
+    int64_t step;                 /* steps done */
+    double epoch_seconds;         /* of the last epoch's steps, evaluation left out */
+    void *host;                   /* copies of a batch for a device that does not share our memory */
+};
+
+/* Checks that net and data go together, assembles, sets the first weights.  Data and device must outlive it. */
+int  hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o, struct hone_device *d,
+                       const struct hone_data *train, const struct hone_data *test);
+void hone_trainer_close(struct hone_trainer *t);
+
+/* One pass over the training rows in the order of the seed and `epoch` (from 1 on); *m: of the rows as each step saw
+ * them, dropout included.  After an interruption HONE_EINTR, and *m of the rows so far; where the loss is no
+ * number HONE_EDATA, with epoch, step and the first layer that is not finite. */
+int  hone_trainer_epoch(struct hone_trainer *t, int epoch, struct hone_metrics *m);
+
+/* Passes all rows of the test set forward. */
+int  hone_trainer_evaluate(struct hone_trainer *t, struct hone_metrics *m);
 
 /* ---- commands ---- */
 

@@ -1,0 +1,293 @@
+/* The training loop: gather a batch, set this step's numbers, run the steps, add up the losses. */
+#include "nets/nets.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- data between host and device ---- */
+
+static int shares_memory(const struct hone_net *net) { return !strcmp(net->device->backend->name, "cpu"); }
+
+/* Where the host may write tensor i of a batch (0: input, 1: target). */
+static void *host_side(const struct hone_trainer *t, const struct hone_net *net, int tensor, int64_t offset)
+{
+    return shares_memory(net) ? hone_net_mem(net, tensor) : (char *)t->host + offset;
+}
+
+static int put_batch(struct hone_trainer *t, const struct hone_net *net, const struct hone_data *data, const int64_t *order)
+{
+    struct hone_device *d = net->device;
+    size_t xbytes = (size_t)hone_tensor_bytes(&net->tensor[net->input]);
+    void *x = host_side(t, net, net->input, 0), *target = host_side(t, net, net->target, (int64_t)xbytes);
+    hone_data_gather(data, order, net->batch, x, target);
+    if (shares_memory(net)) return HONE_OK;
+    int err = d->backend->put(d, hone_net_mem(net, net->input), x, xbytes);
+    return err ? err : d->backend->put(d, hone_net_mem(net, net->target), target,
+                                       (size_t)hone_tensor_bytes(&net->tensor[net->target]));
+}
+
+/* The numbers of a tensor, in our memory; NULL after an error. */
+static const void *get(struct hone_trainer *t, const struct hone_net *net, int tensor)
+{
+    struct hone_device *d = net->device;
+    void *from = hone_net_mem(net, tensor);
+    if (shares_memory(net)) return from;
+    return d->backend->get(d, t->host, from, (size_t)hone_tensor_bytes(&net->tensor[tensor])) ? NULL : t->host;
+}
+
+static int put_state(const struct hone_net *net, int tensor, const void *from, size_t bytes)
+{
+    if (!shares_memory(net)) return net->device->backend->put(net->device, hone_net_mem(net, tensor), from, bytes);
+    memcpy(hone_net_mem(net, tensor), from, bytes);
+    return HONE_OK;
+}
+
+/* ---- metrics: sums while rows pass, means in the end ---- */
+
+static double sum_of(const float *v, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)v[i];
+    return sum;
+}
+
+static int add_errors(struct hone_trainer *t, const struct hone_net *net, const struct hone_data *data, const int64_t *order,
+                      struct hone_metrics *m)
+{
+    const float *y = get(t, net, net->output);
+    double squares = 0, sizes = 0;
+    if (!y) return HONE_EDEVICE;
+    for (int i = 0; i < net->batch; i++) {
+        const float *want = data->y + order[i] * data->outputs;
+        for (int j = 0; j < data->outputs; j++) {
+            double diff = (double)y[i * data->outputs + j] - (double)want[j];
+            squares += diff * diff;
+            sizes += fabs(diff);
+        }
+    }
+    m->mse += squares / data->outputs;
+    m->mae += sizes / data->outputs;
+    return HONE_OK;
+}
+
+/* Adds the batch that just went through; *loss is its mean. */
+static int add_batch(struct hone_trainer *t, const struct hone_net *net, const struct hone_data *data, const int64_t *order,
+                     struct hone_metrics *m, double *loss)
+{
+    const float *losses = get(t, net, net->loss), *hits = NULL;
+    if (!losses) return HONE_EDEVICE;
+    double sum = sum_of(losses, net->batch);
+    *loss = sum / net->batch;
+    m->rows += net->batch;
+    m->loss += sum;
+    if (net->task == HONE_REGRESS) return add_errors(t, net, data, order, m);
+    if (!(hits = get(t, net, net->hit))) return HONE_EDEVICE;
+    m->accuracy += sum_of(hits, net->batch);
+    return HONE_OK;
+}
+
+static void finish(struct hone_metrics *m, enum hone_task task)
+{
+    double n = (double)m->rows;
+    m->loss /= n;
+    m->accuracy = task == HONE_CLASSIFY ? m->accuracy / n : NAN;
+    m->mse = task == HONE_REGRESS ? m->mse / n : NAN;
+    m->mae = task == HONE_REGRESS ? m->mae / n : NAN;
+}
+
+/* ---- a loss that is no number ---- */
+
+static int is_finite(struct hone_trainer *t, const struct hone_net *net, int tensor)
+{
+    const struct hone_tensor *of = &net->tensor[tensor];
+    const float *v = of->dtype == HONE_F32 ? get(t, net, tensor) : NULL;
+    for (int64_t i = 0; v && i < hone_tensor_len(of); i++)
+        if (!isfinite(v[i])) return 0;
+    return 1;
+}
+
+/* Runs the batch forward again, step by step, to find where it goes wrong first. */
+static void blame(struct hone_trainer *t, const struct hone_net *net, char text[HONE_TEXT])
+{
+    if (!is_finite(t, net, net->input)) { snprintf(text, HONE_TEXT, "the data hold a number that is not finite"); return; }
+    for (int s = 0; s < net->first_backward; s++) {
+        const struct hone_step *step = &net->step[s];
+        const struct hone_layer *layer = &net->layer[step->layer];
+        struct hone_arg arg[HONE_MAX_ARGS] = { 0 };
+        int n = step->problem.op->args(&step->problem, arg);
+        for (int a = 0; a < n; a++) {
+            if (arg[a].io != HONE_IN || net->tensor[step->arg[a]].role != HONE_ROLE_WEIGHT || is_finite(t, net, step->arg[a]))
+                continue;
+            snprintf(text, HONE_TEXT, "weights of layer '%s' (%s) are not finite", layer->name, layer->kind);
+            return;
+        }
+        if (hone_net_run(net, s, s + 1)) break;
+        for (int a = 0; a < n; a++) {
+            if (arg[a].io == HONE_IN || is_finite(t, net, step->arg[a])) continue;
+            snprintf(text, HONE_TEXT, "layer '%s' (%s) is the first whose output is not finite", layer->name, layer->kind);
+            return;
+        }
+    }
+    snprintf(text, HONE_TEXT, "every layer's output is finite now");
+}
+
+/* ---- steps ---- */
+
+static int train_step(struct hone_trainer *t, const struct hone_net *net, const int64_t *order, struct hone_metrics *m)
+{
+    float hyper[8];
+    double loss;
+    int err = put_batch(t, net, t->train, order);
+    hone_optim_hyper(&net->optim, t->step, hyper);
+    if (!err) err = put_state(net, net->hyper, hyper, sizeof hyper);
+    if (!err && net->seed >= 0) {
+        uint64_t seed[2] = { hone_dropout_seed(t->options.seed), (uint64_t)t->step };
+        err = put_state(net, net->seed, seed, sizeof seed);
+    }
+    if (!err) err = hone_net_run(net, 0, net->first_backward);
+    if (!err) err = add_batch(t, net, t->train, order, m, &loss);
+    if (err) return err;
+    if (t->options.each_step) t->options.each_step(t->options.ctx, t->step, loss);
+    if (!isfinite(loss)) {
+        char why[HONE_TEXT];
+        blame(t, net, why);
+        return hone_fail(HONE_EDATA, "the loss is %g: %s", loss, why);
+    }
+    t->step++;
+    return hone_net_run(net, net->first_backward, net->nsteps);
+}
+
+int hone_trainer_epoch(struct hone_trainer *t, int epoch, struct hone_metrics *m)
+{
+    int64_t rows = t->train->rows, whole = rows / t->net.batch * t->net.batch;
+    int64_t end = t->rest.nsteps ? rows : whole;
+    int err = HONE_OK;
+    memset(m, 0, sizeof *m);
+    hone_data_shuffle(t->order, rows, t->options.seed, epoch);
+    char what[64];
+    snprintf(what, sizeof what, "epoch %d", epoch);
+    double started = hone_now();
+    for (int64_t at = 0, step = 1; !err && at < end; step++) {
+        const struct hone_net *net = at < whole ? &t->net : &t->rest;
+        err = train_step(t, net, t->order + at, m);
+        if (err) err = hone_fail_at(err, "epoch %d, step %lld", epoch, (long long)step);
+        at += net->batch;
+        if (!err && hone_interrupted()) err = hone_fail(HONE_EINTR, "interrupted in epoch %d after step %lld", epoch, (long long)step);
+        /* The clock is read now and then: a step may take a few microseconds. */
+        if (step % 64 == 0 && hone_now() - started > 1) hone_progress(what, (double)at, (double)end, started);
+    }
+    t->epoch_seconds = hone_now() - started;
+    hone_progress_end();
+    finish(m, t->net.task);
+    return err;
+}
+
+int hone_trainer_evaluate(struct hone_trainer *t, struct hone_metrics *m)
+{
+    int64_t rows = t->test->rows, whole = t->eval.nsteps ? rows / t->eval.batch * t->eval.batch : 0;
+    double loss;
+    memset(m, 0, sizeof *m);
+    for (int64_t i = 0; i < rows; i++) t->order[i] = i;
+    for (int64_t at = 0; at < rows;) {
+        const struct hone_net *net = at < whole ? &t->eval : &t->eval_rest;
+        int err = put_batch(t, net, t->test, t->order + at);
+        if (!err) err = hone_net_run(net, 0, net->nsteps);
+        if (!err) err = add_batch(t, net, t->test, t->order + at, m, &loss);
+        if (err) return hone_fail_at(err, "evaluation");
+        at += net->batch;
+        if (hone_interrupted()) return hone_fail(HONE_EINTR, "interrupted in evaluation");
+    }
+    finish(m, t->net.task);
+    return HONE_OK;
+}
+
+/* ---- open and close ---- */
+
+static int check_data(const struct hone_net *net, const struct hone_data *d)
+{
+    const struct hone_tensor *x = &net->tensor[net->input];
+    int64_t outputs = net->tensor[net->output].dim[1], n = (int64_t)d->h * d->w * d->c;
+    int flat = x->rank == 2, h = flat ? 1 : (int)x->dim[1], w = flat ? 1 : (int)x->dim[2], c = (int)x->dim[x->rank - 1];
+    if (flat ? c != n : (h != d->h || w != d->w || c != d->c))
+        return hone_fail(HONE_EDATA, "net '%s' reads %dx%dx%d, and a row of '%s' is %dx%dx%d", net->name, h, w, c, d->name, d->h,
+                         d->w, d->c);
+    if (net->task == HONE_CLASSIFY && !d->classes)
+        return hone_fail(HONE_EDATA, "net '%s' classifies, and '%s' has numbers as targets: use --loss mse", net->name, d->name);
+    if (net->task == HONE_REGRESS && d->classes)
+        return hone_fail(HONE_EDATA, "net '%s' computes numbers, and '%s' has classes as targets", net->name, d->name);
+    if (d->classes > outputs)
+        return hone_fail(HONE_EDATA, "net '%s' knows %lld classes, and '%s' has %d", net->name, (long long)outputs, d->name,
+                         d->classes);
+    if (!d->classes && d->outputs != outputs)
+        return hone_fail(HONE_EDATA, "net '%s' computes %lld numbers, and '%s' has %d targets in a row", net->name,
+                         (long long)outputs, d->name, d->outputs);
+    return HONE_OK;
+}
+
+static int open_net(struct hone_trainer *t, struct hone_net *net, int batch, int train, struct hone_device *d)
+{
+    struct hone_lowering how = t->options.how;
+    how.batch = batch;
+    how.train = train;
+    int err = hone_net_open(net, t->options.net, &how);
+    if (!err && net == &t->net) {
+        err = check_data(net, t->train);
+        if (!err && t->test->rows) err = check_data(net, t->test);
+    }
+    return err ? err : hone_net_assemble(net, t->options.db, d, net == &t->net ? NULL : &t->net);
+}
+
+static int open_nets(struct hone_trainer *t, struct hone_device *d)
+{
+    int batch = t->options.how.batch;
+    int64_t rest = t->train->rows % batch, test_rest = t->test->rows % batch;
+    if (!t->train->rows) return hone_fail(HONE_EDATA, "'%s' has no rows to train on", t->train->name);
+    if (t->train->rows < batch && t->options.drop_last)
+        return hone_fail(HONE_EDATA, "the %lld rows of '%s' fill no batch of %d", (long long)t->train->rows, t->train->name, batch);
+    int err = open_net(t, &t->net, batch, 1, d);
+    if (!err && rest && !t->options.drop_last) err = open_net(t, &t->rest, (int)rest, 1, d);
+    if (!err && t->test->rows >= batch) err = open_net(t, &t->eval, batch, 0, d);
+    if (!err && test_rest) err = open_net(t, &t->eval_rest, (int)test_rest, 0, d);
+    return err;
+}
+
+/* Room for a batch's input and target, or for any one tensor. */
+static int allocate_host(struct hone_trainer *t)
+{
+    const struct hone_net *net = &t->net;
+    int64_t most = hone_tensor_bytes(&net->tensor[net->input]) + hone_tensor_bytes(&net->tensor[net->target]);
+    for (int i = 0; i < net->ntensors; i++)
+        if (hone_tensor_bytes(&net->tensor[i]) > most) most = hone_tensor_bytes(&net->tensor[i]);
+    t->host = malloc((size_t)most);
+    return t->host ? HONE_OK : hone_fail(HONE_ENOMEM, "%lld bytes", (long long)most);
+}
+
+int hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o, struct hone_device *d,
+                      const struct hone_data *train, const struct hone_data *test)
+{
+    memset(t, 0, sizeof *t);
+    t->options = *o;
+    t->train = train;
+    t->test = test;
+    int err = open_nets(t, d);
+    int64_t rows = train->rows > test->rows ? train->rows : test->rows;
+    t->order = err ? NULL : malloc((size_t)rows * sizeof *t->order);
+    if (!err && !t->order) err = hone_fail(HONE_ENOMEM, "the order of %lld rows", (long long)rows);
+    if (!err && !shares_memory(&t->net)) err = allocate_host(t);
+    if (!err) err = hone_net_init(&t->net, o->seed);
+    if (err) hone_trainer_close(t);
+    return err;
+}
+
+void hone_trainer_close(struct hone_trainer *t)
+{
+    hone_net_close(&t->rest);
+    hone_net_close(&t->eval);
+    hone_net_close(&t->eval_rest);
+    hone_net_close(&t->net);
+    free(t->order);
+    free(t->host);
+    memset(t, 0, sizeof *t);
+}
