@@ -153,7 +153,7 @@ static int train_step(struct hone_trainer *t, const struct hone_net *net, const 
     if (!isfinite(loss)) {
         char why[HONE_TEXT];
         blame(t, net, why);
-        return hone_fail(HONE_EDATA, "the loss is %g: %s", loss, why);
+        return hone_fail(HONE_EDATA, "the loss is %s: %s", isnan(loss) ? "nan" : "infinite", why);
     }
     t->step++;
     return hone_net_run(net, net->first_backward, net->nsteps);
