@@ -236,7 +236,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     c->v[MR] = tiles[0].mr;
     c->v[NV] = dim[GEMM_N] <= VL && find_tile(16, 1) ? 1 : tiles[0].nv;
     if (c->v[NV] == 1) c->v[MR] = 16;
-    c->v[KC] = fit(&q[KC], 384, dim[GEMM_K]);
+    /* A panel of B in L1. */
+    c->v[KC] = fit(&q[KC], (int)(d->l1_bytes / ((int64_t)c->v[NV] * VB)), dim[GEMM_K]);
     c->v[MC] = fit(&q[MC], (int)(d->l2_bytes / 2 / (int64_t)sizeof(float) / c->v[KC]), dim[GEMM_M]);
     c->v[NC] = fit(&q[NC], 2048, dim[GEMM_N]);
     /* Threads from about 50 microseconds on. */

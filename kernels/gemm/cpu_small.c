@@ -32,8 +32,7 @@ HONE_INLINE void tile_columns(int mr, int nv, const struct hone_tile *t)
     hone_tile_finish(mr, nv, s, t, cols);
 }
 
-#define UP_TO_2(X, nv) X(1, nv) X(2, nv)
-#define UP_TO_3(X, nv) UP_TO_2(X, nv) X(3, nv)
+#define UP_TO_3(X, nv) X(1, nv) X(2, nv) X(3, nv)
 #define UP_TO_4(X, nv) UP_TO_3(X, nv) X(4, nv)
 #define UP_TO_6(X, nv) UP_TO_4(X, nv) X(5, nv) X(6, nv)
 #define UP_TO_8(X, nv) UP_TO_6(X, nv) X(7, nv) X(8, nv)
@@ -42,15 +41,15 @@ HONE_INLINE void tile_columns(int mr, int nv, const struct hone_tile *t)
 #define UP_TO_14(X, nv) UP_TO_12(X, nv) X(13, nv) X(14, nv)
 #define UP_TO_16(X, nv) UP_TO_14(X, nv) X(15, nv) X(16, nv)
 
-/* All of HONE_TILE_ROWS. */
+/* All of HONE_TILE_ROWS but those of four vectors, which were never the best. */
 #if defined __AVX512F__
-#define TILES(X) UP_TO_16(X, 1) UP_TO_14(X, 2) UP_TO_9(X, 3) UP_TO_6(X, 4)
+#define TILES(X) UP_TO_16(X, 1) UP_TO_14(X, 2) UP_TO_9(X, 3)
 #elif defined __aarch64__
-#define TILES(X) UP_TO_16(X, 1) UP_TO_12(X, 2) UP_TO_8(X, 3) UP_TO_6(X, 4)
+#define TILES(X) UP_TO_16(X, 1) UP_TO_12(X, 2) UP_TO_8(X, 3)
 #elif defined __AVX2__
-#define TILES(X) UP_TO_8(X, 1) UP_TO_6(X, 2) UP_TO_3(X, 3) UP_TO_2(X, 4)
+#define TILES(X) UP_TO_8(X, 1) UP_TO_6(X, 2) UP_TO_3(X, 3)
 #else
-#define TILES(X) UP_TO_8(X, 1) UP_TO_4(X, 2) UP_TO_3(X, 3) UP_TO_2(X, 4)
+#define TILES(X) UP_TO_8(X, 1) UP_TO_4(X, 2) UP_TO_3(X, 3)
 #endif
 
 #define X(mr, nv)                                                                                 \
@@ -61,10 +60,10 @@ TILES(X)
 
 /* By vectors and rows, each less one. */
 #define X(mr, nv) [nv - 1][mr - 1] = rows_##mr##x##nv,
-static hone_tile_fn *const by_rows[4][16] = { TILES(X) };
+static hone_tile_fn *const by_rows[3][16] = { TILES(X) };
 #undef X
 #define X(mr, nv) [nv - 1][mr - 1] = columns_##mr##x##nv,
-static hone_tile_fn *const by_columns[4][16] = { TILES(X) };
+static hone_tile_fn *const by_columns[3][16] = { TILES(X) };
 #undef X
 
 /* ---- the job: one run, as every thread sees it ---- */
@@ -258,6 +257,13 @@ static int useful(const struct hone_param *q, int value, int size)
     return i == 0 || q->value[i - 1] < size;
 }
 
+static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
+{
+    (void)d;
+    return p->dim[GEMM_M] >= 128 && p->dim[GEMM_N] >= 128 && p->dim[GEMM_K] >= 128 ?
+           "no size is below 128: packing both matrices wins" : NULL;
+}
+
 static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
 {
     const struct hone_param *q = HONE_SYM(gemm_cpu_small).param;
@@ -341,8 +347,8 @@ static const struct hone_op *const ops[] = { &hone_op_gemm, 0 };
 const struct hone_kernel HONE_SYM(gemm_cpu_small) = {
     .name = HONE_NAME("cpu_small"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
     .param = {
-        HONE_PARAM("nv", 1, 2, 3, 4), HONE_PARAM("kc", 128, 256, 512, 1024, 1048576), HONE_PARAM("pack", 0, 1),
+        HONE_PARAM("nv", 1, 2, 3), HONE_PARAM("kc", 128, 256, 512, 1024, 1048576), HONE_PARAM("pack", 0, 1),
         HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
     },
-    .valid = valid, .guess = guess, .workspace = workspace, .growth = growth, .prepare = prepare, .release = release, .run = run,
+    .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace, .growth = growth, .prepare = prepare, .release = release, .run = run,
 };
