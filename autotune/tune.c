@@ -213,18 +213,23 @@ static int prune(struct tuning *t)
     return sweep(t);
 }
 
-/* A first time, the least of a few windows: what else runs on the machine can only add.  Who is far behind at once is not asked again. */
+/* A first time, the least of a few windows: what else runs on the machine can only add, and on a busy one it adds to most.  Who
+ * seems far behind is asked more often, unless asking takes long. */
 static int time_trial(struct tuning *t, struct entrant *e)
 {
+    enum { ASKED = 2, ASKED_OFTEN = 8 };
     double s;
     int err = hone_case_reset(reals(t));
     if (!err) err = hone_time_calibrate(&e->plan, reals(t), t->o->cache, TRIAL_WINDOW, &e->runs, &s);
     if (err) return err;
     e->ms = 1e3 * s;
-    for (int i = 0; !err && i < 2 && (t->best_ms <= 0 || e->ms < 4 * t->best_ms); i++) {
+    for (int i = 0; !err && i < ASKED_OFTEN; i++) {
+        int behind = t->best_ms > 0 && e->ms > FAR * t->best_ms, quick = s * e->runs < 8 * TRIAL_WINDOW;
+        if (i >= ASKED && !(behind && quick)) break;
         err = hone_time_window(&e->plan, reals(t), t->o->cache, e->runs, &s);
         if (1e3 * s < e->ms) e->ms = 1e3 * s;
     }
+    s = 1e-3 * e->ms;
     double runs = s > 0 ? RACE_WINDOW / s : 1e6;
     e->runs = runs < 1 ? 1 : runs > 1e6 ? 1000000 : (int)(runs + 0.5);
     return err;

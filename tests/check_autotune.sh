@@ -1,0 +1,143 @@
+#!/bin/sh
+# `hone autotune` and `hone db`: answers, exit codes, what stands on which stream, and what is left
+# after a kill, an interruption and a full disk.
+builddir=${builddir:-.}
+case $builddir in /*) ;; *) builddir=$PWD/$builddir ;; esac
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+cd "$tmp" || exit 1
+# The machine's peaks are measured once, here, and not taken from the user's cache.
+HOME=$tmp XDG_CACHE_HOME=$tmp/cache XDG_DATA_HOME=$tmp/data
+export HOME XDG_CACHE_HOME XDG_DATA_HOME
+unset HONE_DB
+n=0 bad=0
+P=gemm:f32:nn:m16n16k16 Q=gemm:f32:nn:m24n16k8 R=gemm:f32:nt:m16n24k8
+
+tap() { # tap STATUS NAME
+    n=$((n + 1))
+    if [ "$1" = 0 ]; then echo "ok $n - $2"
+    else bad=1; echo "not ok $n - $2"; sed 's/^/# /' out err; fi
+}
+# run STATUS ARGUMENT...: runs hone, keeps what it printed in out and err.
+run() {
+    want=$1; shift
+    "$builddir/hone" "$@" >out 2>err
+    status=$?
+    said="hone $*"
+}
+# good PATTERN...: the wanted status, and on standard output a line for each pattern.
+good() {
+    miss=0
+    [ "$status" = "$want" ] || miss=1
+    for p; do grep -q -e "$p" out || miss=1; done
+    tap $miss "$said"
+}
+# fails PATTERN: the wanted status, nothing on standard output, one line on standard error (wrong usage: and where to find help).
+fails() {
+    miss=0
+    [ "$status" = "$want" ] || miss=1
+    grep -q -e "$1" err || miss=1
+    [ "$(grep -c . err)" -le "$status" ] || miss=1
+    [ ! -s out ] || miss=1
+    tap $miss "$said: $1"
+}
+records() { "$builddir/hone" db --db "$1" export | grep -c '"type":"record"'; }
+
+# ---- tuning ----
+run 0 autotune --db a.db $P --budget 0; good "^$P .*untuned: the default"
+[ ! -e a.db ]; tap $? "a budget of 0 makes no database"
+run 0 autotune --db a.db -p $P -p $Q --budget 1s; good "^$P .* ms .*GFLOP/s.*lib .*next .*tried [1-9]" "^$Q "
+before=$(records a.db)
+[ "$before" -gt 1 ]; tap $? "every candidate has a record: $before"
+run 0 autotune --db a.db $P --budget 1; good "^$P .*known since"
+[ "$(records a.db)" = "$before" ]; tap $? "what is known is not measured again"
+run 0 autotune --db a.db $P --budget 1 --again; good "tried"
+[ "$(records a.db)" -gt "$before" ]; tap $? "unless it is asked for again"
+run 0 autotune --db a.db $P --budget 0; good "^$P .*known since"
+run 0 autotune --db a.db $P --budget 0 --json; good '"problem": "gemm' '"tuned": true' '"ms_median": [0-9]'
+run 0 autotune --net letter-mlp --batch 16 --budget 0; good '^gemm:f32:nn:m16n50k16' '^softmax_ce:'
+run 0 autotune --help; good 'Examples:' 'Exit status'
+ln -s "$builddir/hone" autotune
+./autotune --db a.db $P --budget 0 >out 2>err; tap $? "by the name autotune it is that command"
+XDG_DATA_HOME=$tmp/own "$builddir/hone" autotune $P --budget 0.1 >out 2>err && [ -s own/hone/hone.db ]; tap $? "without --db: the user's data directory"
+HONE_DB=$tmp/env.db "$builddir/hone" autotune $P --budget 0.1 >out 2>err && [ -s env.db ]; tap $? "or \$HONE_DB"
+
+# ---- wrong usage and wrong words ----
+run 2 autotune; fails 'nothing to tune'
+run 2 autotune $P --budget soon; fails "budget 'soon'"
+run 2 autotune $P --search magic; fails "search 'magic'"
+run 2 autotune $P --build aot,cat; fails "build 'aot,cat'"
+run 2 autotune $P --cache lukewarm; fails "cache mode 'lukewarm'"
+run 2 autotune --net lenet5 --batch 0; fails "batch '0'"
+run 1 autotune --db n.db gemm:f32:nn:m16n16; fails 'gemm:f32:nn:m16n16'
+run 1 autotune --db n.db --device cpu9 $P; fails "device 'cpu9'"
+run 1 autotune --db n.db --net nonet; fails nonet
+run 1 autotune --db n.db $P --kernel nokernel; fails "kernel 'nokernel'"
+[ ! -e n.db ]; tap $? "none of these makes a database"
+run 2 db; fails 'ls, show, why'
+run 2 db eat; fails "'eat'"
+run 2 db why; fails 'missing'
+run 2 db ls more; fails "unexpected argument 'more'"
+run 1 db why gemm:f32:nn:m1n1k1 --db a.db; fails 'no record of gemm:f32:nn:m1n1k1'
+run 1 db show cat:f32 --db a.db; fails 'cat'
+
+# ---- looking ----
+run 0 db ls --db a.db; good "^$P .* ms " "^$Q "
+run 0 db ls --db a.db --json; good '"best": {'
+run 0 db why $P --db a.db; good '^chosen: ' 'ms, 1.00x' 'slow: not a candidate'
+run 0 db why $P --db a.db --json; good '"kernels": \['
+run 0 db show $P --db a.db; good ' timed '
+run 0 db runs --db a.db; good
+run 1 db runs 7 --db a.db; fails "no run '7'"
+run 0 db audit --db a.db; good ' 0 faults'
+
+# ---- text ----
+run 0 db --db a.db export a.jsonl; good
+run 0 db --db b.db import a.jsonl; good ' added, 0 known already, 0 bad'
+"$builddir/hone" db --db b.db export >b.jsonl; cmp a.jsonl b.jsonl; tap $? "export, import, export: identical"
+{ sed -n 1,2p a.jsonl; echo '{"type":"record",'; sed -n 3p a.jsonl; } >mixed.jsonl
+run 1 db --db c.db import mixed.jsonl; good '2 added, 0 known already, 1 bad'
+grep -q '^mixed.jsonl:3: not JSON' err; tap $? "a bad line is named by file and line"
+run 1 db --db c.db import missing.jsonl; fails 'missing.jsonl: cannot read'
+if [ -w /dev/full ]; then
+    "$builddir/hone" db --db a.db export >/dev/full 2>err; [ $? = 1 ] && grep -q 'cannot write' err; tap $? "export to a full disk fails"
+    "$builddir/hone" autotune --db a.db $P --budget 0 >/dev/full 2>err; [ $? = 1 ] && grep -q 'cannot write' err; tap $? "so does a table"
+fi
+
+# ---- bad databases: one line, and no byte changed ----
+intact() { # intact FILE PATTERN: tuning into it fails as said and leaves it
+    cp "$1" copy
+    run 1 autotune --db "$1" $R --budget 1; fails "$2"
+    cmp -s "$1" copy; tap $? "$1 is as it was"
+}
+echo 'this is no database' >text.db; intact text.db 'not a database'
+head -c 8192 a.db >half.db; intact half.db 'damaged'
+{ head -c 60 a.db; printf '\000\000\000\011'; tail -c +65 a.db; } >newer.db; intact newer.db 'newer hone'
+{ head -c 68 a.db; printf 'Cats'; tail -c +73 a.db; } >foreign.db; intact foreign.db 'another program'
+cp a.db copy
+(ulimit -f $(($(wc -c <a.db) / 512)); exec "$builddir/hone" autotune --db a.db $R --budget 1) >out 2>err
+[ $? = 1 ] && grep -q 'limit full\|disk full' err && [ "$(grep -c . err)" = 1 ]; tap $? "a full disk: one line"
+[ "$(records a.db)" -ge "$(records copy)" ] && "$builddir/hone" db --db a.db audit >out; tap $? "and the database is whole"
+
+# ---- interruption ----
+# stop SIGNAL DB: starts a long search and sends the signal once records are there.
+stop() {
+    "$builddir/hone" autotune --db "$2" $R gemm:f32:nn:m96n96k96 --budget 60s >out 2>err &
+    pid=$!
+    i=0
+    while [ $i -lt 100 ] && [ "$(records "$2" 2>/dev/null || echo 0)" -lt $((base + 1)) ]; do sleep 0.1; i=$((i + 1)); done
+    kill -"$1" $pid
+    wait $pid 2>/dev/null
+    status=$?
+}
+cp b.db k.db; base=$(records k.db)
+stop KILL k.db
+"$builddir/hone" db --db k.db audit >out 2>err; tap $? "killed while tuning: the database is whole"
+"$builddir/hone" db --db k.db export >k.jsonl; [ "$(grep -cxFf a.jsonl k.jsonl)" = "$(grep -c . a.jsonl)" ]; tap $? "and all earlier records are there"
+[ "$(records k.db)" -gt "$base" ]; tap $? "so are those that were written before the kill"
+stop INT k.db
+[ $status = 1 ] && grep -q 'interrupted: .* results so far are kept' err; tap $? "interrupted: says so, exit status 1"
+"$builddir/hone" db --db k.db audit >out 2>err && "$builddir/hone" db --db k.db why $R >out 2>err; tap $? "and what was found is kept"
+
+echo 1..$n
+exit $bad
