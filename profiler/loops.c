@@ -8,7 +8,8 @@
  * and two constants stay in registers.  Named variables, since GCC leaves an array in memory. */
 #define CHAINS_12(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 #if defined __AVX512F__ || defined __aarch64__
-#define EACH_CHAIN(X) CHAINS_12(X) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23)
+#define EACH_CHAIN(X)                                                                              \
+    CHAINS_12(X) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23)
 enum { CHAINS = 24 };
 #else
 #define EACH_CHAIN(X) CHAINS_12(X)
@@ -22,16 +23,16 @@ typedef int64_t vl __attribute__((vector_size(HONE_VB)));
 #define START(i) acc##i = y * (i + 1),
 #define STEP(i) acc##i = acc##i * x + y;
 #define ADD(i) sum += acc##i;
-#define FMA_LOOP(name, scalar, vector)                                                              \
-    static double name(int64_t steps)                                                               \
-    {                                                                                               \
-        volatile scalar vx = (scalar)0.5, vy = 1;                                                   \
-        vector x = vx - (vector){ 0 }, y = vy - (vector){ 0 };                                      \
-        vector EACH_CHAIN(START) sum = { 0 };                                                       \
-        for (int64_t s = 0; s < steps; s++) { EACH_CHAIN(STEP) }                                    \
-        EACH_CHAIN(ADD)                                                                             \
-        __asm__ volatile("" ::"m"(sum));   /* every lane counts */                                  \
-        return (double)sum[0];                                                                      \
+#define FMA_LOOP(name, scalar, vector)                                                             \
+    static double name(int64_t steps)                                                              \
+    {                                                                                              \
+        volatile scalar vx = (scalar)0.5, vy = 1;                                                  \
+        vector x = vx - (vector){ 0 }, y = vy - (vector){ 0 };                                     \
+        vector EACH_CHAIN(START) sum = { 0 };                                                      \
+        for (int64_t s = 0; s < steps; s++) { EACH_CHAIN(STEP) }                                   \
+        EACH_CHAIN(ADD)                                                                            \
+        __asm__ volatile("" ::"m"(sum)); /* every lane counts */                                   \
+        return (double)sum[0];                                                                     \
     }
 
 FMA_LOOP(fma_f32, float, vf)
@@ -40,7 +41,7 @@ FMA_LOOP(fma_f64, double, vd)
 /* Whole-number adds take one cycle, so four chains keep every load port busy. */
 static int64_t read_all(const void *p, int64_t bytes, int64_t times)
 {
-    enum { BLOCK = 16 };   /* vectors */
+    enum { BLOCK = 16 }; /* vectors */
     vl sum[4] = { { 0 } };
     for (int64_t t = 0; t < times; t++) {
         const vl *v = p;

@@ -34,12 +34,16 @@ static const char *absent(void)
     asked = 1;
     int version = PAPI_library_init(PAPI_VER_CURRENT), nactive = 0;
     if (version != PAPI_VER_CURRENT) {
-        snprintf(why, sizeof why, "PAPI does not start: %s", version < 0 ? PAPI_strerror(version) : "another version than compiled for");
+        snprintf(why, sizeof why, "PAPI does not start: %s",
+                 version < 0 ? PAPI_strerror(version) : "another version than compiled for");
         return why;
     }
     PAPI_thread_init(self);
-    for (int i = 0; i < PAPI_num_components(); i++) nactive += !PAPI_get_component_info(i)->disabled;
-    if (!nactive) snprintf(why, sizeof why, "PAPI has no active component: %.90s", PAPI_get_component_info(0)->disabled_reason);
+    for (int i = 0; i < PAPI_num_components(); i++)
+        nactive += !PAPI_get_component_info(i)->disabled;
+    if (!nactive)
+        snprintf(why, sizeof why, "PAPI has no active component: %.90s",
+                 PAPI_get_component_info(0)->disabled_reason);
     return why[0] ? why : NULL;
 }
 
@@ -57,7 +61,8 @@ static int code_of(const char *event, int *code)
 static int in_kernel(int code)
 {
     char name[PAPI_MAX_STR_LEN];
-    return PAPI_event_code_to_name(code, name) == PAPI_OK && (strcasestr(name, "switches") || strcasestr(name, "migrations"));
+    return PAPI_event_code_to_name(code, name) == PAPI_OK &&
+           (strcasestr(name, "switches") || strcasestr(name, "migrations"));
 }
 
 static void drop(int *set)
@@ -86,15 +91,19 @@ static void explain(int err, char *why, size_t size)
     FILE *f = fopen("/proc/sys/kernel/perf_event_paranoid", "r");
     if (f && fscanf(f, "%d", &paranoid) != 1) paranoid = 0;
     if (f) fclose(f);
-    if (err == PAPI_ENOEVNT || err == PAPI_EINVAL) snprintf(why, size, "this machine does not count it (PAPI: %s)", PAPI_strerror(err));
+    if (err == PAPI_ENOEVNT || err == PAPI_EINVAL)
+        snprintf(why, size, "this machine does not count it (PAPI: %s)", PAPI_strerror(err));
     else if ((err == PAPI_EPERM || err == PAPI_ESYS) && paranoid > 1)
-        snprintf(why, size, "not permitted: kernel.perf_event_paranoid is %d (PAPI: %s)", paranoid, PAPI_strerror(err));
-    else snprintf(why, size, "PAPI: %s", PAPI_strerror(err));
+        snprintf(why, size, "not permitted: kernel.perf_event_paranoid is %d (PAPI: %s)", paranoid,
+                 PAPI_strerror(err));
+    else
+        snprintf(why, size, "PAPI: %s", PAPI_strerror(err));
 }
 
 /* ---- which events there are ---- */
 
-static int each(int component, int code, int modifier, void (*f)(void *ctx, const PAPI_event_info_t *info), void *ctx)
+static int each(int component, int code, int modifier,
+                void (*f)(void *ctx, const PAPI_event_info_t *info), void *ctx)
 {
     int n = 0, err = PAPI_enum_cmp_event(&code, PAPI_ENUM_FIRST, component);
     for (; err == PAPI_OK; err = PAPI_enum_cmp_event(&code, modifier, component), n++) {
@@ -113,12 +122,20 @@ static void each_event(void (*f)(void *ctx, const PAPI_event_info_t *info), void
     }
 }
 
-struct source { const char *prefix; size_t len; int here; };
+/* Do PAPI's lists have an event of this name, masks aside, or at least its source? */
+struct sought {
+    const char *event;
+    size_t source, name;
+    int source_here, event_here;
+};
 
-static void see_source(void *ctx, const PAPI_event_info_t *info)
+static void compare(void *ctx, const PAPI_event_info_t *info)
 {
-    struct source *s = ctx;
-    s->here |= !strncmp(info->symbol, s->prefix, s->len);
+    struct sought *s = ctx;
+    if (s->source && !strncmp(info->symbol, s->event, s->source)) s->source_here = 1;
+    if (!strncmp(info->symbol, s->event, s->name) &&
+        (!info->symbol[s->name] || info->symbol[s->name] == ':'))
+        s->event_here = 1;
 }
 
 /* "skx::INST_RETIRED" is a good name where the processor is another one; "perf::NO_SUCH" is none
@@ -129,10 +146,10 @@ static int knows(const char *event)
     int code;
     if (absent()) return colons || !strncmp(event, "PAPI_", 5);
     if (code_of(event, &code) == PAPI_OK) return 1;
-    if (!colons) return 0;
-    struct source s = { event, (size_t)(colons - event) + 2, 0 };
-    each_event(see_source, &s);
-    return !s.here;
+    struct sought s = { .event = event, .source = colons ? (size_t)(colons - event) + 2 : 0 };
+    s.name = s.source + strcspn(event + s.source, ":");
+    each_event(compare, &s);
+    return s.event_here || (colons && !s.source_here);
 }
 
 struct listing {
@@ -145,12 +162,15 @@ static void list_one(void *ctx, const PAPI_event_info_t *info)
     const struct listing *l = ctx;
     char why[128] = "";
     int set, err = add(&set, (int)info->event_code, 0);
-    if (err != PAPI_OK) explain(err, why, sizeof why);
-    else drop(&set);
+    if (err != PAPI_OK)
+        explain(err, why, sizeof why);
+    else
+        drop(&set);
     l->f(l->ctx, info->symbol, info->long_descr, why[0] ? why : NULL);
 }
 
-static void list(void (*f)(void *ctx, const char *event, const char *about, const char *why), void *ctx)
+static void list(void (*f)(void *ctx, const char *event, const char *about, const char *why),
+                 void *ctx)
 {
     struct listing l = { f, ctx };
     if (!absent()) each_event(list_one, &l);
@@ -159,8 +179,8 @@ static void list(void (*f)(void *ctx, const char *event, const char *about, cons
 /* ---- counting ---- */
 
 struct watch {
-    int n, set[MAX_THREADS];   /* started event sets */
-    int team;                  /* 1: set i belongs to OpenMP's thread i */
+    int n, set[MAX_THREADS]; /* started event sets */
+    int team;                /* 1: set i belongs to OpenMP's thread i */
 };
 
 static int start(struct watch *w, int i, int code, unsigned long tid)
@@ -182,7 +202,8 @@ static int stop(struct watch *w, long long *sum)
             drop(&w->set[i]);
             if (err != PAPI_OK) bad = err;
             *sum += value;
-            if (w->team && i > 0) PAPI_unregister_thread();   /* the thread may end before the next count */
+            if (w->team && i > 0)
+                PAPI_unregister_thread(); /* the thread may end before the next count */
         }
     }
     w->n = 0;
@@ -228,25 +249,29 @@ static int threads_of(const struct hone_plan *plan)
     return hone_config_get(plan->kernel, &plan->config, "threads", plan->kernel->slow ? most : 1);
 }
 
-static int pass(const struct hone_plan *plan, struct hone_case *c, int runs, int code, struct hone_counter *counter)
+static int pass(const struct hone_plan *plan, struct hone_case *c, int runs, int code,
+                struct hone_counter *counter)
 {
-    const PAPI_component_info_t *component = PAPI_get_component_info(PAPI_get_event_component(code));
+    const PAPI_component_info_t *component =
+        PAPI_get_component_info(PAPI_get_event_component(code));
     struct watch *w = calloc(1, sizeof *w);
     long long sum = 0;
     int err = HONE_OK, bad = PAPI_ENOEVNT, nthreads = threads_of(plan);
     if (!w) return hone_fail(HONE_ENOMEM, "%zu bytes", sizeof *w);
     if (!component || !component->attach) {
-        bad = start_team(w, code, 1);   /* counts the machine */
+        bad = start_team(w, code, 1); /* counts the machine */
     } else if ((bad = start_attached(w, code)) != PAPI_OK) {
         stop(w, &sum);
         sum = 0;
         bad = start_team(w, code, nthreads);
         if (bad == PAPI_OK && plan->kernel->build == HONE_LIB && nthreads > 1) {
-            snprintf(counter->why, sizeof counter->why, "a library's own threads cannot be watched on this machine");
+            snprintf(counter->why, sizeof counter->why,
+                     "a library's own threads cannot be watched on this machine");
             goto done;
         }
     }
-    for (int i = 0; bad == PAPI_OK && !err && i < runs; i++) err = hone_plan_run(plan, c->mem, c->workspace);
+    for (int i = 0; bad == PAPI_OK && !err && i < runs; i++)
+        err = hone_plan_run(plan, c->mem, c->workspace);
     if (!err) err = plan->device->backend->sync(plan->device);
 done:;
     int stopped = stop(w, &sum);
@@ -258,31 +283,37 @@ done:;
     return err;
 }
 
-static int count(const struct hone_plan *plan, struct hone_case *c, int runs, int n, const char *const event[],
-                 struct hone_counter counter[])
+static int count(const struct hone_plan *plan, struct hone_case *c, int runs, int n,
+                 const char *const event[], struct hone_counter counter[])
 {
-    int err = hone_plan_run(plan, c->mem, c->workspace);   /* starts the threads it uses */
+    int err = hone_plan_run(plan, c->mem, c->workspace); /* starts the threads it uses */
     for (int i = 0; !err && i < n; i++) {
         int code, bad = code_of(event[i], &code);
-        if (bad != PAPI_OK) explain(bad, counter[i].why, sizeof counter[i].why);
-        else err = pass(plan, c, runs, code, &counter[i]);
+        if (bad != PAPI_OK)
+            explain(bad, counter[i].why, sizeof counter[i].why);
+        else
+            err = pass(plan, c, runs, code, &counter[i]);
     }
     return err;
 }
 
 #else
 
-static const char *absent(void) { return "Hone was built without PAPI (package libpapi-dev, configure --with-papi)"; }
+static const char *absent(void)
+{
+    return "Hone was built without PAPI (package libpapi-dev, configure --with-papi)";
+}
 
 static int knows(const char *event) { return strstr(event, "::") || !strncmp(event, "PAPI_", 5); }
 
-static void list(void (*f)(void *ctx, const char *event, const char *about, const char *why), void *ctx)
+static void list(void (*f)(void *ctx, const char *event, const char *about, const char *why),
+                 void *ctx)
 {
     (void)f, (void)ctx;
 }
 
-static int count(const struct hone_plan *plan, struct hone_case *c, int runs, int n, const char *const event[],
-                 struct hone_counter counter[])
+static int count(const struct hone_plan *plan, struct hone_case *c, int runs, int n,
+                 const char *const event[], struct hone_counter counter[])
 {
     (void)plan, (void)c, (void)runs, (void)event;
     for (int i = 0; i < n; i++) snprintf(counter[i].why, sizeof counter[i].why, "%s", absent());

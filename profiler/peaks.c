@@ -4,6 +4,8 @@
 
 #include "profiler/peaks.h"
 
+#include "kernels/backend/cpu.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,15 +17,16 @@ struct job {
     const struct hone_loops *loops;
     enum { FMA_F32, FMA_F64, READ, TRIAD } kind;
     char *mem;
-    int64_t bytes;     /* READ, TRIAD: of one thread's part */
-    int shared;        /* 1: all threads read the same part, each from another start */
+    int64_t bytes; /* READ, TRIAD: of one thread's part */
+    int shared;    /* 1: all threads read the same part, each from another start */
 };
 
 static void run(const struct job *j, int thread, int nthreads, int64_t times)
 {
     char *mem = j->mem + (j->shared ? 0 : thread * j->bytes);
     int64_t third = j->bytes / 3 / HONE_READ_BLOCK * HONE_READ_BLOCK, n = third / 4;
-    int64_t start = j->shared ? j->bytes / nthreads * thread / HONE_READ_BLOCK * HONE_READ_BLOCK : 0;
+    int64_t start =
+        j->shared ? j->bytes / nthreads * thread / HONE_READ_BLOCK * HONE_READ_BLOCK : 0;
     switch (j->kind) {
     case FMA_F32: j->loops->fma_f32(times); break;
     case FMA_F64: j->loops->fma_f64(times); break;
@@ -36,7 +39,8 @@ static void run(const struct job *j, int thread, int nthreads, int64_t times)
         break;
     case TRIAD:
         for (int64_t t = 0; t < times; t++)
-            j->loops->triad((float *)mem, (float *)(mem + third), (float *)(mem + 2 * third), 0.5f, n);
+            j->loops->triad((float *)mem, (float *)(mem + third), (float *)(mem + 2 * third), 0.5f,
+                            n);
         break;
     }
 }
@@ -70,7 +74,7 @@ static double best_rate(const struct job *j, int nthreads, double seconds)
 {
     double start = hone_now(), best = 0, t;
     int64_t times = 1;
-    run_all(j, nthreads, 1);   /* wakes the threads, fills the caches */
+    run_all(j, nthreads, 1); /* wakes the threads, fills the caches */
     while ((t = run_all(j, nthreads, times)) < 0.002) times *= 2;
     do {
         double rate = work(j) * nthreads * (double)times / t;
@@ -107,13 +111,19 @@ static void measure_flops(const struct hone_loops *loops, double seconds, struct
 
 /* Half of L1 and L2 leave room for what else lives there.  The L3 buffer exceeds L2 and is shared
  * by all threads, since their L2s together may hold as much as the L3. */
-static void measure_reads(const struct hone_device *d, const struct hone_loops *loops, double seconds, char *mem,
-                          int64_t memory_one, int64_t memory_all, struct hone_peaks *p)
+static void measure_reads(const struct hone_device *d, const struct hone_loops *loops,
+                          double seconds, char *mem, int64_t memory_one, int64_t memory_all,
+                          struct hone_peaks *p)
 {
     int n = p->nthreads;
     double l3 = (double)d->l3_bytes / 3;
     if (l3 < 1.5 * (double)d->l2_bytes) l3 = 1.5 * (double)d->l2_bytes;
-    const struct { int there; double bytes_one, bytes_all; int shared; double *one, *all; } levels[] = {
+    const struct {
+        int there;
+        double bytes_one, bytes_all;
+        int shared;
+        double *one, *all;
+    } levels[] = {
         { 1, (double)d->l1_bytes / 2, (double)d->l1_bytes / 2, 0, &p->l1_one, &p->l1_all },
         { 1, (double)d->l2_bytes / 2, (double)d->l2_bytes / 2, 0, &p->l2_one, &p->l2_all },
         { d->l3_bytes > 0, l3, l3, 1, &p->l3_one, &p->l3_all },
@@ -131,9 +141,12 @@ static void measure_reads(const struct hone_device *d, const struct hone_loops *
     p->triad_all = best_rate(&j, n, seconds);
 }
 
-int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_bytes, struct hone_peaks *p)
+int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_bytes,
+                       struct hone_peaks *p)
 {
     const struct hone_loops *loops = loops_for(d);
+    if (d->backend != &hone_backend_cpu)
+        return hone_fail(HONE_EDEVICE, "peaks of a %s device are not measured", d->backend->name);
     int64_t one = memory_bytes, all = memory_bytes, page = 2 << 20;
     time_t now = time(NULL);
     struct tm utc;
@@ -141,7 +154,8 @@ int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_byt
     p->nthreads = d->ncores;
     if (!memory_bytes) {
         one = 4 * d->l3_bytes > 256 << 20 ? 4 * d->l3_bytes : 256 << 20;
-        /* Processors of many sockets or clusters have several L3s: 32 MiB a core exceeds them all. */
+        /* Processors of many sockets or clusters have several L3s: 32 MiB a core exceeds them all.
+         */
         all = d->ncores * (32ll << 20) > one ? d->ncores * (32ll << 20) : one;
         if (all > d->memory_bytes / 8) all = d->memory_bytes / 8;
         if (one > all) one = all;
@@ -152,7 +166,9 @@ int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_byt
     if (room < d->l3_bytes + 2 * d->l2_bytes) room = d->l3_bytes + 2 * d->l2_bytes;
     room = (room + page - 1) / page * page;
     char *mem = aligned_alloc((size_t)page, (size_t)room);
-    if (!mem) return hone_fail(HONE_ENOMEM, "cannot allocate %lld bytes to measure memory with", (long long)room);
+    if (!mem)
+        return hone_fail(HONE_ENOMEM, "cannot allocate %lld bytes to measure memory with",
+                         (long long)room);
     /* Huge pages where there are any: the peak is the memory's, not the page tables'. */
     madvise(mem, (size_t)room, MADV_HUGEPAGE);
 #pragma omp parallel for num_threads(p->nthreads) schedule(static)
@@ -166,18 +182,25 @@ int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_byt
 
 /* ---- the cache ---- */
 
-int hone_peaks(struct hone_device *d, int again, struct hone_peaks *peaks)
+int hone_peaks_path(const struct hone_device *d, char *path, size_t size)
 {
-    static const double seconds = 0.1;   /* for each of 13 numbers */
-    char path[512], name[64];
+    char name[64];
     uint64_t hash = 0;
     for (const char *s = d->id; *s; s++) hash = hone_random(hash, (unsigned char)*s);
     snprintf(name, sizeof name, "peaks-%016llx.json", (unsigned long long)hash);
+    return hone_user_path("cache", name, path, size);
+}
+
+int hone_peaks(struct hone_device *d, int again, struct hone_peaks *peaks)
+{
+    static const double seconds = 0.1; /* for each of 13 numbers */
+    char path[512];
     /* A machine without a writable cache is measured each time. */
-    int kept = !hone_user_path("cache", name, path, sizeof path);
+    int kept = !hone_peaks_path(d, path, sizeof path);
     if (kept && !again && !hone_peaks_load(path, d, peaks)) return HONE_OK;
     int err = hone_peaks_measure(d, seconds, 0, peaks);
     if (err) return hone_fail_at(err, "peaks of %s", d->name);
-    if (!kept || hone_peaks_save(path, d, peaks)) snprintf(peaks->not_kept, sizeof peaks->not_kept, "%s", hone_errmsg());
+    if (!kept || hone_peaks_save(path, d, peaks))
+        snprintf(peaks->not_kept, sizeof peaks->not_kept, "%s", hone_errmsg());
     return HONE_OK;
 }

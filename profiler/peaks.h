@@ -10,9 +10,9 @@
 /* Compiled once per instruction set (loops.c).  Results are returned or written so that no
  * compiler can leave the work out. */
 struct hone_loops {
-    double (*fma_f32)(int64_t steps);   /* steps x flops_f32 */
+    double (*fma_f32)(int64_t steps); /* steps x flops_f32 */
     double (*fma_f64)(int64_t steps);
-    int flops_f32, flops_f64;           /* of one step: a multiply and an add count as two */
+    int flops_f32, flops_f64; /* of one step: a multiply and an add count as two */
 
     /* Reads p[0..bytes) `times` times; bytes is a multiple of HONE_READ_BLOCK. */
     int64_t (*read)(const void *p, int64_t bytes, int64_t times);
@@ -28,12 +28,16 @@ extern const struct hone_loops hone_loops_plain;
 extern const struct hone_loops hone_loops_avx2, hone_loops_avx512;
 #endif
 
-/* Measures; each of the 13 numbers is the best of the windows that fit in `seconds`.  memory_bytes: size of the
- * buffer that stands for memory, several times the last cache; 0: chosen. */
-int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_bytes, struct hone_peaks *peaks);
+/* Measures; each of the 13 numbers is the best of the windows that fit in `seconds`.  memory_bytes:
+ * size of the buffer that stands for memory, several times the last cache; 0: chosen. */
+int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_bytes,
+                       struct hone_peaks *peaks);
 
-/* One JSON file.  load: 0 if it holds this device's peaks; a missing, damaged or foreign file gives a
- * negative code, and is to be measured anew.  save replaces the file in one step. */
+/* Where hone_peaks() keeps them. */
+int hone_peaks_path(const struct hone_device *d, char *path, size_t size);
+
+/* One JSON file.  load: 0 if it holds this device's peaks; a missing, damaged or foreign file gives
+ * a negative code, and is to be measured anew.  save replaces the file in one step. */
 int hone_peaks_load(const char *path, const struct hone_device *d, struct hone_peaks *peaks);
 int hone_peaks_save(const char *path, const struct hone_device *d, const struct hone_peaks *peaks);
 

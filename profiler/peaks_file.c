@@ -10,20 +10,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { METHOD = 1 };   /* of measuring; another one's numbers are foreign */
+enum { METHOD = 1 }; /* of measuring; another one's numbers are foreign */
 
 /* `level`: 0 is always there, 3 only with an L3. */
 #define BANDWIDTHS(X)                                                                              \
-    X(l1_one, 0) X(l2_one, 0) X(l3_one, 3) X(memory_one, 0)                                        \
-    X(l1_all, 0) X(l2_all, 0) X(l3_all, 3) X(memory_all, 0) X(triad_all, 0)
+    X(l1_one, 0)                                                                                   \
+    X(l2_one, 0) X(l3_one, 3) X(memory_one, 0) X(l1_all, 0) X(l2_all, 0) X(l3_all, 3)              \
+        X(memory_all, 0) X(triad_all, 0)
 
-static const struct { const char *name; size_t offset; int level; } bandwidths[] = {
+static const struct {
+    const char *name;
+    size_t offset;
+    int level;
+} bandwidths[] = {
 #define X(name, level) { #name, offsetof(struct hone_peaks, name), level },
     BANDWIDTHS(X)
 #undef X
 };
 
-static double *field(struct hone_peaks *p, size_t offset) { return (double *)(void *)((char *)p + offset); }
+static double *field(struct hone_peaks *p, size_t offset)
+{
+    return (double *)(void *)((char *)p + offset);
+}
 
 /* A rate that can be: a positive number. */
 static int get_rate(const json_t *o, const char *name, double *v)
@@ -37,8 +45,10 @@ static int fill(const json_t *root, const struct hone_device *d, struct hone_pea
 {
     const char *device = json_string_value(json_object_get(root, "device"));
     const char *when = json_string_value(json_object_get(root, "when"));
-    const json_t *one = json_object_get(root, "flops_one"), *all = json_object_get(root, "flops_all");
-    if (json_integer_value(json_object_get(root, "method")) != METHOD) return hone_fail(HONE_EDATA, "measured in another way");
+    const json_t *one = json_object_get(root, "flops_one"),
+                 *all = json_object_get(root, "flops_all");
+    if (json_integer_value(json_object_get(root, "method")) != METHOD)
+        return hone_fail(HONE_EDATA, "measured in another way");
     if (!device || strcmp(device, d->id)) return hone_fail(HONE_EDATA, "another device's peaks");
     p->nthreads = (int)json_integer_value(json_object_get(root, "nthreads"));
     if (p->nthreads < 1 || !when) return hone_fail(HONE_EDATA, "damaged peaks");
@@ -49,7 +59,8 @@ static int fill(const json_t *root, const struct hone_device *d, struct hone_pea
             return hone_fail(HONE_EDATA, "damaged peaks: %s", name);
     }
     for (size_t i = 0; i < sizeof bandwidths / sizeof *bandwidths; i++)
-        if (!get_rate(root, bandwidths[i].name, field(p, bandwidths[i].offset)) && (bandwidths[i].level != 3 || d->l3_bytes))
+        if (!get_rate(root, bandwidths[i].name, field(p, bandwidths[i].offset)) &&
+            (bandwidths[i].level != 3 || d->l3_bytes))
             return hone_fail(HONE_EDATA, "damaged peaks: %s", bandwidths[i].name);
     return HONE_OK;
 }
@@ -78,10 +89,12 @@ json_t *hone_peaks_json(const struct hone_device *d, const struct hone_peaks *p)
         json_object_set_new(one, hone_dtype_name((enum hone_dtype)t), json_real(p->flops_one[t]));
         json_object_set_new(all, hone_dtype_name((enum hone_dtype)t), json_real(p->flops_all[t]));
     }
-    json_t *root = json_pack("{s:i, s:s, s:s, s:i, s:o, s:o}", "method", METHOD, "device", d->id, "when", p->when,
-                             "nthreads", p->nthreads, "flops_one", one, "flops_all", all);
+    json_t *root =
+        json_pack("{s:i, s:s, s:s, s:i, s:o, s:o}", "method", METHOD, "device", d->id, "when",
+                  p->when, "nthreads", p->nthreads, "flops_one", one, "flops_all", all);
     for (size_t i = 0; i < sizeof bandwidths / sizeof *bandwidths; i++)
-        json_object_set_new(root, bandwidths[i].name, json_real(*field(&copy, bandwidths[i].offset)));
+        json_object_set_new(root, bandwidths[i].name,
+                            json_real(*field(&copy, bandwidths[i].offset)));
     return root;
 }
 

@@ -25,36 +25,38 @@ struct hone_stats hone_stats_of(double *t, int n);
 
 /* Cache state before each timed run (a named mode on the command line: warm, weights, cold). */
 enum hone_cache {
-    HONE_CACHE_WEIGHTS,   /* the default: parameters come from memory unless they fit half of L1 (the update has just
-                             written those), all else is as the last run left it */
-    HONE_CACHE_WARM,      /* as the last run left it */
-    HONE_CACHE_COLD       /* every argument comes from memory */
+    HONE_CACHE_WEIGHTS, /* the default: parameters come from memory unless they fit half of L1 (the
+                           update has just written those), all else is as the last run left it */
+    HONE_CACHE_WARM,    /* as the last run left it */
+    HONE_CACHE_COLD     /* every argument comes from memory */
 };
 int hone_cache_parse(const char *text, enum hone_cache *cache);
 const char *hone_cache_name(enum hone_cache cache);
 
 /* Times one window: `runs` runs of the plan on the case's buffers; *seconds is the time of one
  * run.  In a cache mode that evicts, each run is timed by itself and eviction is not counted. */
-int hone_time_window(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache, int runs, double *seconds);
+int hone_time_window(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache,
+                     int runs, double *seconds);
 
 /* Runs per window such that a window lasts at least `window` seconds, found by doubling; the
  * first runs (page faults, frequency, caches) are dropped.  *estimate: seconds of one run. */
-int hone_time_calibrate(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache, double window,
-                        int *runs, double *estimate);
+int hone_time_calibrate(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache,
+                        double window, int *runs, double *estimate);
 
 struct hone_sample {
-    int nruns;                 /* runs per window */
-    struct hone_stats ms;      /* milliseconds of one run, over windows */
+    int nruns;            /* runs per window */
+    struct hone_stats ms; /* milliseconds of one run, over windows */
 };
 
 struct hone_timing {
     enum hone_cache cache;
-    int windows;               /* 0: 15 */
-    double window;             /* seconds; 0: 0.002 */
-    double limit;              /* seconds in all after which sampling stops with what it has; 0: none */
+    int windows;   /* 0: 15 */
+    double window; /* seconds; 0: 0.002 */
+    double limit;  /* seconds in all after which sampling stops with what it has; 0: none */
 };
 
-int hone_measure(const struct hone_plan *plan, struct hone_case *c, const struct hone_timing *t, struct hone_sample *s);
+int hone_measure(const struct hone_plan *plan, struct hone_case *c, const struct hone_timing *t,
+                 struct hone_sample *s);
 
 /* ---- counters ---- */
 
@@ -62,7 +64,7 @@ enum { HONE_MAX_COUNTERS = 16 };
 
 struct hone_counter {
     char name[64];
-    int ok;                    /* 1: value is per run; 0: `why` says why it could not be read */
+    int ok; /* 1: value is per run; 0: `why` says why it could not be read */
     double value;
     char why[128];
 };
@@ -70,22 +72,25 @@ struct hone_counter {
 /* A source of counters.  Time never goes through a meter: counting disturbs time. */
 struct hone_meter {
     const char *name;
-    const char *(*absent)(void);   /* why it is unusable here, or NULL */
+    const char *(*absent)(void); /* why it is unusable here, or NULL */
     /* Is there an event of that name, countable here or not? */
-    int  (*knows)(const char *event);
+    int (*knows)(const char *event);
     /* Calls f(ctx, event, description, why) for every event it knows; why NULL: countable here. */
-    void (*list)(void (*f)(void *ctx, const char *event, const char *about, const char *why), void *ctx);
+    void (*list)(void (*f)(void *ctx, const char *event, const char *about, const char *why),
+                 void *ctx);
     /* Counts each event in passes over `runs` runs of the plan; fills counter[i] for event i. */
-    int  (*count)(const struct hone_plan *plan, struct hone_case *c, int runs, int n, const char *const event[],
-                  struct hone_counter counter[]);
+    int (*count)(const struct hone_plan *plan, struct hone_case *c, int runs, int n,
+                 const char *const event[], struct hone_counter counter[]);
 };
 
-extern const struct hone_meter *const hone_meters[];   /* NULL-terminated; generated from Makefile.am's METERS */
+extern const struct hone_meter
+    *const hone_meters[]; /* NULL-terminated; generated from Makefile.am's METERS */
 
-/* Counts "papi:PAPI_TOT_INS,rusage:minflt" or, without a meter's name, by the first meter that knows the event.  Events
- * that cannot be counted here come back with ok = 0 and a reason; a text that is no list of known events is an error. */
-int hone_count(const struct hone_plan *plan, struct hone_case *c, const char *list, struct hone_counter counter[],
-               int *ncounters);
+/* Counts "papi:PAPI_TOT_INS,rusage:minflt" or, without a meter's name, by the first meter that
+ * knows the event.  Events that cannot be counted here come back with ok = 0 and a reason; a text
+ * that is no list of known events is an error. */
+int hone_count(const struct hone_plan *plan, struct hone_case *c, const char *list,
+               struct hone_counter counter[], int *ncounters);
 
 /* Is the text such a list? */
 int hone_counters_check(const char *list);
@@ -93,16 +98,16 @@ int hone_counters_check(const char *list);
 /* ---- peaks and roof ---- */
 
 struct hone_peaks {
-    int nthreads;                          /* that `all` was measured with */
-    double flops_one[HONE_NDTYPES];        /* per second, one thread; 0: not measured */
+    int nthreads;                   /* that `all` was measured with */
+    double flops_one[HONE_NDTYPES]; /* per second, one thread; 0: not measured */
     double flops_all[HONE_NDTYPES];
     /* Bytes per second read from each level, one thread and all; 0: no such level. */
     double l1_one, l2_one, l3_one, memory_one;
     double l1_all, l2_all, l3_all, memory_all;
-    double triad_all;                      /* bytes per second of a[i] = b[i] + s c[i] out of cache */
-    char when[32];                         /* ISO 8601, UTC */
-    int cached;                            /* 1: read back, not measured now */
-    char not_kept[160];                    /* why they could not be put into the cache; empty: they were */
+    double triad_all;   /* bytes per second of a[i] = b[i] + s c[i] out of cache */
+    char when[32];      /* ISO 8601, UTC */
+    int cached;         /* 1: read back, not measured now */
+    char not_kept[160]; /* why they could not be put into the cache; empty: they were */
 };
 
 /* Measures the device's peaks, or reads them from the user's cache directory, keyed by device id;
@@ -111,8 +116,8 @@ int hone_peaks(struct hone_device *d, int again, struct hone_peaks *peaks);
 
 /* Least seconds for a problem on `threads` threads under the roofs, and what binds it: "compute",
  * "L1", "L2", "L3" or "memory" (by the level that holds its bytes). */
-double hone_roof(const struct hone_problem *p, const struct hone_device *d, const struct hone_peaks *peaks, int threads,
-                 const char **bound);
+double hone_roof(const struct hone_problem *p, const struct hone_device *d,
+                 const struct hone_peaks *peaks, int threads, const char **bound);
 
 /* Peak resident bytes of this process so far. */
 int64_t hone_memory_peak(void);
@@ -127,7 +132,7 @@ void hone_progress_end(void);
 /* After hone_catch_interrupt(), SIGINT and SIGTERM set a flag that hone_interrupted() shows; a
  * second one ends the program. */
 void hone_catch_interrupt(void);
-int  hone_interrupted(void);
+int hone_interrupted(void);
 
 /* ---- where things lie ---- */
 

@@ -8,16 +8,19 @@
 
 /* ---- progress ---- */
 
-static int width;          /* of the line that stands on the terminal; 0: none */
+static int width; /* of the line that stands on the terminal; 0: none */
 static double last_shown;
 
 /* "12 s", "3:07 min", "2:05 h" */
 static void print_left(double seconds, char *text, size_t size)
 {
     long s = seconds < 1e7 ? (long)(seconds + 0.5) : 9999999;
-    if (s < 100) snprintf(text, size, "%ld s", s);
-    else if (s < 6000) snprintf(text, size, "%ld:%02ld min", s / 60, s % 60);
-    else snprintf(text, size, "%ld:%02ld h", s / 3600, s / 60 % 60);
+    if (s < 100)
+        snprintf(text, size, "%ld s", s);
+    else if (s < 6000)
+        snprintf(text, size, "%ld:%02ld min", s / 60, s % 60);
+    else
+        snprintf(text, size, "%ld:%02ld h", s / 3600, s / 60 % 60);
 }
 
 void hone_progress(const char *what, double done, double total, double started)

@@ -9,14 +9,18 @@ static double rate(double one, double all, int threads)
     return sum < all || all <= 0 ? sum : all;
 }
 
-double hone_roof(const struct hone_problem *p, const struct hone_device *d, const struct hone_peaks *peaks, int threads,
-                 const char **bound)
+double hone_roof(const struct hone_problem *p, const struct hone_device *d,
+                 const struct hone_peaks *peaks, int threads, const char **bound)
 {
     struct hone_arg arg[HONE_MAX_ARGS] = { 0 };
     int64_t held = 0, n = threads > 0 ? threads : peaks->nthreads;
     int nargs = p->op->args(p, arg);
     for (int a = 0; a < nargs; a++) held += hone_arg_bytes(&arg[a]);
-    const struct { const char *name; int64_t bytes; double one, all; } levels[] = {
+    const struct {
+        const char *name;
+        int64_t bytes;
+        double one, all;
+    } levels[] = {
         { "L1", n * d->l1_bytes, peaks->l1_one, peaks->l1_all },
         { "L2", n * d->l2_bytes, peaks->l2_one, peaks->l2_all },
         { "L3", d->l3_bytes, peaks->l3_one, peaks->l3_all },

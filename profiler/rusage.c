@@ -15,7 +15,10 @@ static double nivcsw(const struct rusage *u) { return (double)u->ru_nivcsw; }
 static double utime(const struct rusage *u) { return seconds(u->ru_utime); }
 static double stime(const struct rusage *u) { return seconds(u->ru_stime); }
 
-static const struct { const char *name, *about; double (*get)(const struct rusage *u); } events[] = {
+static const struct {
+    const char *name, *about;
+    double (*get)(const struct rusage *u);
+} events[] = {
     { "minflt", "page faults served without reading a file", minflt },
     { "majflt", "page faults that read a file", majflt },
     { "nvcsw", "context switches by waiting", nvcsw },
@@ -37,21 +40,23 @@ static int find(const char *event)
 
 static int knows(const char *event) { return find(event) < NEVENTS; }
 
-static void list(void (*f)(void *ctx, const char *event, const char *about, const char *why), void *ctx)
+static void list(void (*f)(void *ctx, const char *event, const char *about, const char *why),
+                 void *ctx)
 {
     for (int i = 0; i < NEVENTS; i++) f(ctx, events[i].name, events[i].about, NULL);
 }
 
 /* One pass gives them all. */
-static int count(const struct hone_plan *plan, struct hone_case *c, int runs, int n, const char *const event[],
-                 struct hone_counter counter[])
+static int count(const struct hone_plan *plan, struct hone_case *c, int runs, int n,
+                 const char *const event[], struct hone_counter counter[])
 {
     struct rusage before, after;
     int err = HONE_OK;
     if (getrusage(RUSAGE_SELF, &before)) return hone_fail(HONE_EDEVICE, "getrusage failed");
     for (int i = 0; !err && i < runs; i++) err = hone_plan_run(plan, c->mem, c->workspace);
     if (!err) err = plan->device->backend->sync(plan->device);
-    if (err || getrusage(RUSAGE_SELF, &after)) return err ? err : hone_fail(HONE_EDEVICE, "getrusage failed");
+    if (err || getrusage(RUSAGE_SELF, &after))
+        return err ? err : hone_fail(HONE_EDEVICE, "getrusage failed");
     for (int i = 0; i < n; i++) {
         int e = find(event[i]);
         if (e == NEVENTS) continue;

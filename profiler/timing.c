@@ -49,7 +49,7 @@ struct hone_stats hone_stats_of(double *t, int n)
     if (n <= 0) return s;
     qsort(t, (size_t)n, sizeof *t, by_value);
     int r = left_out(n);
-    if (r > 0) r--;   /* the r-th order statistic bounds the interval, and counts from 0 here */
+    if (r > 0) r--; /* the r-th order statistic bounds the interval, and counts from 0 here */
     s.min = t[0];
     s.lo = t[r];
     s.hi = t[n - 1 - r];
@@ -60,7 +60,9 @@ struct hone_stats hone_stats_of(double *t, int n)
 /* ---- cache states ---- */
 
 static const char *const cache_names[] = {
-    [HONE_CACHE_WEIGHTS] = "weights", [HONE_CACHE_WARM] = "warm", [HONE_CACHE_COLD] = "cold",
+    [HONE_CACHE_WEIGHTS] = "weights",
+    [HONE_CACHE_WARM] = "warm",
+    [HONE_CACHE_COLD] = "cold",
 };
 
 const char *hone_cache_name(enum hone_cache cache) { return cache_names[cache]; }
@@ -68,7 +70,10 @@ const char *hone_cache_name(enum hone_cache cache) { return cache_names[cache]; 
 int hone_cache_parse(const char *text, enum hone_cache *cache)
 {
     for (size_t i = 0; i < sizeof cache_names / sizeof *cache_names; i++)
-        if (!strcmp(text, cache_names[i])) { *cache = (enum hone_cache)i; return HONE_OK; }
+        if (!strcmp(text, cache_names[i])) {
+            *cache = (enum hone_cache)i;
+            return HONE_OK;
+        }
     return hone_fail(HONE_EPARSE, "cache mode '%s': expected warm, weights or cold", text);
 }
 
@@ -91,24 +96,31 @@ static void evict(const void *mem, int64_t bytes)
     const char *p = mem;
     int opt = has_clflushopt();
     for (int64_t i = 0; i < bytes; i += LINE) {
-        if (opt) __asm__ volatile("clflushopt %0" ::"m"(p[i]) : "memory");
-        else __asm__ volatile("clflush %0" ::"m"(p[i]) : "memory");
+        if (opt)
+            __asm__ volatile("clflushopt %0" ::"m"(p[i]) : "memory");
+        else
+            __asm__ volatile("clflush %0" ::"m"(p[i]) : "memory");
     }
     __asm__ volatile("mfence" ::: "memory");
 }
 #elif defined __aarch64__
 #define CAN_EVICT 1
-enum { LINE = 64 };   /* the smallest in use; a second flush of a longer line is harmless */
+enum { LINE = 64 }; /* the smallest in use; a second flush of a longer line is harmless */
 
 static void evict(const void *mem, int64_t bytes)
 {
     const char *p = mem;
-    for (int64_t i = 0; i < bytes; i += LINE) __asm__ volatile("dc civac, %0" ::"r"(p + i) : "memory");
+    for (int64_t i = 0; i < bytes; i += LINE)
+        __asm__ volatile("dc civac, %0" ::"r"(p + i) : "memory");
     __asm__ volatile("dsb ish" ::: "memory");
 }
 #else
 #define CAN_EVICT 0
-static void evict(const void *mem, int64_t bytes) { (void)mem; (void)bytes; }
+static void evict(const void *mem, int64_t bytes)
+{
+    (void)mem;
+    (void)bytes;
+}
 #endif
 
 /* Which arguments (bit a) the mode evicts before each run. */
@@ -150,7 +162,8 @@ static int time_batch(const struct hone_plan *plan, struct hone_case *c, int run
     return err;
 }
 
-static int time_evicted(const struct hone_plan *plan, struct hone_case *c, unsigned evicted, int runs, double *seconds)
+static int time_evicted(const struct hone_plan *plan, struct hone_case *c, unsigned evicted,
+                        int runs, double *seconds)
 {
     double cost = clock_cost(), sum = 0;
     int err = HONE_OK;
@@ -166,43 +179,54 @@ static int time_evicted(const struct hone_plan *plan, struct hone_case *c, unsig
     return err;
 }
 
-int hone_time_window(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache, int runs, double *seconds)
+int hone_time_window(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache,
+                     int runs, double *seconds)
 {
     unsigned evicted = to_evict(c, cache);
     size_t workspace_bytes = c->workspace_bytes;
     if (evicted && (!CAN_EVICT || plan->device->backend != &hone_backend_cpu))
-        return hone_fail(HONE_EINVAL, "cache mode %s: Hone cannot evict caches on this device; use warm", hone_cache_name(cache));
+        return hone_fail(HONE_EINVAL,
+                         "cache mode %s: Hone cannot evict caches on this device; use warm",
+                         hone_cache_name(cache));
     int err = hone_case_workspace(c, plan);
     /* The run before may have been another plan's: one run sets up the cache as this plan leaves
      * it.  A window of one long run outlives that state anyway, unless its workspace is new. */
-    if (!err && (runs > 1 || c->workspace_bytes != workspace_bytes)) err = hone_plan_run(plan, c->mem, c->workspace);
+    if (!err && (runs > 1 || c->workspace_bytes != workspace_bytes))
+        err = hone_plan_run(plan, c->mem, c->workspace);
     if (err) return err;
-    return evicted ? time_evicted(plan, c, evicted, runs, seconds) : time_batch(plan, c, runs, seconds);
+    return evicted ? time_evicted(plan, c, evicted, runs, seconds)
+                   : time_batch(plan, c, runs, seconds);
 }
 
-int hone_time_calibrate(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache, double window,
-                        int *runs, double *estimate)
+int hone_time_calibrate(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache,
+                        double window, int *runs, double *estimate)
 {
     enum { MOST = 1 << 24 };
     int n = 1, enough = 0;
+    double start = hone_now(), one;
     /* The first run pays for page faults, sleeping threads and a slow clock. */
     int err = hone_time_window(plan, c, cache, 1, estimate);
-    while (!err && enough < 2) {
+    double fastest = hone_now() - start;
+    while (!err && !enough) {
+        start = hone_now();
+        err = hone_time_window(plan, c, cache, n, &one);
         /* Eviction is not counted, but it is waited for: it belongs to the window's length. */
-        double start = hone_now();
-        err = hone_time_window(plan, c, cache, n, estimate);
         double length = (hone_now() - start) * n / (n > 1 ? n + 1 : 1);
-        if (n == MOST || length >= 10 * window) break;
-        /* Twice, since one long window may be another process's. */
-        enough = length >= window ? enough + 1 : 0;
-        if (!enough) n *= 2;
+        if (one < *estimate) *estimate = one;
+        /* The fastest run tells, since a slow one may be slow by another process. */
+        if (length / n < fastest) fastest = length / n;
+        if (fastest * n < window && n < MOST)
+            n *= 2;
+        else
+            enough = 1;
         if (hone_interrupted()) err = hone_fail(HONE_EINTR, "interrupted");
     }
     *runs = n;
     return err;
 }
 
-int hone_measure(const struct hone_plan *plan, struct hone_case *c, const struct hone_timing *t, struct hone_sample *s)
+int hone_measure(const struct hone_plan *plan, struct hone_case *c, const struct hone_timing *t,
+                 struct hone_sample *s)
 {
     int windows = t->windows > 0 ? t->windows : 15, n = 0;
     double start = hone_now(), one;
@@ -210,7 +234,9 @@ int hone_measure(const struct hone_plan *plan, struct hone_case *c, const struct
     memset(s, 0, sizeof *s);
     if (!ms) return hone_fail(HONE_ENOMEM, "%d windows", windows);
     int err = hone_case_reset(c);
-    if (!err) err = hone_time_calibrate(plan, c, t->cache, t->window > 0 ? t->window : 0.002, &s->nruns, &one);
+    if (!err)
+        err = hone_time_calibrate(plan, c, t->cache, t->window > 0 ? t->window : 0.002, &s->nruns,
+                                  &one);
     while (!err && n < windows && (!n || t->limit <= 0 || hone_now() - start < t->limit)) {
         err = hone_time_window(plan, c, t->cache, s->nruns, &one);
         ms[n++] = 1e3 * one;

@@ -1,0 +1,314 @@
+/* `hone bench`: proves, times and counts one problem.  Candidates are timed in rounds, one window
+ * of each, so that what disturbs the machine disturbs them alike; counting comes after. */
+#include "profiler/bench.h"
+
+#include <argp.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct options {
+    const char *device, *problem, *kernel, *config, *counters, *cache;
+    int windows, all, json;
+};
+
+enum { SEED = 1 };
+
+/* ---- candidates ---- */
+
+static int add(struct hone_bench *b, const struct hone_kernel *k, const struct hone_config *c)
+{
+    struct hone_bench_row *row = realloc(b->row, ((size_t)b->nrows + 1) * sizeof *row);
+    if (!row) return hone_fail(HONE_ENOMEM, "%d candidates", b->nrows + 1);
+    b->row = row;
+    row += b->nrows++;
+    memset(row, 0, sizeof *row);
+    row->kernel = k;
+    row->config = *c;
+    return HONE_OK;
+}
+
+static int add_all_configs(struct hone_bench *b, const struct hone_kernel *k)
+{
+    struct hone_config c;
+    int err = HONE_OK;
+    hone_config_first(k, &c);
+    do
+        if (hone_config_valid(k, &b->problem, &c, b->device)) err = add(b, k, &c);
+    while (!err && hone_config_next(k, &c));
+    return err;
+}
+
+static int add_kernel(struct hone_bench *b, const struct hone_kernel *k, int all)
+{
+    struct hone_config guess;
+    if (all) return add_all_configs(b, k);
+    hone_config_guess(k, &b->problem, b->device, &guess);
+    return add(b, k, &guess);
+}
+
+/* Every kernel that accepts the problem; one that is only for checking if nothing else does. */
+static int add_kernels(struct hone_bench *b, int all)
+{
+    int err = HONE_OK;
+    for (int slow = 0; slow < 2 && !b->nrows; slow++)
+        for (int i = 0; !err && hone_kernels[i]; i++)
+            if (hone_kernels[i]->slow == slow &&
+                !hone_kernel_refuse(hone_kernels[i], &b->problem, b->device))
+                err = add_kernel(b, hone_kernels[i], all);
+    return err;
+}
+
+static int add_named(struct hone_bench *b, const struct options *o)
+{
+    struct hone_config c;
+    const struct hone_kernel *k = hone_kernel_find(b->problem.op, o->kernel);
+    if (!k) {
+        for (int i = 0; hone_kernels[i]; i++)
+            if (!strcmp(hone_kernels[i]->name, o->kernel))
+                return hone_fail(HONE_EPARSE, "--kernel: '%s' does not compute %s", o->kernel,
+                                 b->problem.op->name);
+        return hone_fail(HONE_EPARSE, "--kernel: '%s' is no kernel; `hone kernels` lists them",
+                         o->kernel);
+    }
+    const char *why = hone_kernel_refuse(k, &b->problem, b->device);
+    if (why) return hone_fail(HONE_EREFUSED, "--kernel: %s refuses: %s", k->name, why);
+    if (!o->config) return add_kernel(b, k, o->all);
+    hone_config_guess(k, &b->problem, b->device, &c);
+    int err = hone_config_parse(k, o->config, &c);
+    if (err) return hone_fail_at(err, "--config");
+    if (!hone_config_valid(k, &b->problem, &c, b->device))
+        return hone_fail(HONE_EREFUSED, "--config: %s cannot do this problem with %s", k->name,
+                         o->config);
+    return add(b, k, &c);
+}
+
+/* ---- proof, time, counters ---- */
+
+static void give_up(struct hone_bench_row *r, int err)
+{
+    r->state = err;
+    snprintf(r->why, sizeof r->why, "%s", hone_errmsg());
+}
+
+static void verify(struct hone_bench *b, struct hone_case cases[], int ncases)
+{
+    double started = hone_now();
+    for (int i = 0; i < b->nrows && !hone_interrupted(); i++) {
+        struct hone_bench_row *r = &b->row[i];
+        double error = 0;
+        hone_progress("proving", i, b->nrows, started);
+        int err = hone_plan_open(&r->plan, &b->problem, r->kernel, &r->config, b->device);
+        r->workspace_bytes = r->plan.workspace_bytes;
+        for (int k = 0; !err && k < ncases; k++) {
+            err = hone_case_check(&cases[k], &r->plan, &error);
+            if (error > r->error) r->error = error;
+        }
+        if (err) give_up(r, err);
+    }
+}
+
+static void time_rounds(struct hone_bench *b, struct hone_case *c, int windows)
+{
+    double started = hone_now(), one;
+    for (int round = -1; round < windows && !hone_interrupted(); round++) {
+        for (int i = 0; i < b->nrows && !hone_interrupted(); i++) {
+            struct hone_bench_row *r = &b->row[i];
+            if (r->state || !r->plan.kernel) continue;
+            hone_progress("timing", (round + 1) * b->nrows + i, (windows + 1) * (double)b->nrows,
+                          started);
+            int err = round < 0 ? hone_time_calibrate(&r->plan, c, b->cache, 0.002, &r->nruns, &one)
+                                : hone_time_window(&r->plan, c, b->cache, r->nruns, &one);
+            if (err && err != HONE_EINTR)
+                give_up(r, err);
+            else if (!err && round >= 0)
+                r->ms[r->nms++] = 1e3 * one;
+        }
+    }
+}
+
+static void count(struct hone_bench *b, struct hone_case *c, const char *counters)
+{
+    double started = hone_now();
+    for (int i = 0; counters && i < b->nrows && !hone_interrupted(); i++) {
+        struct hone_bench_row *r = &b->row[i];
+        if (r->state || !r->plan.kernel) continue;
+        hone_progress("counting", i, b->nrows, started);
+        int err = hone_count(&r->plan, c, counters, r->counter, &r->ncounters);
+        if (err && err != HONE_EINTR) give_up(r, err);
+    }
+}
+
+static int by_median(const void *a, const void *b)
+{
+    const struct hone_bench_row *x = a, *y = b;
+    if (!x->nms || !y->nms || x->state || y->state)
+        return (!x->nms || x->state) - (!y->nms || y->state);
+    return (x->stats.median > y->stats.median) - (x->stats.median < y->stats.median);
+}
+
+static void conclude(struct hone_bench *b, const struct hone_peaks *peaks)
+{
+    double library = 0;
+    for (int i = 0; i < b->nrows; i++) {
+        struct hone_bench_row *r = &b->row[i];
+        int threads = hone_config_get(r->kernel, &r->config, "threads",
+                                      r->kernel->slow ? b->device->ncores : 1);
+        r->stats = hone_stats_of(r->ms, r->nms);
+        if (peaks) r->roof_ms = 1e3 * hone_roof(&b->problem, b->device, peaks, threads, &r->bound);
+        if (!r->state && r->nms && r->kernel->build == HONE_LIB &&
+            (!library || r->stats.median < library))
+            library = r->stats.median;
+    }
+    for (int i = 0; i < b->nrows; i++)
+        if (b->row[i].nms && b->row[i].stats.median > 0)
+            b->row[i].vs_library = library / b->row[i].stats.median;
+    qsort(b->row, (size_t)b->nrows, sizeof *b->row, by_median);
+}
+
+/* Both kinds of values are proof; times are of reals. */
+static int open_cases(const struct hone_bench *b, struct hone_case cases[2], int *ncases)
+{
+    const struct hone_op *op = b->problem.op;
+    *ncases = 0;
+    int err = hone_case_open(&cases[0], &b->problem, b->device, HONE_REALS, SEED);
+    if (!err) *ncases = 1;
+    if (!err && op->exact && op->exact(&b->problem)) {
+        err = hone_case_open(&cases[1], &b->problem, b->device, HONE_INTEGERS, SEED);
+        if (!err) *ncases = 2;
+    }
+    return err;
+}
+
+static int measure(const char *command, struct hone_bench *b, const struct options *o)
+{
+    struct hone_case cases[2];
+    struct hone_peaks peaks;
+    int ncases, windows = o->windows ? o->windows : 15;
+    int no_peaks = hone_peaks(b->device, 0, &peaks);
+    if (no_peaks) fprintf(stderr, "%s: no roof: %s\n", command, hone_errmsg());
+    int err = open_cases(b, cases, &ncases);
+    for (int i = 0; !err && i < b->nrows; i++)
+        if (!(b->row[i].ms = calloc((size_t)windows, sizeof(double))))
+            err = hone_fail(HONE_ENOMEM, "%d windows", windows);
+    if (!err) {
+        hone_catch_interrupt();
+        verify(b, cases, ncases);
+        hone_progress_end();
+        err = hone_case_reset(&cases[0]);
+    }
+    if (!err) {
+        time_rounds(b, &cases[0], windows);
+        count(b, &cases[0], o->counters);
+        hone_progress_end();
+        b->interrupted = hone_interrupted();
+        conclude(b, no_peaks ? NULL : &peaks);
+    }
+    for (int i = 0; i < ncases; i++) hone_case_close(&cases[i]);
+    return err;
+}
+
+/* ---- command ---- */
+
+static const struct argp_option argp_options[] = {
+    { "device", 'd', "D", 0, "device to run on (cpu0)", 0 },
+    { "problem", 'p', "P", 0, "problem, OP:DTYPE:LAYOUT:SIZES[:ATTRIBUTES]", 0 },
+    { "kernel", 'k', "K", 0, "only this kernel (all that accept the problem)", 0 },
+    { "config", 'c', "C", 0, "with this config, name=value,...; what is not named is guessed", 0 },
+    { "all", 'a', NULL, 0, "every valid config, not only the guess", 0 },
+    { "counters", 'e', "LIST", 0,
+      "count these events too: PAPI_TOT_INS,rusage:minflt,...; `hone devices --events` lists them",
+      0 },
+    { "cache", 'm', "MODE", 0,
+      "cache state before each run: weights (parameters from memory; the usual), warm, cold", 0 },
+    { "windows", 'n', "N", 0, "windows behind each median (15)", 0 },
+    { "json", 'j', NULL, 0, "print JSON", 0 },
+    { NULL, 0, NULL, 0, NULL, 0 },
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    char *end;
+    switch (key) {
+    case 'd': o->device = arg; return 0;
+    case 'p': o->problem = arg; return 0;
+    case 'k': o->kernel = arg; return 0;
+    case 'c': o->config = arg; return 0;
+    case 'a': o->all = 1; return 0;
+    case 'e': o->counters = arg; return 0;
+    case 'm': o->cache = arg; return 0;
+    case 'j': o->json = 1; return 0;
+    case 'n':
+        o->windows = (int)strtol(arg, &end, 10);
+        if (*end || end == arg || o->windows < 1 || o->windows > 100000)
+            argp_error(state, "--windows: '%s' is no number from 1 to 100000", arg);
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected argument '%s'; the problem is given by --problem", arg);
+        return EINVAL;
+    case ARGP_KEY_END:
+        if (!o->problem) argp_error(state, "--problem is missing");
+        if (o->config && !o->kernel) argp_error(state, "--config needs --kernel");
+        if (o->config && o->all) argp_error(state, "--config and --all exclude each other");
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const char about[] =
+    "Proves that kernels are right on one problem, times them in interleaved rounds, and counts "
+    "events."
+    "\v"
+    "Each row: median milliseconds of a run with a 95 % interval, windows x runs per window, "
+    "rates, share of "
+    "the roof and what sets it, workspace, largest error in units of the bound, and the best "
+    "library kernel's time over "
+    "this one's (/lib; above 1 is faster than the library).\n\n"
+    "Examples:\n"
+    "  hone bench --problem gemm:f32:nn:m256n256k256\n"
+    "  hone bench --problem relu:f32:any:n65536 --cache warm --counters PAPI_TOT_INS,minflt\n"
+    "  hone bench --problem gemm:f32:nn:m64n64k64 --kernel gemm_blocked_avx2 --all --json\n\n"
+    "Exit status: 0 all right, 1 a kernel was wrong or failed, or the device is absent, 2 wrong "
+    "usage.";
+
+static int run(const char *command, const struct options *o, struct hone_device *d)
+{
+    struct hone_bench b = { .device = d, .seed = SEED };
+    int err = hone_problem_parse(o->problem, &b.problem), code = HONE_GOOD;
+    if (err) return hone_command_fail(command, "--problem", err);
+    if (o->cache && (err = hone_cache_parse(o->cache, &b.cache)))
+        return hone_command_fail(command, "--cache", err);
+    if (o->counters && (err = hone_counters_check(o->counters)))
+        return hone_command_fail(command, "--counters", err);
+    err = o->kernel ? add_named(&b, o) : add_kernels(&b, o->all);
+    if (!err) err = measure(command, &b, o);
+    if (err)
+        code = hone_command_fail(command, NULL, err);
+    else {
+        for (int i = 0; i < b.nrows; i++)
+            if (b.row[i].state) code = HONE_BAD;
+        if (!o->json) hone_bench_print(&b);
+        code = hone_command_end(command, o->json ? hone_bench_json(&b) : NULL,
+                                b.interrupted ? HONE_BAD : code);
+    }
+    for (int i = 0; i < b.nrows; i++) {
+        hone_plan_close(&b.row[i].plan);
+        free(b.row[i].ms);
+    }
+    free(b.row);
+    return code;
+}
+
+int hone_cmd_bench(int argc, char **argv)
+{
+    static const struct argp argp = { argp_options, parse, NULL, about, NULL, NULL, NULL };
+    struct options o = { .device = "cpu0" };
+    struct hone_device d;
+    argp_err_exit_status = HONE_USAGE;
+    if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return HONE_USAGE;
+    int err = hone_device_open(&d, o.device);
+    if (err) return hone_command_fail(argv[0], "--device", err);
+    int code = run(argv[0], &o, &d);
+    hone_device_close(&d);
+    return code;
+}

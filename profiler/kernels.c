@@ -1,0 +1,247 @@
+/* `hone kernels`: all ops and kernels; for a problem, which kernels accept it, and why others
+ * refuse. */
+#include "profiler/command.h"
+
+#include <argp.h>
+#include <string.h>
+
+struct options {
+    const char *problem, *device;
+    int json;
+};
+
+/* ---- ops ---- */
+
+static json_t *op_json(const struct hone_op *op)
+{
+    json_t *dtypes = json_array(), *layouts = json_array(), *sizes = json_array(),
+           *attrs = json_array();
+    for (int t = 0; t < HONE_NDTYPES; t++)
+        if (op->dtypes >> t & 1)
+            json_array_append_new(dtypes, json_string(hone_dtype_name((enum hone_dtype)t)));
+    for (int i = 0; op->layout[i]; i++) json_array_append_new(layouts, json_string(op->layout[i]));
+    for (int i = 0; i < HONE_MAX_DIMS && op->dim[i].name; i++) {
+        const struct hone_dim *d = &op->dim[i];
+        json_t *o = json_pack("{s:s, s:i, s:s?}", "name", d->name, "min", d->min, "same", d->same);
+        if (d->def >= 0) json_object_set_new(o, "default", json_integer(d->def));
+        json_object_set_new(o, "required", json_boolean(d->def == HONE_REQUIRED && !d->same));
+        json_array_append_new(sizes, o);
+    }
+    for (int i = 0; i < HONE_MAX_ATTRS && op->attr[i].name; i++) {
+        json_t *o = json_pack("{s:s}", "name", op->attr[i].name);
+        if (op->attr[i].numeric) json_object_set_new(o, "default", json_real(op->attr[i].def));
+        json_array_append_new(attrs, o);
+    }
+    return json_pack("{s:s, s:o, s:o, s:o, s:o}", "name", op->name, "dtypes", dtypes, "layouts",
+                     layouts, "sizes", sizes, "attributes", attrs);
+}
+
+/* "gemm  f32  nn|nt|tn  m n k  alpha=1 beta=0 bias relu ..." */
+static void print_op(const struct hone_op *op)
+{
+    const char *sep = "";
+    printf("  %-14s ", op->name);
+    for (int t = 0; t < HONE_NDTYPES; t++)
+        if (op->dtypes >> t & 1)
+            printf("%s%s", sep, hone_dtype_name((enum hone_dtype)t)), sep = "|";
+    printf(":%s", op->layout[0]);
+    for (int i = 1; op->layout[i]; i++) printf("|%s", op->layout[i]);
+    printf(":");
+    for (int i = 0; i < HONE_MAX_DIMS && op->dim[i].name; i++) {
+        const struct hone_dim *d = &op->dim[i];
+        printf("%s%s", i ? " " : "", d->name);
+        if (d->same)
+            printf("(%s)", d->same);
+        else if (d->def >= 0)
+            printf("(%d)", d->def);
+        else if (d->def == HONE_DERIVED)
+            printf("(derived)");
+    }
+    for (int i = 0; i < HONE_MAX_ATTRS && op->attr[i].name; i++) {
+        printf("%s%s", i ? " " : ":", op->attr[i].name);
+        if (op->attr[i].numeric) printf("(%g)", op->attr[i].def);
+    }
+    putchar('\n');
+}
+
+/* ---- kernels ---- */
+
+static json_t *kernel_json(const struct hone_kernel *k)
+{
+    char version[HONE_TEXT];
+    json_t *params = json_object(), *ops = json_array();
+    hone_kernel_version(k, version);
+    for (int i = 0; i < HONE_MAX_PARAMS && k->param[i].name; i++) {
+        json_t *values = json_array();
+        for (int j = 0; j < k->param[i].nvalues; j++)
+            json_array_append_new(values, json_integer(k->param[i].value[j]));
+        json_object_set_new(params, k->param[i].name, values);
+    }
+    for (int i = 0; hone_ops[i]; i++)
+        if (hone_kernel_does(k, hone_ops[i]))
+            json_array_append_new(ops, json_string(hone_ops[i]->name));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o}", "name", k->name, "build",
+                     hone_build_name(k->build), "backend", k->backend->name, "isa",
+                     hone_isa_name(k->isa), "version", version, "slow", k->slow, "ops", ops,
+                     "parameters", params);
+}
+
+static void print_kernel(const struct hone_kernel *k, const struct hone_device *d)
+{
+    const char *lack = k->backend != d->backend ? " (another backend)"
+                       : k->isa > d->isa        ? " (not on this processor)"
+                                                : "";
+    printf("  %-34s %-4s %-7s%s", k->name, hone_build_name(k->build), hone_isa_name(k->isa), lack);
+    if (!k->ops) printf(" every op");
+    for (int i = 0; k->ops && k->ops[i]; i++) printf(" %s", k->ops[i]->name);
+    for (int i = 0; i < HONE_MAX_PARAMS && k->param[i].name; i++) {
+        printf("\n      %s = ", k->param[i].name);
+        for (int j = 0; j < k->param[i].nvalues; j++)
+            printf("%s%d", j ? "|" : "", k->param[i].value[j]);
+    }
+    putchar('\n');
+}
+
+static json_t *show_all(const struct hone_device *d, int json)
+{
+    json_t *ops = json_array(), *kernels = json_array();
+    if (!json)
+        puts("ops, as OP:DTYPE:LAYOUT:SIZES[:ATTRIBUTES]; in brackets what an omitted one is");
+    for (int i = 0; hone_ops[i]; i++) {
+        if (json)
+            json_array_append_new(ops, op_json(hone_ops[i]));
+        else
+            print_op(hone_ops[i]);
+    }
+    if (!json) puts("kernels, in order of preference where nothing was measured");
+    for (int i = 0; hone_kernels[i]; i++) {
+        if (json)
+            json_array_append_new(kernels, kernel_json(hone_kernels[i]));
+        else
+            print_kernel(hone_kernels[i], d);
+    }
+    json_t *root = json_pack("{s:o, s:o}", "ops", ops, "kernels", kernels);
+    if (json) return root;
+    json_decref(root);
+    return NULL;
+}
+
+/* ---- one problem ---- */
+
+static int64_t count_valid(const struct hone_kernel *k, const struct hone_problem *p,
+                           const struct hone_device *d)
+{
+    struct hone_config c;
+    int64_t n = 0;
+    hone_config_first(k, &c);
+    do n += hone_config_valid(k, p, &c, d);
+    while (hone_config_next(k, &c));
+    return n;
+}
+
+static void show_accepting(const struct hone_kernel *k, const struct hone_problem *p,
+                           const struct hone_device *d, json_t *accept)
+{
+    struct hone_config c;
+    char config[HONE_TEXT], bytes[32];
+    hone_config_guess(k, p, d, &c);
+    hone_config_print(k, &c, config);
+    size_t workspace = k->workspace ? k->workspace(p, &c, d) : 0;
+    long long n = count_valid(k, p, d);
+    if (accept)
+        json_array_append_new(accept, json_pack("{s:s, s:s, s:I, s:s, s:I, s:b}", "kernel", k->name,
+                                                "build", hone_build_name(k->build), "configs",
+                                                (json_int_t)n, "guess", config, "workspace_bytes",
+                                                (json_int_t)workspace, "slow", k->slow));
+    else
+        printf("  %-34s %-5s %8lld %10s  %s\n", k->name, hone_build_name(k->build), n,
+               hone_bytes_text((int64_t)workspace, bytes), config);
+}
+
+static json_t *show_problem(const struct hone_problem *p, const struct hone_device *d, int json)
+{
+    char text[HONE_TEXT], bytes[32];
+    json_t *accept = json ? json_array() : NULL, *refuse = json ? json_array() : NULL;
+    hone_problem_print(p, text);
+    if (!json) {
+        printf("%s on %s: %.4g flops, %s\n", text, d->name, p->op->flops(p),
+               hone_bytes_text((int64_t)hone_problem_bytes(p), bytes));
+        printf("accept\n  %-34s %-5s %8s %10s  %s\n", "kernel", "build", "configs", "workspace",
+               "guess");
+    }
+    for (int i = 0; hone_kernels[i]; i++)
+        if (hone_kernel_does(hone_kernels[i], p->op) && !hone_kernel_refuse(hone_kernels[i], p, d))
+            show_accepting(hone_kernels[i], p, d, accept);
+    if (!json) puts("refuse");
+    int nrefuse = 0;
+    for (int i = 0; hone_kernels[i]; i++) {
+        const char *why = hone_kernel_does(hone_kernels[i], p->op)
+                              ? hone_kernel_refuse(hone_kernels[i], p, d)
+                              : NULL;
+        if (!why) continue;
+        nrefuse++;
+        if (json)
+            json_array_append_new(
+                refuse, json_pack("{s:s, s:s}", "kernel", hone_kernels[i]->name, "why", why));
+        else
+            printf("  %-34s %s\n", hone_kernels[i]->name, why);
+    }
+    if (!json && !nrefuse) puts("  none");
+    return !json ? NULL
+                 : json_pack("{s:s, s:s, s:f, s:f, s:o, s:o}", "problem", text, "device", d->name,
+                             "flops", p->op->flops(p), "bytes", hone_problem_bytes(p), "accept",
+                             accept, "refuse", refuse);
+}
+
+/* ---- command ---- */
+
+static const struct argp_option argp_options[] = {
+    { "problem", 'p', "P", 0, "show which kernels accept this problem, and why others refuse", 0 },
+    { "device", 'd', "D", 0, "on this device (cpu0)", 0 },
+    { "json", 'j', NULL, 0, "print JSON", 0 },
+    { NULL, 0, NULL, 0, NULL, 0 },
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case 'p': o->problem = arg; return 0;
+    case 'd': o->device = arg; return 0;
+    case 'j': o->json = 1; return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected argument '%s'; a problem is given by --problem", arg);
+        return EINVAL;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const char about[] =
+    "Lists all ops with their sizes and attributes, and all kernels with their parameters; or what "
+    "becomes of one "
+    "problem."
+    "\v"
+    "Examples:\n"
+    "  hone kernels\n"
+    "  hone kernels --problem gemm:f32:nn:m128n128k128:bias+relu\n"
+    "  hone kernels --problem conv2d_fwd:f32:nhwc:mb128ic16ih32oc16oh32kh3ph1 --json\n\n"
+    "Exit status: 0 good, 1 the device is absent, 2 wrong usage.";
+
+int hone_cmd_kernels(int argc, char **argv)
+{
+    static const struct argp argp = { argp_options, parse, NULL, about, NULL, NULL, NULL };
+    struct options o = { .device = "cpu0" };
+    struct hone_device d;
+    struct hone_problem p;
+    argp_err_exit_status = HONE_USAGE;
+    if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return HONE_USAGE;
+    int err = hone_device_open(&d, o.device);
+    if (err) return hone_command_fail(argv[0], "--device", err);
+    err = o.problem ? hone_problem_parse(o.problem, &p) : HONE_OK;
+    int code = err ? hone_command_fail(argv[0], "--problem", err)
+                   : hone_command_end(
+                         argv[0], o.problem ? show_problem(&p, &d, o.json) : show_all(&d, o.json),
+                         HONE_GOOD);
+    hone_device_close(&d);
+    return code;
+}

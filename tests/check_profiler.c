@@ -1,0 +1,638 @@
+/* The profiler against what is known: intervals against the binomial distribution, times and
+ * counters against made-up kernels of known work, peaks and roofs, files that are damaged. */
+#include "config.h"
+
+#include "profiler/peaks.h"
+#include "tests/tap.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct hone_device cpu;
+static char scratch[] = "/tmp/hone-check-XXXXXX";
+
+/* ---- statistics ---- */
+
+/* P(binomial(n, 1/2) < r), summed from Pascal's triangle. */
+static double below(int n, int r)
+{
+    double row[256] = { 1 }, sum = 0;
+    for (int i = 1; i <= n; i++)
+        for (int k = i; k >= 0; k--) row[k] = ((i == k ? 0 : row[k]) + (k ? row[k - 1] : 0)) / 2;
+    for (int k = 0; k < r; k++) sum += row[k];
+    return sum;
+}
+
+static void check_intervals(void)
+{
+    int good = 1;
+    for (int n = 1; n <= 200; n++) {
+        double t[200], sorted[200];
+        int r = 0; /* ranks left out at either end, plus one */
+        for (int i = 0; i < n; i++) sorted[i] = i * i, t[i] = sorted[i];
+        for (int i = n - 1; i > 0; i--) {
+            int j = (int)(hone_random_unit(7, (uint64_t)(n * 1000 + i)) * (i + 1));
+            double x = t[i];
+            t[i] = t[j], t[j] = x;
+        }
+        while (r < n / 2 && below(n, r + 1) <= 0.025) r++;
+        struct hone_stats s = hone_stats_of(t, n);
+        int lo = r ? r - 1 : 0;
+        double median = n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+        if (s.n == n && s.lo == sorted[lo] && s.hi == sorted[n - 1 - lo] && s.median == median &&
+            s.min == 0)
+            continue;
+        good = 0;
+        printf("# n %d: [%g, %g], want [%g, %g]\n", n, s.lo, s.hi, sorted[lo], sorted[n - 1 - lo]);
+    }
+    ok(good, "intervals of 1 to 200 numbers are those of the binomial distribution");
+    struct hone_stats none = hone_stats_of(NULL, 0);
+    ok(none.n == 0 && none.median == 0, "no numbers give no statistics");
+}
+
+/* How often the interval holds the true median of a skewed distribution. */
+static void check_coverage(int n, int trials)
+{
+    double *t = malloc((size_t)n * sizeof *t);
+    int held = 0;
+    for (int trial = 0; trial < trials; trial++) {
+        for (int i = 0; i < n; i++)
+            t[i] = -log(1 - hone_random_unit(99, (uint64_t)trial * 10000 + (uint64_t)i));
+        struct hone_stats s = hone_stats_of(t, n);
+        held += s.lo <= log(2) && log(2) <= s.hi;
+    }
+    double share = (double)held / trials;
+    free(t);
+    /* At least 95 %, less three standard deviations of this estimate; more than a percent or two
+     * above it would be a needlessly wide interval. */
+    double slack = 3 * sqrt(0.95 * 0.05 / trials), most = n > 1000 ? 0.955 : 0.975;
+    ok(share > 0.95 - slack && share < most + slack,
+       "intervals of %d hold the median in 95 %% of samples", n);
+    printf("# %d of %d\n", held, trials);
+}
+
+/* ---- kernels of known work ---- */
+
+enum { PAGES = 256, PAGE = 4096 };
+
+static const struct hone_loops *const loops = &hone_loops_plain;
+
+static int spin(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    (void)mem, (void)workspace;
+    return loops->fma_f32(plan->config.v[1]) >= 0 ? HONE_OK : HONE_EDEVICE;
+}
+
+static int read_b(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    struct hone_arg arg[HONE_MAX_ARGS] = { 0 };
+    (void)workspace;
+    plan->problem.op->args(&plan->problem, arg);
+    loops->read(mem[2], hone_arg_bytes(&arg[2]), 1);
+    return HONE_OK;
+}
+
+/* Each of the threads touches PAGES pages that no one touched before. */
+static int touch(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    int threads = plan->config.v[0], bad = 0;
+    (void)mem, (void)workspace;
+#pragma omp parallel for num_threads(threads) schedule(static, 1) reduction(+ : bad)
+    for (int t = 0; t < threads; t++) {
+        char *m =
+            mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (m == MAP_FAILED) {
+            bad++;
+            continue;
+        }
+        madvise(m, PAGES * PAGE, MADV_NOHUGEPAGE);
+        for (int i = 0; i < PAGES; i++) ((volatile char *)m)[i * PAGE] = 1;
+        munmap(m, PAGES * PAGE);
+    }
+    return bad ? HONE_EDEVICE : HONE_OK;
+}
+
+static int broken(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    (void)plan, (void)mem, (void)workspace;
+    return hone_fail(HONE_EDEVICE, "broken on purpose");
+}
+
+static struct hone_kernel kernel_of(int (*run)(const struct hone_plan *, void *const[], void *))
+{
+    return (struct hone_kernel){ .name = "known",
+                                 .backend = cpu.backend,
+                                 .run = run,
+                                 .param = { HONE_PARAM("threads", 1, 2), HONE_PARAM("steps", 1) } };
+}
+
+static struct hone_plan plan_of(const struct hone_kernel *k, const struct hone_case *c, int threads,
+                                int steps)
+{
+    return (struct hone_plan){
+        .problem = c->problem, .config = { { threads, steps } }, .kernel = k, .device = &cpu
+    };
+}
+
+static int open_case(struct hone_case *c, const char *text)
+{
+    struct hone_problem p;
+    int err = hone_problem_parse(text, &p);
+    if (!err) err = hone_case_open(c, &p, &cpu, HONE_REALS, 1);
+    if (err) printf("Bail out! %s\n", hone_errmsg()), exit(1);
+    return err;
+}
+
+/* ---- time ---- */
+
+static void check_clock(void)
+{
+    int good = 1;
+    double t = hone_now();
+    for (int i = 0; i < 100000; i++) {
+        double now = hone_now();
+        good &= now >= t;
+        t = now;
+    }
+    ok(good, "the clock never goes back");
+}
+
+/* A busy machine may spoil a round, and hardly hundreds of them. */
+enum { ROUNDS = 400 };
+
+static int about_double(double a, double b) { return b > 1.6 * a && b < 2.5 * a; }
+
+static void check_twice_the_work(struct hone_case *c)
+{
+    struct hone_kernel k = kernel_of(spin);
+    struct hone_plan one = plan_of(&k, c, 1, 20000), two = plan_of(&k, c, 1, 40000);
+    double best[2] = { 1, 1 }, t = 0;
+    /* In rounds, and the fastest of each: other processes only add. */
+    for (int round = 0; round < ROUNDS && !(round > 20 && about_double(best[0], best[1])); round++)
+        for (int i = 0; i < 2; i++)
+            if (!hone_time_window(i ? &two : &one, c, HONE_CACHE_WARM, 4, &t) && t < best[i])
+                best[i] = t;
+    ok(about_double(best[0], best[1]), "twice the work takes twice as long");
+    printf("# %.4g us, %.4g us\n", 1e6 * best[0], 1e6 * best[1]);
+
+    int runs = 0;
+    double estimate = 0;
+    int err = hone_time_calibrate(&one, c, HONE_CACHE_WARM, 0.002, &runs, &estimate);
+    ok(!err && runs * best[0] > 0.0005 && runs * best[0] < 0.02,
+       "a window is about as long as asked for");
+    printf("# %d runs of %.4g us\n", runs, 1e6 * estimate);
+}
+
+static void check_measure(struct hone_case *c)
+{
+    struct hone_kernel k = kernel_of(spin), bad = kernel_of(broken);
+    struct hone_plan plan = plan_of(&k, c, 1, 2000), failing = plan_of(&bad, c, 1, 0);
+    struct hone_sample s;
+    struct hone_timing t = { .cache = HONE_CACHE_WARM, .windows = 9, .window = 0.0002 };
+    int err = hone_measure(&plan, c, &t, &s);
+    ok(!err && s.ms.n == 9 && s.ms.min > 0 && s.ms.lo <= s.ms.median && s.ms.median <= s.ms.hi,
+       "a sample has its windows in order");
+    double start = hone_now();
+    t = (struct hone_timing){ .cache = HONE_CACHE_WARM, .windows = 100000, .limit = 0.05 };
+    err = hone_measure(&plan, c, &t, &s);
+    ok(!err && s.ms.n >= 1 && s.ms.n < 100000 && hone_now() - start < 2, "a limit ends sampling");
+    t.limit = 1e-9;
+    ok(!hone_measure(&plan, c, &t, &s) && s.ms.n == 1, "under any limit there is one window");
+    ok(hone_measure(&failing, c, &t, &s) == HONE_EDEVICE && strstr(hone_errmsg(), "on purpose"),
+       "a run that fails fails its sample");
+}
+
+/* Ratio of the fastest windows of two cache modes for a kernel that reads argument b. */
+static double slowdown(struct hone_case *c, enum hone_cache than, enum hone_cache mode)
+{
+    struct hone_kernel k = kernel_of(read_b);
+    struct hone_plan plan = plan_of(&k, c, 1, 0);
+    double best[2] = { 1, 1 }, t = 0;
+    for (int round = 0; round < ROUNDS && !(round > 20 && best[1] > 1.4 * best[0]); round++)
+        for (int i = 0; i < 2; i++)
+            if (!hone_time_window(&plan, c, i ? mode : than, 4, &t) && t < best[i]) best[i] = t;
+    return best[1] / best[0];
+}
+
+static void check_cache_modes(void)
+{
+    struct hone_case big, small, data;
+    enum hone_cache mode = HONE_CACHE_COLD;
+    open_case(&big, "gemm:f32:nn:m1n256k256");    /* 256 KiB of weights */
+    open_case(&small, "gemm:f32:nn:m1n32k32");    /* 4 KiB: they fit half of L1 */
+    open_case(&data, "gemm:f32:tn:m256n256k256"); /* b is data here */
+    double r = slowdown(&big, HONE_CACHE_WARM, HONE_CACHE_COLD);
+    ok(r > 1.4, "cold arguments take longer to read than warm ones");
+    printf("# %.2f times\n", r);
+    r = slowdown(&big, HONE_CACHE_WARM, HONE_CACHE_WEIGHTS);
+    ok(r > 1.4, "mode weights evicts large weights");
+    printf("# %.2f times\n", r);
+    r = slowdown(&small, HONE_CACHE_WEIGHTS, HONE_CACHE_COLD);
+    ok(r > 1.4, "mode weights leaves small weights in the cache");
+    printf("# %.2f times\n", r);
+    r = slowdown(&data, HONE_CACHE_WEIGHTS, HONE_CACHE_COLD);
+    ok(r > 1.4, "mode weights leaves data in the cache");
+    printf("# %.2f times\n", r);
+    int good = 1;
+    for (int i = HONE_CACHE_WEIGHTS; i <= HONE_CACHE_COLD; i++)
+        good &= !hone_cache_parse(hone_cache_name((enum hone_cache)i), &mode) && (int)mode == i;
+    ok(good && hone_cache_parse("hot", &mode) == HONE_EPARSE, "cache modes are read by name");
+    hone_case_close(&big);
+    hone_case_close(&small);
+    hone_case_close(&data);
+}
+
+/* ---- counters ---- */
+
+static struct hone_counter counted(struct hone_case *c, const struct hone_plan *plan,
+                                   const char *name)
+{
+    struct hone_counter counter[HONE_MAX_COUNTERS] = { 0 };
+    int n = 0, err = hone_count(plan, c, name, counter, &n);
+    if (err || n != 1) snprintf(counter->why, sizeof counter->why, "%.100s", hone_errmsg());
+    return counter[0];
+}
+
+/* Page faults of touching fresh memory, on one thread and two. */
+static void check_page_faults(struct hone_case *c, const char *event)
+{
+    struct hone_kernel k = kernel_of(touch);
+    for (int threads = 1; threads <= 2 && threads <= cpu.ncores; threads++) {
+        struct hone_plan plan = plan_of(&k, c, threads, 0);
+        struct hone_counter f = counted(c, &plan, event);
+        int pages = threads * PAGES;
+        if (!f.ok && f.why[0]) {
+            skip(f.why, "%s on %d threads", event, threads);
+            continue;
+        }
+        ok(f.ok && f.value >= pages && f.value < 1.5 * pages,
+           "%s of touching %d fresh pages on %d threads", event, pages, threads);
+        printf("# %g\n", f.value);
+    }
+}
+
+/* An event proportional to the work, where it can be counted; else it must say why. */
+static void check_proportional(struct hone_case *c, const char *event)
+{
+    struct hone_kernel k = kernel_of(spin);
+    struct hone_plan one = plan_of(&k, c, 1, 20000), two = plan_of(&k, c, 1, 40000);
+    struct hone_counter a = counted(c, &one, event), b = counted(c, &two, event);
+    for (int again = 0; again < 8 && a.ok && b.ok && !about_double(a.value, b.value); again++) {
+        a = counted(c, &one, event);
+        b = counted(c, &two, event);
+    }
+    ok(a.ok ? a.value > 0 && !a.why[0] : a.value == 0 && a.why[0], "%s is a value or a reason",
+       event);
+    if (!a.ok) printf("# n/a (%s)\n", a.why);
+    if (!a.ok || !b.ok)
+        skip(a.why, "%s doubles with the work", event);
+    else
+        ok(about_double(a.value, b.value), "%s doubles with the work", event);
+}
+
+static void check_lists(struct hone_case *c)
+{
+    static const char *const bad[] = { "",
+                                       ",",
+                                       "minflt,",
+                                       "a,,b",
+                                       "no_such",
+                                       "rusage:no_such",
+                                       "PAPI_NO_SUCH",
+                                       "utime,utime,utime,utime,utime,utime,utime,utime,utime,"
+                                       "utime,utime,utime,utime,utime,utime,utime,utime" };
+    struct hone_kernel k = kernel_of(spin);
+    struct hone_plan plan = plan_of(&k, c, 1, 100);
+    struct hone_counter counter[HONE_MAX_COUNTERS];
+    int n;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        ok(hone_count(&plan, c, bad[i], counter, &n) == HONE_EPARSE && n == 0,
+           "counters '%.30s' are refused: %.70s", bad[i], hone_errmsg());
+    int err =
+        hone_count(&plan, c, "utime,rusage:nvcsw,zen9::NO_PROCESSOR_OF_OURS,stime", counter, &n);
+    ok(!err && n == 4 && !strcmp(counter[0].name, "utime") &&
+           !strcmp(counter[1].name, "rusage:nvcsw") && counter[3].ok,
+       "counters come back in order");
+    ok(!counter[2].ok && counter[2].why[0],
+       "another processor's event says why it is not countable: %s", counter[2].why);
+}
+
+struct listed {
+    const struct hone_meter *m;
+    int n, unknown, silent;
+};
+
+static void see(void *ctx, const char *event, const char *about, const char *why)
+{
+    struct listed *l = ctx;
+    l->n++;
+    if (!l->m->knows(event)) l->unknown++, printf("# %s\n", event);
+    l->silent += !about || (why && !why[0]);
+}
+
+static void check_meters(void)
+{
+    for (int i = 0; hone_meters[i]; i++) {
+        const struct hone_meter *m = hone_meters[i];
+        const char *why = m->absent();
+        struct listed l = { .m = m };
+        if (why) {
+            ok(why[0], "meter %s says why it is absent", m->name);
+            skip(why, "meter %s knows its events", m->name);
+            continue;
+        }
+        m->list(see, &l);
+        ok(l.n && !l.unknown && !l.silent, "meter %s knows all %d events that it lists", m->name,
+           l.n);
+    }
+}
+
+/* ---- peaks ---- */
+
+static int same(double a, double b) { return fabs(a - b) <= 1e-4 * fabs(b); }
+
+static int write_file(const char *path, const char *text, size_t n)
+{
+    FILE *f = fopen(path, "w");
+    int good = f && fwrite(text, 1, n, f) == n;
+    return f && !fclose(f) && good;
+}
+
+/* Everything but the whole file of this device is a miss. */
+static void check_damage(const char *path, const struct hone_peaks *peaks)
+{
+    static const struct {
+        const char *what, *from, *to;
+    } edits[] = {
+        { "another device", "\"cpu:", "\"cpx:" },
+        { "another method", "\"method\": 1", "\"method\": 7" },
+        { "a negative rate", "\"memory_one\": ", "\"memory_one\": -" },
+        { "a text for a rate", "\"l1_one\": ", "\"l1_one\": \"1\", \"x\": " },
+        { "no threads", "\"nthreads\": ", "\"nthreads\": 0, \"x\": " },
+        { "no f64", "\"f64\"", "\"f46\"" },
+    };
+    char text[4096], edited[4200];
+    struct hone_peaks got;
+    FILE *f = fopen(path, "r");
+    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    if (f) fclose(f);
+    text[n] = 0;
+    int nhits = 0;
+    /* The last two bytes are the closing brace and a newline. */
+    for (size_t cut = 0; cut + 2 <= n; cut += 5)
+        if (write_file(path, text, cut)) nhits += !hone_peaks_load(path, &cpu, &got);
+    ok(n > 100 && nhits == 0, "a peaks file cut anywhere is a miss");
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        char *at = strstr(text, edits[i].from);
+        if (at)
+            snprintf(edited, sizeof edited, "%.*s%s%s", (int)(at - text), text, edits[i].to,
+                     at + strlen(edits[i].from));
+        ok(at && write_file(path, edited, strlen(edited)) &&
+               hone_peaks_load(path, &cpu, &got) < 0 && got.nthreads == 0,
+           "a peaks file with %s is a miss: %s", edits[i].what, hone_errmsg());
+    }
+    unlink(path);
+    ok(hone_peaks_load(path, &cpu, &got) < 0, "a missing peaks file is a miss");
+    ok(!hone_peaks_save(path, &cpu, peaks) && !hone_peaks_load(path, &cpu, &got),
+       "a lost peaks file is written again");
+}
+
+static void check_peaks_file(const struct hone_peaks *peaks)
+{
+    char path[512], directory[600];
+    struct hone_peaks got;
+    int err = hone_peaks_path(&cpu, path, sizeof path);
+    if (!ok(!err && !hone_peaks_save(path, &cpu, peaks), "peaks are saved")) {
+        printf("# %s\n", hone_errmsg());
+        return;
+    }
+    err = hone_peaks_load(path, &cpu, &got);
+    ok(!err && got.cached && got.nthreads == peaks->nthreads &&
+           same(got.flops_one[HONE_F64], peaks->flops_one[HONE_F64]) &&
+           same(got.triad_all, peaks->triad_all) && same(got.l1_one, peaks->l1_one) &&
+           same(got.memory_all, peaks->memory_all) && !strcmp(got.when, peaks->when),
+       "peaks read back are those saved");
+    err = hone_peaks(&cpu, 0, &got);
+    ok(!err && got.cached, "peaks come from the cache");
+    check_damage(path, peaks);
+    ok(write_file(path, "{", 1) && !hone_peaks(&cpu, 0, &got) && !got.cached && !got.not_kept[0],
+       "damaged peaks are measured anew");
+    ok(!hone_peaks(&cpu, 0, &got) && got.cached, "and kept");
+    snprintf(directory, sizeof directory, "%s/none/x.json", scratch);
+    ok(hone_peaks_save(directory, &cpu, peaks) == HONE_EIO, "peaks that cannot be saved say so: %s",
+       hone_errmsg());
+}
+
+static int wide(const struct hone_peaks *p)
+{
+    return p->flops_one[HONE_F32] > 1.3 * p->flops_one[HONE_F64];
+}
+
+static void check_peaks(void)
+{
+    struct hone_peaks p;
+    int err = hone_peaks_measure(&cpu, 0.004, 64 << 20, &p);
+    for (int again = 0; again < 20 && !err && !(wide(&p) && p.l1_one > p.memory_one); again++)
+        err = hone_peaks_measure(&cpu, 0.004, 64 << 20, &p);
+    ok(!err && p.nthreads == cpu.ncores && p.flops_one[HONE_F32] > 1e8 &&
+           p.flops_one[HONE_F64] > 1e8 && p.when[0] && !p.cached,
+       "peaks are measured");
+    ok(p.l1_one > 0 && p.l2_one > 0 && p.memory_one > 0 && p.l1_all > 0 && p.l2_all > 0 &&
+           p.memory_all > 0 && p.triad_all > 0 && (p.l3_one > 0) == (cpu.l3_bytes > 0),
+       "bandwidth is measured for each level there is");
+    ok(wide(&p), "a vector of f32 holds more numbers than one of f64");
+    ok(p.l1_one > p.memory_one, "L1 is faster than memory");
+    check_peaks_file(&p);
+}
+
+static void check_roof(void)
+{
+    const struct hone_peaks p = { .nthreads = 4,
+                                  .flops_one = { 1e9, 1e8 },
+                                  .flops_all = { 3e9, 4e8 },
+                                  .l1_one = 8e9,
+                                  .l1_all = 32e9,
+                                  .l2_one = 4e9,
+                                  .l2_all = 16e9,
+                                  .l3_one = 2e9,
+                                  .l3_all = 4e9,
+                                  .memory_one = 1e9,
+                                  .memory_all = 2e9 };
+    const struct hone_device d = { .l1_bytes = 32768, .l2_bytes = 262144, .l3_bytes = 1 << 20 };
+    static const struct {
+        const char *problem;
+        int threads;
+        double seconds;
+        const char *bound;
+    } cases[] = {
+        { "gemm:f32:nn:m64n64k64", 1, 2.0 * 64 * 64 * 64 / 1e9, "compute" },
+        { "gemm:f32:nn:m64n64k64", 2, 2.0 * 64 * 64 * 64 / 2e9, "compute" },
+        { "gemm:f32:nn:m64n64k64", 4, 2.0 * 64 * 64 * 64 / 3e9,
+          "compute" }, /* all together reach 3e9, not 4e9 */
+        { "gemm:f32:nn:m1n100k40", 1, 2.0 * 100 * 40 / 1e9, "compute" },
+        { "relu:f32:any:n1000000", 1, 8e6 / 1e9, "memory" },
+        { "relu:f32:any:n1000000", 4, 8e6 / 2e9, "memory" },
+        { "relu:f32:any:n100000", 4, 8e5 / 16e9, "L2" }, /* four threads hold it in their L2s */
+        { "relu:f32:any:n100000", 1, 8e5 / 2e9, "L3" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct hone_problem q;
+        const char *bound = "";
+        int err = hone_problem_parse(cases[i].problem, &q);
+        double t = err ? 0 : hone_roof(&q, &d, &p, cases[i].threads, &bound);
+        int good = !err && !strcmp(bound, cases[i].bound) && same(t, cases[i].seconds);
+        if (!ok(good, "roof of %s on %d threads is %s", cases[i].problem, cases[i].threads,
+                cases[i].bound))
+            printf("# %g s by %s, want %g s\n", t, bound, cases[i].seconds);
+    }
+}
+
+/* ---- memory, paths, progress, interruption ---- */
+
+static void check_memory(void)
+{
+    const int64_t bytes = 64 << 20;
+    int64_t before = hone_memory_peak();
+    char *m = malloc((size_t)bytes);
+    for (int64_t i = 0; m && i < bytes; i += PAGE) ((volatile char *)m)[i] = 1;
+    int64_t after = hone_memory_peak();
+    ok(m && before > 0 && after - before > bytes / 2 && after - before < 2 * bytes,
+       "peak memory grows by what is touched");
+    free(m);
+    /* Linux sums its counters of several processors to within a few pages each. */
+    ok(hone_memory_peak() > after - (1 << 20), "peak memory stays when memory is given back");
+}
+
+static void check_paths(void)
+{
+    char path[512], want[512], base[400], tiny[8];
+    struct stat st = { 0 };
+    snprintf(base, sizeof base, "%s/data", scratch);
+    setenv("XDG_DATA_HOME", base, 1);
+    snprintf(want, sizeof want, "%s/hone/a/b.json", base);
+    ok(!hone_user_path("data", "a/b.json", path, sizeof path) && !strcmp(path, want),
+       "user paths follow XDG_DATA_HOME");
+    *strrchr(path, '/') = 0;
+    ok(!stat(path, &st) && S_ISDIR(st.st_mode) && (st.st_mode & 0777) == 0700,
+       "their directories are the user's own");
+    setenv("XDG_DATA_HOME", "relative", 1);
+    setenv("HOME", scratch, 1);
+    snprintf(want, sizeof want, "%s/.local/share/hone/x", scratch);
+    ok(!hone_user_path("data", "x", path, sizeof path) && !strcmp(path, want),
+       "a relative XDG_DATA_HOME is ignored");
+    ok(hone_user_path("data", "x", tiny, sizeof tiny) == HONE_EINVAL,
+       "a path that does not fit is refused");
+    ok(hone_user_path("sofa", "x", path, sizeof path) == HONE_EINVAL, "an unknown kind is refused");
+    snprintf(base, sizeof base, "%s/file", scratch);
+    setenv("XDG_DATA_HOME", base, 1);
+    ok(write_file(base, "x", 1) && hone_user_path("data", "x", path, sizeof path) == HONE_EIO,
+       "a file in the way is an error: %s", hone_errmsg());
+}
+
+/* What hone_progress() writes to stderr when that is fd. */
+static size_t shown(int stderr_fd, int read_fd, int end, char *text, size_t size)
+{
+    int keep = dup(STDERR_FILENO);
+    double now = hone_now();
+    fflush(stderr);
+    dup2(stderr_fd, STDERR_FILENO);
+    hone_progress("tuning", 25, 100, now - 20);
+    if (end) hone_progress_end();
+    fflush(stderr);
+    dup2(keep, STDERR_FILENO);
+    close(keep);
+    fcntl(read_fd, F_SETFL, O_NONBLOCK);
+    ssize_t n = read(read_fd, text, size - 1);
+    text[n > 0 ? n : 0] = 0;
+    return strlen(text);
+}
+
+static void check_progress(void)
+{
+    char text[512];
+    int fd[2];
+    ok(!pipe(fd) && shown(fd[1], fd[0], 1, text, sizeof text) == 0,
+       "progress is silent where stderr is no terminal");
+    close(fd[0]);
+    close(fd[1]);
+    int master = posix_openpt(O_RDWR | O_NOCTTY), slave = -1;
+    if (master >= 0 && !grantpt(master) && !unlockpt(master))
+        slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+    if (slave < 0) {
+        skip("no pseudo terminals here", "progress on a terminal");
+        return;
+    }
+    shown(slave, master, 0, text, sizeof text);
+    ok(strstr(text, "tuning") && strstr(text, "25 %") &&
+           (strstr(text, "60 s") || strstr(text, "61 s")),
+       "progress shows share and time left");
+    shown(slave, master, 1, text, sizeof text);
+    size_t n = strlen(text);
+    ok(n > 40 && text[n - 1] == '\r' && strspn(text + 1, " ") == n - 2,
+       "its end leaves an empty line");
+    close(slave);
+    close(master);
+}
+
+static void check_interrupt(void)
+{
+    int status = 0;
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) {
+        hone_catch_interrupt();
+        if (hone_interrupted()) _exit(3);
+        raise(SIGTERM);
+        if (!hone_interrupted()) _exit(4);
+        raise(SIGINT);
+        _exit(5);
+    }
+    ok(child > 0 && waitpid(child, &status, 0) == child && WIFSIGNALED(status) &&
+           WTERMSIG(status) == SIGINT,
+       "the first signal sets the flag, the second ends the program");
+}
+
+int main(void)
+{
+    if (hone_device_open(&cpu, "cpu0") || !mkdtemp(scratch)) {
+        printf("Bail out! %s\n", hone_errmsg());
+        return 1;
+    }
+    char text[512];
+    snprintf(text, sizeof text, "%s/cache", scratch);
+    setenv("XDG_CACHE_HOME", text, 1);
+    struct hone_case c;
+    check_memory();
+    check_intervals();
+    check_coverage(15, 20000);
+    check_coverage(2001, 2000);
+    check_clock();
+    open_case(&c, "gemm:f32:nn:m4n4k4");
+    check_twice_the_work(&c);
+    check_measure(&c);
+    check_cache_modes();
+    check_page_faults(&c, "rusage:minflt");
+    check_page_faults(&c, "perf::PAGE-FAULTS");
+    check_proportional(&c, "utime");
+    check_proportional(&c, "PAPI_TOT_INS");
+    check_proportional(&c, "perf::TASK-CLOCK");
+    check_lists(&c);
+    check_meters();
+    hone_case_close(&c);
+    check_peaks();
+    check_roof();
+    check_paths();
+    check_progress();
+    check_interrupt();
+    snprintf(text, sizeof text, "rm -rf %s", scratch);
+    if (system(text)) printf("# cannot remove %s\n", scratch);
+    hone_device_close(&cpu);
+    return tap_end();
+}
