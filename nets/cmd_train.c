@@ -238,7 +238,7 @@ static const struct argp_option argp_options[] = {
     { "epsilon", EPSILON, "EPS", 0, "of adam (default 1e-8)", 2 },
     { "decay", DECAY, "K", 0, "step t = 0, 1, ... runs at L / (1 + K t), as in Keras (default 0)", 2 },
     { "loss", LOSS, "LOSS", 0, "softmax_ce, mse or mae instead of the net's own", 2 },
-    { "init", INIT, "HOW", 0, "first weights: he or glorot, uniform (default: he before relu and its like, glorot else)", 2 },
+    { "init", INIT, "HOW", 0, "first weights: glorot (default), or he before relu and its like; both uniform", 2 },
     { "seed", SEED, "S", 0, "of weights, order and dropout (default 1)", 2 },
     { NULL, 0, NULL, 0, "More of the data:", 3 },
     { "split", SPLIT_KEY, "SHARE", 0, "merge training and test rows, and train on this share of them (default: the source's own "
@@ -309,7 +309,7 @@ static error_t parse_optimizer(int key, char *arg, struct argp_state *state, str
     case EPSILON: op->epsilon = real(state, "epsilon", o->epsilon = arg, 0, 1, 1); return 0;
     case DECAY: op->decay = real(state, "decay", arg, 0, 1e6, 0); return 0;
     case LOSS: o->train.how.loss = arg; return 0;
-    case INIT: o->train.how.init = choice(state, "init", arg, "he", "glorot") ? HONE_INIT_GLOROT : HONE_INIT_HE; return 0;
+    case INIT: o->train.how.init = choice(state, "init", arg, "glorot", "he") ? HONE_INIT_HE : HONE_INIT_GLOROT; return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
 }

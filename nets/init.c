@@ -6,7 +6,7 @@
 
 static double limit_of(const struct hone_tensor *t, enum hone_init init)
 {
-    int he = init == HONE_INIT_HE || (init == HONE_INIT_AUTO && t->rectified);
+    int he = init == HONE_INIT_HE && t->rectified;
     if (!t->fan_in) return 0;
     return sqrt(6.0 / (double)(he ? t->fan_in : t->fan_in + t->fan_out));
 }

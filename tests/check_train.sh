@@ -1,0 +1,116 @@
+#!/bin/sh
+# `hone train` and `hone net`: their answers, their exit codes, bad input, and what an interruption leaves.
+builddir=${builddir:-.}
+case $builddir in /*) ;; *) builddir=$PWD/$builddir ;; esac
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+cd "$tmp" || exit 1
+XDG_DATA_HOME=$tmp/home HOME=$tmp/home HONE_DB=$tmp/runs.db
+export XDG_DATA_HOME HOME HONE_DB
+n=0 bad=0
+
+# run STATUS COMMAND ARGUMENT...: runs `hone COMMAND`, keeps what it printed in out and err.
+run() {
+    want=$1; shift
+    "$builddir/hone" "$@" >out 2>err
+    status=$?
+    said="hone $*"
+}
+tap() { # tap BAD NAME
+    n=$((n + 1))
+    if [ "$1" = 0 ]; then echo "ok $n - $2"
+    else bad=1; echo "not ok $n - $2"; sed 's/^/# /' out err; fi
+}
+# good PATTERN...: it ended with the wanted status, and a line of the right stream has each pattern.
+good() {
+    miss=0
+    [ "$status" = "$want" ] || miss=1
+    if [ "$want" = 0 ]; then on=out; else on=err; fi
+    for p; do grep -q -- "$p" $on || miss=1; done
+    [ "$want" = 0 ] || [ ! -s out ] || miss=1
+    tap $miss "$said"
+}
+# fails PATTERN: one line on stderr, nothing on stdout.
+fails() {
+    miss=0
+    [ "$status" = "$want" ] && [ ! -s out ] && [ "$(wc -l <err)" = 1 ] && grep -q -- "$1" err || miss=1
+    tap $miss "$said: one clear line"
+}
+
+images=synthetic:28x28x1:10:320 rows=synthetic:1x1x8:0:640
+
+# ---- hone net ----
+run 0 net; good '^lenet5$' '^housing-mlp$'
+run 0 net lenet5; good '^c1  *conv  *5x5 1->6 same  *28x28x6  *156  *117,600$' '^total  *61,706  *416,520$'
+run 0 net mnist-cnn; good '^total  *1,199,882  *11,992,448$'
+run 0 net lenet5 --batch 2 --json; good '"parameters": 61706' '"problem": "gemm:f32:nn:m2n10k84:bias"'
+run 0 net --help; good '^Usage: hone net' 'Examples:'
+printf 'input x c=8\nfc y = x k=1\nmse l = y\n' >own.net
+run 0 net own.net; good '^total  *9  *8$'
+printf 'input x c=8\n\nfc y = z k=1\n' >bad.net
+run 1 net bad.net; fails "^hone net: bad.net:3: no tensor 'z' in the lines above$"
+run 1 net ./bad.net; fails "^hone net: ./bad.net:3: "
+run 1 net none.net; fails '^hone net: none.net: No such file or directory$'
+run 1 net lenet6; fails "^hone net: no net 'lenet6'; there are lenet5, "
+head -c 3000 "$builddir/hone" >binary.net
+run 1 net binary.net; fails '^hone net: binary.net: holds a byte 0; that is no text$'
+run 2 net lenet5 --batch 0; good 'expected a whole number from 1 on'
+
+# ---- good runs ----
+run 0 train --data $images --epochs 2 --batch 32; good '^epoch  *seconds  *images/s' '^    1 ' '^    2 '
+grep -q '^lenet5: 61706 parameters; synthetic: 256 rows to train on, 64 to test on$' err; tap $? 'what it does is said on stderr'
+run 0 train --net housing-mlp --data $rows --epochs 1; good 'train mae    test mse   test mae$' '^    1 '
+run 0 train --net own.net --data $rows --epochs 1 --loss mae; good '^    1 '
+run 0 train --data $images --epochs 1 --limit 100 --losses 2 --split 0.5; good '^step 0 loss 2\.[0-9]*$' '^step 1 loss '
+cp out first
+run 0 train --data $images --epochs 1 --limit 100 --losses 2 --split 0.5
+grep step first >a; grep step out >b; cmp -s a b; tap $? 'the same seed gives the same losses'
+run 0 train --data $images --epochs 1 --limit 100 --losses 2 --split 0.5 --seed 2
+grep step out >b; cmp -s a b; [ $? = 1 ]; tap $? 'another seed does not'
+run 0 train --data $images --epochs 1 --limit 20 --batch 8 --reference --net lenet5-student --split 0.9; good '^    1 '
+run 0 train --data $images --epochs 1 --limit 70 --json --optimizer sgd --lr 0.05 --momentum 0.9 --nesterov --weight-decay 1e-4 \
+    --decay 1e-3 --init he --untuned --last drop --no-normalise --losses 1
+good '"net": "lenet5"' '"optimizer": "sgd"' '"complete": true' '"test_accuracy": 0' '"test_mae": null' '"losses": \['
+run 0 train --data $images --epochs 1 --optimizer sgd --lr 0
+grep -q '^warning: test accuracy .* is near chance (0\.1' err; tap $? 'accuracy near chance is warned of'
+run 0 train --help; good '^Usage: hone train' 'seven parameters' 'Examples:'
+
+# ---- bad input ----
+run 1 train --net bad.net --data $rows; fails "^hone train: bad.net:3: no tensor 'z'"
+run 1 train --net nonet; fails "^hone train: no net 'nonet'"
+run 1 train --data nowhere; fails "^hone train: 'nowhere' is no file"
+run 1 train --device cpu7 --data $images; fails "^hone train: device 'cpu7': there are only"
+run 1 train --device tpu0 --data $images; fails "^hone train: device 'tpu0': no such device"
+run 1 train --data $rows; fails "^hone train: net 'lenet5' reads 28x28x1, and a row of 'synthetic' is 1x1x8$"
+run 1 train --net housing-mlp --data synthetic:1x1x8:3:60; fails "computes numbers, and 'synthetic' has classes as targets$"
+run 1 train --data $images --limit 30 --batch 64 --last drop; fails "the 30 rows of 'synthetic' fill no batch of 64$"
+run 1 train --data $images --loss hinge; fails "^hone train: no loss 'hinge'$"
+run 1 train --data $images --db $tmp; fails "^hone train: $tmp"
+echo 'this is no database, and longer than a header of one hundred bytes would have to be; it stays as it is, byte by byte' >junk.db
+cp junk.db junk.copy
+run 1 train --data $images --db junk.db; fails '^hone train: junk.db: '
+cmp -s junk.db junk.copy; tap $? 'and is left as it was'
+run 1 train --data $images --epochs 3 --optimizer sgd --lr 9e5
+[ "$status" = 1 ] && grep -q "^hone train: epoch 1, step [0-9]*: the loss is [a-z]*: .*layer '[a-z0-9]*' ([a-z0-9_]*)" err; tap $? 'a loss that is no number names epoch, step and layer'
+
+for o in '--epochs 0' '--epochs 1.5' '--batch -1' '--lr x' '--lr -1' '--lr nan' '--optimizer rmsprop' '--split 1' '--split 0' \
+    '--last maybe' '--seed -1' '--init zero' '--nesterov --optimizer sgd' '--momentum 0.9' '--beta1 0.5 --optimizer sgd' \
+    '--epsilon 0' '--untuned --reference' '--nonsense' 'lenet5'; do
+    # shellcheck disable=SC2086
+    run 2 train --data $images $o; good .
+done
+
+# ---- Ctrl-C ----
+"$builddir/hone" train --data synthetic:28x28x1:10:20000 --epochs 1000 >out 2>err &
+pid=$!
+i=0
+while [ $i -lt 600 ] && ! grep -q '^cpu0' err; do sleep 0.1; i=$((i + 1)); done
+sleep 0.5
+kill -INT $pid
+wait $pid
+status=$? want=1 said='Ctrl-C in an epoch'
+[ $status = 1 ] && grep -q '^hone train: interrupted in ' err && grep -q '^epoch' out && tail -n 1 out | grep -q '^ *[0-9]* '
+tap $? 'Ctrl-C ends after the step, with what is done so far and exit status 1'
+
+echo 1..$n
+exit $bad
