@@ -64,13 +64,16 @@ static inline void im2col_add(float *to, const float *from, int64_t n)
     for (int64_t i = 0; i < n; i++) to[i] += from[i];
 }
 
-/* Taps [*first, *last) of one direction lie inside the input where tap 0 lies at `at`. */
-static inline void im2col_inside(int64_t at, int dist, int k, int in, int *first, int *last)
+/* Taps [first, last) of one direction lie inside the input where tap 0 lies at `at`. */
+struct im2col_taps { int first, last; };
+
+static inline struct im2col_taps im2col_inside(int64_t at, int dist, int k, int in)
 {
-    *first = at < 0 ? (int)((-at + dist - 1) / dist) : 0;
-    *last = at >= in ? 0 : (int)((in - 1 - at) / dist) + 1;
-    if (*last > k) *last = k;
-    if (*first > *last) *first = *last;
+    struct im2col_taps t = { 0, k };
+    if (at < 0) t.first = dist == 1 ? (int)-at : (int)((-at + dist - 1) / dist);
+    if (at + (int64_t)(k - 1) * dist >= in) t.last = at >= in ? 0 : dist == 1 ? (int)(in - at) : (int)((in - 1 - at) / dist) + 1;
+    if (t.first > t.last) t.first = t.last;
+    return t;
 }
 
 /* cols (rows * ow, K) of output rows [first, first + rows), channels of group g, from x (mb, ih, iw, ic). */
@@ -78,20 +81,23 @@ static inline void im2col_gather(const struct im2col *s, int g, const float *x, 
 {
     const struct conv *v = &s->v;
     const int joined = v->g == 1 && v->dw == 1;
-    for (int64_t r = first; r < first + rows; r++)
+    const int64_t across = (int64_t)v->kw * v->icg, down = (int64_t)v->dh * v->iw * v->ic;
+    for (int64_t r = first; r < first + rows; r++) {
+        const int64_t top = r % v->oh * v->sh - v->ph;
+        const struct im2col_taps h = im2col_inside(top, v->dh, v->kh, v->ih);
+        const int64_t row = ((r / v->oh * v->ih + top) * v->iw - v->pw) * v->ic + g * v->icg;
         for (int ow = 0; ow < v->ow; ow++, cols += s->k) {
-            int64_t h = r % v->oh * v->sh - v->ph, w = (int64_t)ow * v->sw - v->pw;
-            int h0, h1, w0, w1;
-            im2col_inside(h, v->dh, v->kh, v->ih, &h0, &h1);
-            im2col_inside(w, v->dw, v->kw, v->iw, &w0, &w1);
-            if (h0 > 0 || w0 > 0 || h1 < v->kh || w1 < v->kw) memset(cols, 0, (size_t)s->k * sizeof *cols);
-            for (int i = h0; i < h1 && w0 < w1; i++) {
-                const float *from = x + ((r / v->oh * v->ih + h + i * v->dh) * v->iw + w + w0 * v->dw) * v->ic + g * v->icg;
-                float *to = cols + ((int64_t)i * v->kw + w0) * v->icg;
-                if (joined) { im2col_copy(to, from, (int64_t)(w1 - w0) * v->ic); continue; }
-                for (int j = w0; j < w1; j++, to += v->icg, from += (int64_t)v->dw * v->ic) im2col_copy(to, from, v->icg);
+            const struct im2col_taps w = im2col_inside((int64_t)ow * v->sw - v->pw, v->dw, v->kw, v->iw);
+            if (h.first > 0 || w.first > 0 || h.last < v->kh || w.last < v->kw) memset(cols, 0, (size_t)s->k * sizeof *cols);
+            for (int i = h.first; i < h.last && w.first < w.last; i++) {
+                const float *from = x + row + i * down + ((int64_t)ow * v->sw + (int64_t)w.first * v->dw) * v->ic;
+                float *to = cols + i * across + w.first * v->icg;
+                if (joined) { im2col_copy(to, from, (int64_t)(w.last - w.first) * v->ic); continue; }
+                for (int j = w.first; j < w.last; j++, to += v->icg, from += (int64_t)v->dw * v->ic)
+                    im2col_copy(to, from, v->icg);
             }
         }
+    }
 }
 
 /* The way back: adds cols of output rows [first, first + rows) into dx. */
@@ -99,19 +105,22 @@ static inline void im2col_scatter(const struct im2col *s, int g, const float *co
 {
     const struct conv *v = &s->v;
     const int joined = v->g == 1 && v->dw == 1;
-    for (int64_t r = first; r < first + rows; r++)
+    const int64_t across = (int64_t)v->kw * v->icg, down = (int64_t)v->dh * v->iw * v->ic;
+    for (int64_t r = first; r < first + rows; r++) {
+        const int64_t top = r % v->oh * v->sh - v->ph;
+        const struct im2col_taps h = im2col_inside(top, v->dh, v->kh, v->ih);
+        const int64_t row = ((r / v->oh * v->ih + top) * v->iw - v->pw) * v->ic + g * v->icg;
         for (int ow = 0; ow < v->ow; ow++, cols += s->k) {
-            int64_t h = r % v->oh * v->sh - v->ph, w = (int64_t)ow * v->sw - v->pw;
-            int h0, h1, w0, w1;
-            im2col_inside(h, v->dh, v->kh, v->ih, &h0, &h1);
-            im2col_inside(w, v->dw, v->kw, v->iw, &w0, &w1);
-            for (int i = h0; i < h1 && w0 < w1; i++) {
-                float *to = dx + ((r / v->oh * v->ih + h + i * v->dh) * v->iw + w + w0 * v->dw) * v->ic + g * v->icg;
-                const float *from = cols + ((int64_t)i * v->kw + w0) * v->icg;
-                if (joined) { im2col_add(to, from, (int64_t)(w1 - w0) * v->ic); continue; }
-                for (int j = w0; j < w1; j++, from += v->icg, to += (int64_t)v->dw * v->ic) im2col_add(to, from, v->icg);
+            const struct im2col_taps w = im2col_inside((int64_t)ow * v->sw - v->pw, v->dw, v->kw, v->iw);
+            for (int i = h.first; i < h.last && w.first < w.last; i++) {
+                float *to = dx + row + i * down + ((int64_t)ow * v->sw + (int64_t)w.first * v->dw) * v->ic;
+                const float *from = cols + i * across + w.first * v->icg;
+                if (joined) { im2col_add(to, from, (int64_t)(w.last - w.first) * v->ic); continue; }
+                for (int j = w.first; j < w.last; j++, from += v->icg, to += (int64_t)v->dw * v->ic)
+                    im2col_add(to, from, v->icg);
             }
         }
+    }
 }
 
 /* dw = the sum of the threads' n numbers each, in order of thread; numbers [from, to). */
