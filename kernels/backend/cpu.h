@@ -102,6 +102,22 @@ static inline vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
 #endif
 #endif
 
+/* Bit i is set where lane i of the mask is. */
+static inline unsigned vf_bits(vi mask)
+{
+#if defined __AVX512DQ__
+    return _mm512_movepi32_mask((__m512i)mask);
+#elif defined __AVX2__
+    return (unsigned)_mm256_movemask_ps((__m256)mask);
+#elif defined __SSE__
+    return (unsigned)_mm_movemask_ps((__m128)mask);
+#else
+    unsigned bits = 0;
+    for (int i = 0; i < VL; i++) bits |= (unsigned)(mask[i] & 1) << i;
+    return bits;
+#endif
+}
+
 #if defined __AVX512F__
 static inline vf vf_sqrt(vf v) { return (vf)_mm512_sqrt_ps((__m512)v); }
 #elif defined __AVX2__

@@ -1,21 +1,25 @@
-/* Softmax and cross-entropy, 16 rows at a time in passes: maxima, exponentials with their sums,
- * logarithms and reciprocals (of all 16 at once), scaling.  One row's chain of maximum, exp, sum
- * and log is long; in passes the chains of 16 rows overlap, and few classes cost no more than
- * their share.  exp(x - max) rests in DX between the passes. */
+/* Softmax and cross-entropy, 32 rows at a time in passes: maxima, exponentials with their sums,
+ * logarithms and reciprocals (of all 32 at once), gradients.  One row's chain of maximum, exp, sum
+ * and log is long; in passes the chains of 32 rows overlap, and few classes cost no more than
+ * their share.  exp(x - max) rests between the passes in a buffer of whole vectors where rows are
+ * short, else in DX. */
 #include "kernels/activation/vector.h"
 #include "kernels/loss/loss.h"
 
 enum { UNROLL, THREADS };
-enum { ROWS = 16 };
+enum { ROWS = 32, SHORT = 64 };   /* numbers in a short row, at most */
+
+static const int32_t lanes[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+
+static inline vi lane_numbers(void)
+{
+    vi v;
+    memcpy(&v, lanes, sizeof v);
+    return v;
+}
 
 /* The first n lanes of v, the others `fill`. */
-static inline vf first_lanes(vf v, int n, vf fill)
-{
-    static const int32_t lanes[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
-    vi lane;
-    memcpy(&lane, lanes, sizeof lane);
-    return vf_select(lane < (vi){ 0 } + n, v, fill);
-}
+static inline vf first_lanes(vf v, int n, vf fill) { return vf_select(lane_numbers() < (vi){ 0 } + n, v, fill); }
 
 static inline float row_max(const float *x, int n)
 {
@@ -26,8 +30,8 @@ static inline float row_max(const float *x, int n)
     return vf_most(most);
 }
 
-/* e = exp(x - most); returns the sum. */
-HONE_INLINE float row_exp(int unroll, const float *x, int n, float most, float *e)
+/* e = exp(x - most), n numbers, or where `whole` up to the end of a vector; returns the sum. */
+HONE_INLINE float row_exp(int unroll, int whole, const float *x, int n, float most, float *e)
 {
     const vf m = vf_set(most), zero = { 0 };
     vf sum[4] = { zero, zero, zero, zero };
@@ -46,41 +50,52 @@ HONE_INLINE float row_exp(int unroll, const float *x, int n, float most, float *
     }
     if (j < n) {
         vf v = first_lanes(vf_exp(vf_load_n(x + j, n - j) - m), n - j, zero);
-        vf_store_n(e + j, v, n - j);
+        if (whole) vf_store(e + j, v);
+        else vf_store_n(e + j, v, n - j);
         sum[0] += v;
     }
     return vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
-static inline void row_scale(float *e, int n, float factor)
+/* dx = factor e - share at the label; e may lie where dx does, or (`whole`) in whole vectors. */
+HONE_INLINE void row_gradient(int whole, const float *e, int n, float factor, int label, float share, float *dx)
 {
+    const vf zero = { 0 }, target = vf_set(share);
+    vi lane = lane_numbers() - label;
     int j = 0;
-    for (; j + VL <= n; j += VL) vf_store(e + j, vf_load(e + j) * factor);
-    if (j < n) vf_store_n(e + j, vf_load_n(e + j, n - j) * factor, n - j);
+    for (; j + VL <= n; j += VL) vf_store(dx + j, vf_load(e + j) * factor - vf_select(lane + j == 0, target, zero));
+    if (j == n) return;
+    vf last = whole ? vf_load(e + j) : vf_load_n(e + j, n - j);
+    vf_store_n(dx + j, last * factor - vf_select(lane + j == 0, target, zero), n - j);
 }
 
-/* Is the first of the largest at `label`? */
-static inline float row_hit(const float *x, int label, float most)
+/* Where the first of the largest is. */
+static inline int row_first(const float *x, int n, float most)
 {
-    int earlier = x[label] != most;
-    if (!earlier)
-        for (int j = 0; j < label; j++) earlier |= x[j] == most;
-    return earlier ? 0 : 1;
+    int j = 0;
+    for (; j + VL <= n; j += VL) {
+        unsigned bits = vf_bits(vf_load(x + j) == vf_set(most));
+        if (bits) return j + __builtin_ctz(bits);
+    }
+    unsigned bits = j < n ? vf_bits(vf_load_n(x + j, n - j) == vf_set(most)) : 0;
+    return bits ? j + __builtin_ctz(bits) : -1;   /* -1: only NaN */
 }
 
 /* Everything about rows [from, to). */
-HONE_INLINE void rows(int unroll, const struct hone_problem *p, void *const mem[], int64_t from, int64_t to)
+HONE_INLINE void rows(int unroll, int whole, const struct hone_problem *p, void *const mem[], int64_t from, int64_t to)
 {
     const int n = p->dim[LOSS_N];
     const float share = 1 / (float)p->dim[LOSS_M];
     const int32_t *label = mem[CE_LABEL];
     float *loss = mem[CE_LOSS], *hit = mem[CE_HIT], most[ROWS], sum[ROWS], factor[ROWS];
+    float buffer[ROWS * SHORT] __attribute__((aligned(64)));
+    const int64_t stride = whole ? (n + VL - 1) / VL * VL : n;
     for (int64_t r = from; r < to; r += ROWS) {
         const float *x = (const float *)mem[CE_X] + r * n;
-        float *dx = (float *)mem[CE_DX] + r * n;
+        float *dx = (float *)mem[CE_DX] + r * n, *e = whole ? buffer : dx;
         int k = to - r < ROWS ? (int)(to - r) : ROWS;
         for (int i = 0; i < k; i++) most[i] = row_max(x + (int64_t)i * n, n);
-        for (int i = 0; i < k; i++) sum[i] = row_exp(unroll, x + (int64_t)i * n, n, most[i], dx + (int64_t)i * n);
+        for (int i = 0; i < k; i++) sum[i] = row_exp(unroll, whole, x + (int64_t)i * n, n, most[i], e + i * stride);
         for (int i = k; i < ROWS; i++) sum[i] = 1;
         for (int i = 0; i < ROWS; i += VL) {
             vf s = vf_load(sum + i);
@@ -91,31 +106,31 @@ HONE_INLINE void rows(int unroll, const struct hone_problem *p, void *const mem[
             int at = label[r + i];
             const float *row = x + (int64_t)i * n;
             loss[r + i] = sum[i] - (row[at] - most[i]);
-            hit[r + i] = row_hit(row, at, most[i]);
-            row_scale(dx + (int64_t)i * n, n, factor[i]);
-            dx[(int64_t)i * n + at] -= share;
+            hit[r + i] = row_first(row, n, most[i]) == at;
+            row_gradient(whole, e + i * stride, n, factor[i], at, share, dx + (int64_t)i * n);
         }
     }
 }
 
 static void rows_unrolled(int unroll, const struct hone_problem *p, void *const mem[], int64_t from, int64_t to)
 {
-    if (unroll == 1) rows(1, p, mem, from, to);
-    else if (unroll == 2) rows(2, p, mem, from, to);
-    else rows(4, p, mem, from, to);
+    if (p->dim[LOSS_N] <= SHORT) rows(1, 1, p, mem, from, to);
+    else if (unroll == 1) rows(1, 0, p, mem, from, to);
+    else if (unroll == 2) rows(2, 0, p, mem, from, to);
+    else rows(4, 0, p, mem, from, to);
 }
 
 static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
 {
     (void)d;
-    if (c->v[UNROLL] > 1 && p->dim[LOSS_N] < c->v[UNROLL] * VL) return 0;
+    if (c->v[UNROLL] > 1 && (p->dim[LOSS_N] <= SHORT || p->dim[LOSS_N] < c->v[UNROLL] * VL)) return 0;
     return c->v[THREADS] == 1 || p->dim[LOSS_M] >= ROWS * c->v[THREADS];
 }
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     /* About 10 ns a row and half a nanosecond a number. */
-    c->v[UNROLL] = p->dim[LOSS_N] >= 8 * VL ? 2 : 1;
+    c->v[UNROLL] = p->dim[LOSS_N] > SHORT ? 2 : 1;
     c->v[THREADS] = hone_guess_threads(d, p->dim[LOSS_M] * (0.01 + p->dim[LOSS_N] * 5e-4));
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }

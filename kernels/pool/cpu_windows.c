@@ -1,65 +1,85 @@
-/* Pooling forward, window by window with channels in the lanes: channels last makes every input of
- * a window a run of ic numbers, whatever the window's shape.  Full windows of 2x2 and 3x3, which
- * nets use, have loops of known length; threads share the rows of the output. */
+/* Pooling forward with channels in the lanes: channels last makes every input of a window a run of
+ * ic numbers, whatever the window's shape.  The pixels of a row whose windows are whole are one
+ * loop; full windows of 2x2 and 3x3, which nets use, have loops of known length inside of it.
+ * Threads share the rows of the output. */
 #include "kernels/backend/cpu.h"
 #include "kernels/pool/pool.h"
 
 enum { BLOCK, THREADS };   /* vectors of channels at a time */
 
-/* What one output pixel needs: the corner of its window in x, and the window's part inside. */
-struct window { const float *x; int h, w; int64_t row; float scale; };
+/* Neighbouring pixels of one row whose windows have one shape, h x w: where the first window
+ * begins in x and its result lies in y, and how far the next one's are. */
+struct pixels { const float *x; float *y; int n, h, w, ic; int64_t row, step; float scale; };
 
-/* `block` vectors of channels from c on, the last of them of n lanes. */
-HONE_INLINE void channels(int max, int block, int n, int h, int w, const struct window *win, int ic, int c, float *y)
+/* `block` vectors of channels from c on, the last of them of n lanes, of every pixel. */
+HONE_INLINE void channels(int max, int block, int n, int h, int w, const struct pixels *job, int c)
 {
-    vf v[4];
-    HONE_UNROLLED
-    for (int b = 0; b < block; b++)
-        v[b] = !max ? (vf){ 0 } : n == VL ? vf_load(win->x + c + b * VL) : vf_load_n(win->x + c, n);
-    for (int i = 0; i < h; i++)
-        for (int j = 0; j < w; j++) {
-            const float *x = win->x + i * win->row + (int64_t)j * ic + c;
-            HONE_UNROLLED
-            for (int b = 0; b < block; b++) {
-                vf in = n == VL ? vf_load(x + b * VL) : vf_load_n(x, n);
-                v[b] = max ? vf_max(in, v[b]) : v[b] + in;
+    const struct pixels s = *job;
+    const float *x = s.x + c;
+    float *y = s.y + c;
+    for (int o = 0; o < s.n; o++, x += s.step, y += s.ic) {
+        vf v[4];
+        HONE_UNROLLED
+        for (int b = 0; b < block; b++)
+            v[b] = !max ? (vf){ 0 } : n == VL ? vf_load(x + b * VL) : vf_load_n(x, n);
+        for (int i = 0; i < h; i++)
+            for (int j = 0; j < w; j++) {
+                const float *in = x + i * s.row + (int64_t)j * s.ic;
+                HONE_UNROLLED
+                for (int b = 0; b < block; b++) {
+                    vf u = n == VL ? vf_load(in + b * VL) : vf_load_n(in, n);
+                    v[b] = max ? vf_max(u, v[b]) : v[b] + u;
+                }
             }
+        HONE_UNROLLED
+        for (int b = 0; b < block; b++) {
+            if (!max) v[b] = v[b] * s.scale;
+            if (n == VL) vf_store(y + b * VL, v[b]);
+            else vf_store_n(y, v[b], n);
         }
-    HONE_UNROLLED
-    for (int b = 0; b < block; b++) {
-        if (!max) v[b] = v[b] * win->scale;
-        if (n == VL) vf_store(y + c + b * VL, v[b]);
-        else vf_store_n(y + c, v[b], n);
     }
 }
 
-HONE_INLINE void pixel(int max, int block, int h, int w, const struct window *win, int ic, float *y)
+HONE_INLINE void all_channels(int max, int block, int h, int w, const struct pixels *s)
 {
     int c = 0;
-    for (; c + block * VL <= ic; c += block * VL) channels(max, block, VL, h, w, win, ic, c, y);
-    for (; block > 1 && c + VL <= ic; c += VL) channels(max, 1, VL, h, w, win, ic, c, y);
-    if (c < ic) channels(max, 1, ic - c, h, w, win, ic, c, y);
+    for (; c + block * VL <= s->ic; c += block * VL) channels(max, block, VL, h, w, s, c);
+    for (; block > 1 && c + VL <= s->ic; c += VL) channels(max, 1, VL, h, w, s, c);
+    if (c < s->ic) channels(max, 1, s->ic - c, h, w, s, c);
+}
+
+/* Pixels [from, to) of the row that s->x and s->y begin; their windows have columns u. */
+HONE_INLINE void some_pixels(int max, int block, const struct hone_problem *p, const struct pixels *row, int from, int to,
+                             struct pool_span u)
+{
+    struct pixels s = *row;
+    int area = p->attrs & 1 ? p->dim[POOL_KH] * p->dim[POOL_KW] : s.h * (u.to - u.from);
+    s.x += (int64_t)u.from * s.ic;
+    s.y += (int64_t)from * s.ic;
+    s.n = to - from;
+    s.w = u.to - u.from;
+    s.scale = 1 / (float)area;
+    if (s.h == 2 && s.w == 2) all_channels(max, block, 2, 2, &s);
+    else if (s.h == 3 && s.w == 3) all_channels(max, block, 3, 3, &s);
+    else all_channels(max, block, s.h, s.w, &s);
 }
 
 /* Rows [from, to) of the mb*oh rows of y. */
 HONE_INLINE void rows(int max, int block, const struct hone_problem *p, const float *x, float *y, int64_t from, int64_t to)
 {
     const int32_t *d = p->dim;
-    const int ic = d[POOL_IC], oh = d[POOL_OH], ow = d[POOL_OW], include_pad = (int)(p->attrs & 1);
-    struct window win = { .row = (int64_t)d[POOL_IW] * ic };
+    const int oh = d[POOL_OH], ow = d[POOL_OW], kw = d[POOL_KW], sw = d[POOL_SW], pw = d[POOL_PW], iw = d[POOL_IW];
+    const struct pool_span whole = pool_whole(kw, sw, pw, iw, ow);
+    struct pixels row = { .ic = d[POOL_IC], .row = (int64_t)iw * d[POOL_IC], .step = (int64_t)sw * d[POOL_IC] };
     for (int64_t r = from; r < to; r++) {
         struct pool_span v = pool_span((int)(r % oh), d[POOL_KH], d[POOL_SH], d[POOL_PH], d[POOL_IH]);
-        const float *top = x + (r / oh * d[POOL_IH] + v.from) * win.row;
-        win.h = v.to - v.from;
+        row.x = x + (r / oh * d[POOL_IH] + v.from) * row.row;
+        row.y = y + r * ow * row.ic;
+        row.h = v.to - v.from;
         for (int o = 0; o < ow; o++) {
-            struct pool_span u = pool_span(o, d[POOL_KW], d[POOL_SW], d[POOL_PW], d[POOL_IW]);
-            float *out = y + (r * ow + o) * ic;
-            win.w = u.to - u.from;
-            win.x = top + (int64_t)u.from * ic;
-            win.scale = 1 / (include_pad ? (float)d[POOL_KH] * (float)d[POOL_KW] : (float)win.h * (float)win.w);
-            if (win.h == 2 && win.w == 2) pixel(max, block, 2, 2, &win, ic, out);
-            else if (win.h == 3 && win.w == 3) pixel(max, block, 3, 3, &win, ic, out);
-            else pixel(max, block, win.h, win.w, &win, ic, out);
+            int next = o == whole.from && whole.to > o ? whole.to : o + 1;
+            some_pixels(max, block, p, &row, o, next, pool_span(o, kw, sw, pw, iw));
+            o = next - 1;
         }
     }
 }

@@ -7,10 +7,12 @@
 #include "kernels/backend/cpu.h"
 #include "kernels/pool/pool.h"
 
-enum { BLOCK, THREADS };   /* vectors of channels at a time */
+enum { THREADS };
+enum { AHEAD = 16 };   /* pixels */
 
-/* One output pixel's window: its corner in dx (and x, for the maximum), and its part inside. */
-struct window { float *dx; const float *x, *dy; int h, w; int64_t row; float scale; };
+/* Neighbouring pixels of one row whose windows have one shape, h x w: where the first window
+ * begins in dx (and x, for the maximum) and where its dy lies, and how far the next one's are. */
+struct pixels { float *dx; const float *x, *dy; int n, h, w, ic; int64_t row, step; float scale; };
 
 /* Puts or adds `gradient` at dx, n lanes. */
 HONE_INLINE void put(int add, int n, float *dx, vf gradient)
@@ -20,36 +22,51 @@ HONE_INLINE void put(int add, int n, float *dx, vf gradient)
     else vf_store_n(dx, gradient, n);
 }
 
-/* One vector of channels, of n lanes. */
-HONE_INLINE void channels(int max, int add, int n, int h, int w, const struct window *win, int ic, int c)
+/* Which tap of an h x w window at x holds the first maximum, lane by lane. */
+HONE_INLINE vi first_maximum(int n, int h, int w, const float *x, int ic, int64_t row)
 {
-    vf dy = n == VL ? vf_load(win->dy + c) : vf_load_n(win->dy + c, n), best = { 0 };
-    vi at = { 0 };   /* the tap that holds the first maximum, lane by lane */
-    if (!max) dy = dy * win->scale;
-    for (int i = 0; max && i < h; i++)
-        for (int j = 0; j < w; j++) {
-            const float *x = win->x + i * win->row + (int64_t)j * ic + c;
-            vf in = n == VL ? vf_load(x) : vf_load_n(x, n);
-            if (i == 0 && j == 0) { best = in; continue; }
-            vi tap = (vi){ 0 } + (i * w + j), more = in > best;
-            at = (vi)vf_select(more, (vf)tap, (vf)at);
-            best = vf_select(more, in, best);
-        }
+    vf best = n == VL ? vf_load(x) : vf_load_n(x, n);
+    vi at = { 0 };
     for (int i = 0; i < h; i++)
         for (int j = 0; j < w; j++) {
-            vi tap = (vi){ 0 } + (i * w + j);
-            put(add, n, win->dx + i * win->row + (int64_t)j * ic + c, max ? vf_select(at == tap, dy, (vf){ 0 }) : dy);
+            const float *tap = x + i * row + (int64_t)j * ic;
+            vf in = n == VL ? vf_load(tap) : vf_load_n(tap, n);
+            vi more = in > best, here = (vi){ 0 } + (i * w + j);
+            at = (vi)vf_select(more, (vf)here, (vf)at);
+            best = vf_select(more, in, best);
         }
+    return at;
 }
 
-HONE_INLINE void pixel(int max, int add, int block, int h, int w, const struct window *win, int ic)
+/* One vector of channels from c on, of n lanes, of every pixel.  A few pixels' maxima are found
+ * before their gradients are written: x and dx often lie at the same place of a page, and a
+ * processor that sees a load after such a store waits for it. */
+HONE_INLINE void channels(int max, int add, int n, int h, int w, const struct pixels *job, int c)
+{
+    const struct pixels s = *job;
+    vi at[AHEAD];
+    for (int from = 0; from < s.n; from += AHEAD) {
+        int k = s.n - from < AHEAD ? s.n - from : AHEAD;
+        for (int o = 0; max && o < k; o++) at[o] = first_maximum(n, h, w, s.x + (from + o) * s.step + c, s.ic, s.row);
+        for (int o = 0; o < k; o++) {
+            const float *dy = s.dy + (int64_t)(from + o) * s.ic + c;
+            float *dx = s.dx + (from + o) * s.step + c;
+            vf g = n == VL ? vf_load(dy) : vf_load_n(dy, n), zero = { 0 };
+            if (!max) g = g * s.scale;
+            for (int i = 0; i < h; i++)
+                for (int j = 0; j < w; j++) {
+                    vi here = (vi){ 0 } + (i * w + j);
+                    put(add, n, dx + i * s.row + (int64_t)j * s.ic, max ? vf_select(at[o] == here, g, zero) : g);
+                }
+        }
+    }
+}
+
+HONE_INLINE void all_channels(int max, int add, int h, int w, const struct pixels *s)
 {
     int c = 0;
-    for (; c + block * VL <= ic; c += block * VL)
-        HONE_UNROLLED
-        for (int b = 0; b < block; b++) channels(max, add, VL, h, w, win, ic, c + b * VL);
-    for (; block > 1 && c + VL <= ic; c += VL) channels(max, add, VL, h, w, win, ic, c);
-    if (c < ic) channels(max, add, ic - c, h, w, win, ic, c);
+    for (; c + VL <= s->ic; c += VL) channels(max, add, VL, h, w, s, c);
+    if (c < s->ic) channels(max, add, s->ic - c, h, w, s, c);
 }
 
 static int overlap(const struct hone_problem *p)
@@ -73,48 +90,62 @@ static int columns_covered(const struct hone_problem *p)
     return d[POOL_KW] >= d[POOL_SW] && (d[POOL_OW] - 1) * d[POOL_SW] - d[POOL_PW] + d[POOL_KW] >= d[POOL_IW];
 }
 
+/* Pixels [from, to) of the row that s->dx, s->x and s->dy begin; their windows have columns u. */
+HONE_INLINE void some_pixels(int max, const struct hone_problem *p, const struct pixels *row, int from, int to,
+                             struct pool_span u)
+{
+    struct pixels s = *row;
+    int area = p->attrs & 1 ? p->dim[POOL_KH] * p->dim[POOL_KW] : s.h * (u.to - u.from);
+    s.dx += (int64_t)u.from * s.ic;
+    s.x = max ? s.x + (int64_t)u.from * s.ic : NULL;
+    s.dy += (int64_t)from * s.ic;
+    s.n = to - from;
+    s.w = u.to - u.from;
+    s.scale = 1 / (float)area;
+    if (overlap(p)) all_channels(max, 1, s.h, s.w, &s);
+    else if (s.h == 2 && s.w == 2) all_channels(max, 0, 2, 2, &s);
+    else all_channels(max, 0, s.h, s.w, &s);
+}
+
+/* Clears what of row r's strip of dx (ih, row) its windows will not write; where windows add, the
+ * first row clears the image. */
+static void clear(const struct hone_problem *p, int o, struct pool_span v, float *dx, int64_t row)
+{
+    struct pool_span own = strip(p, o);
+    if (overlap(p)) own = (struct pool_span){ 0, o ? 0 : p->dim[POOL_IH] };
+    else if (own.from == v.from && own.to == v.to && columns_covered(p)) return;
+    memset(dx + own.from * row, 0, (size_t)((own.to - own.from) * row) * sizeof *dx);
+}
+
 /* Rows [from, to) of the mb*oh rows of windows; whole images where windows overlap. */
-HONE_INLINE void rows(int max, int block, const struct hone_problem *p, float *dx, const float *dy, const float *x,
+HONE_INLINE void rows(int max, const struct hone_problem *p, float *dx, const float *dy, const float *x,
                       int64_t from, int64_t to)
 {
     const int32_t *d = p->dim;
-    const int ic = d[POOL_IC], oh = d[POOL_OH], ow = d[POOL_OW], include_pad = (int)(p->attrs & 1);
-    const int add = overlap(p), covered = columns_covered(p);
-    struct window win = { .row = (int64_t)d[POOL_IW] * ic };
+    const int oh = d[POOL_OH], ow = d[POOL_OW], kw = d[POOL_KW], sw = d[POOL_SW], pw = d[POOL_PW], iw = d[POOL_IW];
+    const struct pool_span whole = pool_whole(kw, sw, pw, iw, ow);
+    struct pixels row = { .ic = d[POOL_IC], .row = (int64_t)iw * d[POOL_IC], .step = (int64_t)sw * d[POOL_IC] };
     for (int64_t r = from; r < to; r++) {
-        int o = (int)(r % oh);
         int64_t image = r / oh * d[POOL_IH];
-        struct pool_span v = pool_span(o, d[POOL_KH], d[POOL_SH], d[POOL_PH], d[POOL_IH]), own = strip(p, o);
-        if (add) own = (struct pool_span){ 0, o ? 0 : d[POOL_IH] };
-        if (add || !covered || own.from != v.from || own.to != v.to)
-            memset(dx + (image + own.from) * win.row, 0, (size_t)((own.to - own.from) * win.row) * sizeof *dx);
-        win.h = v.to - v.from;
-        for (int i = 0; i < ow; i++) {
-            struct pool_span u = pool_span(i, d[POOL_KW], d[POOL_SW], d[POOL_PW], d[POOL_IW]);
-            int64_t corner = (image + v.from) * win.row + (int64_t)u.from * ic;
-            win.dx = dx + corner;
-            win.x = max ? x + corner : NULL;
-            win.dy = dy + (r * ow + i) * ic;
-            win.w = u.to - u.from;
-            win.scale = 1 / (include_pad ? (float)d[POOL_KH] * (float)d[POOL_KW] : (float)win.h * (float)win.w);
-            if (add) pixel(max, 1, 1, win.h, win.w, &win, ic);
-            else if (win.h == 2 && win.w == 2) pixel(max, 0, block, 2, 2, &win, ic);
-            else pixel(max, 0, 1, win.h, win.w, &win, ic);
+        struct pool_span v = pool_span((int)(r % oh), d[POOL_KH], d[POOL_SH], d[POOL_PH], d[POOL_IH]);
+        clear(p, (int)(r % oh), v, dx + image * row.row, row.row);
+        row.dx = dx + (image + v.from) * row.row;
+        row.x = max ? x + (image + v.from) * row.row : NULL;
+        row.dy = dy + r * ow * row.ic;
+        row.h = v.to - v.from;
+        for (int o = 0; o < ow; o++) {
+            int next = o == whole.from && whole.to > o ? whole.to : o + 1;
+            some_pixels(max, p, &row, o, next, pool_span(o, kw, sw, pw, iw));
+            o = next - 1;
         }
     }
 }
 
-typedef void rows_of(const struct hone_problem *p, float *dx, const float *dy, const float *x, int64_t from, int64_t to);
-
-#define ROWS(MAX, BLOCK)                                                                                          \
-    static void rows_##MAX##_##BLOCK(const struct hone_problem *p, float *dx, const float *dy, const float *x,    \
-                                     int64_t from, int64_t to)                                                    \
-    {                                                                                                             \
-        rows(MAX, BLOCK, p, dx, dy, x, from, to);                                                                 \
-    }
-ROWS(0, 1) ROWS(0, 2) ROWS(1, 1) ROWS(1, 2)
-
-static rows_of *const variants[2][2] = { { rows_0_1, rows_0_2 }, { rows_1_1, rows_1_2 } };
+static void share(const struct hone_problem *p, float *dx, const float *dy, const float *x, int64_t from, int64_t to)
+{
+    if (x) rows(1, p, dx, dy, x, from, to);
+    else rows(0, p, dx, dy, x, from, to);
+}
 
 /* Rows that go together: a whole image's where windows overlap. */
 static int grain(const struct hone_problem *p) { return overlap(p) ? p->dim[POOL_OH] : 1; }
@@ -122,13 +153,11 @@ static int grain(const struct hone_problem *p) { return overlap(p) ? p->dim[POOL
 static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
 {
     (void)d;
-    if (c->v[BLOCK] > 1 && (overlap(p) || p->dim[POOL_IC] < c->v[BLOCK] * VL || p->dim[POOL_KH] != 2)) return 0;
     return c->v[THREADS] == 1 || (int64_t)p->dim[POOL_MB] * p->dim[POOL_OH] / grain(p) >= c->v[THREADS];
 }
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
-    c->v[BLOCK] = 1;
     c->v[THREADS] = hone_guess_threads(d, hone_problem_bytes(p) / 10e3);   /* at 10 bytes a nanosecond */
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
@@ -137,15 +166,14 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct hone_problem *p = &plan->problem;
     const int max = p->op == &hone_op_maxpool_bwd, threads = plan->config.v[THREADS], whole = grain(p);
-    rows_of *f = variants[max][plan->config.v[BLOCK] - 1];
     const int64_t n = (int64_t)p->dim[POOL_MB] * p->dim[POOL_OH];
     float *dx = mem[POOL_DX];
     const float *dy = mem[POOL_DY], *x = max ? mem[POOL_BWD_X] : NULL;
     (void)workspace;
-    if (threads == 1) { f(p, dx, dy, x, 0, n); return HONE_OK; }
+    if (threads == 1) { share(p, dx, dy, x, 0, n); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++)
-        f(p, dx, dy, x, hone_part(n, whole, threads, t), hone_part(n, whole, threads, t + 1));
+        share(p, dx, dy, x, hone_part(n, whole, threads, t), hone_part(n, whole, threads, t + 1));
     return HONE_OK;
 }
 
@@ -153,6 +181,6 @@ static const struct hone_op *const ops[] = { &hone_op_maxpool_bwd, &hone_op_avgp
 
 const struct hone_kernel HONE_SYM(pool_cpu_windows_bwd) = {
     .name = HONE_NAME("cpu_windows_bwd"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
-    .param = { HONE_PARAM("block", 1, 2), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
+    .param = { HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = valid, .guess = guess, .run = run,
 };

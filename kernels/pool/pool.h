@@ -23,6 +23,14 @@ static inline struct pool_span pool_span(int at, int k, int stride, int pad, int
     return (struct pool_span){ from < 0 ? 0 : from, to > in ? in : to };
 }
 
+/* The windows [from, to) of one direction that lie wholly inside of the input. */
+static inline struct pool_span pool_whole(int k, int stride, int pad, int in, int out)
+{
+    int from = (pad + stride - 1) / stride, to = in + pad < k ? 0 : (in + pad - k) / stride + 1;
+    if (to > out) to = out;
+    return (struct pool_span){ from, to < from ? from : to };
+}
+
 /* ref.c: the ops' meaning, see struct hone_op. */
 double hone_maxpool_fwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
 double hone_maxpool_bwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
