@@ -14,26 +14,35 @@ int64_t hone_mul(int64_t a, int64_t b)
 void hone_data_text(char to[HONE_NAME], const char *from)
 {
     int i = 0;
-    for (; i < HONE_NAME - 1 && from[i]; i++) to[i] = (unsigned char)from[i] < ' ' || from[i] == 0x7f ? '?' : from[i];
+    for (; i < HONE_NAME - 1 && from[i]; i++)
+        to[i] = (unsigned char)from[i] < ' ' || from[i] == 0x7f ? '?' : from[i];
     to[i] = 0;
 }
 
 /* ---- known sets ---- */
 
-/* The eight features of Pace and Barry (Statistics & Probability Letters 33, 1997) as scikit-learn derives them from the
- * columns longitude, latitude, age, rooms, bedrooms, population, households, income; value in 100,000 dollars. */
+/* The eight features of Pace and Barry (Statistics & Probability Letters 33, 1997) as scikit-learn
+ * derives them from the columns longitude, latitude, age, rooms, bedrooms, population, households,
+ * income; value in 100,000 dollars. */
 static int derive_housing(struct hone_data *d)
 {
-    static const char *const name[8] = { "MedInc", "HouseAge", "AveRooms", "AveBedrms",
+    static const char *const name[8] = { "MedInc",     "HouseAge", "AveRooms", "AveBedrms",
                                          "Population", "AveOccup", "Latitude", "Longitude" };
     enum { LONGITUDE, LATITUDE, AGE, ROOMS, BEDROOMS, POPULATION, HOUSEHOLDS, INCOME };
     for (int64_t i = 0; i < d->rows; i++) {
         float c[8], *x = d->x + 8 * i;
         memcpy(c, x, sizeof c);
         if (!(c[HOUSEHOLDS] > 0))
-            return hone_fail(HONE_EDATA, "%s: row %lld: column 7: there must be households", d->source, (long long)i + 1);
-        const float made[8] = { c[INCOME], c[AGE], c[ROOMS] / c[HOUSEHOLDS], c[BEDROOMS] / c[HOUSEHOLDS],
-                                c[POPULATION], c[POPULATION] / c[HOUSEHOLDS], c[LATITUDE], c[LONGITUDE] };
+            return hone_fail(HONE_EDATA, "%s: row %lld: column 7: there must be households",
+                             d->source, (long long)i + 1);
+        const float made[8] = { c[INCOME],
+                                c[AGE],
+                                c[ROOMS] / c[HOUSEHOLDS],
+                                c[BEDROOMS] / c[HOUSEHOLDS],
+                                c[POPULATION],
+                                c[POPULATION] / c[HOUSEHOLDS],
+                                c[LATITUDE],
+                                c[LONGITUDE] };
         memcpy(x, made, sizeof made);
         d->y[i] /= 100000;
     }
@@ -45,23 +54,39 @@ static int derive_housing(struct hone_data *d)
 }
 
 const struct hone_known hone_known_sets[] = {
-    { .name = "fashion-mnist", .about = "70,000 pictures of clothes, 28x28, 10 classes (Debian: dataset-fashion-mnist)",
-      .folder = { "fashion-mnist" }, .classes = 10, .features = 784 },
-    { .name = "mnist", .about = "70,000 handwritten digits, 28x28, 10 classes",
-      .folder = { "mnist" }, .classes = 10, .features = 784 },
-    { .name = "letter", .about = "20,000 printed letters, 16 features, 26 classes (UCI Letter Recognition)",
-      .folder = { "letter" }, .file = "letter-recognition.data", .target = "1",
-      .classes = 26, .features = 16 },
-    { .name = "housing", .about = "20,640 Californian districts, 8 features, price (California Housing)",
-      .folder = { "cal_housing", "housing" }, .file = "cal_housing.data", .target = "9",
-      .features = 8, .derive = derive_housing },
+    { .name = "fashion-mnist",
+      .about = "70,000 pictures of clothes, 28x28, 10 classes (Debian: dataset-fashion-mnist)",
+      .folder = { "fashion-mnist" },
+      .classes = 10,
+      .features = 784 },
+    { .name = "mnist",
+      .about = "70,000 handwritten digits, 28x28, 10 classes",
+      .folder = { "mnist" },
+      .classes = 10,
+      .features = 784 },
+    { .name = "letter",
+      .about = "20,000 printed letters, 16 features, 26 classes (UCI Letter Recognition)",
+      .folder = { "letter" },
+      .file = "letter-recognition.data",
+      .target = "1",
+      .classes = 26,
+      .features = 16 },
+    { .name = "housing",
+      .about = "20,640 Californian districts, 8 features, price (California Housing)",
+      .folder = { "cal_housing", "housing" },
+      .file = "cal_housing.data",
+      .target = "9",
+      .features = 8,
+      .derive = derive_housing },
     { .name = NULL },
 };
 
-/* Where sets are searched for, in this order: each place is an environment variable's directory and a tail, or a
- * fixed directory; a set lies in one of its folders there.  Looking must not make directories, so the user's data
- * directory is named here and not by hone_user_path(). */
-static const struct { const char *env, *tail; } places[] = {
+/* Where sets are searched for, in this order: each place is an environment variable's directory and
+ * a tail, or a fixed directory; a set lies in one of its folders there.  Looking must not make
+ * directories, so the user's data directory is named here and not by hone_user_path(). */
+static const struct {
+    const char *env, *tail;
+} places[] = {
     { "HONE_DATA", "" },
     { "XDG_DATA_HOME", "/hone" },
     { "HOME", "/.local/share/hone" },
@@ -89,27 +114,33 @@ int hone_known_find(const struct hone_known *k, char dir[512])
             int n = snprintf(dir, 512, "%s%s/%s", env, places[p].tail, k->folder[i]);
             if (n < 512 && holds(k, dir)) return HONE_OK;
             if (len < sizeof tried)
-                len += (size_t)snprintf(tried + len, sizeof tried - len, "%s%s", len ? ", " : "", dir);
+                len +=
+                    (size_t)snprintf(tried + len, sizeof tried - len, "%s%s", len ? ", " : "", dir);
         }
     }
-    return hone_fail(HONE_EDATA, "data set '%s' is in none of %s; set HONE_DATA to the place that has it", k->name, tried);
+    return hone_fail(HONE_EDATA,
+                     "data set '%s' is in none of %s; set HONE_DATA to the place that has it",
+                     k->name, tried);
 }
 
 /* ---- opening ---- */
 
-static int open_known(struct hone_data *train, struct hone_data *test, const struct hone_known *k, const char *dir)
+static int open_known(struct hone_data *train, struct hone_data *test, const struct hone_known *k,
+                      const char *dir)
 {
     char path[512 + 64];
     snprintf(path, sizeof path, "%s/%s", dir, k->file ? k->file : "");
-    if (k->file) snprintf(train->source, sizeof train->source, "%.*s", (int)sizeof train->source - 1, path);
-    int err = k->file ? hone_csv_read(train, path, k->target) : hone_idx_read(train, test, dir, k->classes);
+    if (k->file)
+        snprintf(train->source, sizeof train->source, "%.*s", (int)sizeof train->source - 1, path);
+    int err = k->file ? hone_csv_read(train, path, k->target)
+                      : hone_idx_read(train, test, dir, k->classes);
     if (err) return err;
     if (train->h * train->w * train->c != k->features)
         return hone_fail(HONE_EDATA, "%s: %d features, but data set '%s' has %d", train->source,
                          train->h * train->w * train->c, k->name, k->features);
     if (train->classes != k->classes)
-        return hone_fail(HONE_EDATA, "%s: %d classes, but data set '%s' has %d", train->source, train->classes, k->name,
-                         k->classes);
+        return hone_fail(HONE_EDATA, "%s: %d classes, but data set '%s' has %d", train->source,
+                         train->classes, k->name, k->classes);
     return k->derive ? k->derive(train) : HONE_OK;
 }
 
@@ -119,18 +150,22 @@ static int open_directory(struct hone_data *train, struct hone_data *test, const
     if (hone_idx_find(dir, path)) return hone_idx_read(train, test, dir, 0);
     for (const struct hone_known *k = hone_known_sets; k->name; k++)
         if (k->file && holds(k, dir)) return open_known(train, test, k, dir);
-    return hone_fail(HONE_EDATA, "%s: no data set in this directory: there is no train-images-idx3-ubyte[.gz], "
-                     "letter-recognition.data or cal_housing.data", dir);
+    return hone_fail(HONE_EDATA,
+                     "%s: no data set in this directory: there is no train-images-idx3-ubyte[.gz], "
+                     "letter-recognition.data or cal_housing.data",
+                     dir);
 }
 
 /* The files of known sets are known by their names, too, wherever they lie. */
-static int open_file(struct hone_data *train, struct hone_data *test, const char *path, const char *target)
+static int open_file(struct hone_data *train, struct hone_data *test, const char *path,
+                     const char *target)
 {
     const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     char dir[512] = ".";
     if (base > path) snprintf(dir, sizeof dir, "%.*s", (int)(base - path), path);
     if (strstr(base, "-ubyte"))
-        return hone_fail(HONE_EDATA, "%s: a set has several IDX files: name their directory, %s", path, dir);
+        return hone_fail(HONE_EDATA, "%s: a set has several IDX files: name their directory, %s",
+                         path, dir);
     for (const struct hone_known *k = hone_known_sets; k->name; k++)
         if (k->file && !target && !strcmp(base, k->file)) return open_known(train, test, k, dir);
     return hone_csv_read(train, path, target);
@@ -152,7 +187,8 @@ static void set_name(struct hone_data *d, const char *name)
     snprintf(d->name, sizeof d->name, "%.*s", (int)(name + len - from), from);
 }
 
-int hone_data_open(struct hone_data *train, struct hone_data *test, const char *data, const char *target)
+int hone_data_open(struct hone_data *train, struct hone_data *test, const char *data,
+                   const char *target)
 {
     const struct hone_known *k = hone_known_sets;
     const char *name = data;
@@ -165,7 +201,8 @@ int hone_data_open(struct hone_data *train, struct hone_data *test, const char *
     int found = !k->name && !synthetic && !stat(data, &st);
     snprintf(train->source, sizeof train->source, "%s", data);
     if (target && (k->name || synthetic || (found && S_ISDIR(st.st_mode))))
-        return hone_fail(HONE_EINVAL, "'%s' has its own target: a target column is for CSV files", data);
+        return hone_fail(HONE_EINVAL, "'%s' has its own target: a target column is for CSV files",
+                         data);
     if (k->name) {
         err = hone_known_find(k, dir);
         if (!err) snprintf(train->source, sizeof train->source, "%s", dir);
@@ -174,9 +211,13 @@ int hone_data_open(struct hone_data *train, struct hone_data *test, const char *
         err = hone_synthetic_make(train, data);
         name = "synthetic";
     } else if (!found)
-        err = hone_fail(HONE_EIO, "'%s' is no file, directory or known data set; `hone data` lists those", data);
-    else if (S_ISDIR(st.st_mode)) err = open_directory(train, test, data);
-    else err = open_file(train, test, data, target);
+        err = hone_fail(HONE_EIO,
+                        "'%s' is no file, directory or known data set; `hone data` lists those",
+                        data);
+    else if (S_ISDIR(st.st_mode))
+        err = open_directory(train, test, data);
+    else
+        err = open_file(train, test, data, target);
     if (!err) err = check(train, data);
     if (err) {
         hone_data_close(train);

@@ -18,8 +18,8 @@ struct options {
 
 struct summary {
     struct hone_data train, test;
-    struct hone_range *range;              /* (c) of the training rows, then (outputs) of the target */
-    int64_t *count;                        /* (classes) training rows of each, then (classes) test rows */
+    struct hone_range *range; /* (c) of the training rows, then (outputs) of the target */
+    int64_t *count;           /* (classes) training rows of each, then (classes) test rows */
     int nwarnings;
     char warning[MAX_WARNINGS][160];
 };
@@ -47,7 +47,8 @@ __attribute__((format(printf, 2, 3))) static void warn(struct summary *s, const 
     vsnprintf(s->warning[s->nwarnings], sizeof *s->warning, fmt, ap);
     va_end(ap);
     /* The last line stands for all that there is no room for. */
-    if (++s->nwarnings == MAX_WARNINGS) snprintf(s->warning[MAX_WARNINGS - 1], sizeof *s->warning, "and more");
+    if (++s->nwarnings == MAX_WARNINGS)
+        snprintf(s->warning[MAX_WARNINGS - 1], sizeof *s->warning, "and more");
 }
 
 static void warn_of_classes(struct summary *s)
@@ -68,9 +69,11 @@ static void warn_of_classes(struct summary *s)
         warn(s, "classes are unbalanced: %s has %lld rows, %s has %lld", class_name(d, most, name),
              (long long)s->count[most], class_name(d, least, other), (long long)s->count[least]);
     if (d->rows > 20 && d->classes > d->rows / 2)
-        warn(s, "%d classes for %lld rows: is the target a name or a number?", d->classes, (long long)d->rows);
+        warn(s, "%d classes for %lld rows: is the target a name or a number?", d->classes,
+             (long long)d->rows);
     for (int64_t i = 1; i < d->rows; i++) sorted &= d->label[i] >= d->label[i - 1];
-    if (sorted && d->rows > d->classes) warn(s, "rows are sorted by class: split them only after a shuffle");
+    if (sorted && d->rows > d->classes)
+        warn(s, "rows are sorted by class: split them only after a shuffle");
 }
 
 static int sum_up(struct summary *s)
@@ -79,17 +82,23 @@ static int sum_up(struct summary *s)
     char name[HONE_NAME];
     s->range = calloc((size_t)d->c + (size_t)d->outputs, sizeof *s->range);
     s->count = calloc(d->classes ? 2 * (size_t)d->classes : 1, sizeof *s->count);
-    if (!s->range || !s->count) return hone_fail(HONE_ENOMEM, "%s: no memory for a summary", d->source);
-    for (int c = 0; c < d->c; c++) s->range[c] = hone_range_of(d->x, d->rows * d->h * d->w, d->c, c);
-    for (int o = 0; o < d->outputs; o++) s->range[d->c + o] = hone_range_of(d->y, d->rows, d->outputs, o);
+    if (!s->range || !s->count)
+        return hone_fail(HONE_ENOMEM, "%s: no memory for a summary", d->source);
+    for (int c = 0; c < d->c; c++)
+        s->range[c] = hone_range_of(d->x, d->rows * d->h * d->w, d->c, c);
+    for (int o = 0; o < d->outputs; o++)
+        s->range[d->c + o] = hone_range_of(d->y, d->rows, d->outputs, o);
     for (int64_t i = 0; d->classes && i < d->rows; i++) s->count[d->label[i]]++;
-    for (int64_t i = 0; d->classes && i < s->test.rows; i++) s->count[d->classes + s->test.label[i]]++;
+    for (int64_t i = 0; d->classes && i < s->test.rows; i++)
+        s->count[d->classes + s->test.label[i]]++;
     if (d->classes) warn_of_classes(s);
     for (int c = 0; c < d->c; c++)
         if (s->range[c].std == 0)
-            warn(s, "%s is constant (%g): it teaches nothing", feature_name(d, c, name), s->range[c].mean);
+            warn(s, "%s is constant (%g): it teaches nothing", feature_name(d, c, name),
+                 s->range[c].mean);
     for (int o = 0; o < d->outputs; o++)
-        if (s->range[d->c + o].std == 0) warn(s, "the target is constant (%g)", s->range[d->c + o].mean);
+        if (s->range[d->c + o].std == 0)
+            warn(s, "the target is constant (%g)", s->range[d->c + o].mean);
     return HONE_OK;
 }
 
@@ -108,21 +117,27 @@ static void print_classes(const struct summary *s)
     for (int k = 0; k < d->classes && k < TABLE_ROWS; k++)
         printf("  %-20s %12lld %12lld\n", class_name(d, k, name), (long long)s->count[k],
                (long long)s->count[d->classes + k]);
-    if (d->classes > TABLE_ROWS) printf("  ... and %d more (--json has all)\n", d->classes - TABLE_ROWS);
+    if (d->classes > TABLE_ROWS)
+        printf("  ... and %d more (--json has all)\n", d->classes - TABLE_ROWS);
 }
 
 static void print(const struct summary *s)
 {
     const struct hone_data *d = &s->train;
     char name[HONE_NAME];
-    printf("%s\n  source   %s\n  rows     %lld train, %lld test\n", d->name, d->source, (long long)d->rows,
-           (long long)s->test.rows);
-    if (d->h * d->w > 1) printf("  shape    %d x %d x %d (h w c)\n", d->h, d->w, d->c);
-    else printf("  shape    %d features\n", d->c);
-    if (d->classes) printf("  target   %d classes\n", d->classes);
-    else printf("  target   %d value%s (regression)\n", d->outputs, d->outputs > 1 ? "s" : "");
+    printf("%s\n  source   %s\n  rows     %lld train, %lld test\n", d->name, d->source,
+           (long long)d->rows, (long long)s->test.rows);
+    if (d->h * d->w > 1)
+        printf("  shape    %d x %d x %d (h w c)\n", d->h, d->w, d->c);
+    else
+        printf("  shape    %d features\n", d->c);
+    if (d->classes)
+        printf("  target   %d classes\n", d->classes);
+    else
+        printf("  target   %d value%s (regression)\n", d->outputs, d->outputs > 1 ? "s" : "");
     printf("\n  %-20s %12s %12s %12s %12s\n", "of training rows", "min", "mean", "max", "std");
-    for (int c = 0; c < d->c && c < TABLE_ROWS; c++) print_range(feature_name(d, c, name), &s->range[c]);
+    for (int c = 0; c < d->c && c < TABLE_ROWS; c++)
+        print_range(feature_name(d, c, name), &s->range[c]);
     if (d->c > TABLE_ROWS) printf("  ... and %d more (--json has all)\n", d->c - TABLE_ROWS);
     for (int o = 0; o < d->outputs; o++) print_range("target", &s->range[d->c + o]);
     if (d->classes) print_classes(s);
@@ -131,7 +146,8 @@ static void print(const struct summary *s)
 
 static json_t *json_range(const char *name, const struct hone_range *r)
 {
-    return json_pack("{s:s, s:f, s:f, s:f, s:f}", "name", name, "min", r->min, "mean", r->mean, "max", r->max, "std", r->std);
+    return json_pack("{s:s, s:f, s:f, s:f, s:f}", "name", name, "min", r->min, "mean", r->mean,
+                     "max", r->max, "std", r->std);
 }
 
 /* Texts of data files need not be UTF-8; those that are not are shown by their number. */
@@ -145,7 +161,9 @@ static const char *utf8(const char *text, char number[HONE_NAME], int i)
 
 static int dump(json_t *root)
 {
-    int err = !root || json_dumpf(root, stdout, JSON_INDENT(2)) ? hone_fail(HONE_ENOMEM, "cannot write JSON") : HONE_OK;
+    int err = !root || json_dumpf(root, stdout, JSON_INDENT(2))
+                  ? hone_fail(HONE_ENOMEM, "cannot write JSON")
+                  : HONE_OK;
     json_decref(root);
     if (!err) putchar('\n');
     return err;
@@ -155,17 +173,24 @@ static int print_json(const struct summary *s)
 {
     const struct hone_data *d = &s->train;
     char name[HONE_NAME], number[HONE_NAME];
-    json_t *features = json_array(), *targets = json_array(), *classes = json_array(), *warnings = json_array();
+    json_t *features = json_array(), *targets = json_array(), *classes = json_array(),
+           *warnings = json_array();
     for (int c = 0; c < d->c; c++)
-        json_array_append_new(features, json_range(utf8(feature_name(d, c, name), number, c), &s->range[c]));
-    for (int o = 0; o < d->outputs; o++) json_array_append_new(targets, json_range("target", &s->range[d->c + o]));
+        json_array_append_new(features,
+                              json_range(utf8(feature_name(d, c, name), number, c), &s->range[c]));
+    for (int o = 0; o < d->outputs; o++)
+        json_array_append_new(targets, json_range("target", &s->range[d->c + o]));
     for (int k = 0; k < d->classes; k++)
-        json_array_append_new(classes, json_pack("{s:s, s:I, s:I}", "name", utf8(class_name(d, k, name), number, k), "train",
-                                                 (json_int_t)s->count[k], "test", (json_int_t)s->count[d->classes + k]));
-    for (int i = 0; i < s->nwarnings; i++) json_array_append_new(warnings, json_string_nocheck(utf8(s->warning[i], number, i)));
-    return dump(json_pack("{s:s, s:s, s:I, s:I, s:[i,i,i], s:o, s:o, s:o, s:o}", "name", utf8(d->name, number, 0), "source",
-                          utf8(d->source, number, 0), "train_rows", (json_int_t)d->rows, "test_rows",
-                          (json_int_t)s->test.rows, "shape", d->h, d->w, d->c, "features", features, "targets", targets,
+        json_array_append_new(classes, json_pack("{s:s, s:I, s:I}", "name",
+                                                 utf8(class_name(d, k, name), number, k), "train",
+                                                 (json_int_t)s->count[k], "test",
+                                                 (json_int_t)s->count[d->classes + k]));
+    for (int i = 0; i < s->nwarnings; i++)
+        json_array_append_new(warnings, json_string_nocheck(utf8(s->warning[i], number, i)));
+    return dump(json_pack("{s:s, s:s, s:I, s:I, s:[i,i,i], s:o, s:o, s:o, s:o}", "name",
+                          utf8(d->name, number, 0), "source", utf8(d->source, number, 0),
+                          "train_rows", (json_int_t)d->rows, "test_rows", (json_int_t)s->test.rows,
+                          "shape", d->h, d->w, d->c, "features", features, "targets", targets,
                           "classes", classes, "warnings", warnings));
 }
 
@@ -176,8 +201,10 @@ static int show(const struct options *o)
     struct summary s = { 0 };
     int err = hone_data_open(&s.train, &s.test, o->data, o->target);
     if (!err) err = sum_up(&s);
-    if (!err && o->json) err = print_json(&s);
-    else if (!err) print(&s);
+    if (!err && o->json)
+        err = print_json(&s);
+    else if (!err)
+        print(&s);
     free(s.range);
     free(s.count);
     hone_data_close(&s.train);
@@ -192,18 +219,24 @@ static int list(const struct options *o)
     for (const struct hone_known *k = hone_known_sets; k->name; k++) {
         int found = !hone_known_find(k, dir);
         if (root)
-            json_array_append_new(root, json_pack("{s:s, s:s, s:s?, s:s?}", "name", k->name, "about", k->about, "found",
-                                                  found ? dir : NULL, "why", found ? NULL : hone_errmsg()));
-        else printf("%-14s %s\n%-14s %s%s\n", k->name, k->about, "", found ? "found in " : "absent: ", found ? dir : hone_errmsg());
+            json_array_append_new(root, json_pack("{s:s, s:s, s:s?, s:s?}", "name", k->name,
+                                                  "about", k->about, "found", found ? dir : NULL,
+                                                  "why", found ? NULL : hone_errmsg()));
+        else
+            printf("%-14s %s\n%-14s %s%s\n", k->name, k->about, "",
+                   found ? "found in " : "absent: ", found ? dir : hone_errmsg());
     }
     if (root) return dump(root);
-    printf("%-14s %s\n", "synthetic:", "synthetic:HxWxC:CLASSES:ROWS[:SEED], made data; CLASSES 0: regression");
+    printf("%-14s %s\n",
+           "synthetic:", "synthetic:HxWxC:CLASSES:ROWS[:SEED], made data; CLASSES 0: regression");
     return HONE_OK;
 }
 
 static const struct argp_option argp_options[] = {
-    { "target", 't', "COL", 0, "the target column of a CSV file: its name or number, from 1; class:COL where numbers name "
-      "classes (default: the one column that is not numeric, else the last)", 0 },
+    { "target", 't', "COL", 0,
+      "the target column of a CSV file: its name or number, from 1; class:COL where numbers name "
+      "classes (default: the one column that is not numeric, else the last)",
+      0 },
     { "json", 'j', NULL, 0, "print JSON", 0 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
@@ -212,8 +245,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
     switch (key) {
-    case 't': o->target = arg; return 0;
-    case 'j': o->json = 1; return 0;
+    case 't':
+        o->target = arg;
+        return 0;
+    case 'j':
+        o->json = 1;
+        return 0;
     case ARGP_KEY_ARG:
         if (o->data) argp_error(state, "one data set at a time, please: '%s'", arg);
         o->data = arg;
@@ -221,7 +258,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (o->target && !o->data) argp_error(state, "--target needs a CSV file");
         return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    default:
+        return ARGP_ERR_UNKNOWN;
     }
 }
 
@@ -229,7 +267,8 @@ static const char about[] =
     "Lists the known data sets and where they were found; or reads, checks and sums up one."
     "\v"
     "DATA is a known name, a directory of IDX files (.gz or not), a CSV file, or made data, "
-    "synthetic:HxWxC:CLASSES:ROWS.  Known sets are searched for in $HONE_DATA, the user's data directory, "
+    "synthetic:HxWxC:CLASSES:ROWS.  Known sets are searched for in $HONE_DATA, the user's data "
+    "directory, "
     "/usr/share/datasets and ../shared/data.\n\n"
     "Examples:\n"
     "  hone data                                  which sets are here\n"
@@ -246,7 +285,8 @@ int hone_cmd_data(int argc, char **argv)
     argp_err_exit_status = 2;
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return 2;
     int err = o.data ? show(&o) : list(&o);
-    if (!err && (fflush(stdout) || ferror(stdout))) err = hone_fail(HONE_EIO, "standard output: %s", strerror(errno));
+    if (!err && (fflush(stdout) || ferror(stdout)))
+        err = hone_fail(HONE_EIO, "standard output: %s", strerror(errno));
     if (err) fprintf(stderr, "%s: %s\n", argv[0], hone_errmsg());
     return err ? 1 : 0;
 }

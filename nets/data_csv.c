@@ -1,6 +1,7 @@
-/* CSV files: fields between commas, semicolons or tabs (whichever of tab, semicolon, comma stands in the first line), quotes
- * as in RFC 4180, LF or CRLF, with or without a header.  Every field but the target must be a finite number; there is no
- * value for "missing".  Blank lines are passed over. */
+/* CSV files: fields between commas, semicolons or tabs (whichever of tab, semicolon, comma stands
+ * in the first line), quotes as in RFC 4180, LF or CRLF, with or without a header.  Every field but
+ * the target must be a finite number; there is no value for "missing".  Blank lines are passed
+ * over. */
 #include "nets/data.h"
 
 #include <errno.h>
@@ -12,13 +13,13 @@
 
 struct csv {
     const char *path;
-    char *text, *at, *end;     /* the file's contents, NUL-terminated and cut into fields in place */
+    char *text, *at, *end; /* the file's contents, NUL-terminated and cut into fields in place */
     char sep;
-    int line, next_line;       /* of the row read last; of the one to come */
-    int ncols;                 /* of the first row; 0 before it */
-    int nfields;               /* of the row read last */
-    char **field;              /* (ncols) */
-    char **name;               /* (ncols), of a header, else NULL */
+    int line, next_line; /* of the row read last; of the one to come */
+    int ncols;           /* of the first row; 0 before it */
+    int nfields;         /* of the row read last */
+    char **field;        /* (ncols) */
+    char **name;         /* (ncols), of a header, else NULL */
     int target, classify;
 };
 
@@ -48,9 +49,10 @@ static int slurp(struct csv *c)
     c->end = c->text + size;
     const char *nul = memchr(c->text, 0, size);
     if (nul)
-        return hone_fail(HONE_EDATA, "%s: byte %lld is NUL: this is not a text file", c->path, (long long)(nul - c->text));
+        return hone_fail(HONE_EDATA, "%s: byte %lld is NUL: this is not a text file", c->path,
+                         (long long)(nul - c->text));
     c->at = c->text;
-    if (size >= 3 && !memcmp(c->text, "\xef\xbb\xbf", 3)) c->at += 3;   /* byte-order mark of UTF-8 */
+    if (size >= 3 && !memcmp(c->text, "\xef\xbb\xbf", 3)) c->at += 3; /* byte-order mark of UTF-8 */
     c->next_line = 1;
     return HONE_OK;
 }
@@ -71,15 +73,18 @@ static void skip_blank_lines(struct csv *c)
     }
 }
 
-/* What separates: outside of quotes, a tab in the first line leaves no doubt, nor does a semicolon; commas may then be part
- * of numbers. */
+/* What separates: outside of quotes, a tab in the first line leaves no doubt, nor does a semicolon;
+ * commas may then be part of numbers. */
 static char find_separator(const char *s)
 {
     int quoted = 0, semicolon = 0;
     for (; *s && (quoted || *s != '\n'); s++) {
-        if (*s == '"') quoted = !quoted;
-        else if (!quoted && *s == '\t') return '\t';
-        else if (!quoted && *s == ';') semicolon = 1;
+        if (*s == '"')
+            quoted = !quoted;
+        else if (!quoted && *s == '\t')
+            return '\t';
+        else if (!quoted && *s == ';')
+            semicolon = 1;
     }
     return semicolon ? ';' : ',';
 }
@@ -92,7 +97,8 @@ static int read_quoted(struct csv *c, char **s, char **field)
     *field = from;
     for (;; from++) {
         if (!*from)
-            return hone_fail(HONE_EDATA, "%s:%d: column %d: this quote is never closed", c->path, opened, c->nfields + 1);
+            return hone_fail(HONE_EDATA, "%s:%d: column %d: this quote is never closed", c->path,
+                             opened, c->nfields + 1);
         if (*from == '\n') c->next_line++;
         if (*from == '"' && *++from != '"') break;
         *to++ = *from;
@@ -101,8 +107,9 @@ static int read_quoted(struct csv *c, char **s, char **field)
     while (is_blank(**s) && **s != c->sep) ++*s;
     int good = !**s || **s == '\n' || **s == c->sep;
     *to = 0;
-    return good ? HONE_OK : hone_fail(HONE_EDATA, "%s:%d: column %d: text after the closing quote", c->path, c->next_line,
-                                      c->nfields + 1);
+    return good ? HONE_OK
+                : hone_fail(HONE_EDATA, "%s:%d: column %d: text after the closing quote", c->path,
+                            c->next_line, c->nfields + 1);
 }
 
 static void read_bare(struct csv *c, char **s, char **field, char **end)
@@ -114,7 +121,8 @@ static void read_bare(struct csv *c, char **s, char **field, char **end)
     while (*end > *field && is_blank((*end)[-1])) --*end;
 }
 
-/* Reads the next row's fields; *more is 0 at the end of the file.  Fields beyond ncols are counted, not kept. */
+/* Reads the next row's fields; *more is 0 at the end of the file.  Fields beyond ncols are counted,
+ * not kept. */
 static int next_row(struct csv *c, int *more)
 {
     skip_blank_lines(c);
@@ -125,8 +133,10 @@ static int next_row(struct csv *c, int *more)
         char *field, *end = NULL;
         while (is_blank(*s) && *s != c->sep) s++;
         int err = HONE_OK;
-        if (*s == '"') err = read_quoted(c, &s, &field);
-        else read_bare(c, &s, &field, &end);
+        if (*s == '"')
+            err = read_quoted(c, &s, &field);
+        else
+            read_bare(c, &s, &field, &end);
         if (err) return err;
         char stop = *s;
         if (end) *end = 0;
@@ -147,7 +157,7 @@ static int next_row(struct csv *c, int *more)
 static int is_number(const char *s, double *v)
 {
     char *end;
-    if (!*s || s[strspn(s, "0123456789+-.eE")]) return 0;   /* strtod() also reads hex, inf and nan */
+    if (!*s || s[strspn(s, "0123456789+-.eE")]) return 0; /* strtod() also reads hex, inf and nan */
     *v = strtod(s, &end);
     return end > s && !*end;
 }
@@ -204,18 +214,21 @@ static int no_column(const struct csv *c, const char *target, char **name)
         len += (size_t)snprintf(list + len, sizeof list - len, "%s%s", j ? ", " : "", text);
     }
     if (!name)
-        return hone_fail(HONE_EDATA, "%s: no column '%s': there is no header; use a number from 1 to %d", c->path, target,
-                         c->ncols);
+        return hone_fail(HONE_EDATA,
+                         "%s: no column '%s': there is no header; use a number from 1 to %d",
+                         c->path, target, c->ncols);
     return hone_fail(HONE_EDATA, "%s:%d: no column '%s' among %s%s", c->path, c->line, target, list,
                      len < sizeof list ? "" : "...");
 }
 
-/* Tells from the first row whether it is a header, and which column `target` means (-1: not given). */
+/* Tells from the first row whether it is a header, and which column `target` means (-1: not given).
+ */
 static int read_first(struct csv *c, const char *target)
 {
     int last = -1, column = -1, header;
     double v;
-    if (target && is_number(target, &v) && v >= 1 && v <= c->ncols && v == floor(v)) column = (int)v - 1;
+    if (target && is_number(target, &v) && v >= 1 && v <= c->ncols && v == floor(v))
+        column = (int)v - 1;
     int n = words(c, column, &last);
     /* One word alone is the class of a first row, unless the target stands elsewhere. */
     header = n > 1 || (n == 1 && column >= 0);
@@ -247,7 +260,8 @@ static int begin(struct csv *c, const char *target)
         quoted ^= *s == '"';
         most += *s == c->sep;
     }
-    if (most >= INT_MAX / 2) return hone_fail(HONE_EDATA, "%s:%d: too many columns", c->path, c->next_line);
+    if (most >= INT_MAX / 2)
+        return hone_fail(HONE_EDATA, "%s:%d: too many columns", c->path, c->next_line);
     c->field = malloc(most * sizeof *c->field);
     if (!c->field) return hone_fail(HONE_ENOMEM, "%s: no memory for %zu columns", c->path, most);
     c->ncols = (int)most;
@@ -257,12 +271,15 @@ static int begin(struct csv *c, const char *target)
         return hone_fail(HONE_EDATA, "%s:%d: quotes in the middle of fields", c->path, c->line);
     c->ncols = c->nfields;
     if (c->ncols < 2)
-        return hone_fail(HONE_EDATA, "%s:%d: one column only: no comma, semicolon or tab parts a target from features",
-                         c->path, c->line);
+        return hone_fail(
+            HONE_EDATA,
+            "%s:%d: one column only: no comma, semicolon or tab parts a target from features",
+            c->path, c->line);
     err = read_first(c, target);
     if (!err && c->name) {
         err = next_row(c, &more);
-        if (!err && !more) err = hone_fail(HONE_EDATA, "%s: there are no rows after the header", c->path);
+        if (!err && !more)
+            err = hone_fail(HONE_EDATA, "%s: there are no rows after the header", c->path);
     }
     if (err || c->nfields != c->ncols) return err;
     if (c->target < 0) c->target = words(c, -1, &last) == 1 ? last : c->ncols - 1;
@@ -275,20 +292,23 @@ static int begin(struct csv *c, const char *target)
 struct rows {
     int64_t n, room;
     float *x, *y;
-    char **label;              /* texts of classes, in c->text */
+    char **label; /* texts of classes, in c->text */
 };
 
 static int grow(struct csv *c, struct rows *r)
 {
     if (r->n < r->room) return HONE_OK;
-    int64_t room = r->room ? 2 * r->room : 256, bytes = hone_mul(room, (int64_t)sizeof(float) * (c->ncols - 1));
+    int64_t room = r->room ? 2 * r->room : 256,
+            bytes = hone_mul(room, (int64_t)sizeof(float) * (c->ncols - 1));
     float *x = bytes < 0 ? NULL : realloc(r->x, (size_t)bytes);
     if (x) r->x = x;
     float *y = realloc(r->y, (size_t)room * sizeof *y);
     if (y) r->y = y;
     char **label = realloc(r->label, (size_t)room * sizeof *label);
     if (label) r->label = label;
-    if (!x || !y || !label) return hone_fail(HONE_ENOMEM, "%s:%d: no memory for %lld rows", c->path, c->line, (long long)room);
+    if (!x || !y || !label)
+        return hone_fail(HONE_ENOMEM, "%s:%d: no memory for %lld rows", c->path, c->line,
+                         (long long)room);
     r->room = room;
     return HONE_OK;
 }
@@ -297,9 +317,10 @@ static int ragged(const struct csv *c)
 {
     char text[700];
     if (c->nfields > c->ncols)
-        return hone_fail(HONE_EDATA, "%s:%d: %d fields, but the first line has %d", c->path, c->line, c->nfields, c->ncols);
-    return hone_fail(HONE_EDATA, "%s: missing: the row ends after %d of %d fields", place(c, c->nfields, text), c->nfields,
-                     c->ncols);
+        return hone_fail(HONE_EDATA, "%s:%d: %d fields, but the first line has %d", c->path,
+                         c->line, c->nfields, c->ncols);
+    return hone_fail(HONE_EDATA, "%s: missing: the row ends after %d of %d fields",
+                     place(c, c->nfields, text), c->nfields, c->ncols);
 }
 
 static int wrong(const struct csv *c, int j, const char *why)
@@ -313,7 +334,8 @@ static int take_number(const struct csv *c, int j, float *to)
 {
     char text[700];
     double v;
-    if (is_missing(c->field[j])) return hone_fail(HONE_EDATA, "%s: the value is missing", place(c, j, text));
+    if (is_missing(c->field[j]))
+        return hone_fail(HONE_EDATA, "%s: the value is missing", place(c, j, text));
     if (!is_number(c->field[j], &v)) return wrong(c, j, "is not a number");
     if (!(fabs(v) <= FLT_MAX)) return wrong(c, j, "is too large for f32");
     *to = (float)v;
@@ -327,10 +349,14 @@ static int take_row(struct csv *c, struct rows *r)
     if (err) return err;
     float *x = r->x + r->n * (c->ncols - 1);
     for (int j = 0; !err && j < c->ncols; j++) {
-        if (j != c->target) err = take_number(c, j, x++);
-        else if (!c->classify) err = take_number(c, j, &r->y[r->n]);
-        else if (is_missing(c->field[j])) err = hone_fail(HONE_EDATA, "%s: the class is missing", place(c, j, text));
-        else r->label[r->n] = c->field[j];
+        if (j != c->target)
+            err = take_number(c, j, x++);
+        else if (!c->classify)
+            err = take_number(c, j, &r->y[r->n]);
+        else if (is_missing(c->field[j]))
+            err = hone_fail(HONE_EDATA, "%s: the class is missing", place(c, j, text));
+        else
+            r->label[r->n] = c->field[j];
     }
     r->n += !err;
     return err;
@@ -385,7 +411,8 @@ static int finish(const struct csv *c, struct rows *r, struct hone_data *d)
     r->x = NULL;
     if (c->name) {
         d->feature = calloc((size_t)d->c, sizeof *d->feature);
-        if (!d->feature) return hone_fail(HONE_ENOMEM, "%s: no memory for %d columns", c->path, c->ncols);
+        if (!d->feature)
+            return hone_fail(HONE_ENOMEM, "%s: no memory for %d columns", c->path, c->ncols);
         for (int j = 0, f = 0; j < c->ncols; j++)
             if (j != c->target) hone_data_text(d->feature[f++], c->name[j]);
     }

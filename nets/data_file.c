@@ -1,12 +1,12 @@
-/* A data file's bytes, whether it is gzip or plain.  zlib's own gzread() keeps quiet about bytes after the end and
- * cannot say where data is damaged, so inflate() is driven here. */
+/* A data file's bytes, whether it is gzip or plain.  zlib's own gzread() keeps quiet about bytes
+ * after the end and cannot say where data is damaged, so inflate() is driven here. */
 #include "nets/data.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { GZIP_WINDOW = 15 + 16 };   /* zlib: largest window, gzip header and check expected */
+enum { GZIP_WINDOW = 15 + 16 }; /* zlib: largest window, gzip header and check expected */
 
 /* Puts the next bytes of the file into s->in. */
 static int refill(struct hone_file *s)
@@ -69,7 +69,8 @@ static int next_member(struct hone_file *s)
     s->ended = !s->z.avail_in;
     if (s->ended) return HONE_OK;
     if (s->z.next_in[0] != 0x1f)
-        return hone_fail(HONE_EDATA, "%s: compressed byte %lld: bytes after the end of the gzip data", s->path,
+        return hone_fail(HONE_EDATA,
+                         "%s: compressed byte %lld: bytes after the end of the gzip data", s->path,
                          (long long)consumed(s));
     inflateReset(&s->z);
     return HONE_OK;
@@ -81,16 +82,18 @@ static int read_gzip(struct hone_file *s, unsigned char *buf, size_t n, size_t *
         int err = s->z.avail_in ? HONE_OK : refill(s);
         if (err) return err;
         if (!s->z.avail_in)
-            return hone_fail(HONE_EDATA, "%s: the gzip data is cut off at compressed byte %lld", s->path,
-                             (long long)s->taken);
+            return hone_fail(HONE_EDATA, "%s: the gzip data is cut off at compressed byte %lld",
+                             s->path, (long long)s->taken);
         size_t want = n - *got < sizeof s->in ? n - *got : sizeof s->in;
         s->z.next_out = buf + *got;
         s->z.avail_out = (uInt)want;
         int z = inflate(&s->z, Z_NO_FLUSH);
         *got += want - s->z.avail_out;
-        if (z == Z_STREAM_END) err = next_member(s);
+        if (z == Z_STREAM_END)
+            err = next_member(s);
         else if (z != Z_OK && z != Z_BUF_ERROR)
-            err = hone_fail(HONE_EDATA, "%s: the gzip data is damaged before compressed byte %lld: %s", s->path,
+            err = hone_fail(HONE_EDATA,
+                            "%s: the gzip data is damaged before compressed byte %lld: %s", s->path,
                             (long long)consumed(s), s->z.msg ? s->z.msg : "zlib gives no reason");
         if (err) return err;
     }

@@ -1,6 +1,7 @@
-/* IDX files (the format of LeCun, Cortes and Burges' MNIST): big-endian numbers -- a magic number that tells type and
- * rank, one length per dimension -- and then the values.  Images are unsigned bytes (rows, h, w), labels unsigned
- * bytes (rows).  No field is believed: each is checked against what the file can hold. */
+/* IDX files (the format of LeCun, Cortes and Burges' MNIST): big-endian numbers -- a magic number
+ * that tells type and rank, one length per dimension -- and then the values.  Images are unsigned
+ * bytes (rows, h, w), labels unsigned bytes (rows).  No field is believed: each is checked against
+ * what the file can hold. */
 #include "nets/data.h"
 
 #include <limits.h>
@@ -18,7 +19,8 @@ static int find_one(const char *dir, int i, char path[512])
     static const char *const dot[] = { "-", "." }, *const end[] = { ".gz", "" };
     struct stat st;
     for (int j = 0; j < 4; j++) {
-        int n = snprintf(path, 512, "%s/%s%sidx%d-ubyte%s", dir, stem[i], dot[j / 2], i % 2 ? 1 : 3, end[j % 2]);
+        int n = snprintf(path, 512, "%s/%s%sidx%d-ubyte%s", dir, stem[i], dot[j / 2], i % 2 ? 1 : 3,
+                         end[j % 2]);
         if (n < 512 && !stat(path, &st)) return 1;
     }
     path[0] = 0;
@@ -45,11 +47,13 @@ static int read_header(struct hone_file *s, int64_t magic, int64_t length[], int
     int err = hone_file_read(s, b, n, &got);
     if (err) return err;
     if (got >= 4 && big_endian(b) != magic)
-        return hone_fail(HONE_EDATA, "%s: byte 0: magic number 0x%08llx, but IDX %s start with 0x%08llx", s->path,
-                         (unsigned long long)big_endian(b), magic == IMAGES ? "images" : "labels",
-                         (unsigned long long)magic);
+        return hone_fail(HONE_EDATA,
+                         "%s: byte 0: magic number 0x%08llx, but IDX %s start with 0x%08llx",
+                         s->path, (unsigned long long)big_endian(b),
+                         magic == IMAGES ? "images" : "labels", (unsigned long long)magic);
     if (got < n)
-        return hone_fail(HONE_EDATA, "%s: ends at byte %zu, inside the header of %zu bytes", s->path, got, n);
+        return hone_fail(HONE_EDATA, "%s: ends at byte %zu, inside the header of %zu bytes",
+                         s->path, got, n);
     for (int i = 0; i < rank; i++) length[i] = big_endian(b + 4 + 4 * i);
     if (!length[0]) return hone_fail(HONE_EDATA, "%s: byte 4: the file has no rows", s->path);
     return HONE_OK;
@@ -57,21 +61,25 @@ static int read_header(struct hone_file *s, int64_t magic, int64_t length[], int
 
 static int ends_early(const struct hone_file *s, int64_t at, int64_t rows, int64_t need)
 {
-    return hone_fail(HONE_EDATA, "%s: ends at byte %lld, but %lld rows need %lld bytes", s->path, (long long)at,
-                     (long long)rows, (long long)need);
+    return hone_fail(HONE_EDATA, "%s: ends at byte %lld, but %lld rows need %lld bytes", s->path,
+                     (long long)at, (long long)rows, (long long)need);
 }
 
-/* Can the file hold its rows?  A plain file's length says so exactly, a gzip file's only roughly. */
+/* Can the file hold its rows?  A plain file's length says so exactly, a gzip file's only roughly.
+ */
 static int check_size(const struct hone_file *s, int64_t rows, int64_t row_bytes, int64_t header)
 {
     int64_t bytes = hone_mul(rows, row_bytes);
     if (bytes < 0 || hone_mul(bytes, sizeof(float)) < 0 || bytes > INT64_MAX - header)
-        return hone_fail(HONE_EDATA, "%s: byte 4: %lld rows of %lld bytes are more than can be addressed", s->path,
-                         (long long)rows, (long long)row_bytes);
+        return hone_fail(HONE_EDATA,
+                         "%s: byte 4: %lld rows of %lld bytes are more than can be addressed",
+                         s->path, (long long)rows, (long long)row_bytes);
     if (header + bytes <= hone_file_bound(s)) return HONE_OK;
     if (!s->gzip) return ends_early(s, s->size, rows, header + bytes);
-    return hone_fail(HONE_EDATA, "%s: byte 4: %lld rows need %lld bytes, more than %lld compressed bytes can hold", s->path,
-                     (long long)rows, (long long)(header + bytes), (long long)s->size);
+    return hone_fail(
+        HONE_EDATA,
+        "%s: byte 4: %lld rows need %lld bytes, more than %lld compressed bytes can hold", s->path,
+        (long long)rows, (long long)(header + bytes), (long long)s->size);
 }
 
 /* The contents must end where the rows do; reading past the end also makes zlib check the sum. */
@@ -82,7 +90,8 @@ static int read_end(struct hone_file *s)
     int64_t end = s->offset;
     int err = hone_file_read(s, &b, 1, &got);
     if (err || !got) return err;
-    return hone_fail(HONE_EDATA, "%s: byte %lld: there are bytes after the last row", s->path, (long long)end);
+    return hone_fail(HONE_EDATA, "%s: byte %lld: there are bytes after the last row", s->path,
+                     (long long)end);
 }
 
 static int read_pixels(struct hone_file *s, struct hone_data *d, int64_t row_bytes)
@@ -111,8 +120,8 @@ static int read_images(struct hone_data *d, const char *path)
     err = read_header(&s, IMAGES, length, 3);
     int64_t row_bytes = hone_mul(length[1], length[2]);
     if (!err && (row_bytes <= 0 || row_bytes > INT_MAX))
-        err = hone_fail(HONE_EDATA, "%s: byte 8: images of %lld x %lld pixels", path, (long long)length[1],
-                        (long long)length[2]);
+        err = hone_fail(HONE_EDATA, "%s: byte 8: images of %lld x %lld pixels", path,
+                        (long long)length[1], (long long)length[2]);
     if (!err) err = check_size(&s, length[0], row_bytes, IMAGES_HEADER);
     if (!err) {
         d->rows = length[0];
@@ -121,7 +130,8 @@ static int read_images(struct hone_data *d, const char *path)
         d->c = 1;
         d->x = malloc((size_t)(d->rows * row_bytes) * sizeof *d->x);
         err = d->x ? read_pixels(&s, d, row_bytes)
-                   : hone_fail(HONE_ENOMEM, "%s: no memory for %lld images", path, (long long)d->rows);
+                   : hone_fail(HONE_ENOMEM, "%s: no memory for %lld images", path,
+                               (long long)d->rows);
     }
     hone_file_close(&s);
     return err;
@@ -138,12 +148,13 @@ static int read_labels(struct hone_data *d, const char *path, const char *images
     err = read_header(&s, LABELS, &rows, 1);
     if (!err) err = check_size(&s, rows, 1, LABELS_HEADER);
     if (!err && rows != d->rows)
-        err = hone_fail(HONE_EDATA, "%s: byte 4: %lld labels, but %s has %lld images", path, (long long)rows, images,
-                        (long long)d->rows);
+        err = hone_fail(HONE_EDATA, "%s: byte 4: %lld labels, but %s has %lld images", path,
+                        (long long)rows, images, (long long)d->rows);
     if (!err) {
         buf = malloc((size_t)rows);
         d->label = malloc((size_t)rows * sizeof *d->label);
-        if (!buf || !d->label) err = hone_fail(HONE_ENOMEM, "%s: no memory for %lld labels", path, (long long)rows);
+        if (!buf || !d->label)
+            err = hone_fail(HONE_ENOMEM, "%s: no memory for %lld labels", path, (long long)rows);
     }
     if (!err) err = hone_file_read(&s, buf, (size_t)rows, &got);
     if (!err && (int64_t)got < rows) err = ends_early(&s, s.offset, rows, LABELS_HEADER + rows);
@@ -154,8 +165,8 @@ static int read_labels(struct hone_data *d, const char *path, const char *images
     return err;
 }
 
-/* How many classes the training labels show.  Sets exist that start at 1 or skip a class; but where most of 0..largest
- * never occur, the largest is a damaged label, not a class. */
+/* How many classes the training labels show.  Sets exist that start at 1 or skip a class; but where
+ * most of 0..largest never occur, the largest is a damaged label, not a class. */
 static int count_classes(const struct hone_data *d, const char *path, int *classes)
 {
     int64_t first[NCLASSES_MAX];
@@ -163,13 +174,18 @@ static int count_classes(const struct hone_data *d, const char *path, int *class
     for (int i = 0; i < NCLASSES_MAX; i++) first[i] = -1;
     for (int64_t i = 0; i < d->rows; i++) {
         int k = d->label[i];
-        if (first[k] < 0) { first[k] = i; nused++; }
+        if (first[k] < 0) {
+            first[k] = i;
+            nused++;
+        }
         if (k > largest) largest = k;
     }
     *classes = largest + 1;
     if (largest < 2 * nused) return HONE_OK;
-    return hone_fail(HONE_EDATA, "%s: byte %lld: label %d of row %lld, but only %d of the labels 0..%d occur", path,
-                     (long long)(LABELS_HEADER + first[largest]), largest, (long long)first[largest], nused, largest);
+    return hone_fail(HONE_EDATA,
+                     "%s: byte %lld: label %d of row %lld, but only %d of the labels 0..%d occur",
+                     path, (long long)(LABELS_HEADER + first[largest]), largest,
+                     (long long)first[largest], nused, largest);
 }
 
 static int check_labels(struct hone_data *d, const char *path, int classes)
@@ -177,8 +193,9 @@ static int check_labels(struct hone_data *d, const char *path, int classes)
     d->classes = classes;
     for (int64_t i = 0; i < d->rows; i++)
         if (d->label[i] >= classes)
-            return hone_fail(HONE_EDATA, "%s: byte %lld: label %d of row %lld, but the classes are 0..%d", path,
-                             (long long)(LABELS_HEADER + i), (int)d->label[i], (long long)i, classes - 1);
+            return hone_fail(
+                HONE_EDATA, "%s: byte %lld: label %d of row %lld, but the classes are 0..%d", path,
+                (long long)(LABELS_HEADER + i), (int)d->label[i], (long long)i, classes - 1);
     return HONE_OK;
 }
 
@@ -189,8 +206,9 @@ int hone_idx_read(struct hone_data *train, struct hone_data *test, const char *d
     int has_test = path[2][0] || path[3][0];
     for (int i = 0; i < (has_test ? 4 : 2); i++)
         if (!path[i][0])
-            return hone_fail(HONE_EDATA, "%s: there is no %s-idx%d-ubyte[.gz] beside the other IDX files", dir, stem[i],
-                             i % 2 ? 1 : 3);
+            return hone_fail(HONE_EDATA,
+                             "%s: there is no %s-idx%d-ubyte[.gz] beside the other IDX files", dir,
+                             stem[i], i % 2 ? 1 : 3);
     int err = read_images(train, path[0]);
     if (!err) err = read_labels(train, path[1], path[0]);
     if (!err && !classes) err = count_classes(train, path[1], &classes);
@@ -198,8 +216,8 @@ int hone_idx_read(struct hone_data *train, struct hone_data *test, const char *d
     if (err || !has_test) return err;
     err = read_images(test, path[2]);
     if (!err && (test->h != train->h || test->w != train->w))
-        err = hone_fail(HONE_EDATA, "%s: byte 8: images of %d x %d pixels, but %s has %d x %d", path[2], test->h, test->w,
-                        path[0], train->h, train->w);
+        err = hone_fail(HONE_EDATA, "%s: byte 8: images of %d x %d pixels, but %s has %d x %d",
+                        path[2], test->h, test->w, path[0], train->h, train->w);
     if (!err) err = read_labels(test, path[3], path[2]);
     if (!err) err = check_labels(test, path[3], classes);
     return err;

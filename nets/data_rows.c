@@ -1,12 +1,16 @@
-/* What is done to rows in memory: split, normalise, shuffle, gather.  Nothing here depends on the machine: random
- * numbers are integers from hone_random(), sums run in one fixed order in doubles. */
+/* What is done to rows in memory: split, normalise, shuffle, gather.  Nothing here depends on the
+ * machine: random numbers are integers from hone_random(), sums run in one fixed order in doubles.
+ */
 #include "nets/data.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static size_t row_len(const struct hone_data *d) { return (size_t)d->h * (size_t)d->w * (size_t)d->c; }
+static size_t row_len(const struct hone_data *d)
+{
+    return (size_t)d->h * (size_t)d->w * (size_t)d->c;
+}
 
 /* ---- split ---- */
 
@@ -27,12 +31,14 @@ static void swap_rows(struct hone_data *d, int64_t i, int64_t j)
     if (i == j) return;
     swap_bytes(d->x + (size_t)i * len, d->x + (size_t)j * len, len * sizeof *d->x);
     if (d->label) swap_bytes(d->label + i, d->label + j, sizeof *d->label);
-    if (d->y) swap_bytes(d->y + (size_t)i * outputs, d->y + (size_t)j * outputs, outputs * sizeof *d->y);
+    if (d->y)
+        swap_bytes(d->y + (size_t)i * outputs, d->y + (size_t)j * outputs, outputs * sizeof *d->y);
 }
 
 static int no_memory(const struct hone_data *d)
 {
-    return hone_fail(HONE_ENOMEM, "%s: no memory to split %lld rows", d->source, (long long)d->rows);
+    return hone_fail(HONE_ENOMEM, "%s: no memory to split %lld rows", d->source,
+                     (long long)d->rows);
 }
 
 /* Gives d's arrays room for `rows` rows; on failure some are larger than needed, none is lost. */
@@ -51,7 +57,8 @@ static int resize(struct hone_data *d, int64_t rows)
 /* Appends from's rows to d and empties from. */
 static int append(struct hone_data *d, struct hone_data *from)
 {
-    size_t at = (size_t)d->rows, n = (size_t)from->rows, len = row_len(d), outputs = (size_t)d->outputs;
+    size_t at = (size_t)d->rows, n = (size_t)from->rows, len = row_len(d),
+           outputs = (size_t)d->outputs;
     if (!n) return HONE_OK;
     int err = resize(d, d->rows + from->rows);
     if (err) return err;
@@ -87,11 +94,12 @@ static int cut(struct hone_data *d, struct hone_data *tail, int64_t first)
         return no_memory(d);
     }
     d->rows = first;
-    resize(d, first);   /* a shrink that fails leaves what is there */
+    resize(d, first); /* a shrink that fails leaves what is there */
     return HONE_OK;
 }
 
-int hone_data_split(struct hone_data *train, struct hone_data *test, double train_share, uint64_t seed)
+int hone_data_split(struct hone_data *train, struct hone_data *test, double train_share,
+                    uint64_t seed)
 {
     int64_t rows = train->rows + test->rows;
     /* 0.7 of 10 is 7 and not 6.999...: a share is meant as a decimal. */
@@ -99,8 +107,8 @@ int hone_data_split(struct hone_data *train, struct hone_data *test, double trai
     if (!(train_share > 0 && train_share < 1))
         return hone_fail(HONE_EINVAL, "split %g: expected a share between 0 and 1", train_share);
     if (first < 1 || first >= rows)
-        return hone_fail(HONE_EINVAL, "split %g of %lld rows leaves no %s rows", train_share, (long long)rows,
-                         first < 1 ? "training" : "test");
+        return hone_fail(HONE_EINVAL, "split %g of %lld rows leaves no %s rows", train_share,
+                         (long long)rows, first < 1 ? "training" : "test");
     int err = append(train, test);
     if (err) return err;
     for (int64_t i = rows - 1; i > 0; i--)
@@ -121,8 +129,8 @@ struct hone_range hone_range_of(const float *x, int64_t n, int channels, int c)
         sum += v;
     }
     r.mean = sum / (double)n;
-    /* A second pass: the difference of two large sums would drown a small deviation.  Equal values are told by
-     * their range, since their mean may be rounded. */
+    /* A second pass: the difference of two large sums would drown a small deviation.  Equal values
+     * are told by their range, since their mean may be rounded. */
     if (r.min == r.max) {
         r.mean = r.min;
         return r;
@@ -148,8 +156,11 @@ static void scale(struct hone_data *d, const struct hone_range r[])
 int hone_data_normalise(struct hone_data *train, struct hone_data *test)
 {
     struct hone_range *r = calloc((size_t)train->c, sizeof *r);
-    if (!r) return hone_fail(HONE_ENOMEM, "%s: no memory to normalise %d features", train->source, train->c);
-    for (int c = 0; c < train->c; c++) r[c] = hone_range_of(train->x, train->rows * train->h * train->w, train->c, c);
+    if (!r)
+        return hone_fail(HONE_ENOMEM, "%s: no memory to normalise %d features", train->source,
+                         train->c);
+    for (int c = 0; c < train->c; c++)
+        r[c] = hone_range_of(train->x, train->rows * train->h * train->w, train->c, c);
     scale(train, r);
     if (test->rows) scale(test, r);
     free(r);
@@ -170,16 +181,19 @@ void hone_data_shuffle(int64_t *order, int64_t n, uint64_t seed, int epoch)
     }
 }
 
-void hone_data_gather(const struct hone_data *d, const int64_t *order, int n, float *x, void *target)
+void hone_data_gather(const struct hone_data *d, const int64_t *order, int n, float *x,
+                      void *target)
 {
     size_t len = row_len(d), outputs = (size_t)d->outputs;
-    for (int i = 0; i < n; i++) memcpy(x + (size_t)i * len, d->x + (size_t)order[i] * len, len * sizeof *x);
+    for (int i = 0; i < n; i++)
+        memcpy(x + (size_t)i * len, d->x + (size_t)order[i] * len, len * sizeof *x);
     if (d->label) {
         int32_t *to = target;
         for (int i = 0; i < n; i++) to[i] = d->label[order[i]];
     } else {
         float *to = target;
         for (int i = 0; i < n; i++)
-            memcpy(to + (size_t)i * outputs, d->y + (size_t)order[i] * outputs, outputs * sizeof *to);
+            memcpy(to + (size_t)i * outputs, d->y + (size_t)order[i] * outputs,
+                   outputs * sizeof *to);
     }
 }
