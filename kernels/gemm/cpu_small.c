@@ -282,8 +282,9 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     j = job_of(p, c);
     if (!j.dots) {
         int vectors = up(j.n, VL);
-        /* Three columns of vectors are one panel; else two, which have the fewest loads per sum. */
-        c->v[NV] = vectors == 1 || vectors == 3 ? vectors : 2;
+        /* Two vectors have the fewest loads per sum; three where they are all, or where one row alone
+         * has too few sums to hide the latency of the additions. */
+        c->v[NV] = vectors == 1 ? 1 : vectors == 3 || (vectors > 3 && j.m == 1) ? 3 : 2;
         c->v[PACK] = j.pack;
         /* The part of B that a panel uses, in half of L1. */
         int most = (int)(d->l1_bytes / 2 / (int64_t)sizeof(float)) / (c->v[NV] * VL), i = 0;
