@@ -1,6 +1,6 @@
-/* Convolution's meaning, which its kernels are measured by: sizes that are derived or contradict each
- * other, values worked out by hand, and for every shape of shapes/conv.txt the two gradients as
- * adjoints of forward:  <dy, x * w> = <dgrad(dy, w), x> = <wgrad(x, dy), w>. */
+/* Convolution's meaning, which its kernels are measured by: sizes that are derived or contradict
+ * each other, values worked out by hand, and for every shape of shapes/conv.txt the two gradients
+ * as adjoints of forward:  <dy, x * w> = <dgrad(dy, w), x> = <wgrad(x, dy), w>. */
 #include "kernels/kernel.h"
 #include "tests/tap.h"
 
@@ -16,15 +16,18 @@ static void sizes(const char *text, const char *canonical, double flops)
     char printed[HONE_TEXT];
     if (hone_problem_parse(text, &p)) { ok(0, "%s: %s", text, hone_errmsg()); return; }
     hone_problem_print(&p, printed);
-    if (!ok(!strcmp(printed, canonical), "%s is %s", text, canonical)) printf("# printed %s\n", printed);
-    if (!ok(p.op->flops(&p) == flops, "%s: %.0f flops", text, flops)) printf("# %.0f\n", p.op->flops(&p));
+    if (!ok(!strcmp(printed, canonical), "%s is %s", text, canonical))
+        printf("# printed %s\n", printed);
+    if (!ok(p.op->flops(&p) == flops, "%s: %.0f flops", text, flops))
+        printf("# %.0f\n", p.op->flops(&p));
 }
 
 static void bad(const char *text, const char *what)
 {
     struct hone_problem p;
     int err = hone_problem_parse(text, &p);
-    if (!ok(err == HONE_EPARSE && strstr(hone_errmsg(), what), "%s is refused: ...%s...", text, what))
+    if (!ok(err == HONE_EPARSE && strstr(hone_errmsg(), what), "%s is refused: ...%s...", text,
+            what))
         printf("# %s: %s\n", hone_errname(err), err ? hone_errmsg() : "accepted");
 }
 
@@ -35,7 +38,8 @@ static void texts(void)
     sizes(CONV("mb1ic1ih3oc1kh3ph1"), CONV("mb1ic1ih3oc1oh3kh3ph1"), 2 * 7 * 7);
     sizes(CONV("mb2ic4ih8oc6kh1g2"), CONV("g2mb2ic4ih8oc6oh8kh1"), 2.0 * 2 * 64 * 6 * 2);
     sizes(CONV("mb1ic1ih10oc1kh3sh3dh1"), CONV("mb1ic1ih10oc1oh2kh3sh3dh1"), 2 * 6 * 6);
-    sizes(CONV("mb1ic1ih12oc1oh6kh3sh2"), CONV("mb1ic1ih12oc1oh6kh3sh2"), 2 * 17 * 17);   /* SAME: one row at the end */
+    /* TensorFlow's SAME: one row of padding, at the end. */
+    sizes(CONV("mb1ic1ih12oc1oh6kh3sh2"), CONV("mb1ic1ih12oc1oh6kh3sh2"), 2 * 17 * 17);
     bad(CONV("g2mb1ic3ih5oc4kh1"), "2 groups do not divide ic 3");
     bad(CONV("g2mb1ic4ih5oc5kh1"), "2 groups do not divide oc 5");
     bad(CONV("mb1ic1ih4oc1kh3dh1"), "the kernel spans 5 in direction h, the padded input only 4");
@@ -68,10 +72,12 @@ static void values(void)
 {
     by_hand(CONV("mb1ic1ih3oc1kh2"), 4, (double[]){ 37, 47, 67, 77 });
     by_hand(CONV("mb1ic1ih3oc1kh2:bias"), 4, (double[]){ 38, 48, 68, 78 });
-    by_hand(CONV("mb1ic1ih2oc1kh3ph1"), 4, (double[]){ 5 + 12 + 24 + 36, 4 + 10 + 21 + 32, 2 + 6 + 15 + 24, 1 + 4 + 12 + 20 });
+    by_hand(CONV("mb1ic1ih2oc1kh3ph1"), 4,
+            (double[]){ 5 + 12 + 24 + 36, 4 + 10 + 21 + 32, 2 + 6 + 15 + 24, 1 + 4 + 12 + 20 });
     by_hand(CONV("mb1ic2ih1oc2kh1"), 2, (double[]){ 1 + 4, 3 + 8 });
     by_hand(CONV("g2mb1ic2ih1oc2kh1"), 2, (double[]){ 1, 4 });
-    by_hand(CONV("mb1ic1ih4oc1kh2sh2"), 4, (double[]){ 1 + 4 + 15 + 24, 3 + 8 + 21 + 32, 9 + 20 + 39 + 56, 11 + 24 + 45 + 64 });
+    by_hand(CONV("mb1ic1ih4oc1kh2sh2"), 4,
+            (double[]){ 1 + 4 + 15 + 24, 3 + 8 + 21 + 32, 9 + 20 + 39 + 56, 11 + 24 + 45 + 64 });
     by_hand(CONV("mb1ic1ih3oc1kh2dh1"), 1, (double[]){ 1 + 6 + 21 + 36 });
     by_hand(CONV("mb1ic1ih2iw1oc1oh2ow1kh2kw1"), 2, (double[]){ 1 + 4, 2 });
     /* The same numbers through the gradients: dy = 1, 2, ... in place of x or y. */
@@ -90,7 +96,8 @@ static double *random_numbers(uint64_t seed, int64_t n)
 }
 
 /* <meaning of p on a and b, c>, where c is like p's output. */
-static double inner(const struct hone_problem *p, const double *a, const double *b, const double *c, int64_t n)
+static double inner(const struct hone_problem *p, const double *a, const double *b, const double *c,
+                    int64_t n)
 {
     const double *in[HONE_MAX_ARGS] = { NULL, a, b };
     double sum = 0, scale;
@@ -119,9 +126,11 @@ static void adjoint(const char *line)
     int64_t ny = hone_arg_len(&arg[0]), nx = hone_arg_len(&arg[1]), nw = hone_arg_len(&arg[2]);
     double *y = random_numbers(1, ny), *x = random_numbers(2, nx), *w = random_numbers(3, nw);
     if (y && x && w) {
-        double fwd = inner(&p[0], x, w, y, ny), dgrad = inner(&p[1], y, w, x, nx), wgrad = inner(&p[2], x, y, w, nw);
+        double fwd = inner(&p[0], x, w, y, ny), dgrad = inner(&p[1], y, w, x, nx),
+               wgrad = inner(&p[2], x, y, w, nw);
         double most = 1e-12 * p[0].op->flops(&p[0]);
-        if (!ok(fabs(fwd - dgrad) <= most && fabs(fwd - wgrad) <= most && fwd != 0, "%s: the gradients are adjoints", line))
+        if (!ok(fabs(fwd - dgrad) <= most && fabs(fwd - wgrad) <= most && fwd != 0,
+                "%s: the gradients are adjoints", line))
             printf("# %.17g by fwd, %.17g by dgrad, %.17g by wgrad\n", fwd, dgrad, wgrad);
     } else {
         ok(0, "%s: out of memory", line);
@@ -136,7 +145,8 @@ int main(void)
     char name[512], line[HONE_TEXT];
     texts();
     values();
-    snprintf(name, sizeof name, "%s/tests/shapes/conv.txt", getenv("srcdir") ? getenv("srcdir") : ".");
+    snprintf(name, sizeof name, "%s/tests/shapes/conv.txt",
+             getenv("srcdir") ? getenv("srcdir") : ".");
     FILE *f = fopen(name, "r");
     if (!ok(f != NULL, "shapes/conv.txt can be read")) return tap_end();
     while (fgets(line, sizeof line, f)) {

@@ -54,10 +54,14 @@ HONE_INLINE void tile(int rp, int nv, const struct block *b, const float *x, flo
 }
 
 #define TILE(rp, nv)                                                                               \
-    static void tile_##rp##x##nv(const struct block *b, const float *x, float *y) { tile(rp, nv, b, x, y); }
+    static void tile_##rp##x##nv(const struct block *b, const float *x, float *y)                  \
+    {                                                                                              \
+        tile(rp, nv, b, x, y);                                                                     \
+    }
 #define TILES_1_TO_3(X, nv) X(1, nv) X(2, nv) X(3, nv)
 #define TILES_4_TO_6(X, nv) X(4, nv) X(5, nv) X(6, nv)
-#define TILES_7_TO_14(X, nv) X(7, nv) X(8, nv) X(9, nv) X(10, nv) X(11, nv) X(12, nv) X(13, nv) X(14, nv)
+#define TILES_7_TO_14(X, nv)                                                                       \
+    X(7, nv) X(8, nv) X(9, nv) X(10, nv) X(11, nv) X(12, nv) X(13, nv) X(14, nv)
 #define NAME(rp, nv) tile_##rp##x##nv,
 
 /* As many as the registers hold: rp * nv sums, nv weights and one broadcast. */
@@ -87,7 +91,8 @@ static void (*const tiles[MAX_NV][MAX_RP])(const struct block *b, const float *x
 
 struct layout {
     struct gather q;
-    int rp, nv, rows, bands;        /* output rows of a phase per band; a band of an image is a unit of work */
+    int rp, nv;
+    int rows, bands;                /* of output per phase; a band of an image is a unit of work */
     int blocks;                     /* of nv vectors of channels, per group */
     int64_t pitch;                  /* floats from row to row of the frame */
     int64_t block_floats, weight_floats, bias_floats, frame_floats;
@@ -116,7 +121,8 @@ static int vectors_of(const struct layout *l, int i)
 }
 
 /* Weights of one block for all phases, and its bias, in the order in which tiles read them. */
-static void pack(const struct layout *l, int group, int index, const float *w, const float *bias, float *to, float *to_bias)
+static void pack(const struct layout *l, int group, int index, const float *w, const float *bias,
+                 float *to, float *to_bias)
 {
     const struct gather *q = &l->q;
     const int width = vectors_of(l, index) * VL, first = index * l->nv * VL;
@@ -124,13 +130,16 @@ static void pack(const struct layout *l, int group, int index, const float *w, c
     const int64_t in_stride = q->dgrad ? (int64_t)q->kh * q->kw * q->v.icg : 1;
     const int64_t out_stride = q->dgrad ? 1 : (int64_t)q->kh * q->kw * q->v.icg;
     w += (int64_t)group * q->v.ocg * q->kh * q->kw * q->v.icg + first * out_stride;
-    for (int o = 0; o < width; o++) to_bias[o] = bias && o < n ? bias[group * q->outc + first + o] : 0;
+    for (int o = 0; o < width; o++)
+        to_bias[o] = bias && o < n ? bias[group * q->outc + first + o] : 0;
     for (int ph = 0; ph < q->phases_h; ph++)
         for (int pw = 0; pw < q->phases_w; pw++) {
             struct conv_axis h = gather_h(q, ph), x = gather_w(q, pw);
             for (int i = 0; i < h.n; i++)
                 for (int j = 0; j < x.n; j++) {
-                    const float *from = w + ((int64_t)(h.tap + i * h.tap_step) * q->kw + x.tap + j * x.tap_step) * q->v.icg;
+                    const float *from =
+                        w + ((int64_t)(h.tap + i * h.tap_step) * q->kw + x.tap + j * x.tap_step) *
+                                q->v.icg;
                     for (int c = 0; c < q->inc; c++, to += width) {
                         for (int o = 0; o < n; o++) to[o] = from[c * in_stride + o * out_stride];
                         for (int o = n; o < width; o++) to[o] = 0;
@@ -139,9 +148,10 @@ static void pack(const struct layout *l, int group, int index, const float *w, c
         }
 }
 
-/* One block of channels, all phases, output rows [a0, a1) of each.  x: input row a0 * step + from_h,
- * column from_w of the group's first channel; y: the image's first output of the block. */
-static void sweep(const struct layout *l, struct block b, int vectors, const float *x, float *y, int a0, int a1)
+/* One block of channels, all phases, output rows [a0, a1) of each.  x: input row a0 * step +
+ * from_h, column from_w of the group's first channel; y: the image's first output of the block. */
+static void sweep(const struct layout *l, struct block b, int vectors, const float *x, float *y,
+                  int a0, int a1)
 {
     const struct gather *q = &l->q;
     for (int ph = 0; ph < q->phases_h; ph++)
@@ -159,7 +169,8 @@ static void sweep(const struct layout *l, struct block b, int vectors, const flo
             for (int a = a0; a < a1 && a < h.count; a++) {
                 const float *row = x + ((int64_t)(a - a0) * h.step + h.at - q->from_h) * l->pitch +
                                    (int64_t)(w.at - q->from_w) * q->in_c;
-                float *out = y + ((int64_t)(h.start + a * h.stride) * q->out_w + w.start) * q->out_c;
+                float *out =
+                    y + ((int64_t)(h.start + a * h.stride) * q->out_w + w.start) * q->out_c;
                 /* Tiles of nearly equal size: 26 pixels are 13 + 13 rather than 14 + 12. */
                 for (int t = 0, at = 0; t < ntiles; t++) {
                     int n = w.count / ntiles + (t < w.count % ntiles);
@@ -173,7 +184,8 @@ static void sweep(const struct layout *l, struct block b, int vectors, const flo
 
 /* ---- the kernel ---- */
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     static const int rps[] = { 4, 6, 8, 10, 12, 13, 14 };
     struct gather q = gather_of(p);
@@ -207,11 +219,13 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     c->v[RP] = 4;
 }
 
-static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
 {
     struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(whole_lines(l.weight_floats + l.bias_floats) + c->v[THREADS] * l.frame_floats) * sizeof(float);
+    return (size_t)(whole_lines(l.weight_floats + l.bias_floats) + c->v[THREADS] * l.frame_floats) *
+           sizeof(float);
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -223,7 +237,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     enum hone_act act = q->dgrad ? HONE_ACT_none : hone_act_of(p);
     const int clamp = act == HONE_ACT_relu || act == HONE_ACT_relu6;
     const float lo = clamp ? 0 : -INFINITY, hi = act == HONE_ACT_relu6 ? 6 : INFINITY;
-    const float *in = mem[1], *w = mem[2], *bias = !q->dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
+    const float *in = mem[1], *w = mem[2],
+                *bias = !q->dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
     float *out = mem[0], *weights = workspace, *biases = weights + l.weight_floats;
     float *frames = weights + whole_lines(l.weight_floats + l.bias_floats);
     const int64_t units = (int64_t)q->mb * l.bands, nblocks = (int64_t)q->g * l.blocks;
@@ -232,23 +247,31 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     {
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < nblocks; i++)
-            pack(&l, (int)(i / l.blocks), (int)(i % l.blocks), w, bias, weights + i * l.block_floats, biases + i * l.nv * VL);
+            pack(&l, (int)(i / l.blocks), (int)(i % l.blocks), w, bias,
+                 weights + i * l.block_floats, biases + i * l.nv * VL);
 #pragma omp for schedule(static)
         for (int t = 0; t < threads; t++)
             for (int64_t u = units * t / threads; u < units * (t + 1) / threads; u++) {
                 const int64_t n = u / l.bands;
-                const int a0 = (int)(u % l.bands) * l.rows, a1 = a0 + l.rows < q->count_h ? a0 + l.rows : q->count_h;
+                const int a0 = (int)(u % l.bands) * l.rows,
+                          a1 = a0 + l.rows < q->count_h ? a0 + l.rows : q->count_h;
                 float *y = out + n * q->out_h * q->out_w * q->out_c;
-                const float *x = gather_frame(q, in + n * q->in_h * q->in_w * q->in_c, a0, a1, frames + t * l.frame_floats);
+                const float *x = gather_frame(q, in + n * q->in_h * q->in_w * q->in_c, a0, a1,
+                                              frames + t * l.frame_floats);
                 for (int64_t i = 0; i < nblocks; i++) {
-                    int group = (int)(i / l.blocks), index = (int)(i % l.blocks), vectors = vectors_of(&l, index);
+                    int group = (int)(i / l.blocks), index = (int)(i % l.blocks),
+                        vectors = vectors_of(&l, index);
                     int left = q->outc - index * l.nv * VL;
-                    struct block b = { .w = weights + i * l.block_floats, .bias = biases + i * l.nv * VL,
-                                       .lanes = left >= vectors * VL ? VL : left - (vectors - 1) * VL, .lo = lo, .hi = hi };
-                    sweep(&l, b, vectors, x + group * q->inc, y + group * q->outc + index * l.nv * VL, a0, a1);
+                    struct block b = { .w = weights + i * l.block_floats,
+                                       .bias = biases + i * l.nv * VL,
+                                       .lanes = left >= vectors * VL ? VL : left % VL,
+                                       .lo = lo, .hi = hi };
+                    sweep(&l, b, vectors, x + group * q->inc,
+                          y + group * q->outc + index * l.nv * VL, a0, a1);
                 }
                 if (!q->dgrad && !clamp)
-                    gather_activate(act, y + (int64_t)a0 * q->out_w * q->out_c, (int64_t)(a1 - a0) * q->out_w * q->out_c);
+                    gather_activate(act, y + (int64_t)a0 * q->out_w * q->out_c,
+                                    (int64_t)(a1 - a0) * q->out_w * q->out_c);
             }
     }
     return HONE_OK;
@@ -257,8 +280,14 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad, NULL };
 
 const struct hone_kernel HONE_SYM(conv2d_cpu_direct) = {
-    .name = HONE_NAME("cpu_direct"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
-    .param = { HONE_PARAM("rp", 4, 6, 8, 10, 12, 13, 14), HONE_PARAM("nv", 1, 2, 3, 4), HONE_PARAM("rows", 0, 4, 8, 16),
-               CONV_THREADS },
-    .valid = valid, .guess = guess, .workspace = workspace, .run = run,
+    .name = HONE_NAME("cpu_direct"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
+    .param = { HONE_PARAM("rp", 4, 6, 8, 10, 12, 13, 14), HONE_PARAM("nv", 1, 2, 3, 4),
+               HONE_PARAM("rows", 0, 4, 8, 16), CONV_THREADS },
+    .valid = valid,
+    .guess = guess,
+    .workspace = workspace,
+    .run = run,
 };

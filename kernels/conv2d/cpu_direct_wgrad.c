@@ -1,9 +1,10 @@
 /* Direct weight gradient with output channels in the lanes.
  *
- * dw is a sum over all pixels of outer products x * dy.  A tile of rr weights x nv vectors of output
- * channels stays in registers while a band of pixels passes: per pixel nv vectors of dy are loaded and
- * rr neighbouring numbers of x broadcast; where taps lie side by side these come from one run over
- * (kw, ic).  Every thread sums its images into a dw of its own; these are added in fixed order. */
+ * dw is a sum over all pixels of outer products x * dy.  A tile of rr weights x nv vectors of
+ * output channels stays in registers while a band of pixels passes: per pixel nv vectors of dy are
+ * loaded and rr neighbouring numbers of x broadcast; where taps lie side by side these come from
+ * one run over (kw, ic).  Every thread sums its images into a dw of its own; these are added in
+ * fixed order. */
 #include "kernels/backend/cpu.h"
 #include "kernels/conv2d/gather.h"
 
@@ -30,8 +31,9 @@ HONE_INLINE void tile(int rr, int nv, int tail, const struct band *b, const floa
         const float *at = x + i * b->x_row, *from = dy + i * b->dy_row;
         for (int j = 0; j < b->cols; j++, at += x_pixel, from += dy_pixel) {
             vf dv[MAX_NV];
-            HONE_UNROLLED for (int v = 0; v < nv; v++)
-                dv[v] = tail && v == nv - 1 ? vf_load_n(from + v * VL, lanes) : vf_load(from + v * VL);
+            HONE_UNROLLED for (int v = 0; v < nv - 1; v++) dv[v] = vf_load(from + v * VL);
+            if (tail) dv[nv - 1] = vf_load_n(from + (nv - 1) * VL, lanes);
+            else dv[nv - 1] = vf_load(from + (nv - 1) * VL);
             HONE_UNROLLED for (int r = 0; r < rr; r++) {
                 vf xv = vf_set(at[r]);
                 HONE_UNROLLED for (int v = 0; v < nv; v++) acc[r][v] += xv * dv[v];
@@ -43,15 +45,20 @@ HONE_INLINE void tile(int rr, int nv, int tail, const struct band *b, const floa
 }
 
 #define TILE(rr, nv)                                                                               \
-    static void tile_##rr##x##nv(const struct band *b, const float *x, const float *dy, float *sum) \
+    static void tile_##rr##x##nv(const struct band *b, const float *x, const float *dy,            \
+                                 float *sum)                                                       \
     {                                                                                              \
-        if (b->lanes == VL) tile(rr, nv, 0, b, x, dy, sum);                                        \
-        else tile(rr, nv, 1, b, x, dy, sum);                                                       \
+        if (b->lanes == VL)                                                                        \
+            tile(rr, nv, 0, b, x, dy, sum);                                                        \
+        else                                                                                       \
+            tile(rr, nv, 1, b, x, dy, sum);                                                        \
     }
 #define NAME(rr, nv) tile_##rr##x##nv,
 #define TILES_1_TO_4(X, nv) X(1, nv) X(2, nv) X(3, nv) X(4, nv)
 #define TILES_5_TO_8(X, nv) X(5, nv) X(6, nv) X(7, nv) X(8, nv)
 #define TILES_9_TO_14(X, nv) X(9, nv) X(10, nv) X(11, nv) X(12, nv) X(13, nv) X(14, nv)
+
+typedef void tile_fn(const struct band *b, const float *x, const float *dy, float *sum);
 
 /* As many as the registers hold: rr * nv sums, nv vectors of dy and one broadcast. */
 TILES_1_TO_4(TILE, 1) TILES_5_TO_8(TILE, 1) TILES_9_TO_14(TILE, 1)
@@ -64,7 +71,7 @@ TILES_5_TO_8(TILE, 3)
 TILES_1_TO_4(TILE, 4) TILE(5, 4) TILE(6, 4)
 #endif
 
-static void (*const tiles[MAX_NV][MAX_RR])(const struct band *b, const float *x, const float *dy, float *sum) = {
+static tile_fn *const tiles[MAX_NV][MAX_RR] = {
 #if HONE_VB == 64
     { TILES_1_TO_4(NAME, 1) TILES_5_TO_8(NAME, 1) TILES_9_TO_14(NAME, 1) NAME(15, 1) NAME(16, 1) },
     { TILES_1_TO_4(NAME, 2) TILES_5_TO_8(NAME, 2) TILES_9_TO_14(NAME, 2) },
@@ -117,7 +124,8 @@ static int vectors_of(const struct layout *l, int i)
 }
 
 /* Adds what a band contributes to one block: sum (kh, taps_w, run, vectors * VL). */
-static void sweep(const struct layout *l, const struct band *b, int vectors, const float *x, const float *dy, float *sum)
+static void sweep(const struct layout *l, const struct band *b, int vectors, const float *x,
+                  const float *dy, float *sum)
 {
     const int ntiles = (l->run + l->rr - 1) / l->rr;
     for (int i = 0; i < l->q.kh; i++)
@@ -133,33 +141,40 @@ static void sweep(const struct layout *l, const struct band *b, int vectors, con
 }
 
 /* All of one thread's units, one after another, into its own sums. */
-static void sum_units(const struct layout *l, int64_t from, int64_t to, const float *x, const float *dy, float *sums,
-                      float *frame)
+static void sum_units(const struct layout *l, int64_t from, int64_t to, const float *x,
+                      const float *dy, float *sums, float *frame)
 {
     const struct gather *q = &l->q;
     memset(sums, 0, (size_t)l->sum_floats * sizeof *sums);
     for (int64_t u = from; u < to; u++) {
         const int64_t n = u / l->bands;
-        const int a0 = (int)(u % l->bands) * l->rows, a1 = a0 + l->rows < q->count_h ? a0 + l->rows : q->count_h;
+        const int a0 = (int)(u % l->bands) * l->rows,
+                  a1 = a0 + l->rows < q->count_h ? a0 + l->rows : q->count_h;
         const float *in = gather_frame(q, x + n * q->in_h * q->in_w * q->in_c, a0, a1, frame);
         const float *out = dy + (n * q->out_h + a0) * q->out_w * q->out_c;
-        struct band b = { .rows = a1 - a0, .cols = q->out_w, .x_row = q->step_h * l->pitch,
-                          .x_pixel = (int64_t)q->step_w * q->in_c, .dy_row = (int64_t)q->out_w * q->out_c,
+        struct band b = { .rows = a1 - a0,
+                          .cols = q->out_w,
+                          .x_row = q->step_h * l->pitch,
+                          .x_pixel = (int64_t)q->step_w * q->in_c,
+                          .dy_row = (int64_t)q->out_w * q->out_c,
                           .dy_pixel = q->out_c };
         for (int i = 0; i < q->g * l->blocks; i++) {
             int group = i / l->blocks, index = i % l->blocks, vectors = vectors_of(l, index);
             int left = q->outc - index * l->nv * VL;
             b.lanes = left >= vectors * VL ? VL : left - (vectors - 1) * VL;
-            sweep(l, &b, vectors, in + group * q->inc, out + group * q->outc + index * l->nv * VL, sums + i * l->block_floats);
+            sweep(l, &b, vectors, in + group * q->inc, out + group * q->outc + index * l->nv * VL,
+                  sums + i * l->block_floats);
         }
     }
 }
 
-/* Adds the threads' sums of block i, kernel row kh, in order of thread, and turns them into dw (oc, kh, kw, icg). */
+/* Adds the threads' sums of block i, kernel row kh, in order of thread, and turns them into
+ * dw (oc, kh, kw, icg). */
 static void add_up(const struct layout *l, int threads, int i, int kh, const float *sums, float *dw)
 {
     const struct gather *q = &l->q;
-    const int index = i % l->blocks, width = vectors_of(l, index) * VL, left = q->outc - index * l->nv * VL;
+    const int index = i % l->blocks, width = vectors_of(l, index) * VL,
+              left = q->outc - index * l->nv * VL;
     const int64_t row = (int64_t)q->kw * q->inc;
     const float *from = sums + i * l->block_floats + kh * row * width;
     float *to = dw + (((int64_t)(i / l->blocks) * q->outc + index * l->nv * VL) * q->kh + kh) * row;
@@ -173,7 +188,8 @@ static void add_up(const struct layout *l, int threads, int i, int kh, const flo
 
 /* ---- the kernel ---- */
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     static const int rrs[] = { 4, 6, 8, 10, 12, 14, 16 };
     struct layout l = layout_of(p, c);
@@ -194,14 +210,17 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     struct gather q = gather_of(p);
     c->v[THREADS] = hone_conv2d_threads(p, d);
     c->v[NV] = q.outc > VL ? 2 : 1;
-    c->v[ROWS] = q.mb < 4 * c->v[THREADS] || q.count_h > 32 ? (q.count_h > 8 ? 8 : q.count_h > 4 ? 4 : 0) : 0;
+    c->v[ROWS] = 0;
+    if (q.mb < 4 * c->v[THREADS] || q.count_h > 32)
+        c->v[ROWS] = q.count_h > 8 ? 8 : q.count_h > 4 ? 4 : 0;
     for (size_t i = 0; i < sizeof rrs / sizeof *rrs; i++) {
         c->v[RR] = rrs[i];
         if (valid(p, c, d)) return;
     }
 }
 
-static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
 {
     struct layout l = layout_of(p, c);
     (void)d;
@@ -220,8 +239,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     {
 #pragma omp for schedule(static)
         for (int t = 0; t < threads; t++)
-            sum_units(&l, units * t / threads, units * (t + 1) / threads, x, dy, sums + t * l.sum_floats,
-                      frames + t * l.frame_floats);
+            sum_units(&l, units * t / threads, units * (t + 1) / threads, x, dy,
+                      sums + t * l.sum_floats, frames + t * l.frame_floats);
 #pragma omp for collapse(2) schedule(static)
         for (int i = 0; i < nblocks; i++)
             for (int kh = 0; kh < l.q.kh; kh++) add_up(&l, threads, i, kh, sums, dw);
@@ -232,8 +251,14 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_conv2d_wgrad, NULL };
 
 const struct hone_kernel HONE_SYM(conv2d_cpu_direct_wgrad) = {
-    .name = HONE_NAME("cpu_direct_wgrad"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
-    .param = { HONE_PARAM("rr", 4, 6, 8, 10, 12, 14, 16), HONE_PARAM("nv", 1, 2, 3, 4), HONE_PARAM("rows", 0, 4, 8, 16),
-               CONV_THREADS },
-    .valid = valid, .guess = guess, .workspace = workspace, .run = run,
+    .name = HONE_NAME("cpu_direct_wgrad"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
+    .param = { HONE_PARAM("rr", 4, 6, 8, 10, 12, 14, 16), HONE_PARAM("nv", 1, 2, 3, 4),
+               HONE_PARAM("rows", 0, 4, 8, 16), CONV_THREADS },
+    .valid = valid,
+    .guess = guess,
+    .workspace = workspace,
+    .run = run,
 };

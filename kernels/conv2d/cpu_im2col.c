@@ -23,32 +23,37 @@ static int needed(const struct im2col *s, const struct hone_problem *p, int size
 }
 
 /* The product of one block, as a problem. */
-static int product_of(const struct im2col *s, const struct hone_problem *p, int size, int mode, struct hone_problem *gemm)
+static int product_of(const struct im2col *s, const struct hone_problem *p, int size, int mode,
+                      struct hone_problem *gemm)
 {
     const long long pixels = (size == WHOLE ? s->block : im2col_rows(s, s->nblocks - 1)) * s->v.ow;
     const long long k = s->k, oc = s->v.oc;
     char text[HONE_TEXT];
     if (p->op == &hone_op_conv2d_wgrad) {
-        snprintf(text, sizeof text, "gemm:f32:tn:m%lldn%lldk%lld%s", oc, k, pixels, mode == ADD ? ":beta1" : "");
+        snprintf(text, sizeof text, "gemm:f32:tn:m%lldn%lldk%lld%s", oc, k, pixels,
+                 mode == ADD ? ":beta1" : "");
     } else if (p->op == &hone_op_conv2d_dgrad) {
         snprintf(text, sizeof text, "gemm:f32:nn:m%lldn%lldk%lld", pixels, k, oc);
     } else {
         enum hone_act act = hone_act_of(p);
         int bias = hone_problem_has(p, "bias"), named = act != HONE_ACT_none;
-        snprintf(text, sizeof text, "gemm:f32:nt:m%lldn%lldk%lld%s%s%s%s", pixels, oc, k, bias || named ? ":" : "",
-                 bias ? "bias" : "", bias && named ? "+" : "", named ? hone_act_name(act) : "");
+        snprintf(text, sizeof text, "gemm:f32:nt:m%lldn%lldk%lld%s%s%s%s", pixels, oc, k,
+                 bias || named ? ":" : "", bias ? "bias" : "", bias && named ? "+" : "",
+                 named ? hone_act_name(act) : "");
     }
     return hone_problem_parse(text, gemm);
 }
 
 /* The first of our gemm kernels that accepts the product, compiled as we are, or NULL; and its own
  * guess on one thread: ours are the threads. */
-static const struct hone_kernel *kernel_of(const struct hone_problem *gemm, const struct hone_device *d, struct hone_config *c)
+static const struct hone_kernel *kernel_of(const struct hone_problem *gemm,
+                                           const struct hone_device *d, struct hone_config *c)
 {
     for (int i = 0; hone_kernels[i]; i++) {
         const struct hone_kernel *k = hone_kernels[i];
-        if (!hone_kernel_does(k, gemm->op) || k->slow || k->build != HONE_AOT || k->isa != HONE_THIS_ISA ||
-            hone_kernel_refuse(k, gemm, d)) continue;
+        if (!hone_kernel_does(k, gemm->op) || k->slow || k->build != HONE_AOT ||
+            k->isa != HONE_THIS_ISA || hone_kernel_refuse(k, gemm, d))
+            continue;
         hone_config_guess(k, gemm, d, c);
         for (int j = 0; j < HONE_MAX_PARAMS && k->param[j].name; j++)
             if (!strcmp(k->param[j].name, "threads")) c->v[j] = 1;
@@ -65,10 +70,13 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
     struct im2col s = im2col_of(p, 64);
     if (s.v.g != 1) return "the channels of a group do not lie as gemm needs them";
     if (product_of(&s, p, WHOLE, SET, &gemm)) return "its matrices are too large for gemm";
-    return kernel_of(&gemm, d, &(struct hone_config){ 0 }) ? NULL : "no gemm kernel of this instruction set accepts its product";
+    return kernel_of(&gemm, d, &(struct hone_config){ 0 })
+               ? NULL
+               : "no gemm kernel of this instruction set accepts its product";
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     (void)d;
     return im2col_valid(p, c->v[PIXELS], c->v[THREADS]);
@@ -80,7 +88,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 }
 
 /* Floats of scratch that the largest of the products needs. */
-static int64_t gemm_floats(const struct im2col *s, const struct hone_problem *p, const struct hone_device *d)
+static int64_t gemm_floats(const struct im2col *s, const struct hone_problem *p,
+                           const struct hone_device *d)
 {
     size_t most = 0;
     for (int size = 0; size < NSIZES; size++)
@@ -101,16 +110,19 @@ static int64_t sum_floats(const struct im2col *s, const struct hone_problem *p)
     return p->op == &hone_op_conv2d_wgrad ? (s->k * s->v.oc + 15) / 16 * 16 : 0;
 }
 
-static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
 {
     struct im2col s = im2col_of(p, c->v[PIXELS]);
-    return (size_t)(c->v[THREADS] * (s.cols_floats + sum_floats(&s, p) + gemm_floats(&s, p, d))) * sizeof(float);
+    return (size_t)(c->v[THREADS] * (s.cols_floats + sum_floats(&s, p) + gemm_floats(&s, p, d))) *
+           sizeof(float);
 }
 
 static void release(struct hone_plan *plan)
 {
     struct products *r = plan->priv;
-    for (int i = 0; r && i < NSIZES * NMODES; i++) hone_plan_close(&r->plan[i / NMODES][i % NMODES]);
+    for (int i = 0; r && i < NSIZES * NMODES; i++)
+        hone_plan_close(&r->plan[i / NMODES][i % NMODES]);
     free(r);
     plan->priv = NULL;
 }
@@ -128,7 +140,8 @@ static int prepare(struct hone_plan *plan)
         if ((err = product_of(&s, p, i / NMODES, i % NMODES, &gemm))) break;
         const struct hone_kernel *k = kernel_of(&gemm, plan->device, &c);
         err = k ? hone_plan_open(&r->plan[i / NMODES][i % NMODES], &gemm, k, &c, plan->device)
-                : hone_fail(HONE_EREFUSED, "no gemm kernel of this instruction set accepts the product");
+                : hone_fail(HONE_EREFUSED,
+                            "no gemm kernel of this instruction set accepts the product");
     }
     if (err) release(plan);
     return err;
@@ -138,8 +151,8 @@ static int prepare(struct hone_plan *plan)
 struct scratch { float *cols, *sum, *gemm; };
 
 /* Block b; the thread's first one sets its sum, later ones add to it. */
-static int do_block(const struct hone_plan *plan, const struct im2col *s, void *const mem[], int64_t b, int mode,
-                    const struct scratch *mine)
+static int do_block(const struct hone_plan *plan, const struct im2col *s, void *const mem[],
+                    int64_t b, int mode, const struct scratch *mine)
 {
     const struct conv *v = &s->v;
     const struct hone_op *op = plan->problem.op;
@@ -148,8 +161,9 @@ static int do_block(const struct hone_plan *plan, const struct im2col *s, void *
     const struct hone_plan *product = &r->plan[rows == s->block ? WHOLE : LAST][mode];
     if (op == &hone_op_conv2d_dgrad) {
         float *dx = mem[CONV_DX], *dcols = s->direct ? dx + pixel * v->ic : mine->cols;
-        int err = hone_plan_run(product, (void *[]){ dcols, (float *)mem[CONV_DX_DY] + pixel * v->oc, mem[CONV_DX_W] },
-                                mine->gemm);
+        int err = hone_plan_run(
+            product, (void *[]){ dcols, (float *)mem[CONV_DX_DY] + pixel * v->oc, mem[CONV_DX_W] },
+            mine->gemm);
         if (err || s->direct) return err;
         const int64_t image = (int64_t)v->ih * v->iw * v->ic;
         memset(dx + first / v->oh * image, 0, (size_t)(rows / v->oh * image) * sizeof *dx);
@@ -160,10 +174,15 @@ static int do_block(const struct hone_plan *plan, const struct im2col *s, void *
     const float *cols = s->direct ? x + pixel * v->ic : mine->cols;
     if (!s->direct) im2col_gather(s, 0, x, first, rows, mine->cols);
     if (op == &hone_op_conv2d_wgrad)
-        return hone_plan_run(product, (void *[]){ mine->sum, (float *)mem[CONV_DWT_DY] + pixel * v->oc, (void *)cols },
-                             mine->gemm);
-    return hone_plan_run(product, (void *[]){ (float *)mem[CONV_Y] + pixel * v->oc, (void *)cols, mem[CONV_W],
-                                              hone_problem_has(&plan->problem, "bias") ? mem[CONV_BIAS] : NULL }, mine->gemm);
+        return hone_plan_run(
+            product,
+            (void *[]){ mine->sum, (float *)mem[CONV_DWT_DY] + pixel * v->oc, (void *)cols },
+            mine->gemm);
+    return hone_plan_run(
+        product,
+        (void *[]){ (float *)mem[CONV_Y] + pixel * v->oc, (void *)cols, mem[CONV_W],
+                    hone_problem_has(&plan->problem, "bias") ? mem[CONV_BIAS] : NULL },
+        mine->gemm);
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -173,14 +192,16 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int threads = plan->config.v[THREADS];
     const int64_t sum = sum_floats(&s, p), k = s.k * s.v.oc;
     float *sums = workspace, *cols = sums + threads * sum, *gemm = cols + threads * s.cols_floats;
-    const int64_t gemm_each = (int64_t)(plan->workspace_bytes / sizeof(float)) / threads - sum - s.cols_floats;
+    const int64_t gemm_each =
+        (int64_t)(plan->workspace_bytes / sizeof(float)) / threads - sum - s.cols_floats;
     int err = HONE_OK;
 
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
 #pragma omp for schedule(static) reduction(min : err)
         for (int t = 0; t < threads; t++) {
-            const struct scratch mine = { cols + t * s.cols_floats, sums + t * sum, gemm + t * gemm_each };
+            const struct scratch mine = { cols + t * s.cols_floats, sums + t * sum,
+                                          gemm + t * gemm_each };
             const int64_t from = im2col_from(&s, t, threads), to = im2col_from(&s, t + 1, threads);
             int failed = HONE_OK;
             for (int64_t b = from; b < to && !failed; b++)
@@ -190,17 +211,27 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
         if (sum) {
 #pragma omp for schedule(static)
             for (int t = 0; t < threads; t++)
-                im2col_add_up(sums, sum, threads, k * t / threads, k * (t + 1) / threads, mem[CONV_DWT]);
+                im2col_add_up(sums, sum, threads, k * t / threads, k * (t + 1) / threads,
+                              mem[CONV_DWT]);
         }
     }
     return err;
 }
 
-static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad, &hone_op_conv2d_wgrad, NULL };
+static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad,
+                                             &hone_op_conv2d_wgrad, NULL };
 
 const struct hone_kernel HONE_SYM(conv2d_cpu_im2col) = {
-    .name = HONE_NAME("cpu_im2col"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .name = HONE_NAME("cpu_im2col"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
     .param = { CONV_PIXELS, CONV_THREADS },
-    .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace, .prepare = prepare, .release = release,
+    .refuse = refuse,
+    .valid = valid,
+    .guess = guess,
+    .workspace = workspace,
+    .prepare = prepare,
+    .release = release,
     .run = run,
 };

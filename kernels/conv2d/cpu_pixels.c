@@ -2,8 +2,8 @@
  * lanes: for so few output channels (1, 3, 6) that they would leave most lanes empty.
  *
  * The input is split into planes.  A tile of oc channels x pv vectors of pixels stays in registers
- * while all taps pass: pv vectors of x are loaded and oc weights broadcast to each.  The vectors of a
- * tile may lie in different rows.  At the end a shuffle puts the channels side by side again. */
+ * while all taps pass: pv vectors of x are loaded and oc weights broadcast to each.  The vectors of
+ * a tile may lie in different rows.  At the end a shuffle puts the channels side by side again. */
 #include "kernels/backend/cpu.h"
 #include "kernels/conv2d/planes.h"
 
@@ -27,7 +27,8 @@ struct block {
     float lo, hi;               /* clamp: relu and relu6 are done here */
 };
 
-HONE_INLINE void tile(int oc, int pv, const struct block *b, const struct slot *slot, const float *in, float *y)
+HONE_INLINE void tile(int oc, int pv, const struct block *b, const struct slot *slot,
+                      const float *in, float *y)
 {
     vf acc[MAX_PV][MAX_OC];
     const float *w = b->w, *x[MAX_PV];
@@ -62,13 +63,16 @@ HONE_INLINE void tile(int oc, int pv, const struct block *b, const struct slot *
 }
 
 #define TILE(oc, pv)                                                                               \
-    static void tile_##oc##x##pv(const struct block *b, const struct slot *slot, const float *x, float *y) \
+    static void tile_##oc##x##pv(const struct block *b, const struct slot *slot, const float *x,   \
+                                 float *y)                                                         \
     {                                                                                              \
         tile(oc, pv, b, slot, x, y);                                                               \
     }
 #define NAME(oc, pv) tile_##oc##x##pv,
 #define TILES_1_TO_4(X, pv) X(1, pv) X(2, pv) X(3, pv) X(4, pv)
 #define TILES_5_TO_8(X, pv) X(5, pv) X(6, pv) X(7, pv) X(8, pv)
+
+typedef void tile_fn(const struct block *b, const struct slot *slot, const float *x, float *y);
 
 /* As many as the registers hold: oc * pv sums, pv vectors of x and one broadcast. */
 TILES_1_TO_4(TILE, 1) TILES_5_TO_8(TILE, 1)
@@ -81,7 +85,7 @@ TILES_5_TO_8(TILE, 3)
 TILE(4, 4) TILE(5, 4) TILE(6, 4)
 #endif
 
-static void (*const tiles[MAX_PV][MAX_OC])(const struct block *b, const struct slot *slot, const float *x, float *y) = {
+static tile_fn *const tiles[MAX_PV][MAX_OC] = {
     { TILES_1_TO_4(NAME, 1) TILES_5_TO_8(NAME, 1) },
 #if HONE_VB == 64
     { TILES_1_TO_4(NAME, 2) TILES_5_TO_8(NAME, 2) },
@@ -117,12 +121,16 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     l.bias_floats = whole_lines(q->out_c);
     l.tap_floats = whole_lines(l.taps);
     for (int i = 0; i < q->phases_w; i++) l.slot_floats += vectors_of(gather_w(q, i).count);
-    l.slot_floats = whole_lines(l.slot_floats * q->phases_h * l.s.rows * (int64_t)(sizeof(struct slot) / sizeof(float)));
+    l.slot_floats = whole_lines(l.slot_floats * q->phases_h * l.s.rows *
+                                (int64_t)(sizeof(struct slot) / sizeof(float)));
     return l;
 }
 
 /* Block i of a group is channels [first, first + n). */
-static int first_of(const struct layout *l, int i) { return (int)((int64_t)l->q.outc * i / l->blocks); }
+static int first_of(const struct layout *l, int i)
+{
+    return (int)((int64_t)l->q.outc * i / l->blocks);
+}
 
 /* Weights of channels [first, first + n) of a group for all phases, in the order in which tiles
  * read them: (phases, inc, taps down, taps across, n). */
@@ -137,8 +145,10 @@ static void pack(const struct layout *l, int group, int first, int n, const floa
         for (int c = 0; c < q->inc; c++)
             for (int i = 0; i < h.n; i++)
                 for (int j = 0; j < x.n; j++, to += n) {
-                    int64_t tap = (int64_t)(h.tap + i * h.tap_step) * q->kw + x.tap + j * x.tap_step;
-                    for (int o = 0; o < n; o++) to[o] = w[tap * q->v.icg + c * in_stride + o * out_stride];
+                    int64_t tap =
+                        (int64_t)(h.tap + i * h.tap_step) * q->kw + x.tap + j * x.tap_step;
+                    for (int o = 0; o < n; o++)
+                        to[o] = w[tap * q->v.icg + c * in_stride + o * out_stride];
                 }
     }
 }
@@ -150,7 +160,8 @@ static void list_taps(const struct layout *l, int32_t *tap)
         struct conv_axis h = gather_h(q, phase / q->phases_w), w = gather_w(q, phase % q->phases_w);
         for (int c = 0; c < q->inc; c++)
             for (int i = 0; i < h.n; i++)
-                for (int j = 0; j < w.n; j++) *tap++ = (int32_t)planes_tap(&l->s, q, &h, &w, c, i, j);
+                for (int j = 0; j < w.n; j++)
+                    *tap++ = (int32_t)planes_tap(&l->s, q, &h, &w, c, i, j);
     }
 }
 
@@ -162,21 +173,25 @@ static void list_slots(const struct layout *l, struct slot *slot)
         struct conv_axis h = gather_h(q, phase / q->phases_w), w = gather_w(q, phase % q->phases_w);
         for (int a = 0; a < l->s.rows; a++)
             for (int at = 0; at < w.count; at += VL) {
-                int64_t y = (int64_t)(h.start + a * h.stride) * q->out_w + w.start + (int64_t)at * w.stride;
-                *slot++ = (struct slot){ (int32_t)(a * q->step_h * l->s.pitch + at), (int32_t)(y * q->out_c),
-                                         w.count - at < VL ? w.count - at : VL };
+                int64_t y =
+                    (int64_t)(h.start + a * h.stride) * q->out_w + w.start + (int64_t)at * w.stride;
+                *slot++ =
+                    (struct slot){ (int32_t)(a * q->step_h * l->s.pitch + at),
+                                   (int32_t)(y * q->out_c), w.count - at < VL ? w.count - at : VL };
             }
     }
 }
 
 /* One block of n channels, all phases, output rows [a0, a1) of each.  x: the band's planes of the
  * group; y: the image's first output of the block. */
-static void sweep(const struct layout *l, struct block b, int n, const float *x, float *y, int a0, int a1)
+static void sweep(const struct layout *l, struct block b, int n, const float *x, float *y, int a0,
+                  int a1)
 {
     const struct gather *q = &l->q;
     for (int phase = 0; phase < q->phases_h * q->phases_w; phase++) {
         struct conv_axis h = gather_h(q, phase / q->phases_w), w = gather_w(q, phase % q->phases_w);
-        const int vectors = vectors_of(w.count), nslots = ((a1 < h.count ? a1 : h.count) - a0) * vectors;
+        const int vectors = vectors_of(w.count),
+                  nslots = ((a1 < h.count ? a1 : h.count) - a0) * vectors;
         float *out = y + (int64_t)a0 * h.stride * q->out_w * q->out_c;
         b.ntaps = h.n * w.n * q->inc;
         b.out_pixel = (int64_t)w.stride * q->out_c;
@@ -200,7 +215,8 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
     return planes_refuse(&q);
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     struct gather q = gather_of(p);
     int oc = c->v[OC], pv = c->v[PV];
@@ -224,11 +240,14 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     for (c->v[PV] = MAX_PV; c->v[PV] > 1 && !valid(p, c, d);) c->v[PV]--;
 }
 
-static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
 {
     struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(l.weight_floats + l.bias_floats + l.tap_floats + l.slot_floats + c->v[THREADS] * l.s.floats) * sizeof(float);
+    return (size_t)(l.weight_floats + l.bias_floats + l.tap_floats + l.slot_floats +
+                    c->v[THREADS] * l.s.floats) *
+           sizeof(float);
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -239,7 +258,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int threads = plan->config.v[THREADS], nblocks = q->g * l.blocks;
     enum hone_act act = q->dgrad ? HONE_ACT_none : hone_act_of(p);
     const int clamp = act == HONE_ACT_relu || act == HONE_ACT_relu6;
-    const float *in = mem[1], *w = mem[2], *bias = !q->dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
+    const float *in = mem[1], *w = mem[2],
+                *bias = !q->dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
     float *out = mem[0], *weights = workspace, *biases = weights + l.weight_floats;
     int32_t *taps = (int32_t *)(biases + l.bias_floats);
     struct slot *slots = (struct slot *)(taps + l.tap_floats);
@@ -267,18 +287,27 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
         for (int t = 0; t < threads; t++)
             for (int64_t u = units * t / threads; u < units * (t + 1) / threads; u++) {
                 const int64_t n = u / l.s.bands;
-                const int a0 = (int)(u % l.s.bands) * l.s.rows, a1 = a0 + l.s.rows < q->count_h ? a0 + l.s.rows : q->count_h;
+                const int a0 = (int)(u % l.s.bands) * l.s.rows,
+                          a1 = a0 + l.s.rows < q->count_h ? a0 + l.s.rows : q->count_h;
                 float *y = out + n * q->out_h * q->out_w * q->out_c, *x = frames + t * l.s.floats;
-                planes_fill(&l.s, q, &split, in + n * q->in_h * q->in_w * q->in_c, a0, a1, u == units * t / threads, x);
+                planes_fill(&l.s, q, &split, in + n * q->in_h * q->in_w * q->in_c, a0, a1,
+                            u == units * t / threads, x);
                 for (int i = 0; i < nblocks; i++) {
-                    int group = i / l.blocks, first = first_of(&l, i % l.blocks), end = first_of(&l, i % l.blocks + 1);
+                    int group = i / l.blocks, first = first_of(&l, i % l.blocks),
+                        end = first_of(&l, i % l.blocks + 1);
                     int channel = group * q->outc + first;
-                    struct block b = { .w = weights + l.taps * channel, .bias = biases + channel, .tap = taps, .slot = slots,
-                                       .lanes = &join, .lo = clamp ? 0 : -INFINITY, .hi = act == HONE_ACT_relu6 ? 6 : INFINITY };
+                    struct block b = { .w = weights + l.taps * channel,
+                                       .bias = biases + channel,
+                                       .tap = taps,
+                                       .slot = slots,
+                                       .lanes = &join,
+                                       .lo = clamp ? 0 : -INFINITY,
+                                       .hi = act == HONE_ACT_relu6 ? 6 : INFINITY };
                     sweep(&l, b, end - first, x + group * q->inc * l.s.plane, y + channel, a0, a1);
                 }
                 if (!q->dgrad && !clamp)
-                    gather_activate(act, y + (int64_t)a0 * q->out_w * q->out_c, (int64_t)(a1 - a0) * q->out_w * q->out_c);
+                    gather_activate(act, y + (int64_t)a0 * q->out_w * q->out_c,
+                                    (int64_t)(a1 - a0) * q->out_w * q->out_c);
             }
     }
     return HONE_OK;
@@ -287,8 +316,15 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad, NULL };
 
 const struct hone_kernel HONE_SYM(conv2d_cpu_pixels) = {
-    .name = HONE_NAME("cpu_pixels"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
-    .param = { HONE_PARAM("oc", 1, 2, 3, 4, 5, 6, 7, 8), HONE_PARAM("pv", 1, 2, 3, 4), HONE_PARAM("rows", 0, 4, 8, 16),
-               CONV_THREADS },
-    .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace, .run = run,
+    .name = HONE_NAME("cpu_pixels"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
+    .param = { HONE_PARAM("oc", 1, 2, 3, 4, 5, 6, 7, 8), HONE_PARAM("pv", 1, 2, 3, 4),
+               HONE_PARAM("rows", 0, 4, 8, 16), CONV_THREADS },
+    .refuse = refuse,
+    .valid = valid,
+    .guess = guess,
+    .workspace = workspace,
+    .run = run,
 };

@@ -1,9 +1,9 @@
 /* Direct weight gradient with neighbouring pixels in the lanes, for few output channels.
  *
- * x and dy are split into planes.  A tile of oc channels x kt taps stays in registers while a band of
- * pixels passes: per VL pixels oc vectors of dy and kt of x make oc * kt vectors of products.  Lanes
- * are added up once, at the very end.  Every thread sums its images into vectors of its own; these are
- * added in fixed order. */
+ * x and dy are split into planes.  A tile of oc channels x kt taps stays in registers while a band
+ * of pixels passes: per VL pixels oc vectors of dy and kt of x make oc * kt vectors of products.
+ * Lanes are added up once, at the very end.  Every thread sums its images into vectors of its own;
+ * these are added in fixed order. */
 #include "kernels/backend/cpu.h"
 #include "kernels/conv2d/planes.h"
 
@@ -43,13 +43,17 @@ HONE_INLINE void tile(int oc, int kt, const struct band *b, const float *x, cons
 }
 
 #define TILE(oc, kt)                                                                               \
-    static void tile_##oc##x##kt(const struct band *b, const float *x, const int32_t *tap, const float *dy, float *sum) \
+    static void tile_##oc##x##kt(const struct band *b, const float *x, const int32_t *tap,         \
+                                 const float *dy, float *sum)                                      \
     {                                                                                              \
         tile(oc, kt, b, x, tap, dy, sum);                                                          \
     }
 #define NAME(oc, kt) tile_##oc##x##kt,
 #define TILES_1_TO_4(X, kt) X(1, kt) X(2, kt) X(3, kt) X(4, kt)
 #define TILES_5_TO_8(X, kt) X(5, kt) X(6, kt) X(7, kt) X(8, kt)
+
+typedef void tile_fn(const struct band *b, const float *x, const int32_t *tap, const float *dy,
+                     float *sum);
 
 /* As many as the registers hold: oc * kt sums, kt vectors of x and one of dy. */
 TILES_1_TO_4(TILE, 1) TILES_5_TO_8(TILE, 1)
@@ -66,8 +70,7 @@ TILE(3, 5) TILE(4, 5) TILE(5, 5)
 TILE(2, 6) TILE(3, 6) TILE(4, 6)
 #endif
 
-static void (*const tiles[MAX_KT][MAX_OC])(const struct band *b, const float *x, const int32_t *tap, const float *dy,
-                                           float *sum) = {
+static tile_fn *const tiles[MAX_KT][MAX_OC] = {
     { TILES_1_TO_4(NAME, 1) TILES_5_TO_8(NAME, 1) },
 #if HONE_VB == 64
     { TILES_1_TO_4(NAME, 2) TILES_5_TO_8(NAME, 2) },
@@ -91,7 +94,7 @@ struct layout {
     struct planes s;
     int kt, blocks;                 /* blocks of nearly equally many channels, per group */
     int ntaps, ntiles;              /* of one group's channels; the tiles that cover them */
-    int64_t dy_pitch, dy_plane;     /* floats from row to row and channel to channel of dy's planes */
+    int64_t dy_pitch, dy_plane; /* floats from row to row and channel to channel of dy's planes */
     int64_t tap_floats, dy_floats, sum_floats;
 };
 
@@ -112,8 +115,14 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
 }
 
 /* Block i of a group is channels [first, first + n); tile t is taps [from, to). */
-static int first_of(const struct layout *l, int i) { return (int)((int64_t)l->q.outc * i / l->blocks); }
-static int tap_of(const struct layout *l, int t) { return (int)((int64_t)l->ntaps * t / l->ntiles); }
+static int first_of(const struct layout *l, int i)
+{
+    return (int)((int64_t)l->q.outc * i / l->blocks);
+}
+static int tap_of(const struct layout *l, int t)
+{
+    return (int)((int64_t)l->ntaps * t / l->ntiles);
+}
 
 /* In the order (kh, kw, icg) of a row of dw. */
 static void list_taps(const struct layout *l, int32_t *tap)
@@ -121,12 +130,15 @@ static void list_taps(const struct layout *l, int32_t *tap)
     struct conv_axis h = gather_h(&l->q, 0), w = gather_w(&l->q, 0);
     for (int i = 0; i < l->q.kh; i++)
         for (int j = 0; j < l->q.kw; j++)
-            for (int c = 0; c < l->q.inc; c++) *tap++ = (int32_t)planes_tap(&l->s, &l->q, &h, &w, c, i, j);
+            for (int c = 0; c < l->q.inc; c++)
+                *tap++ = (int32_t)planes_tap(&l->s, &l->q, &h, &w, c, i, j);
 }
 
-/* All of one thread's units, one after another.  sums: (out_c / n, ntiles, n, taps of the tile) vectors. */
-static void sum_units(const struct layout *l, int64_t from, int64_t to, const float *x, const float *dy, const int32_t *tap,
-                      const struct lanes *split_x, const struct lanes *split_dy, float *sums, float *planes)
+/* All of one thread's units, one after another.  sums: (out_c / n, ntiles, n, taps of the tile)
+ * vectors. */
+static void sum_units(const struct layout *l, int64_t from, int64_t to, const float *x,
+                      const float *dy, const int32_t *tap, const struct lanes *split_x,
+                      const struct lanes *split_dy, float *sums, float *planes)
 {
     const struct gather *q = &l->q;
     float *dys = planes + l->s.floats;
@@ -134,19 +146,24 @@ static void sum_units(const struct layout *l, int64_t from, int64_t to, const fl
     memset(dys, 0, (size_t)l->dy_floats * sizeof *dys);
     for (int64_t u = from; u < to; u++) {
         const int64_t n = u / l->s.bands;
-        const int a0 = (int)(u % l->s.bands) * l->s.rows, a1 = a0 + l->s.rows < q->count_h ? a0 + l->s.rows : q->count_h;
-        const struct band b = { a1 - a0, (int)(l->dy_pitch / VL), q->step_h * l->s.pitch, l->dy_pitch, l->dy_plane };
-        planes_fill(&l->s, q, split_x, x + n * q->in_h * q->in_w * q->in_c, a0, a1, u == from, planes);
+        const int a0 = (int)(u % l->s.bands) * l->s.rows,
+                  a1 = a0 + l->s.rows < q->count_h ? a0 + l->s.rows : q->count_h;
+        const struct band b = { a1 - a0, (int)(l->dy_pitch / VL), q->step_h * l->s.pitch,
+                                l->dy_pitch, l->dy_plane };
+        planes_fill(&l->s, q, split_x, x + n * q->in_h * q->in_w * q->in_c, a0, a1, u == from,
+                    planes);
         for (int a = a0; a < a1; a++)
-            lanes_split(split_dy, dy + (n * q->out_h + a) * q->out_w * q->out_c, q->out_w, dys + (a - a0) * l->dy_pitch,
-                        l->dy_plane);
+            lanes_split(split_dy, dy + (n * q->out_h + a) * q->out_w * q->out_c, q->out_w,
+                        dys + (a - a0) * l->dy_pitch, l->dy_plane);
         for (int i = 0; i < q->g * l->blocks; i++) {
-            int group = i / l->blocks, first = first_of(l, i % l->blocks), oc = first_of(l, i % l->blocks + 1) - first;
+            int group = i / l->blocks, first = first_of(l, i % l->blocks),
+                oc = first_of(l, i % l->blocks + 1) - first;
             int channel = group * q->outc + first;
             float *sum = sums + (int64_t)channel * l->ntaps * VL;
             for (int t = 0; t < l->ntiles; t++) {
                 int first_tap = tap_of(l, t), kt = tap_of(l, t + 1) - first_tap;
-                tiles[kt - 1][oc - 1](&b, planes + group * q->inc * l->s.plane, tap + first_tap, dys + channel * l->dy_plane,
+                tiles[kt - 1][oc - 1](&b, planes + group * q->inc * l->s.plane, tap + first_tap,
+                                      dys + channel * l->dy_plane,
                                       sum + (int64_t)first_tap * oc * VL);
             }
         }
@@ -164,7 +181,8 @@ static void add_up(const struct layout *l, int threads, int i, const float *sums
         for (int o = 0; o < oc; o++)
             for (int k = 0; k < kt; k++, from += VL) {
                 vf s = vf_load(from);
-                for (int other = 1; other < threads; other++) s += vf_load(from + other * l->sum_floats);
+                for (int other = 1; other < threads; other++)
+                    s += vf_load(from + other * l->sum_floats);
                 dw[(int64_t)(channel + o) * l->ntaps + first_tap + k] = vf_sum(s);
             }
     }
@@ -179,7 +197,8 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
     return planes_refuse(&q);
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     struct layout l = layout_of(p, c);
     int oc = c->v[OC], kt = c->v[KT];
@@ -203,11 +222,13 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     for (c->v[KT] = MAX_KT; c->v[KT] > 1 && !valid(p, c, d);) c->v[KT]--;
 }
 
-static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
 {
     struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(l.tap_floats + c->v[THREADS] * (l.sum_floats + l.s.floats + l.dy_floats)) * sizeof(float);
+    return (size_t)(l.tap_floats + c->v[THREADS] * (l.sum_floats + l.s.floats + l.dy_floats)) *
+           sizeof(float);
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -216,7 +237,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int threads = plan->config.v[THREADS], nblocks = l.q.g * l.blocks;
     const float *x = mem[CONV_DWT_X], *dy = mem[CONV_DWT_DY];
     int32_t *taps = workspace;
-    float *dw = mem[CONV_DWT], *sums = (float *)(taps + l.tap_floats), *planes = sums + threads * l.sum_floats;
+    float *dw = mem[CONV_DWT], *sums = (float *)(taps + l.tap_floats),
+          *planes = sums + threads * l.sum_floats;
     const int64_t units = (int64_t)l.q.mb * l.s.bands;
     struct lanes split_x, split_dy;
     lanes_init(&split_x, l.q.in_c);
@@ -227,8 +249,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     {
 #pragma omp for schedule(static)
         for (int t = 0; t < threads; t++)
-            sum_units(&l, units * t / threads, units * (t + 1) / threads, x, dy, taps, &split_x, &split_dy,
-                      sums + t * l.sum_floats, planes + t * (l.s.floats + l.dy_floats));
+            sum_units(&l, units * t / threads, units * (t + 1) / threads, x, dy, taps, &split_x,
+                      &split_dy, sums + t * l.sum_floats, planes + t * (l.s.floats + l.dy_floats));
 #pragma omp for schedule(static)
         for (int i = 0; i < nblocks; i++) add_up(&l, threads, i, sums, dw);
     }
@@ -238,8 +260,15 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_conv2d_wgrad, NULL };
 
 const struct hone_kernel HONE_SYM(conv2d_cpu_pixels_wgrad) = {
-    .name = HONE_NAME("cpu_pixels_wgrad"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
-    .param = { HONE_PARAM("oc", 1, 2, 3, 4, 5, 6, 7, 8), HONE_PARAM("kt", 1, 2, 3, 4, 5, 6), HONE_PARAM("rows", 0, 4, 8, 16),
-               CONV_THREADS },
-    .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace, .run = run,
+    .name = HONE_NAME("cpu_pixels_wgrad"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
+    .param = { HONE_PARAM("oc", 1, 2, 3, 4, 5, 6, 7, 8), HONE_PARAM("kt", 1, 2, 3, 4, 5, 6),
+               HONE_PARAM("rows", 0, 4, 8, 16), CONV_THREADS },
+    .refuse = refuse,
+    .valid = valid,
+    .guess = guess,
+    .workspace = workspace,
+    .run = run,
 };

@@ -1,11 +1,11 @@
 /* kernels/conv2d/gather.h -- forward and data gradient as one thing, for the direct kernels.
  *
  * Both compute every output as a sum over taps at regular distances in the input:
- *     out[start + a * stride] = sum over j < n of in[a * step + at + j * dist] * w[tap + j * tap_step]
- * in each direction.  Forward has one such axis.  The gradient of a convolution with stride s has
- * s of them, its phases: inputs of one residue modulo s see the same subset of taps, and dy under
- * these taps lies dense, so that a phase is a convolution without stride (and without the zeros
- * that a dilated dy would have). */
+ *     out[start + a * stride] = sum of in[a * step + at + j * dist] * w[tap + j * tap_step], j < n
+ * in each direction.  Forward has one such axis.  The gradient of a convolution with
+ * stride s has s of them, its phases: inputs of one residue modulo s see the same subset of taps,
+ * and dy under these taps lies dense, so that a phase is a convolution without stride (and without
+ * the zeros that a dilated dy would have). */
 #ifndef HONE_CONV2D_GATHER_H
 #define HONE_CONV2D_GATHER_H
 
@@ -14,7 +14,7 @@
 
 struct conv_axis {
     int count, start, stride;    /* outputs start + a * stride, 0 <= a < count */
-    int step, at, dist, n;       /* output a's tap j lies at input a * step + at + j * dist, 0 <= j < n */
+    int step, at, dist, n; /* output a's tap j lies at input a * step + at + j * dist, 0 <= j < n */
     int tap, tap_step;           /* tap j's index in the kernel */
 };
 
@@ -30,10 +30,11 @@ struct gather {
     struct conv v;
 };
 
-static inline struct conv_axis conv_axis_of(int dgrad, int phase, int in, int out, int k, int s, int p, int d)
+static inline struct conv_axis conv_axis_of(int dgrad, int phase, int in, int out, int k, int s,
+                                            int p, int d)
 {
     if (!dgrad) return (struct conv_axis){ out, 0, 1, s, -p, d, k, 0, 1 };
-    /* Input i = phase + a s met output o through tap t where i + p = o s + t d: every period-th t. */
+    /* Input i = phase + a s met output o through tap t where i + p = o s + t d: every period-th. */
     struct conv_axis x = { (in - phase + s - 1) / s, phase, s, 1, 0, 1, 0, 0, 0 };
     int gcd = s, period, t = 0;
     for (int r = d % s; r;) { int old = r; r = gcd % r; gcd = old; }
@@ -110,11 +111,13 @@ static inline int64_t gather_rows(const struct gather *q, int rows)
     return (int64_t)(rows - 1) * q->step_h + q->to_h - q->from_h + 1;
 }
 
-/* The frame of output rows [a0, a1) of one image, at its input row a0 * step_h + from_h, column from_w:
- * in the image where nothing is padded, else copied to `frame`. */
-static inline const float *gather_frame(const struct gather *q, const float *image, int a0, int a1, float *frame)
+/* The frame of output rows [a0, a1) of one image, at its input row a0 * step_h + from_h, column
+ * from_w: in the image where nothing is padded, else copied to `frame`. */
+static inline const float *gather_frame(const struct gather *q, const float *image, int a0, int a1,
+                                        float *frame)
 {
-    const int64_t pitch = gather_pitch(q), left = (int64_t)-q->from_w * q->in_c, nrows = gather_rows(q, a1 - a0);
+    const int64_t pitch = gather_pitch(q), left = (int64_t)-q->from_w * q->in_c,
+                  nrows = gather_rows(q, a1 - a0);
     const int64_t first = (int64_t)a0 * q->step_h + q->from_h, width = (int64_t)q->in_w * q->in_c;
     const int64_t middle = width < pitch - left ? width : pitch - left;
     if (!gather_padded(q)) return image + first * pitch;
@@ -139,8 +142,11 @@ static inline void gather_activate(enum hone_act act, float *y, int64_t n)
 #define X(name, from_y, slope)                                                                     \
     case HONE_ACT_##name:                                                                          \
         for (int64_t i = 0; i < n; i += VL) {                                                      \
-            if (n - i >= VL) vf_store(y + i, vf_activate(HONE_ACT_##name, vf_load(y + i)));        \
-            else vf_store_n(y + i, vf_activate(HONE_ACT_##name, vf_load_n(y + i, (int)(n - i))), (int)(n - i)); \
+            if (n - i >= VL)                                                                       \
+                vf_store(y + i, vf_activate(HONE_ACT_##name, vf_load(y + i)));                     \
+            else                                                                                   \
+                vf_store_n(y + i, vf_activate(HONE_ACT_##name, vf_load_n(y + i, (int)(n - i))),    \
+                           (int)(n - i));                                                          \
         }                                                                                          \
         break;
     switch (act) {

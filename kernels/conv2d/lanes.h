@@ -16,7 +16,8 @@ enum { LANES_MAX = 8 };   /* channels that shuffles are worth it for */
 struct lanes {
     int channels;
 #if HONE_VB == 64
-    vi join[LANES_MAX][LANES_MAX], split[LANES_MAX][LANES_MAX];   /* of result v: the chain's indices */
+    /* Of result v: the chain's indices. */
+    vi join[LANES_MAX][LANES_MAX], split[LANES_MAX][LANES_MAX];
 #endif
 };
 
@@ -26,8 +27,10 @@ struct lanes {
 static inline void lanes_route(const int source[VL], const int lane[VL], int nsources, vi *index)
 {
     for (int k = 1; k < nsources; k++)
-        for (int j = 0; j < VL; j++)
-            index[k - 1][j] = source[j] == k ? VL + lane[j] : source[j] == 0 && k == 1 ? lane[j] : j;
+        for (int j = 0; j < VL; j++) {
+            if (source[j] == k) index[k - 1][j] = VL + lane[j];
+            else index[k - 1][j] = source[j] == 0 && k == 1 ? lane[j] : j;
+        }
 }
 
 HONE_INLINE vf lanes_permute(vf a, vi index, vf b)
@@ -54,11 +57,13 @@ static inline void lanes_init(struct lanes *s, int channels)
     memset(s, 0, sizeof *s);
     s->channels = channels;
 #if HONE_VB == 64
-    const int unit = channels % 2 ? 1 : 2, n = channels / unit;   /* floats that travel together; chains */
+    /* Floats that travel together; chains. */
+    const int unit = channels % 2 ? 1 : 2, n = channels / unit;
     for (int v = 0; v < n && channels <= LANES_MAX; v++) {
         int source[2][VL], lane[2][VL];
         for (int j = 0; j < VL; j++) {
-            int joined = (v * VL + j) / unit, of_plane = j / unit * n + v;   /* units from the start of nhwc */
+            /* In units from the start of nhwc. */
+            int joined = (v * VL + j) / unit, of_plane = j / unit * n + v;
             source[0][j] = joined % n, lane[0][j] = joined / n * unit + j % unit;
             source[1][j] = of_plane * unit / VL, lane[1][j] = of_plane * unit % VL + j % unit;
         }
@@ -103,7 +108,8 @@ HONE_INLINE void lanes_join(const struct lanes *s, int c, const vf *plane, float
 
 #if HONE_VB == 64
 /* The n pixels at x, c channels each, into planes, VL at a time. */
-HONE_INLINE void lanes_split_by(const struct lanes *s, int c, const float *x, int n, float *to, int64_t plane)
+HONE_INLINE void lanes_split_by(const struct lanes *s, int c, const float *x, int n, float *to,
+                                int64_t plane)
 {
     for (; n > 0; n -= VL, x += VL * c, to += VL) {
         vf from[LANES_MAX], result[LANES_MAX];
@@ -112,10 +118,12 @@ HONE_INLINE void lanes_split_by(const struct lanes *s, int c, const float *x, in
             from[v] = left >= VL ? vf_load(x + v * VL) : vf_load_n(x + v * VL, left > 0 ? left : 0);
         }
         if (c % 2) {
-            HONE_UNROLLED for (int v = 0; v < c; v++) result[v] = lanes_collect(c, from, s->split[v]);
+            HONE_UNROLLED for (int v = 0; v < c; v++)
+                result[v] = lanes_collect(c, from, s->split[v]);
         } else {
             HONE_UNROLLED for (int k = 0; k < c / 2; k++) {
-                vf low = lanes_collect(c / 2, from, s->split[k]), high = lanes_collect(c / 2, from + c / 2, s->split[k]);
+                vf low = lanes_collect(c / 2, from, s->split[k]),
+                   high = lanes_collect(c / 2, from + c / 2, s->split[k]);
                 result[2 * k] = lanes_permute(low, LANES_EVEN, high);
                 result[2 * k + 1] = lanes_permute(low, LANES_ODD, high);
             }
@@ -128,8 +136,8 @@ HONE_INLINE void lanes_split_by(const struct lanes *s, int c, const float *x, in
     }
 }
 
-/* n <= VL pixels, VL of their c channels, into planes.  Four rounds that interleave vectors i and i + 8
- * transpose 16 x 16 numbers. */
+/* n <= VL pixels, VL of their c channels, into planes.  Four rounds that interleave vectors i
+ * and i + 8 transpose 16 x 16 numbers. */
 static inline void lanes_transpose(const float *x, int c, int n, float *to, int64_t plane)
 {
     vf a[VL], b[VL];
@@ -146,14 +154,16 @@ static inline void lanes_transpose(const float *x, int c, int n, float *to, int6
 #endif
 
 /* The n pixels at x, s->channels each, into planes. */
-static inline void lanes_split(const struct lanes *s, const float *x, int n, float *to, int64_t plane)
+static inline void lanes_split(const struct lanes *s, const float *x, int n, float *to,
+                               int64_t plane)
 {
     const int c = s->channels;
 #if HONE_VB == 64
     if (c % VL == 0) {
         for (int i = 0; i < c; i += VL)
             for (int j = 0; j < n; j += VL)
-                lanes_transpose(x + j * c + i, c, n - j < VL ? n - j : VL, to + i * plane + j, plane);
+                lanes_transpose(x + j * c + i, c, n - j < VL ? n - j : VL, to + i * plane + j,
+                                plane);
         return;
     }
 #endif

@@ -15,7 +15,8 @@ static const char *version(void)
     return text;
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     (void)d;
     return im2col_valid(p, c->v[PIXELS], c->v[THREADS]);
@@ -32,7 +33,8 @@ static int64_t sum_floats(const struct im2col *s, const struct hone_problem *p)
     return p->op == &hone_op_conv2d_wgrad ? (s->k * s->v.oc + 15) / 16 * 16 : 0;
 }
 
-static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
 {
     struct im2col s = im2col_of(p, c->v[PIXELS]);
     (void)d;
@@ -40,14 +42,16 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 }
 
 /* What gemm leaves to do with `pixels` pixels of Y: + bias, then the activation. */
-static void finish(const struct conv *v, float *y, int64_t pixels, const float *bias, enum hone_act act)
+static void finish(const struct conv *v, float *y, int64_t pixels, const float *bias,
+                   enum hone_act act)
 {
     for (int64_t i = 0; bias && i < pixels; i++)
         for (int o = 0; o < v->oc; o++) y[i * v->oc + o] += bias[o];
     gather_activate(act, y, pixels * v->oc);
 }
 
-static void fwd_block(const struct im2col *s, const struct hone_problem *p, void *const mem[], int64_t b, float *cols)
+static void fwd_block(const struct im2col *s, const struct hone_problem *p, void *const mem[],
+                      int64_t b, float *cols)
 {
     const struct conv *v = &s->v;
     const int64_t first = b * s->block, rows = im2col_rows(s, b), m = rows * v->ow;
@@ -56,8 +60,8 @@ static void fwd_block(const struct im2col *s, const struct hone_problem *p, void
     for (int g = 0; g < v->g; g++) {
         const float *a = s->direct ? x + first * v->ow * v->ic : cols;
         if (!s->direct) im2col_gather(s, g, x, first, rows, cols);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, v->ocg, (int)s->k, 1, a, (int)s->k,
-                    w + g * v->ocg * s->k, (int)s->k, 0, y + g * v->ocg, v->oc);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, v->ocg, (int)s->k, 1, a,
+                    (int)s->k, w + g * v->ocg * s->k, (int)s->k, 0, y + g * v->ocg, v->oc);
     }
     finish(v, y, m, hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL, hone_act_of(p));
 }
@@ -65,20 +69,23 @@ static void fwd_block(const struct im2col *s, const struct hone_problem *p, void
 static void dgrad_block(const struct im2col *s, void *const mem[], int64_t b, float *cols)
 {
     const struct conv *v = &s->v;
-    const int64_t first = b * s->block, rows = im2col_rows(s, b), m = rows * v->ow, image = (int64_t)v->ih * v->iw * v->ic;
+    const int64_t first = b * s->block, rows = im2col_rows(s, b), m = rows * v->ow,
+                  image = (int64_t)v->ih * v->iw * v->ic;
     const float *dy = (const float *)mem[CONV_DX_DY] + first * v->ow * v->oc, *w = mem[CONV_DX_W];
     float *dx = mem[CONV_DX];
-    if (!s->direct) memset(dx + first / v->oh * image, 0, (size_t)(rows / v->oh * image) * sizeof *dx);
+    if (!s->direct)
+        memset(dx + first / v->oh * image, 0, (size_t)(rows / v->oh * image) * sizeof *dx);
     for (int g = 0; g < v->g; g++) {
         float *c = s->direct ? dx + first * v->ow * v->ic : cols;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)s->k, v->ocg, 1, dy + g * v->ocg, v->oc,
-                    w + g * v->ocg * s->k, (int)s->k, 0, c, (int)s->k);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)s->k, v->ocg, 1,
+                    dy + g * v->ocg, v->oc, w + g * v->ocg * s->k, (int)s->k, 0, c, (int)s->k);
         if (!s->direct) im2col_scatter(s, g, cols, first, rows, dx);
     }
 }
 
 /* sum (oc, K) = or += this block's share. */
-static void wgrad_block(const struct im2col *s, void *const mem[], int64_t b, int add, float *cols, float *sum)
+static void wgrad_block(const struct im2col *s, void *const mem[], int64_t b, int add, float *cols,
+                        float *sum)
 {
     const struct conv *v = &s->v;
     const int64_t first = b * s->block, rows = im2col_rows(s, b), m = rows * v->ow;
@@ -86,8 +93,9 @@ static void wgrad_block(const struct im2col *s, void *const mem[], int64_t b, in
     for (int g = 0; g < v->g; g++) {
         const float *a = s->direct ? x + first * v->ow * v->ic : cols;
         if (!s->direct) im2col_gather(s, g, x, first, rows, cols);
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, v->ocg, (int)s->k, (int)m, 1, dy + g * v->ocg, v->oc, a,
-                    (int)s->k, (float)add, sum + g * v->ocg * s->k, (int)s->k);
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, v->ocg, (int)s->k, (int)m, 1,
+                    dy + g * v->ocg, v->oc, a, (int)s->k, (float)add, sum + g * v->ocg * s->k,
+                    (int)s->k);
     }
 }
 
@@ -116,7 +124,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
         if (sum) {
 #pragma omp for schedule(static)
             for (int t = 0; t < threads; t++)
-                im2col_add_up(sums, sum, threads, k * t / threads, k * (t + 1) / threads, mem[CONV_DWT]);
+                im2col_add_up(sums, sum, threads, k * t / threads, k * (t + 1) / threads,
+                              mem[CONV_DWT]);
         }
     }
     return HONE_OK;
@@ -126,13 +135,24 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 {
     struct im2col s = im2col_of(p, 64);
     (void)d;
-    return s.k > INT32_MAX || s.block * s.v.ow > INT32_MAX ? "its matrices are too large for OpenBLAS" : NULL;
+    return s.k > INT32_MAX || s.block * s.v.ow > INT32_MAX
+               ? "its matrices are too large for OpenBLAS"
+               : NULL;
 }
 
-static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad, &hone_op_conv2d_wgrad, NULL };
+static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad,
+                                             &hone_op_conv2d_wgrad, NULL };
 
 const struct hone_kernel hone_conv2d_lib_openblas_im2col = {
-    .name = "openblas_im2col", .ops = ops, .backend = &hone_backend_cpu, .build = HONE_LIB, .version = version,
+    .name = "openblas_im2col",
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .build = HONE_LIB,
+    .version = version,
     .param = { CONV_PIXELS, CONV_THREADS },
-    .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace, .run = run,
+    .refuse = refuse,
+    .valid = valid,
+    .guess = guess,
+    .workspace = workspace,
+    .run = run,
 };

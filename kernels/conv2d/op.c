@@ -13,25 +13,33 @@ static const struct axis axes[2] = {
 static int check_axis(struct hone_problem *p, const struct axis *a)
 {
     int64_t in = p->dim[a->i], out = p->dim[a->o], s = p->dim[a->s], pad = p->dim[a->p];
-    int64_t reach = (p->dim[a->k] - (int64_t)1) * (p->dim[a->d] + (int64_t)1) + 1;   /* first to last tap */
+    /* From the first to the last tap. */
+    int64_t reach = (p->dim[a->k] - (int64_t)1) * (p->dim[a->d] + (int64_t)1) + 1;
     if (reach > INT32_MAX || pad > INT32_MAX / 4)
         return hone_fail(HONE_EPARSE, "k%s, d%s or p%s is too large", a->name, a->name, a->name);
     if (!out) {
         if (in + 2 * pad < reach)
-            return hone_fail(HONE_EPARSE, "the kernel spans %lld in direction %s, the padded input only %lld",
+            return hone_fail(HONE_EPARSE,
+                             "the kernel spans %lld in direction %s, the padded input only %lld",
                              (long long)reach, a->name, (long long)(in + 2 * pad));
         out = (in + 2 * pad - reach) / s + 1;
-        if (out > INT32_MAX) return hone_fail(HONE_EPARSE, "o%s would be %lld", a->name, (long long)out);
+        if (out > INT32_MAX)
+            return hone_fail(HONE_EPARSE, "o%s would be %lld", a->name, (long long)out);
         p->dim[a->o] = (int32_t)out;
     }
     /* The padding behind the last input that the output's size implies. */
     int64_t after = (out - 1) * s + reach - in - pad, most = pad > reach - 1 ? pad : reach - 1;
     if (after > most)
-        return hone_fail(HONE_EPARSE, "o%s %lld does not fit: it needs %lld rows of padding at the end, at most %lld "
-                         "are sensible", a->name, (long long)out, (long long)after, (long long)most);
+        return hone_fail(
+            HONE_EPARSE,
+            "o%s %lld does not fit: it needs %lld rows of padding at the end, at most %lld "
+            "are sensible",
+            a->name, (long long)out, (long long)after, (long long)most);
     if (after <= -s)
-        return hone_fail(HONE_EPARSE, "o%s %lld does not fit: it leaves the last %lld inputs unused, and stride is %lld",
-                         a->name, (long long)out, (long long)-after, (long long)s);
+        return hone_fail(
+            HONE_EPARSE,
+            "o%s %lld does not fit: it leaves the last %lld inputs unused, and stride is %lld",
+            a->name, (long long)out, (long long)-after, (long long)s);
     return HONE_OK;
 }
 
@@ -71,7 +79,8 @@ static struct hone_arg arg_y(const struct hone_problem *p, const char *name, enu
 static struct hone_arg arg_w(const struct hone_problem *p, const char *name, enum hone_io io)
 {
     const int32_t *d = p->dim;
-    struct hone_arg w = HONE_ARG(name, io, p->dtype, d[CONV_OC], d[CONV_KH], d[CONV_KW], d[CONV_IC] / d[CONV_G]);
+    struct hone_arg w =
+        HONE_ARG(name, io, p->dtype, d[CONV_OC], d[CONV_KH], d[CONV_KW], d[CONV_IC] / d[CONV_G]);
     w.weight = io == HONE_IN;
     return w;
 }
@@ -111,7 +120,8 @@ static double pairs(const struct hone_problem *p, const struct axis *a)
     int64_t in = p->dim[a->i], out = p->dim[a->o], s = p->dim[a->s];
     double n = 0;
     for (int64_t k = 0; k < p->dim[a->k]; k++) {
-        int64_t at = k * (p->dim[a->d] + (int64_t)1) - p->dim[a->p];   /* input under tap k of output 0 */
+        /* The input under tap k of output 0. */
+        int64_t at = k * (p->dim[a->d] + (int64_t)1) - p->dim[a->p];
         int64_t first = at < 0 ? (-at + s - 1) / s : 0;
         int64_t last = in - 1 - at < 0 ? -1 : (in - 1 - at) / s;
         if (last > out - 1) last = out - 1;
@@ -123,7 +133,8 @@ static double pairs(const struct hone_problem *p, const struct axis *a)
 static double flops(const struct hone_problem *p)
 {
     const int32_t *d = p->dim;
-    return 2.0 * d[CONV_MB] * d[CONV_OC] * (d[CONV_IC] / d[CONV_G]) * pairs(p, &axes[0]) * pairs(p, &axes[1]);
+    return 2.0 * d[CONV_MB] * d[CONV_OC] * (d[CONV_IC] / d[CONV_G]) * pairs(p, &axes[0]) *
+           pairs(p, &axes[1]);
 }
 
 int hone_conv2d_threads(const struct hone_problem *p, const struct hone_device *d)

@@ -34,18 +34,20 @@ static inline struct planes planes_of(const struct gather *q, int rows)
 }
 
 /* Where tap (i, j) of channel c lies for output 0 of a row of phases h and w. */
-static inline int64_t planes_tap(const struct planes *s, const struct gather *q, const struct conv_axis *h,
-                                 const struct conv_axis *w, int c, int i, int j)
+static inline int64_t planes_tap(const struct planes *s, const struct gather *q,
+                                 const struct conv_axis *h, const struct conv_axis *w, int c, int i,
+                                 int j)
 {
     int column = w->at + j * w->dist - q->from_w;
-    return c * s->plane + column % q->step_w * s->heap + (int64_t)(h->at + i * h->dist - q->from_h) * s->pitch +
-           column / q->step_w;
+    return c * s->plane + column % q->step_w * s->heap +
+           (int64_t)(h->at + i * h->dist - q->from_h) * s->pitch + column / q->step_w;
 }
 
-/* Fills the planes for output rows [a0, a1) of an image (in_h, in_w, in_c).  Where they hold whole images,
- * the zeros of the first time last. */
-static inline void planes_fill(const struct planes *s, const struct gather *q, const struct lanes *lanes, const float *image,
-                               int a0, int a1, int first_time, float *to)
+/* Fills the planes for output rows [a0, a1) of an image (in_h, in_w, in_c).  Where they hold whole
+ * images, the zeros of the first time last. */
+static inline void planes_fill(const struct planes *s, const struct gather *q,
+                               const struct lanes *lanes, const float *image, int a0, int a1,
+                               int first_time, float *to)
 {
     const int64_t first = (int64_t)a0 * q->step_h + q->from_h, nrows = gather_rows(q, a1 - a0);
     const int left = -q->from_w;
@@ -66,14 +68,17 @@ static inline void planes_fill(const struct planes *s, const struct gather *q, c
     }
 }
 
-/* Do neighbouring pixels fill more lanes than the channels of an output pixel do?  Sentence or NULL. */
+/* Do neighbouring pixels fill more lanes than the channels of an output pixel do?  NULL or
+ * a sentence. */
 static inline const char *planes_refuse(const struct gather *q)
 {
     double pixels = (double)q->count_w / ((q->count_w + VL - 1) / VL * VL);
     double channels = (double)q->outc / ((q->outc + VL - 1) / VL * VL);
-    if ((double)planes_of(q, 0).plane * q->in_c > INT32_MAX || (double)q->out_h * q->out_w * q->out_c > INT32_MAX)
+    if ((double)planes_of(q, 0).plane * q->in_c > INT32_MAX ||
+        (double)q->out_h * q->out_w * q->out_c > INT32_MAX)
         return "an image has 2^31 numbers or more";
-    return pixels > channels ? NULL : "output channels fill the lanes better than pixels of a row do";
+    return pixels > channels ? NULL
+                             : "output channels fill the lanes better than pixels of a row do";
 }
 
 #endif
