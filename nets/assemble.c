@@ -14,19 +14,21 @@ static const struct hone_plan *like_plan(const struct hone_net *shared, const st
 {
     for (int i = 0; shared && i < shared->nsteps; i++) {
         const struct hone_step *t = &shared->step[i];
-        if (t->layer == s->layer && t->phase == s->phase && t->problem.op == s->problem.op) return &t->plan;
+        if (t->layer == s->layer && t->phase == s->phase && t->problem.op == s->problem.op)
+            return &t->plan;
     }
     return NULL;
 }
 
-static int choose_plans(struct hone_net *net, struct hone_db *db, struct hone_device *d, const struct hone_net *shared)
+static int choose_plans(struct hone_net *net, struct hone_db *db, struct hone_device *d,
+                        const struct hone_net *shared)
 {
     struct hone_db none = { 0 };
     for (int i = 0; i < net->nsteps; i++) {
         struct hone_step *s = &net->step[i];
-        int err = net->reference
-                      ? hone_plan_open(&s->plan, &s->problem, &hone_backend_ref, NULL, d)
-                      : hone_plan_best(&s->plan, db ? db : &none, &s->problem, d, like_plan(shared, s), &s->known);
+        int err = net->reference ? hone_plan_open(&s->plan, &s->problem, &hone_backend_ref, NULL, d)
+                                 : hone_plan_best(&s->plan, db ? db : &none, &s->problem, d,
+                                                  like_plan(shared, s), &s->known);
         if (err) {
             char text[HONE_TEXT];
             hone_problem_print(&s->problem, text);
@@ -62,7 +64,9 @@ static int find_blocks(const struct hone_net *net, struct block *block, int *blo
             if (net->tensor[t].role != HONE_ROLE_ACTIVATION) continue;
             if (block_of[t] < 0) {
                 block_of[t] = n;
-                block[n++] = (struct block){ .tensor = t, .first = i, .bytes = aligned(hone_tensor_bytes(&net->tensor[t])) };
+                block[n++] = (struct block){ .tensor = t,
+                                             .first = i,
+                                             .bytes = aligned(hone_tensor_bytes(&net->tensor[t])) };
             }
             block[block_of[t]].last = outlives_the_step(net, t) ? net->nsteps : i;
         }
@@ -84,7 +88,8 @@ static int by_offset(const void *a, const void *b)
     return (*x)->tensor - (*y)->tensor;
 }
 
-/* The smallest gap that holds b between those of placed[0..n) (by offset) that live when b does; else behind them. */
+/* The smallest gap that holds b between those of placed[0..n) (by offset) that live when b does;
+ * else behind them. */
 static int64_t best_fit(const struct block *b, struct block *const placed[], int n)
 {
     int64_t end = 0, at = -1, gap = INT64_MAX;
@@ -101,8 +106,8 @@ static int64_t best_fit(const struct block *b, struct block *const placed[], int
     return at >= 0 ? at : end;
 }
 
-/* Greedy by size, best fit (Pisarchyk and Lee 2020): largest first, each into the smallest gap among
- * those placed before whose lifetimes meet its own. */
+/* Greedy by size, best fit (Pisarchyk and Lee 2020): largest first, each into the smallest gap
+ * among those placed before whose lifetimes meet its own. */
 static int plan_arena(struct hone_net *net)
 {
     size_t n = (size_t)net->ntensors;
@@ -116,7 +121,8 @@ static int plan_arena(struct hone_net *net)
         placed[i] = &block[i];
         qsort(placed, (size_t)i + 1, sizeof *placed, by_offset);
         net->tensor[block[i].tensor].offset = block[i].offset;
-        if (block[i].offset + block[i].bytes > net->arena_bytes) net->arena_bytes = block[i].offset + block[i].bytes;
+        if (block[i].offset + block[i].bytes > net->arena_bytes)
+            net->arena_bytes = block[i].offset + block[i].bytes;
     }
     free(block);
     free(placed);
@@ -151,9 +157,13 @@ static int zeros(struct hone_device *d, int64_t bytes, char **mem)
 static int take_shared(struct hone_net *net, const struct hone_net *shared)
 {
     if (net->weights_bytes != shared->weights_bytes || net->parameters != shared->parameters)
-        return hone_fail(HONE_EINVAL, "'%s' cannot share the weights of '%s': they are of another text", net->name, shared->name);
+        return hone_fail(HONE_EINVAL,
+                         "'%s' cannot share the weights of '%s': they are of another text",
+                         net->name, shared->name);
     if (net->grads >= 0 && (net->state_bytes != shared->state_bytes || !shared->gradients))
-        return hone_fail(HONE_EINVAL, "'%s' cannot share an optimizer with a net that trains otherwise", net->name);
+        return hone_fail(HONE_EINVAL,
+                         "'%s' cannot share an optimizer with a net that trains otherwise",
+                         net->name);
     net->weights = shared->weights;
     net->gradients = net->grads >= 0 ? shared->gradients : NULL;
     net->state = net->grads >= 0 ? shared->state : NULL;
@@ -163,7 +173,8 @@ static int take_shared(struct hone_net *net, const struct hone_net *shared)
 static int allocate(struct hone_net *net, struct hone_net *shared)
 {
     struct hone_device *d = net->device;
-    int err = d->backend->alloc(d, (size_t)(net->arena_bytes + net->workspace_bytes), (void **)&net->arena);
+    int err = d->backend->alloc(d, (size_t)(net->arena_bytes + net->workspace_bytes),
+                                (void **)&net->arena);
     if (!err) err = zeros(d, net->data_bytes, &net->data);
     if (err || shared) return err ? err : take_shared(net, shared);
     net->owns_weights = 1;
@@ -176,13 +187,15 @@ static int allocate(struct hone_net *net, struct hone_net *shared)
 void *hone_net_mem(const struct hone_net *net, int t)
 {
     char *const base[] = {
-        [HONE_ROLE_DATA] = net->data, [HONE_ROLE_WEIGHT] = net->weights, [HONE_ROLE_GRADIENT] = net->gradients,
-        [HONE_ROLE_STATE] = net->state, [HONE_ROLE_ACTIVATION] = net->arena,
+        [HONE_ROLE_DATA] = net->data,          [HONE_ROLE_WEIGHT] = net->weights,
+        [HONE_ROLE_GRADIENT] = net->gradients, [HONE_ROLE_STATE] = net->state,
+        [HONE_ROLE_ACTIVATION] = net->arena,
     };
     return base[net->tensor[t].role] + net->tensor[t].offset;
 }
 
-int hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_device *d, struct hone_net *shared)
+int hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_device *d,
+                      struct hone_net *shared)
 {
     net->device = d;
     int err = choose_plans(net, db, d, shared);

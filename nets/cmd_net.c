@@ -24,9 +24,10 @@ static json_t *layers_json(const struct hone_net *net)
     json_t *layers = json_array();
     for (int i = 0; i < net->nlayers; i++) {
         const struct hone_layer *l = &net->layer[i];
-        json_array_append_new(layers, json_pack("{s:s, s:s, s:s, s:[i,i,i], s:I, s:I}", "name", l->name, "kind", l->kind,
-                                                "what", l->what, "output", l->h, l->w, l->c, "parameters",
-                                                (json_int_t)l->parameters, "macs", (json_int_t)l->macs));
+        json_array_append_new(
+            layers, json_pack("{s:s, s:s, s:s, s:[i,i,i], s:I, s:I}", "name", l->name, "kind",
+                              l->kind, "what", l->what, "output", l->h, l->w, l->c, "parameters",
+                              (json_int_t)l->parameters, "macs", (json_int_t)l->macs));
     }
     return layers;
 }
@@ -38,8 +39,10 @@ static json_t *steps_json(const struct hone_net *net)
         const struct hone_step *s = &net->step[i];
         char text[HONE_TEXT];
         hone_problem_print(&s->problem, text);
-        json_array_append_new(steps, json_pack("{s:s?, s:s, s:s}", "layer", s->layer < 0 ? NULL : net->layer[s->layer].name,
-                                               "phase", hone_phase_name(s->phase), "problem", text));
+        json_array_append_new(steps,
+                              json_pack("{s:s?, s:s, s:s}", "layer",
+                                        s->layer < 0 ? NULL : net->layer[s->layer].name, "phase",
+                                        hone_phase_name(s->phase), "problem", text));
     }
     return steps;
 }
@@ -47,16 +50,19 @@ static json_t *steps_json(const struct hone_net *net)
 static int show(const struct options *o)
 {
     struct hone_net net;
-    struct hone_lowering how = { .batch = o->batch, .train = 1, .optim = hone_optim_default(HONE_SGD) };
+    struct hone_lowering how = { .batch = o->batch,
+                                 .train = 1,
+                                 .optim = hone_optim_default(HONE_SGD) };
     int err = hone_net_open(&net, o->net, &how);
     if (err) return err;
     int64_t macs = 0;
     for (int i = 0; i < net.nlayers; i++) macs += net.layer[i].macs;
     if (o->json)
-        err = dump(json_pack("{s:s, s:i, s:I, s:I, s:o, s:o}", "net", net.name, "batch", net.batch, "parameters",
-                             (json_int_t)net.parameters, "macs", (json_int_t)macs, "layers", layers_json(&net), "steps",
-                             steps_json(&net)));
-    else hone_net_print(&net, stdout);
+        err = dump(json_pack("{s:s, s:i, s:I, s:I, s:o, s:o}", "net", net.name, "batch", net.batch,
+                             "parameters", (json_int_t)net.parameters, "macs", (json_int_t)macs,
+                             "layers", layers_json(&net), "steps", steps_json(&net)));
+    else
+        hone_net_print(&net, stdout);
     hone_net_close(&net);
     return err;
 }
@@ -65,8 +71,10 @@ static int list(const struct options *o)
 {
     json_t *names = json_array();
     for (const struct hone_net_text *t = hone_net_texts; t->name; t++) {
-        if (o->json) json_array_append_new(names, json_string(t->name));
-        else puts(t->name);
+        if (o->json)
+            json_array_append_new(names, json_string(t->name));
+        else
+            puts(t->name);
     }
     if (o->json) return dump(names);
     json_decref(names);
@@ -74,7 +82,8 @@ static int list(const struct options *o)
 }
 
 static const struct argp_option argp_options[] = {
-    { "batch", 'b', "B", 0, "samples per step, for the problems that --json lists (default 64)", 0 },
+    { "batch", 'b', "B", 0, "samples per step, for the problems that --json lists (default 64)",
+      0 },
     { "json", 'j', NULL, 0, "print JSON: layers and the steps of training", 0 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
@@ -87,7 +96,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 'b':
         v = strtol(arg, &end, 10);
-        if (*end || v < 1 || v > 1 << 24) argp_error(state, "--batch %s: expected a whole number from 1 on", arg);
+        if (*end || v < 1 || v > 1 << 24)
+            argp_error(state, "--batch %s: expected a whole number from 1 on", arg);
         o->batch = (int)v;
         return 0;
     case 'j': o->json = 1; return 0;
@@ -100,9 +110,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const char about[] =
-    "Shows a net's layers: output shapes, parameters and multiply-accumulates of one sample forward."
+    "Shows a net's layers: output shapes, parameters and multiply-accumulates of one sample "
+    "forward."
     "\v"
-    "NET is a name, or a file: one whose name holds a '/' or ends in .net.  Without it, the names are listed.\n\n"
+    "NET is a name, or a file: one whose name holds a '/' or ends in .net.  Without it, the names "
+    "are listed.\n\n"
     "Examples:\n"
     "  hone net                       which nets are built in\n"
     "  hone net lenet5                its layers\n"

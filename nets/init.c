@@ -14,7 +14,8 @@ static double limit_of(const struct hone_tensor *t, enum hone_init init)
 static int zero(struct hone_device *d, void *mem, int64_t bytes)
 {
     void *nothing = calloc(1, (size_t)bytes);
-    int err = nothing ? d->backend->put(d, mem, nothing, (size_t)bytes) : hone_fail(HONE_ENOMEM, "%lld bytes", (long long)bytes);
+    int err = nothing ? d->backend->put(d, mem, nothing, (size_t)bytes)
+                      : hone_fail(HONE_ENOMEM, "%lld bytes", (long long)bytes);
     free(nothing);
     return err;
 }
@@ -31,8 +32,8 @@ int hone_net_init(struct hone_net *net, uint64_t seed)
         const struct hone_tensor *tensor = &net->tensor[t];
         if (tensor->role != HONE_ROLE_WEIGHT || t == net->params) continue;
         double limit = limit_of(tensor, net->init);
-        /* By the tensor's number among the weights: the batch size changes nothing.  ~seed: the order
-         * of rows is drawn from the seed itself. */
+        /* By the tensor's number among the weights: the batch size changes nothing.  ~seed: the
+         * order of rows is drawn from the seed itself. */
         uint64_t key = hone_random(~seed, nth++);
         float *to = w + tensor->offset / (int64_t)sizeof *w;
         for (int64_t i = 0; i < hone_tensor_len(tensor); i++)
@@ -42,9 +43,11 @@ int hone_net_init(struct hone_net *net, uint64_t seed)
     free(w);
     uint64_t dropout[2] = { hone_dropout_seed(seed), 0 };
     if (!err && net->state_bytes) err = zero(d, net->state, net->state_bytes);
-    if (!err && net->seed >= 0) err = d->backend->put(d, hone_net_mem(net, net->seed), dropout, sizeof dropout);
+    if (!err && net->seed >= 0)
+        err = d->backend->put(d, hone_net_mem(net, net->seed), dropout, sizeof dropout);
     float hyper[8];
     hone_optim_hyper(&net->optim, 0, hyper);
-    if (!err && net->hyper >= 0) err = d->backend->put(d, hone_net_mem(net, net->hyper), hyper, sizeof hyper);
+    if (!err && net->hyper >= 0)
+        err = d->backend->put(d, hone_net_mem(net, net->hyper), hyper, sizeof hyper);
     return err;
 }

@@ -10,15 +10,17 @@
 const char *hone_phase_name(enum hone_phase phase)
 {
     static const char *const name[HONE_NPHASES] = {
-        [HONE_FORWARD] = "fwd", [HONE_LOSS] = "loss", [HONE_BACKWARD_DATA] = "dgrad",
-        [HONE_BACKWARD_WEIGHTS] = "wgrad", [HONE_UPDATE] = "update",
+        [HONE_FORWARD] = "fwd",         [HONE_LOSS] = "loss",
+        [HONE_BACKWARD_DATA] = "dgrad", [HONE_BACKWARD_WEIGHTS] = "wgrad",
+        [HONE_UPDATE] = "update",
     };
     return name[phase];
 }
 
 /* ---- what kinds call ---- */
 
-/* Room for number n in an array that doubles at powers of two; NULL: no memory, and the array stands. */
+/* Room for number n in an array that doubles at powers of two; NULL: no memory, and the array
+ * stands. */
 static void *grown(void *array, int n, size_t size)
 {
     if (n & (n - 1)) return array;
@@ -27,8 +29,8 @@ static void *grown(void *array, int n, size_t size)
     return array;
 }
 
-int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype dtype, int layer, int rank,
-                      const int64_t dim[], const char *fmt, ...)
+int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype dtype, int layer,
+                      int rank, const int64_t dim[], const char *fmt, ...)
 {
     struct hone_net *net = b->net;
     double len = 1;
@@ -39,15 +41,16 @@ int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype
     int *gradient = grown(b->gradient, t, sizeof *gradient);
     if (!gradient) return HONE_ENOMEM;
     b->gradient = gradient;
-    net->tensor[t] = (struct hone_tensor){ .role = role, .dtype = dtype, .rank = rank, .layer = layer };
+    net->tensor[t] =
+        (struct hone_tensor){ .role = role, .dtype = dtype, .rank = rank, .layer = layer };
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(net->tensor[t].name, sizeof net->tensor[t].name, fmt, ap);
     va_end(ap);
     for (int i = 0; i < rank; i++) len *= (double)(net->tensor[t].dim[i] = dim[i]);
     if (len > INT32_MAX)
-        return hone_fail(HONE_EPARSE, "'%s' would hold %.4g numbers; at most %d are possible", net->tensor[t].name, len,
-                         INT32_MAX);
+        return hone_fail(HONE_EPARSE, "'%s' would hold %.4g numbers; at most %d are possible",
+                         net->tensor[t].name, len, INT32_MAX);
     b->gradient[t] = -1;
     return net->ntensors++;
 }
@@ -59,9 +62,15 @@ int64_t hone_tensor_len(const struct hone_tensor *t)
     return n;
 }
 
-int64_t hone_tensor_bytes(const struct hone_tensor *t) { return hone_tensor_len(t) * (int64_t)hone_dtype_bytes(t->dtype); }
+int64_t hone_tensor_bytes(const struct hone_tensor *t)
+{
+    return hone_tensor_len(t) * (int64_t)hone_dtype_bytes(t->dtype);
+}
 
-int hone_node_index(const struct hone_lower *b, const struct hone_node *n) { return n ? (int)(n - b->node) : -1; }
+int hone_node_index(const struct hone_lower *b, const struct hone_node *n)
+{
+    return n ? (int)(n - b->node) : -1;
+}
 
 struct hone_layer *hone_node_layer(const struct hone_lower *b, const struct hone_node *n)
 {
@@ -93,14 +102,17 @@ static int is_rectified(const struct hone_lower *b, const struct hone_node *n)
     return 0;
 }
 
-int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suffix, int64_t fan_in, int64_t fan_out,
-                      int rank, const int64_t dim[])
+int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suffix, int64_t fan_in,
+                      int64_t fan_out, int rank, const int64_t dim[])
 {
     enum { LINE = HONE_ALIGN / sizeof(float) };
     int layer = hone_node_index(b, n), g = 0;
-    int w = hone_lower_tensor(b, HONE_ROLE_WEIGHT, HONE_F32, layer, rank, dim, "%s.%s", n->name, suffix);
+    int w = hone_lower_tensor(b, HONE_ROLE_WEIGHT, HONE_F32, layer, rank, dim, "%s.%s", n->name,
+                              suffix);
     if (w < 0) return w;
-    if (b->how->train) g = hone_lower_tensor(b, HONE_ROLE_GRADIENT, HONE_F32, layer, rank, dim, "d %s.%s", n->name, suffix);
+    if (b->how->train)
+        g = hone_lower_tensor(b, HONE_ROLE_GRADIENT, HONE_F32, layer, rank, dim, "d %s.%s", n->name,
+                              suffix);
     if (g < 0) return g;
     struct hone_tensor *t = b->net->tensor;
     int64_t len = hone_tensor_len(&t[w]);
@@ -112,7 +124,8 @@ int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suf
         t[g].offset = t[w].offset;
         b->gradient[w] = g;
     }
-    /* The next tensor starts on a cache line; the numbers between stay 0, for their gradient is 0. */
+    /* The next tensor starts on a cache line; the numbers between stay 0, for their gradient is 0.
+     */
     b->nflat += (len + LINE - 1) / LINE * LINE;
     hone_node_layer(b, n)->parameters += len;
     b->net->parameters += len;
@@ -130,14 +143,17 @@ int hone_lower_new_gradient(struct hone_lower *b, int layer, int t)
 {
     const struct hone_tensor of = b->net->tensor[t];
     if (b->gradient[t] >= 0)
-        return hone_fail(HONE_EPARSE, "'%s' is read by two layers, and no op adds up their gradients yet", of.name);
-    int g = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, of.dtype, layer, of.rank, of.dim, "d %s", of.name);
+        return hone_fail(HONE_EPARSE,
+                         "'%s' is read by two layers, and no op adds up their gradients yet",
+                         of.name);
+    int g = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, of.dtype, layer, of.rank, of.dim, "d %s",
+                              of.name);
     if (g >= 0) b->gradient[t] = g;
     return g;
 }
 
-int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase, const char *problem,
-                    const int arg[], int nargs)
+int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase,
+                    const char *problem, const int arg[], int nargs)
 {
     struct hone_net *net = b->net;
     struct hone_arg want[HONE_MAX_ARGS] = { 0 };
@@ -157,8 +173,11 @@ int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_p
         const struct hone_tensor *t = &net->tensor[arg[i]];
         s->arg[i] = arg[i];
         if (hone_arg_len(&want[i]) != hone_tensor_len(t) || want[i].dtype != t->dtype)
-            return hone_fail(HONE_EINVAL, "%s: its argument '%s' holds %lld numbers of %s, tensor '%s' is another", problem,
-                             want[i].name, (long long)hone_arg_len(&want[i]), hone_dtype_name(want[i].dtype), t->name);
+            return hone_fail(
+                HONE_EINVAL,
+                "%s: its argument '%s' holds %lld numbers of %s, tensor '%s' is another", problem,
+                want[i].name, (long long)hone_arg_len(&want[i]), hone_dtype_name(want[i].dtype),
+                t->name);
     }
     net->nsteps++;
     return HONE_OK;
@@ -210,11 +229,15 @@ static int check_whole(const struct hone_lower *b)
         const struct hone_node *n = &b->node[i];
         ninputs += !n->kind->ninputs;
         nlosses += n->kind->is_loss;
-        if (ninputs > 1) return hone_fail(HONE_EPARSE, "%s:%d: a second input; a net has one", b->file, n->line);
-        if (nlosses > 1) return hone_fail(HONE_EPARSE, "%s:%d: a second loss; a net has one", b->file, n->line);
+        if (ninputs > 1)
+            return hone_fail(HONE_EPARSE, "%s:%d: a second input; a net has one", b->file, n->line);
+        if (nlosses > 1)
+            return hone_fail(HONE_EPARSE, "%s:%d: a second loss; a net has one", b->file, n->line);
     }
     if (!ninputs) return hone_fail(HONE_EPARSE, "%s:%d: the net has no input", b->file, line);
-    if (!nlosses) return hone_fail(HONE_EPARSE, "%s:%d: the net has no loss (softmax_ce, mse or mae)", b->file, line);
+    if (!nlosses)
+        return hone_fail(HONE_EPARSE, "%s:%d: the net has no loss (softmax_ce, mse or mae)",
+                         b->file, line);
     for (int i = 0; i < b->nnodes; i++) {
         const struct hone_node *n = &b->node[i];
         if (!n->nreaders && !n->kind->is_loss)
@@ -223,7 +246,8 @@ static int check_whole(const struct hone_lower *b)
     return HONE_OK;
 }
 
-/* An activation becomes the epilogue of the conv or fc before it if nothing else reads what that computes. */
+/* An activation becomes the epilogue of the conv or fc before it if nothing else reads what that
+ * computes. */
 static void absorb(struct hone_lower *b)
 {
     for (int i = 0; i < b->nnodes; i++) {
@@ -280,14 +304,16 @@ static int update(struct hone_lower *b)
     if (net->params < 0 || net->grads < 0 || net->hyper < 0) return HONE_ENOMEM;
     arg[n++] = net->params;
     for (int i = 0; i < nstates; i++, n++)
-        if ((arg[n] = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, flat, "moment %d", i + 1)) < 0) return arg[n];
+        if ((arg[n] = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, flat, "moment %d",
+                                        i + 1)) < 0)
+            return arg[n];
     arg[n++] = net->grads;
     arg[n++] = net->hyper;
     if (o->kind == HONE_SGD && o->momentum != 0) strcat(attrs, "+momentum");
     if (o->kind == HONE_SGD && o->nesterov) strcat(attrs, "+nesterov");
     if (o->weight_decay != 0) strcat(attrs, "+wd");
-    snprintf(problem, sizeof problem, "%s:f32:any:n%lld%s%s", hone_optimizer_name(o->kind), (long long)b->nflat,
-             attrs[0] ? ":" : "", attrs[0] ? attrs + 1 : "");
+    snprintf(problem, sizeof problem, "%s:f32:any:n%lld%s%s", hone_optimizer_name(o->kind),
+             (long long)b->nflat, attrs[0] ? ":" : "", attrs[0] ? attrs + 1 : "");
     return hone_lower_step(b, NULL, HONE_UPDATE, problem, arg, n);
 }
 
@@ -305,13 +331,15 @@ static int lower(struct hone_lower *b)
     net->first_backward = net->first_update = net->nsteps;
     net->weights_bytes = b->nflat * (int64_t)sizeof(float);
     if (err || !b->how->train) return err;
-    if (!net->parameters) return hone_fail(HONE_EPARSE, "%s: the net has no parameters to train", b->file);
+    if (!net->parameters)
+        return hone_fail(HONE_EPARSE, "%s: the net has no parameters to train", b->file);
     err = backward(b);
     net->first_update = net->nsteps;
     return err ? err : update(b);
 }
 
-int hone_net_parse(struct hone_net *net, const char *file, const char *text, const struct hone_lowering *how)
+int hone_net_parse(struct hone_net *net, const char *file, const char *text,
+                   const struct hone_lowering *how)
 {
     struct hone_lower b = { .net = net, .how = how, .file = file };
     memset(net, 0, sizeof *net);
@@ -321,7 +349,8 @@ int hone_net_parse(struct hone_net *net, const char *file, const char *text, con
     net->reference = how->reference;
     net->init = how->init;
     net->optim = how->optim;
-    net->input = net->target = net->output = net->loss = net->hit = net->params = net->grads = net->hyper = net->seed = -1;
+    net->input = net->target = net->output = net->loss = net->hit = net->params = net->grads =
+        net->hyper = net->seed = -1;
     if (how->batch < 1) return hone_fail(HONE_EINVAL, "batch %d: it must be 1 or more", how->batch);
     int err = hone_lower_read(&b, text);
     if (!err) err = lower(&b);

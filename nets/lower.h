@@ -35,10 +35,10 @@ struct hone_layer_kind {
     int ninputs;
     struct hone_key key[HONE_MAX_KEYS + 1];
     int is_loss;
-    int is_act;           /* an activation: the name is an op, and an epilogue of gemm and conv2d_fwd */
+    int is_act;           /* an activation: the name is an op's and an epilogue's */
     int takes_act;        /* its steps can have an activation as epilogue */
     int from_y;           /* activation: its gradient needs the output (1) or the input (0) */
-    int rectifies;        /* activation: it cuts the negative half off, more or less: weights before it start larger */
+    int rectifies;        /* activation: it cuts the negative half off, more or less */
     /* Sets n's shape, y, parameters and adds the forward steps; n's inputs are lowered. */
     int (*forward)(struct hone_lower *b, struct hone_node *n);
     /* Adds the steps from the gradient of n->y to those of n's input and weights.  NULL: none. */
@@ -46,7 +46,7 @@ struct hone_layer_kind {
 };
 
 /* All kinds: arrays, one of a file in layers/, each ended by a row without a name. */
-extern const struct hone_layer_kind *const hone_layer_kinds[];   /* generated from Makefile.am's NET_LAYERS */
+extern const struct hone_layer_kind *const hone_layer_kinds[];   /* from Makefile.am's NET_LAYERS */
 
 const struct hone_layer_kind *hone_layer_kind_find(const char *name);
 
@@ -70,7 +70,7 @@ struct hone_node {
     /* set by forward */
     int h, w, c;                             /* shape of one sample; h = w = 1: features */
     int y;                                   /* tensor with the output */
-    int pre;                                 /* what act was applied to, where that is kept; else -1 */
+    int pre;                                 /* what act was applied to, where kept; else -1 */
     int weight, bias;                        /* tensors; -1 */
     int backward;                            /* 1: weights here or before it need a gradient */
     char sizes[HONE_TEXT];                   /* of the op, for the kind's backward */
@@ -80,10 +80,10 @@ struct hone_lower {
     struct hone_net *net;
     const struct hone_lowering *how;
     const char *file;
-    struct hone_node *node;                  /* one per net->layer */
+    struct hone_node *node; /* one per net->layer */
     int nnodes;
-    int *gradient;                           /* gradient[t]: tensor with the gradient of tensor t; -1 */
-    int64_t nflat;                           /* numbers in the parameter array so far, padding included */
+    int *gradient; /* gradient[t]: tensor with that of tensor t; -1 */
+    int64_t nflat; /* numbers in the parameter array so far, with padding */
     int lastline;
 };
 
@@ -95,15 +95,16 @@ static inline int hone_node_is_flat(const struct hone_node *n) { return n->h == 
 /* ---- what kinds call; all return a negative code on errors ---- */
 
 /* A new tensor; returns its index.  The name is for messages and reports. */
-int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype dtype, int layer, int rank,
-                      const int64_t dim[], const char *fmt, ...) __attribute__((format(printf, 7, 8)));
+int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype dtype, int layer,
+                      int rank, const int64_t dim[], const char *fmt, ...)
+    __attribute__((format(printf, 7, 8)));
 
 /* The tensor (batch, h, w, c), or (batch, c) where the node is flat, for n's output. */
 int hone_lower_output(struct hone_lower *b, struct hone_node *n, const char *suffix);
 
 /* A weight of n, and with training its gradient.  fan_in 0: it starts at 0. */
-int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suffix, int64_t fan_in, int64_t fan_out,
-                      int rank, const int64_t dim[]);
+int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suffix, int64_t fan_in,
+                      int64_t fan_out, int rank, const int64_t dim[]);
 
 /* The tensor with the gradient of t, which is there because t's readers were lowered before. */
 int hone_lower_gradient_of(const struct hone_lower *b, int t);
@@ -112,8 +113,8 @@ int hone_lower_gradient_of(const struct hone_lower *b, int t);
 int hone_lower_new_gradient(struct hone_lower *b, int layer, int t);
 
 /* Adds a step; the arguments must be what the op says.  n NULL: the whole net's. */
-int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase, const char *problem,
-                    const int arg[], int nargs);
+int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase,
+                    const char *problem, const int arg[], int nargs);
 
 /* The value of key `name`. */
 int hone_node_int(const struct hone_node *n, const char *name);
@@ -132,11 +133,13 @@ void hone_lower_pass(struct hone_node *n, const struct hone_node *in);
 
 /* ---- activations, as layers of their own or at the end of conv and fc (layers/act.c) ---- */
 
-/* Is n->act computed by the op's epilogue: always but when its gradient needs the numbers before it? */
+/* Is n->act computed by the op's epilogue: always but when its gradient needs the numbers before
+ * it? */
 int hone_lower_fuses(const struct hone_lower *b, const struct hone_layer_kind *act);
 
 /* "" or "+relu", to append to a problem's attributes. */
-const char *hone_lower_epilogue(const struct hone_lower *b, const struct hone_node *n, char text[HONE_NAME]);
+const char *hone_lower_epilogue(const struct hone_lower *b, const struct hone_node *n,
+                                char text[HONE_NAME]);
 
 /* Where conv and fc write: n's output, or where act is a step of its own, n->pre. */
 int hone_lower_act_output(struct hone_lower *b, struct hone_node *n);
@@ -144,7 +147,8 @@ int hone_lower_act_output(struct hone_lower *b, struct hone_node *n);
 /* The step after it, where it needs one. */
 int hone_lower_act_forward(struct hone_lower *b, struct hone_node *n);
 
-/* The tensor with the gradient of what conv or fc computed before act; adds act's step where there is one. */
+/* The tensor with the gradient of what conv or fc computed before act; adds act's step where there
+ * is one. */
 int hone_lower_act_backward(struct hone_lower *b, struct hone_node *n);
 
 /* The gradient of the bias of conv and fc, whose dy is (rows, n->c) (layers/fc.c). */

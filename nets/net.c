@@ -22,12 +22,19 @@ static int read_file(const char *path, char **text)
     char *buf = malloc(MAX_TEXT + 1);
     size_t n = buf ? fread(buf, 1, MAX_TEXT + 1, f) : 0;
     int err = HONE_OK;
-    if (!buf) err = hone_fail(HONE_ENOMEM, "%s", path);
-    else if (ferror(f)) err = hone_fail(HONE_EIO, "%s: %s", path, strerror(errno));
-    else if (n > MAX_TEXT) err = hone_fail(HONE_EPARSE, "%s: more than %d bytes; that is no net", path, MAX_TEXT);
-    else if (memchr(buf, 0, n)) err = hone_fail(HONE_EPARSE, "%s: holds a byte 0; that is no text", path);
+    if (!buf)
+        err = hone_fail(HONE_ENOMEM, "%s", path);
+    else if (ferror(f))
+        err = hone_fail(HONE_EIO, "%s: %s", path, strerror(errno));
+    else if (n > MAX_TEXT)
+        err = hone_fail(HONE_EPARSE, "%s: more than %d bytes; that is no net", path, MAX_TEXT);
+    else if (memchr(buf, 0, n))
+        err = hone_fail(HONE_EPARSE, "%s: holds a byte 0; that is no text", path);
     fclose(f);
-    if (err) { free(buf); return err; }
+    if (err) {
+        free(buf);
+        return err;
+    }
     buf[n] = 0;
     *text = buf;
     return HONE_OK;
@@ -51,7 +58,8 @@ int hone_net_open(struct hone_net *net, const char *name, const struct hone_lowe
         }
         snprintf(list + len, sizeof list - len, "%s%s", len ? ", " : "", t->name);
     }
-    return hone_fail(HONE_EINVAL, "no net '%s'; there are %s, and any file whose name ends in .net", name, list);
+    return hone_fail(HONE_EINVAL, "no net '%s'; there are %s, and any file whose name ends in .net",
+                     name, list);
 }
 
 void hone_net_close(struct hone_net *net)
@@ -82,7 +90,9 @@ int hone_net_problems(const struct hone_net *net, struct hone_problem p[], int m
         int j = 0;
         while (j < n && !hone_problem_equal(&p[j], &net->step[i].problem)) j++;
         if (j < n) continue;
-        if (n == max) return hone_fail(HONE_EINVAL, "'%s' has more than %d different problems", net->name, max);
+        if (n == max)
+            return hone_fail(HONE_EINVAL, "'%s' has more than %d different problems", net->name,
+                             max);
         p[n++] = net->step[i].problem;
     }
     return n;
@@ -94,11 +104,15 @@ int hone_net_problems_of(const char *name, int batch, struct hone_problem p[], i
     int n = 0;
     /* How the net will be trained is not known yet: the usual ways. */
     for (int i = 0; i < 2; i++) {
-        struct hone_lowering how = { .batch = batch, .train = 1, .optim = hone_optim_default(i ? HONE_ADAM : HONE_SGD) };
+        struct hone_lowering how = { .batch = batch,
+                                     .train = 1,
+                                     .optim = hone_optim_default(i ? HONE_ADAM : HONE_SGD) };
         int err = hone_net_open(&net, name, &how);
         if (err) return err;
-        if (i && n < max) p[n++] = net.step[net.first_update].problem;
-        else if (!i) n = hone_net_problems(&net, p, max);
+        if (i && n < max)
+            p[n++] = net.step[net.first_update].problem;
+        else if (!i)
+            n = hone_net_problems(&net, p, max);
         hone_net_close(&net);
         if (n < 0) return n;
     }
@@ -109,8 +123,10 @@ int hone_net_problems_of(const char *name, int batch, struct hone_problem p[], i
 
 static void print_shape(const struct hone_layer *l, char text[48])
 {
-    if (l->h == 1 && l->w == 1) snprintf(text, 48, "%d", l->c);
-    else snprintf(text, 48, "%dx%dx%d", l->h, l->w, l->c);
+    if (l->h == 1 && l->w == 1)
+        snprintf(text, 48, "%d", l->c);
+    else
+        snprintf(text, 48, "%dx%dx%d", l->h, l->w, l->c);
 }
 
 /* 1234567 as 1,234,567. */
@@ -135,14 +151,15 @@ void hone_net_print(const struct hone_net *net, FILE *f)
         if ((int)strlen(net->layer[i].name) > name) name = (int)strlen(net->layer[i].name);
         if ((int)strlen(net->layer[i].what) > what) what = (int)strlen(net->layer[i].what);
     }
-    fprintf(f, "%-*s  %-10s  %-*s  %-14s %12s %14s\n", name, "layer", "kind", what, "what", "output", "parameters", "MACs");
+    fprintf(f, "%-*s  %-10s  %-*s  %-14s %12s %14s\n", name, "layer", "kind", what, "what",
+            "output", "parameters", "MACs");
     for (int i = 0; i < net->nlayers; i++) {
         const struct hone_layer *l = &net->layer[i];
         all += l->macs;
         print_shape(l, shape);
-        fprintf(f, "%-*s  %-10s  %-*s  %-14s %12s %14s\n", name, l->name, l->kind, what, l->what, shape,
-                grouped(l->parameters, parameters), grouped(l->macs, macs));
+        fprintf(f, "%-*s  %-10s  %-*s  %-14s %12s %14s\n", name, l->name, l->kind, what, l->what,
+                shape, grouped(l->parameters, parameters), grouped(l->macs, macs));
     }
-    fprintf(f, "%-*s  %-10s  %-*s  %-14s %12s %14s\n", name, "total", "", what, "", "", grouped(net->parameters, parameters),
-            grouped(all, macs));
+    fprintf(f, "%-*s  %-10s  %-*s  %-14s %12s %14s\n", name, "total", "", what, "", "",
+            grouped(net->parameters, parameters), grouped(all, macs));
 }

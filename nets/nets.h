@@ -23,7 +23,8 @@ struct hone_tensor {
     enum hone_role role;
     enum hone_dtype dtype;
     int rank;
-    int64_t dim[HONE_MAX_RANK];   /* (mb, h, w, c) or (mb, features); weights (oc, kh, kw, ic) or (in, out) */
+    /* (mb, h, w, c) or (mb, features); weights (oc, kh, kw, ic) or (in, out) */
+    int64_t dim[HONE_MAX_RANK];
     int64_t offset;               /* bytes into its array, or, after assemble, the arena */
     int layer;                    /* that made it, index into net->layer; -1: the whole net's */
     int64_t fan_in, fan_out;      /* of a weight, for its first values; 0: it starts at 0 */
@@ -33,7 +34,9 @@ struct hone_tensor {
 int64_t hone_tensor_len(const struct hone_tensor *t);
 int64_t hone_tensor_bytes(const struct hone_tensor *t);
 
-enum hone_phase { HONE_FORWARD, HONE_LOSS, HONE_BACKWARD_DATA, HONE_BACKWARD_WEIGHTS, HONE_UPDATE, HONE_NPHASES };
+enum hone_phase {
+    HONE_FORWARD, HONE_LOSS, HONE_BACKWARD_DATA, HONE_BACKWARD_WEIGHTS, HONE_UPDATE, HONE_NPHASES
+};
 const char *hone_phase_name(enum hone_phase phase);
 
 struct hone_step {
@@ -52,7 +55,7 @@ struct hone_layer {
     char kind[HONE_NAME], name[HONE_NAME];   /* "conv", "c1" */
     char what[64];                /* "5x5 1->6 p2" for the layer table */
     int64_t parameters, macs;     /* per sample, forward */
-    int out;                      /* tensor; of a layer that only changes the shape, or that the one above computes, its */
+    int out;                      /* tensor; the input's where only the shape changes */
     int h, w, c;                  /* output of one sample; features: h = w = 1 */
     int line;                     /* of the text */
 };
@@ -70,7 +73,8 @@ struct hone_optim {
     int nesterov;
 };
 
-/* The defaults of PyTorch: momentum 0, no weight decay, beta 0.9 and 0.999, epsilon 1e-8; lr is 0.01 for SGD, 0.001 for Adam. */
+/* The defaults of PyTorch: momentum 0, no weight decay, beta 0.9 and 0.999, epsilon 1e-8; lr is
+ * 0.01 for SGD, 0.001 for Adam. */
 struct hone_optim hone_optim_default(enum hone_optimizer o);
 
 /* What the optimizer's op reads at step t = 0, 1, ... */
@@ -90,9 +94,10 @@ struct hone_net {
     struct hone_layer *layer;
     struct hone_tensor *tensor;
     struct hone_step *step;
-    int input, target, output, loss, hit;    /* tensors; hit -1 unless classifying; output: logits or values */
+    /* Tensors; output: logits or values; hit: -1 unless classifying. */
+    int input, target, output, loss, hit;
     int params, grads;                       /* the flat arrays as tensors, for the update step */
-    int hyper, seed;                         /* state tensors: optimizer's numbers, dropout's counter (-1: none) */
+    int hyper, seed;                         /* the optimizer's numbers, dropout's seed; -1: none */
     int first_backward, first_update;        /* steps [0, first_backward) are forward and loss */
     /* after assemble */
     struct hone_device *device;
@@ -107,7 +112,7 @@ struct hone_net {
 /* What training adds to a net's text. */
 struct hone_lowering {
     int batch;
-    int train;                    /* 0: forward and loss only (evaluation): no dropout, no backward */
+    int train;                    /* 0: evaluation: forward and loss only, no dropout */
     struct hone_optim optim;
     const char *loss;             /* NULL: as the text says */
     int reference;                /* 1: run the reference kernels, for checking */
@@ -117,7 +122,8 @@ struct hone_lowering {
 /* Reads a net by name (built in), or by path where the name holds a '/' or ends in ".net"; errors
  * are "file:line: ...".  Lowered to steps at once for the batch given. */
 int  hone_net_open(struct hone_net *net, const char *name, const struct hone_lowering *how);
-int  hone_net_parse(struct hone_net *net, const char *file, const char *text, const struct hone_lowering *how);
+int hone_net_parse(struct hone_net *net, const char *file, const char *text,
+                   const struct hone_lowering *how);
 void hone_net_close(struct hone_net *net);
 
 /* The layer table: name, kind, output shape, parameters, MACs, and the totals. */
@@ -126,21 +132,23 @@ void hone_net_print(const struct hone_net *net, FILE *f);
 /* Distinct problems of the steps, in order of first use. */
 int  hone_net_problems(const struct hone_net *net, struct hone_problem p[], int max);
 
-/* Chooses plans, lays out the arena from lifetimes, allocates.  `shared`: another assembled net of the same text whose
- * weights, gradients and optimizer state are used (NULL: own ones); its plans also serve problems
- * without a record. */
-int  hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_device *d, struct hone_net *shared);
+/* Chooses plans, lays out the arena from lifetimes, allocates.  `shared`: another assembled net of
+ * the same text whose weights, gradients and optimizer state are used (NULL: own ones); its plans
+ * also serve problems without a record. */
+int hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_device *d,
+                      struct hone_net *shared);
 
 /* Where tensor t lies, on the device. */
 void *hone_net_mem(const struct hone_net *net, int t);
 
-/* Fills weights from the seed.  GLOROT: uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010), the default
- * of Keras, and ours since it gives the studies' accuracies: wide first weights fit housing-mlp's outliers.
- * HE: +-sqrt(6 / fan_in) before relu and its like (He et al. 2015), else Glorot's: for deep nets without
- * normalisation.  Biases start at 0. */
+/* Fills weights from the seed.  GLOROT: uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and
+ * Bengio 2010), the default of Keras, and ours since it gives the studies' accuracies: wide first
+ * weights fit housing-mlp's outliers. HE: +-sqrt(6 / fan_in) before relu and its like (He et al.
+ * 2015), else Glorot's: for deep nets without normalisation.  Biases start at 0. */
 int  hone_net_init(struct hone_net *net, uint64_t seed);
 
-/* What the op dropout reads first, of the seed of a training run: 52 bits, so that doubles hold it. */
+/* What the op dropout reads first, of the seed of a training run: 52 bits, so that doubles hold it.
+ */
 uint64_t hone_dropout_seed(uint64_t seed);
 
 /* Runs steps [from, to). */
@@ -162,35 +170,41 @@ struct hone_data {
     char (*feature)[HONE_NAME];      /* (c), a CSV header's names, cut to fit; NULL: none */
 };
 
-/* Loads DATA: a known name (fashion-mnist, mnist, letter, housing: searched for in the places that nets/README.md
- * lists), a directory (of IDX files, .gz or not, or of a known set's file), a CSV file, or
- * "synthetic:HxWxC:CLASSES:ROWS[:SEED]" (CLASSES 0: regression).  `target`, for CSV files: a column's name or
- * 1-based number, with "class:" before it where numbers there name classes; NULL: the one column that is not
- * numeric, else the last.  test has 0 rows where the source has no split.  Both are written in any
- * case and may be closed after an error.  Messages are "FILE: ..." or "FILE:LINE: ...". */
-int  hone_data_open(struct hone_data *train, struct hone_data *test, const char *data, const char *target);
+/* Loads DATA: a known name (fashion-mnist, mnist, letter, housing: searched for in the places that
+ * nets/README.md lists), a directory (of IDX files, .gz or not, or of a known set's file), a CSV
+ * file, or "synthetic:HxWxC:CLASSES:ROWS[:SEED]" (CLASSES 0: regression).  `target`, for CSV files:
+ * a column's name or 1-based number, with "class:" before it where numbers there name classes;
+ * NULL: the one column that is not numeric, else the last.  test has 0 rows where the source has no
+ * split.  Both are written in any case and may be closed after an error.  Messages are "FILE: ..."
+ * or "FILE:LINE: ...". */
+int hone_data_open(struct hone_data *train, struct hone_data *test, const char *data,
+                   const char *target);
 void hone_data_close(struct hone_data *d);
 
-/* Merges the rows of both and deals them out anew: a share of them, chosen by the seed, to train and the rest to
- * test; train gets floor(share * rows) rows.  An error where one of the two would be empty. */
-int  hone_data_split(struct hone_data *train, struct hone_data *test, double train_share, uint64_t seed);
+/* Merges the rows of both and deals them out anew: a share of them, chosen by the seed, to train
+ * and the rest to test; train gets floor(share * rows) rows.  An error where one of the two would
+ * be empty. */
+int hone_data_split(struct hone_data *train, struct hone_data *test, double train_share,
+                    uint64_t seed);
 
-/* Scales every feature (of images: every channel) to mean 0, deviation 1 of the training rows; one that
- * is constant there becomes 0. */
+/* Scales every feature (of images: every channel) to mean 0, deviation 1 of the training rows; one
+ * that is constant there becomes 0. */
 int  hone_data_normalise(struct hone_data *train, struct hone_data *test);
 
 /* The order of rows in an epoch: a permutation from the seed, equal on every machine. */
 void hone_data_shuffle(int64_t *order, int64_t n, uint64_t seed, int epoch);
 
-/* Copies rows order[0..n) into a batch's x (n, h, w, c) and target: i32 (n) labels, or f32 (n, outputs). */
-void hone_data_gather(const struct hone_data *d, const int64_t *order, int n, float *x, void *target);
+/* Copies rows order[0..n) into a batch's x (n, h, w, c) and target: i32 (n) labels, or f32 (n,
+ * outputs). */
+void hone_data_gather(const struct hone_data *d, const int64_t *order, int n, float *x,
+                      void *target);
 
 /* ---- training ---- */
 
 struct hone_train_options {
     const char *net;              /* name or file */
     struct hone_lowering how;     /* batch, optimizer, loss, first weights; train is set here */
-    int drop_last;                /* 1: rows that fill no batch are left out of an epoch; 0: a short batch */
+    int drop_last;                /* 1: rows that fill no batch are left out; 0: a short batch */
     uint64_t seed;                /* of the weights, the order of rows, and dropout */
     struct hone_db *db;           /* of the plans; NULL: untuned */
     /* Called after every step of training with its number from 0 on and its loss; may be NULL. */
@@ -206,25 +220,29 @@ struct hone_metrics {
     double mse, mae;              /* regression: of the values */
 };
 
-/* A net in training: it and, where rows are left over, its twin for the short batch; likewise for evaluation. */
+/* A net in training: it and, where rows are left over, its twin for the short batch; likewise for
+ * evaluation. */
 struct hone_trainer {
     struct hone_train_options options;
     const struct hone_data *train, *test;
-    struct hone_net net, rest, eval, eval_rest;   /* rest, eval_rest: nsteps 0 where there is none */
+    struct hone_net net, rest, eval, eval_rest;   /* nsteps 0 where there is none */
     int64_t *order;               /* (rows of the larger set) */
     int64_t step;                 /* steps done */
     double epoch_seconds;         /* of the last epoch's steps, evaluation left out */
-    void *host;                   /* copies of a batch for a device that does not share our memory */
+    void *host;                   /* a batch, for a device that does not share our memory */
 };
 
-/* Checks that net and data go together, assembles, sets the first weights.  Data and device must outlive it. */
-int  hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o, struct hone_device *d,
-                       const struct hone_data *train, const struct hone_data *test);
+/* Checks that net and data go together, assembles, sets the first weights.  Data and device must
+ * outlive it. */
+int hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o,
+                      struct hone_device *d, const struct hone_data *train,
+                      const struct hone_data *test);
 void hone_trainer_close(struct hone_trainer *t);
 
-/* One pass over the training rows in the order of the seed and `epoch` (from 1 on); *m: of the rows as each step saw
- * them, dropout included.  After an interruption HONE_EINTR, and *m of the rows so far; where the loss is no
- * number HONE_EDATA, with epoch, step and the first layer that is not finite. */
+/* One pass over the training rows in the order of the seed and `epoch` (from 1 on); *m: of the rows
+ * as each step saw them, dropout included.  After an interruption HONE_EINTR, and *m of the rows so
+ * far; where the loss is no number HONE_EDATA, with epoch, step and the first layer that is not
+ * finite. */
 int  hone_trainer_epoch(struct hone_trainer *t, int epoch, struct hone_metrics *m);
 
 /* Passes all rows of the test set forward. */

@@ -14,7 +14,10 @@ const char *hone_optimizer_name(enum hone_optimizer o)
 
 struct hone_optim hone_optim_default(enum hone_optimizer o)
 {
-    return (struct hone_optim){ .kind = o, .lr = o == HONE_ADAM ? 0.001 : 0.01, .beta1 = 0.9, .beta2 = 0.999,
+    return (struct hone_optim){ .kind = o,
+                                .lr = o == HONE_ADAM ? 0.001 : 0.01,
+                                .beta1 = 0.9,
+                                .beta2 = 0.999,
                                 .epsilon = 1e-8 };
 }
 

@@ -41,7 +41,8 @@ static int no_key(const struct hone_layer_kind *kind, const char *name)
 {
     char list[HONE_TEXT] = "";
     for (int i = 0; kind->key[i].name; i++) append(list, kind->key[i].name);
-    if (!list[0]) return hone_fail(HONE_EPARSE, "%s has no key '%s', and no others", kind->name, name);
+    if (!list[0])
+        return hone_fail(HONE_EPARSE, "%s has no key '%s', and no others", kind->name, name);
     return hone_fail(HONE_EPARSE, "%s has no key '%s'; it has %s", kind->name, name, list);
 }
 
@@ -50,11 +51,15 @@ static int no_key(const struct hone_layer_kind *kind, const char *name)
 static int read_whole(const struct hone_key *key, const char *text, double *value)
 {
     char *end;
-    if (key->type == HONE_KEY_WHOLE_SAME && !strcmp(text, "same")) { *value = HONE_SAME; return HONE_OK; }
+    if (key->type == HONE_KEY_WHOLE_SAME && !strcmp(text, "same")) {
+        *value = HONE_SAME;
+        return HONE_OK;
+    }
     long v = isdigit((unsigned char)text[0]) ? strtol(text, &end, 10) : (end = (char *)text, -1L);
     if (end == text || *end || v < key->min || v > key->max)
-        return hone_fail(HONE_EPARSE, "%s=%s: expected a whole number from %.0f to %.0f%s", key->name, text, key->min,
-                         key->max, key->type == HONE_KEY_WHOLE_SAME ? ", or 'same'" : "");
+        return hone_fail(HONE_EPARSE, "%s=%s: expected a whole number from %.0f to %.0f%s",
+                         key->name, text, key->min, key->max,
+                         key->type == HONE_KEY_WHOLE_SAME ? ", or 'same'" : "");
     *value = (double)v;
     return HONE_OK;
 }
@@ -64,7 +69,8 @@ static int read_share(const struct hone_key *key, const char *text, double *valu
     char *end;
     *value = strtod(text, &end);
     if (end == text || *end || !(*value >= 0 && *value < 1))
-        return hone_fail(HONE_EPARSE, "%s=%s: expected a number from 0 on and below 1", key->name, text);
+        return hone_fail(HONE_EPARSE, "%s=%s: expected a number from 0 on and below 1", key->name,
+                         text);
     return HONE_OK;
 }
 
@@ -92,7 +98,8 @@ static int complete(struct hone_node *n)
     for (int i = 0; n->kind->key[i].name; i++) {
         const struct hone_key *key = &n->kind->key[i];
         if (n->given >> i & 1) continue;
-        if (key->required) return hone_fail(HONE_EPARSE, "%s '%s' needs %s=", n->kind->name, n->name, key->name);
+        if (key->required)
+            return hone_fail(HONE_EPARSE, "%s '%s' needs %s=", n->kind->name, n->name, key->name);
         n->value[i] = key->def;
         for (int j = 0; key->same && j < i; j++)
             if (!strcmp(n->kind->key[j].name, key->same)) n->value[i] = n->value[j];
@@ -122,12 +129,13 @@ static int read_inputs(struct hone_lower *b, struct hone_node *n, char *const wo
 {
     int self = b->nnodes;
     if (nwords != n->kind->ninputs)
-        return hone_fail(HONE_EPARSE, "%s reads %d tensor%s, not %d", n->kind->name, n->kind->ninputs,
-                         n->kind->ninputs == 1 ? "" : "s", nwords);
+        return hone_fail(HONE_EPARSE, "%s reads %d tensor%s, not %d", n->kind->name,
+                         n->kind->ninputs, n->kind->ninputs == 1 ? "" : "s", nwords);
     for (int i = 0; i < nwords; i++) {
         int in = find_node(b, word[i]);
         if (in < 0) return hone_fail(HONE_EPARSE, "no tensor '%s' in the lines above", word[i]);
-        if (b->node[in].kind->is_loss) return hone_fail(HONE_EPARSE, "'%s' is the loss: nothing can read it", word[i]);
+        if (b->node[in].kind->is_loss)
+            return hone_fail(HONE_EPARSE, "'%s' is the loss: nothing can read it", word[i]);
         n->input[i] = in;
         b->node[in].nreaders++;
         b->node[in].reader = self;
@@ -141,11 +149,15 @@ static int read_words(struct hone_lower *b, struct hone_node *n, char *word[], i
     n->kind = hone_layer_kind_find(word[0]);
     if (!n->kind) return no_kind(word[0], "layer", 0);
     if (nwords < 2 || !is_name(word[1]))
-        return hone_fail(HONE_EPARSE, "%s '%s': expected a name: a letter, then letters, digits, _ or -, at most %d",
-                         word[0], nwords < 2 ? "" : word[1], HONE_NAME - 1);
+        return hone_fail(
+            HONE_EPARSE,
+            "%s '%s': expected a name: a letter, then letters, digits, _ or -, at most %d", word[0],
+            nwords < 2 ? "" : word[1], HONE_NAME - 1);
     snprintf(n->name, sizeof n->name, "%s", word[1]);
     int twin = find_node(b, n->name);
-    if (twin >= 0) return hone_fail(HONE_EPARSE, "'%s' is already the name of line %d", n->name, b->node[twin].line);
+    if (twin >= 0)
+        return hone_fail(HONE_EPARSE, "'%s' is already the name of line %d", n->name,
+                         b->node[twin].line);
     if (n->kind->ninputs && (nwords < 4 || strcmp(word[2], "=")))
         return hone_fail(HONE_EPARSE, "expected '%s %s = TENSOR'", n->kind->name, n->name);
     if (!n->kind->ninputs) first = 2;
@@ -187,8 +199,9 @@ static int read_line(struct hone_lower *b, char *line)
     struct hone_node *grown = realloc(b->node, ((size_t)b->nnodes + 1) * sizeof *grown);
     if (!grown) return hone_fail(HONE_ENOMEM, "%d layers", b->nnodes + 1);
     b->node = grown;
-    b->node[b->nnodes] = (struct hone_node){ .line = b->lastline, .reader = -1, .y = -1, .pre = -1, .weight = -1,
-                                             .bias = -1 };
+    b->node[b->nnodes] = (struct hone_node){
+        .line = b->lastline, .reader = -1, .y = -1, .pre = -1, .weight = -1, .bias = -1
+    };
     int err = read_words(b, &b->node[b->nnodes], word, nwords);
     b->nnodes += !err;
     return err;

@@ -8,24 +8,31 @@
 
 /* ---- data between host and device ---- */
 
-static int shares_memory(const struct hone_net *net) { return !strcmp(net->device->backend->name, "cpu"); }
+static int shares_memory(const struct hone_net *net)
+{
+    return !strcmp(net->device->backend->name, "cpu");
+}
 
 /* Where the host may write tensor i of a batch (0: input, 1: target). */
-static void *host_side(const struct hone_trainer *t, const struct hone_net *net, int tensor, int64_t offset)
+static void *host_side(const struct hone_trainer *t, const struct hone_net *net, int tensor,
+                       int64_t offset)
 {
     return shares_memory(net) ? hone_net_mem(net, tensor) : (char *)t->host + offset;
 }
 
-static int put_batch(struct hone_trainer *t, const struct hone_net *net, const struct hone_data *data, const int64_t *order)
+static int put_batch(struct hone_trainer *t, const struct hone_net *net,
+                     const struct hone_data *data, const int64_t *order)
 {
     struct hone_device *d = net->device;
     size_t xbytes = (size_t)hone_tensor_bytes(&net->tensor[net->input]);
-    void *x = host_side(t, net, net->input, 0), *target = host_side(t, net, net->target, (int64_t)xbytes);
+    void *x = host_side(t, net, net->input, 0),
+         *target = host_side(t, net, net->target, (int64_t)xbytes);
     hone_data_gather(data, order, net->batch, x, target);
     if (shares_memory(net)) return HONE_OK;
     int err = d->backend->put(d, hone_net_mem(net, net->input), x, xbytes);
-    return err ? err : d->backend->put(d, hone_net_mem(net, net->target), target,
-                                       (size_t)hone_tensor_bytes(&net->tensor[net->target]));
+    return err ? err
+               : d->backend->put(d, hone_net_mem(net, net->target), target,
+                                 (size_t)hone_tensor_bytes(&net->tensor[net->target]));
 }
 
 /* The numbers of a tensor, in our memory; NULL after an error. */
@@ -34,12 +41,15 @@ static const void *get(struct hone_trainer *t, const struct hone_net *net, int t
     struct hone_device *d = net->device;
     void *from = hone_net_mem(net, tensor);
     if (shares_memory(net)) return from;
-    return d->backend->get(d, t->host, from, (size_t)hone_tensor_bytes(&net->tensor[tensor])) ? NULL : t->host;
+    return d->backend->get(d, t->host, from, (size_t)hone_tensor_bytes(&net->tensor[tensor]))
+               ? NULL
+               : t->host;
 }
 
 static int put_state(const struct hone_net *net, int tensor, const void *from, size_t bytes)
 {
-    if (!shares_memory(net)) return net->device->backend->put(net->device, hone_net_mem(net, tensor), from, bytes);
+    if (!shares_memory(net))
+        return net->device->backend->put(net->device, hone_net_mem(net, tensor), from, bytes);
     memcpy(hone_net_mem(net, tensor), from, bytes);
     return HONE_OK;
 }
@@ -53,8 +63,8 @@ static double sum_of(const float *v, int64_t n)
     return sum;
 }
 
-static int add_errors(struct hone_trainer *t, const struct hone_net *net, const struct hone_data *data, const int64_t *order,
-                      struct hone_metrics *m)
+static int add_errors(struct hone_trainer *t, const struct hone_net *net,
+                      const struct hone_data *data, const int64_t *order, struct hone_metrics *m)
 {
     const float *y = get(t, net, net->output);
     double squares = 0, sizes = 0;
@@ -73,8 +83,9 @@ static int add_errors(struct hone_trainer *t, const struct hone_net *net, const 
 }
 
 /* Adds the batch that just went through; *loss is its mean. */
-static int add_batch(struct hone_trainer *t, const struct hone_net *net, const struct hone_data *data, const int64_t *order,
-                     struct hone_metrics *m, double *loss)
+static int add_batch(struct hone_trainer *t, const struct hone_net *net,
+                     const struct hone_data *data, const int64_t *order, struct hone_metrics *m,
+                     double *loss)
 {
     const float *losses = get(t, net, net->loss), *hits = NULL;
     if (!losses) return HONE_EDEVICE;
@@ -111,22 +122,28 @@ static int is_finite(struct hone_trainer *t, const struct hone_net *net, int ten
 /* Runs the batch forward again, step by step, to find where it goes wrong first. */
 static void blame(struct hone_trainer *t, const struct hone_net *net, char text[HONE_TEXT])
 {
-    if (!is_finite(t, net, net->input)) { snprintf(text, HONE_TEXT, "the data hold a number that is not finite"); return; }
+    if (!is_finite(t, net, net->input)) {
+        snprintf(text, HONE_TEXT, "the data hold a number that is not finite");
+        return;
+    }
     for (int s = 0; s < net->first_backward; s++) {
         const struct hone_step *step = &net->step[s];
         const struct hone_layer *layer = &net->layer[step->layer];
         struct hone_arg arg[HONE_MAX_ARGS] = { 0 };
         int n = step->problem.op->args(&step->problem, arg);
         for (int a = 0; a < n; a++) {
-            if (arg[a].io != HONE_IN || net->tensor[step->arg[a]].role != HONE_ROLE_WEIGHT || is_finite(t, net, step->arg[a]))
+            if (arg[a].io != HONE_IN || net->tensor[step->arg[a]].role != HONE_ROLE_WEIGHT ||
+                is_finite(t, net, step->arg[a]))
                 continue;
-            snprintf(text, HONE_TEXT, "weights of layer '%s' (%s) are not finite", layer->name, layer->kind);
+            snprintf(text, HONE_TEXT, "weights of layer '%s' (%s) are not finite", layer->name,
+                     layer->kind);
             return;
         }
         if (hone_net_run(net, s, s + 1)) break;
         for (int a = 0; a < n; a++) {
             if (arg[a].io == HONE_IN || is_finite(t, net, step->arg[a])) continue;
-            snprintf(text, HONE_TEXT, "layer '%s' (%s) is the first whose output is not finite", layer->name, layer->kind);
+            snprintf(text, HONE_TEXT, "layer '%s' (%s) is the first whose output is not finite",
+                     layer->name, layer->kind);
             return;
         }
     }
@@ -135,7 +152,8 @@ static void blame(struct hone_trainer *t, const struct hone_net *net, char text[
 
 /* ---- steps ---- */
 
-static int train_step(struct hone_trainer *t, const struct hone_net *net, const int64_t *order, struct hone_metrics *m)
+static int train_step(struct hone_trainer *t, const struct hone_net *net, const int64_t *order,
+                      struct hone_metrics *m)
 {
     float hyper[8];
     double loss;
@@ -174,9 +192,12 @@ int hone_trainer_epoch(struct hone_trainer *t, int epoch, struct hone_metrics *m
         err = train_step(t, net, t->order + at, m);
         if (err) err = hone_fail_at(err, "epoch %d, step %lld", epoch, (long long)step);
         at += net->batch;
-        if (!err && hone_interrupted()) err = hone_fail(HONE_EINTR, "interrupted in epoch %d after step %lld", epoch, (long long)step);
+        if (!err && hone_interrupted())
+            err = hone_fail(HONE_EINTR, "interrupted in epoch %d after step %lld", epoch,
+                            (long long)step);
         /* The clock is read now and then: a step may take a few microseconds. */
-        if (step % 64 == 0 && hone_now() - started > 1) hone_progress(what, (double)at, (double)end, started);
+        if (step % 64 == 0 && hone_now() - started > 1)
+            hone_progress(what, (double)at, (double)end, started);
     }
     t->epoch_seconds = hone_now() - started;
     hone_progress_end();
@@ -209,24 +230,30 @@ static int check_data(const struct hone_net *net, const struct hone_data *d)
 {
     const struct hone_tensor *x = &net->tensor[net->input];
     int64_t outputs = net->tensor[net->output].dim[1], n = (int64_t)d->h * d->w * d->c;
-    int flat = x->rank == 2, h = flat ? 1 : (int)x->dim[1], w = flat ? 1 : (int)x->dim[2], c = (int)x->dim[x->rank - 1];
+    int flat = x->rank == 2, h = flat ? 1 : (int)x->dim[1], w = flat ? 1 : (int)x->dim[2],
+        c = (int)x->dim[x->rank - 1];
     if (flat ? c != n : (h != d->h || w != d->w || c != d->c))
-        return hone_fail(HONE_EDATA, "net '%s' reads %dx%dx%d, and a row of '%s' is %dx%dx%d", net->name, h, w, c, d->name, d->h,
-                         d->w, d->c);
+        return hone_fail(HONE_EDATA, "net '%s' reads %dx%dx%d, and a row of '%s' is %dx%dx%d",
+                         net->name, h, w, c, d->name, d->h, d->w, d->c);
     if (net->task == HONE_CLASSIFY && !d->classes)
-        return hone_fail(HONE_EDATA, "net '%s' classifies, and '%s' has numbers as targets: use --loss mse", net->name, d->name);
+        return hone_fail(HONE_EDATA,
+                         "net '%s' classifies, and '%s' has numbers as targets: use --loss mse",
+                         net->name, d->name);
     if (net->task == HONE_REGRESS && d->classes)
-        return hone_fail(HONE_EDATA, "net '%s' computes numbers, and '%s' has classes as targets", net->name, d->name);
+        return hone_fail(HONE_EDATA, "net '%s' computes numbers, and '%s' has classes as targets",
+                         net->name, d->name);
     if (d->classes > outputs)
-        return hone_fail(HONE_EDATA, "net '%s' knows %lld classes, and '%s' has %d", net->name, (long long)outputs, d->name,
-                         d->classes);
+        return hone_fail(HONE_EDATA, "net '%s' knows %lld classes, and '%s' has %d", net->name,
+                         (long long)outputs, d->name, d->classes);
     if (!d->classes && d->outputs != outputs)
-        return hone_fail(HONE_EDATA, "net '%s' computes %lld numbers, and '%s' has %d targets in a row", net->name,
-                         (long long)outputs, d->name, d->outputs);
+        return hone_fail(HONE_EDATA,
+                         "net '%s' computes %lld numbers, and '%s' has %d targets in a row",
+                         net->name, (long long)outputs, d->name, d->outputs);
     return HONE_OK;
 }
 
-static int open_net(struct hone_trainer *t, struct hone_net *net, int batch, int train, struct hone_device *d)
+static int open_net(struct hone_trainer *t, struct hone_net *net, int batch, int train,
+                    struct hone_device *d)
 {
     struct hone_lowering how = t->options.how;
     how.batch = batch;
@@ -243,9 +270,11 @@ static int open_nets(struct hone_trainer *t, struct hone_device *d)
 {
     int batch = t->options.how.batch;
     int64_t rest = t->train->rows % batch, test_rest = t->test->rows % batch;
-    if (!t->train->rows) return hone_fail(HONE_EDATA, "'%s' has no rows to train on", t->train->name);
+    if (!t->train->rows)
+        return hone_fail(HONE_EDATA, "'%s' has no rows to train on", t->train->name);
     if (t->train->rows < batch && t->options.drop_last)
-        return hone_fail(HONE_EDATA, "the %lld rows of '%s' fill no batch of %d", (long long)t->train->rows, t->train->name, batch);
+        return hone_fail(HONE_EDATA, "the %lld rows of '%s' fill no batch of %d",
+                         (long long)t->train->rows, t->train->name, batch);
     int err = open_net(t, &t->net, batch, 1, d);
     if (!err && rest && !t->options.drop_last) err = open_net(t, &t->rest, (int)rest, 1, d);
     if (!err && t->test->rows >= batch) err = open_net(t, &t->eval, batch, 0, d);
@@ -257,15 +286,17 @@ static int open_nets(struct hone_trainer *t, struct hone_device *d)
 static int allocate_host(struct hone_trainer *t)
 {
     const struct hone_net *net = &t->net;
-    int64_t most = hone_tensor_bytes(&net->tensor[net->input]) + hone_tensor_bytes(&net->tensor[net->target]);
+    int64_t most =
+        hone_tensor_bytes(&net->tensor[net->input]) + hone_tensor_bytes(&net->tensor[net->target]);
     for (int i = 0; i < net->ntensors; i++)
         if (hone_tensor_bytes(&net->tensor[i]) > most) most = hone_tensor_bytes(&net->tensor[i]);
     t->host = malloc((size_t)most);
     return t->host ? HONE_OK : hone_fail(HONE_ENOMEM, "%lld bytes", (long long)most);
 }
 
-int hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o, struct hone_device *d,
-                      const struct hone_data *train, const struct hone_data *test)
+int hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o,
+                      struct hone_device *d, const struct hone_data *train,
+                      const struct hone_data *test)
 {
     memset(t, 0, sizeof *t);
     t->options = *o;

@@ -1,9 +1,9 @@
 /* Gradients of every kind of layer against finite differences, through whole small nets.
  *
- * Two proofs.  First in doubles: all steps are evaluated by their op's meaning without rounding to f32, so that
- * central differences with step 1e-5 are good to about 1e-9, and lowering is proved: the right ops in the right
- * order on the right tensors.  Then in f32: the kernels that training uses must give the same gradients up to
- * their rounding. */
+ * Two proofs.  First in doubles: all steps are evaluated by their op's meaning without rounding to
+ * f32, so that central differences with step 1e-5 are good to about 1e-9, and lowering is proved:
+ * the right ops in the right order on the right tensors.  Then in f32: the kernels that training
+ * uses must give the same gradients up to their rounding. */
 #include "nets/nets.h"
 #include "tests/tap.h"
 
@@ -17,8 +17,9 @@ enum { BATCH = 3 };
 
 struct exact {
     struct hone_net *net;
-    double **v;      /* one array per tensor */
-    double *scale;   /* of each tensor: the largest magnitude that rounding errors of its numbers are relative to */
+    double **v;    /* one array per tensor */
+    double *scale; /* of each tensor: the largest magnitude that rounding errors of its numbers are
+                      relative to */
 };
 
 static int exact_open(struct exact *e, struct hone_net *net)
@@ -27,7 +28,8 @@ static int exact_open(struct exact *e, struct hone_net *net)
     e->v = calloc((size_t)net->ntensors, sizeof *e->v);
     e->scale = calloc((size_t)net->ntensors, sizeof *e->scale);
     for (int t = 0; e->v && e->scale && t < net->ntensors; t++)
-        if (!(e->v[t] = calloc((size_t)hone_tensor_len(&net->tensor[t]) + 1, sizeof **e->v))) return 0;
+        if (!(e->v[t] = calloc((size_t)hone_tensor_len(&net->tensor[t]) + 1, sizeof **e->v)))
+            return 0;
     return e->v && e->scale;
 }
 
@@ -76,7 +78,8 @@ static void exact_fill(struct exact *e)
         int fill = of->role == HONE_ROLE_DATA || (of->role == HONE_ROLE_WEIGHT && t != net->params);
         for (int64_t i = 0; fill && i < hone_tensor_len(of); i++) {
             double u = hone_random_unit(77u + (unsigned)t, (uint64_t)i);
-            e->v[t][i] = of->dtype == HONE_I32 ? floor(u * (double)classes) : (double)(float)(2 * u - 1);
+            e->v[t][i] =
+                of->dtype == HONE_I32 ? floor(u * (double)classes) : (double)(float)(2 * u - 1);
         }
     }
     if (net->seed >= 0) {
@@ -91,7 +94,8 @@ static void exact_fill(struct exact *e)
 static int gradient_of(const struct hone_net *net, int w)
 {
     for (int t = 0; t < net->ntensors; t++)
-        if (net->tensor[t].role == HONE_ROLE_GRADIENT && t != net->grads && net->tensor[t].offset == net->tensor[w].offset)
+        if (net->tensor[t].role == HONE_ROLE_GRADIENT && t != net->grads &&
+            net->tensor[t].offset == net->tensor[w].offset)
             return t;
     return -1;
 }
@@ -122,7 +126,9 @@ static int check_differences(struct exact *e, const char *name)
             double want = (up - down) / (2 * h), got = e->v[g][i];
             moved += want != 0;
             good = fabs(got - want) <= tolerance * (1 + fabs(want));
-            if (!good) printf("# d %s[%lld] is %.12g, differences say %.12g\n", net->tensor[w].name, (long long)i, got, want);
+            if (!good)
+                printf("# d %s[%lld] is %.12g, differences say %.12g\n", net->tensor[w].name,
+                       (long long)i, got, want);
         }
     }
     good = good && nweights && moved;
@@ -137,11 +143,13 @@ static void put_exact(struct exact *e)
     struct hone_net *net = e->net;
     for (int t = 0; t < net->ntensors; t++)
         if (net->tensor[t].role == HONE_ROLE_DATA || is_weight(net, t) || t == net->seed)
-            hone_from_double(net->tensor[t].dtype, e->v[t], hone_net_mem(net, t), hone_tensor_len(&net->tensor[t]));
+            hone_from_double(net->tensor[t].dtype, e->v[t], hone_net_mem(net, t),
+                             hone_tensor_len(&net->tensor[t]));
 }
 
-/* The nets are at most five layers deep and sum at most about 50 products, forward and backward: a gradient has passed
- * through at most 500 roundings, each relative to the sizes of what was added up. */
+/* The nets are at most five layers deep and sum at most about 50 products, forward and backward: a
+ * gradient has passed through at most 500 roundings, each relative to the sizes of what was added
+ * up. */
 static void check_kernels(struct exact *e, const char *name, const char *with)
 {
     static const double bound = 500 * 0x1p-24;
@@ -168,7 +176,10 @@ static void check(const char *name, const char *text, struct hone_device *d)
     for (int reference = 0; reference < 2; reference++) {
         struct hone_net net;
         struct exact e = { 0 };
-        struct hone_lowering how = { .batch = BATCH, .train = 1, .optim = hone_optim_default(HONE_SGD), .reference = reference };
+        struct hone_lowering how = { .batch = BATCH,
+                                     .train = 1,
+                                     .optim = hone_optim_default(HONE_SGD),
+                                     .reference = reference };
         int err = hone_net_parse(&net, "t.net", text, &how);
         if (!err) err = hone_net_assemble(&net, NULL, d, NULL);
         if (err || !exact_open(&e, &net)) {
@@ -191,7 +202,9 @@ static void check(const char *name, const char *text, struct hone_device *d)
 #define IMAGE "input x c=2 h=6 w=5\n"
 #define TAIL(from) "flatten f = " from "\nfc y = f k=3\nsoftmax_ce l = y\n"
 
-static const struct { const char *name, *text; } nets[] = {
+static const struct {
+    const char *name, *text;
+} nets[] = {
     { "fc", "input x c=5\nfc y = x k=3\nmse l = y\n" },
     { "fc without bias", "input x c=5\nfc h = x k=4 bias=0\nfc y = h k=3 bias=0\nmse l = y\n" },
     { "fc three deep", "input x c=5\nfc g = x k=4\nfc h = g k=6\nfc y = h k=3\nmse l = y\n" },
@@ -199,19 +212,26 @@ static const struct { const char *name, *text; } nets[] = {
     { "mae", "input x c=5\nfc y = x k=3\nmae l = y\n" },
     { "conv", IMAGE "conv c = x k=3 r=3\n" TAIL("c") },
     { "conv after conv", IMAGE "conv b = x k=3 r=3 p=1\nconv c = b k=2 r=3\n" TAIL("c") },
-    { "conv without bias", IMAGE "conv b = x k=3 r=3 bias=0\nconv c = b k=2 r=2 bias=0\n" TAIL("c") },
+    { "conv without bias",
+      IMAGE "conv b = x k=3 r=3 bias=0\nconv c = b k=2 r=2 bias=0\n" TAIL("c") },
     { "conv with stride", IMAGE "conv b = x k=3 r=3 p=1 stride=2\nconv c = b k=2 r=2\n" TAIL("c") },
-    { "conv p=same with stride", IMAGE "conv b = x k=3 r=3 p=same\nconv c = b k=2 r=4 p=same stride=2\n" TAIL("c") },
+    { "conv p=same with stride",
+      IMAGE "conv b = x k=3 r=3 p=same\nconv c = b k=2 r=4 p=same stride=2\n" TAIL("c") },
     { "conv 2x3", IMAGE "conv b = x k=3 r=2 kw=3 p=1 pw=0\nconv c = b k=2 r=1 kw=2\n" TAIL("c") },
-    { "conv with dilation", IMAGE "conv b = x k=3 r=2 d=2\nconv c = b k=2 r=2 d=2 p=1\n" TAIL("c") },
+    { "conv with dilation",
+      IMAGE "conv b = x k=3 r=2 d=2\nconv c = b k=2 r=2 d=2 p=1\n" TAIL("c") },
     { "conv in groups", IMAGE "conv b = x k=4 r=3 p=1 g=2\nconv c = b k=4 r=3 g=4\n" TAIL("c") },
     { "maxpool", IMAGE "conv b = x k=3 r=1\nmaxpool c = b r=2\n" TAIL("c") },
-    { "maxpool, windows overlap", IMAGE "conv b = x k=3 r=1\nmaxpool c = b r=3 stride=2 p=1\n" TAIL("c") },
+    { "maxpool, windows overlap",
+      IMAGE "conv b = x k=3 r=1\nmaxpool c = b r=3 stride=2 p=1\n" TAIL("c") },
     { "maxpool 2x3", IMAGE "conv b = x k=3 r=1\nmaxpool c = b r=2 kw=3 stride=1\n" TAIL("c") },
     { "avgpool", IMAGE "conv b = x k=3 r=1\navgpool c = b r=2\n" TAIL("c") },
-    { "avgpool, windows overlap", IMAGE "conv b = x k=3 r=1\navgpool c = b r=3 stride=2 p=1\n" TAIL("c") },
-    { "avgpool include_pad", IMAGE "conv b = x k=3 r=1\navgpool c = b r=3 stride=2 p=1 include_pad=1\n" TAIL("c") },
-    { "dropout", "input x c=5\nfc g = x k=8\ndropout d = g p=0.4\nfc h = d k=6\ndropout e = h p=0.25\nfc y = e k=3\nmse l = y\n" },
+    { "avgpool, windows overlap",
+      IMAGE "conv b = x k=3 r=1\navgpool c = b r=3 stride=2 p=1\n" TAIL("c") },
+    { "avgpool include_pad",
+      IMAGE "conv b = x k=3 r=1\navgpool c = b r=3 stride=2 p=1 include_pad=1\n" TAIL("c") },
+    { "dropout", "input x c=5\nfc g = x k=8\ndropout d = g p=0.4\nfc h = d k=6\ndropout e = h "
+                 "p=0.25\nfc y = e k=3\nmse l = y\n" },
     { "dropout of the input", "input x c=8\ndropout d = x p=0.5\nfc y = d k=3\nmse l = y\n" },
     { "pool of the input", IMAGE "maxpool b = x r=2\n" TAIL("b") },
 };
@@ -220,19 +240,29 @@ static const struct { const char *name, *text; } nets[] = {
 static void check_act(const char *act, struct hone_device *d)
 {
     char text[512], name[64];
-    snprintf(text, sizeof text, IMAGE "conv b = x k=3 r=3 act=%s\nflatten f = b\nfc g = f k=4 act=%s\nfc y = g k=3\nmse l = y\n", act, act);
+    snprintf(
+        text, sizeof text,
+        IMAGE
+        "conv b = x k=3 r=3 act=%s\nflatten f = b\nfc g = f k=4 act=%s\nfc y = g k=3\nmse l = y\n",
+        act, act);
     snprintf(name, sizeof name, "%s as epilogue", act);
     check(name, text, d);
-    snprintf(text, sizeof text, IMAGE "conv b = x k=3 r=3\navgpool p = b r=2\n%s a = p\n%s c = a\n" TAIL("c"), act, act);
+    snprintf(text, sizeof text,
+             IMAGE "conv b = x k=3 r=3\navgpool p = b r=2\n%s a = p\n%s c = a\n" TAIL("c"), act,
+             act);
     snprintf(name, sizeof name, "%s as a layer", act);
     check(name, text, d);
 }
 
 int main(void)
 {
-    static const char *const acts[] = { "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "gelu_erf", "gelu_tanh", "silu" };
+    static const char *const acts[] = { "relu", "relu6",    "leaky_relu", "sigmoid",
+                                        "tanh", "gelu_erf", "gelu_tanh",  "silu" };
     struct hone_device d;
-    if (hone_device_open(&d, "cpu0")) { printf("Bail out! %s\n", hone_errmsg()); return 1; }
+    if (hone_device_open(&d, "cpu0")) {
+        printf("Bail out! %s\n", hone_errmsg());
+        return 1;
+    }
     for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) check(nets[i].name, nets[i].text, &d);
     for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) check_act(acts[i], &d);
     hone_device_close(&d);

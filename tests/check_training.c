@@ -1,5 +1,5 @@
-/* What runs after assembly: the arena, memory in steps, fast kernels against the reference, short batches, and golden
- * training runs on made data. */
+/* What runs after assembly: the arena, memory in steps, fast kernels against the reference, short
+ * batches, and golden training runs on made data. */
 #include "nets/nets.h"
 #include "tests/tap.h"
 
@@ -14,9 +14,16 @@ static long nallocations;
 #if defined __SANITIZE_ADDRESS__
 int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void *, size_t),
                                               void (*on_free)(const volatile void *));
-static void on_malloc(const volatile void *p, size_t n) { (void)p, (void)n; __atomic_add_fetch(&nallocations, 1, __ATOMIC_RELAXED); }
+static void on_malloc(const volatile void *p, size_t n)
+{
+    (void)p, (void)n;
+    __atomic_add_fetch(&nallocations, 1, __ATOMIC_RELAXED);
+}
 static void on_free(const volatile void *p) { (void)p; }
-static int can_count(void) { return __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free) > 0; }
+static int can_count(void)
+{
+    return __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free) > 0;
+}
 #elif defined __GLIBC__
 /* Ours come before the C library's, whose own lie behind these names. */
 void *__libc_malloc(size_t n);
@@ -24,10 +31,26 @@ void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);
 void *__libc_memalign(size_t align, size_t n);
 static void count(void) { __atomic_add_fetch(&nallocations, 1, __ATOMIC_RELAXED); }
-void *malloc(size_t n) { count(); return __libc_malloc(n); }
-void *calloc(size_t n, size_t size) { count(); return __libc_calloc(n, size); }
-void *realloc(void *p, size_t n) { count(); return __libc_realloc(p, n); }
-void *aligned_alloc(size_t align, size_t n) { count(); return __libc_memalign(align, n); }
+void *malloc(size_t n)
+{
+    count();
+    return __libc_malloc(n);
+}
+void *calloc(size_t n, size_t size)
+{
+    count();
+    return __libc_calloc(n, size);
+}
+void *realloc(void *p, size_t n)
+{
+    count();
+    return __libc_realloc(p, n);
+}
+void *aligned_alloc(size_t align, size_t n)
+{
+    count();
+    return __libc_memalign(align, n);
+}
 static int can_count(void) { return 1; }
 #else
 static int can_count(void) { return 0; }
@@ -37,7 +60,9 @@ static struct hone_device device;
 
 static struct hone_lowering lowering(int batch, int train)
 {
-    return (struct hone_lowering){ .batch = batch, .train = train, .optim = hone_optim_default(HONE_ADAM) };
+    return (struct hone_lowering){ .batch = batch,
+                                   .train = train,
+                                   .optim = hone_optim_default(HONE_ADAM) };
 }
 
 /* ---- the arena ---- */
@@ -49,7 +74,8 @@ static int reads_or_writes(const struct hone_step *s, int t)
     return 0;
 }
 
-/* Steps between which t must stay, found anew; results must outlive the last step.  0: no step names it. */
+/* Steps between which t must stay, found anew; results must outlive the last step.  0: no step
+ * names it. */
 static int lifetime(const struct hone_net *net, int t, int *first, int *last)
 {
     *first = -1;
@@ -65,7 +91,8 @@ static int lifetime(const struct hone_net *net, int t, int *first, int *last)
 static int overlap(const struct hone_net *net, int t, int u)
 {
     const struct hone_tensor *a = &net->tensor[t], *b = &net->tensor[u];
-    return a->offset < b->offset + hone_tensor_bytes(b) && b->offset < a->offset + hone_tensor_bytes(a);
+    return a->offset < b->offset + hone_tensor_bytes(b) &&
+           b->offset < a->offset + hone_tensor_bytes(a);
 }
 
 static int arena_is_sound(const struct hone_net *net, int64_t *all)
@@ -76,12 +103,16 @@ static int arena_is_sound(const struct hone_net *net, int64_t *all)
         const struct hone_tensor *of = &net->tensor[t];
         if (of->role != HONE_ROLE_ACTIVATION || !lifetime(net, t, &f, &l)) continue;
         *all += hone_tensor_bytes(of);
-        if (of->offset < 0 || of->offset % HONE_ALIGN || of->offset + hone_tensor_bytes(of) > net->arena_bytes) {
-            printf("# '%s' lies at %lld, arena %lld\n", of->name, (long long)of->offset, (long long)net->arena_bytes);
+        if (of->offset < 0 || of->offset % HONE_ALIGN ||
+            of->offset + hone_tensor_bytes(of) > net->arena_bytes) {
+            printf("# '%s' lies at %lld, arena %lld\n", of->name, (long long)of->offset,
+                   (long long)net->arena_bytes);
             return 0;
         }
         for (int u = 0; u < t; u++) {
-            if (net->tensor[u].role != HONE_ROLE_ACTIVATION || !lifetime(net, u, &g, &m) || m < f || g > l) continue;
+            if (net->tensor[u].role != HONE_ROLE_ACTIVATION || !lifetime(net, u, &g, &m) || m < f ||
+                g > l)
+                continue;
             if (!overlap(net, t, u)) continue;
             printf("# '%s' and '%s' lie on each other\n", of->name, net->tensor[u].name);
             return 0;
@@ -110,11 +141,14 @@ static void check_arena(const char *name, int batch, int train)
     int64_t all = 0;
     int err = hone_net_open(&net, name, &how);
     if (!err) err = hone_net_assemble(&net, NULL, &device, NULL);
-    ok(!err && arena_is_sound(&net, &all), "%s, batch %d%s: no two live tensors share bytes", name, batch, train ? "" : ", evaluation");
-    ok(!err && net.arena_bytes > 0 && net.arena_bytes <= all + HONE_ALIGN * net.ntensors, "and the arena, %lld bytes, is no larger than their sum",
-       (long long)net.arena_bytes);
-    /* Forward keeps what backward reads; without backward, two neighbours at a time is all there is. */
-    if (!train && net.nsteps > 6) ok(net.arena_bytes < all * 3 / 4, "in evaluation it is much smaller");
+    ok(!err && arena_is_sound(&net, &all), "%s, batch %d%s: no two live tensors share bytes", name,
+       batch, train ? "" : ", evaluation");
+    ok(!err && net.arena_bytes > 0 && net.arena_bytes <= all + HONE_ALIGN * net.ntensors,
+       "and the arena, %lld bytes, is no larger than their sum", (long long)net.arena_bytes);
+    /* Forward keeps what backward reads; without backward, two neighbours at a time is all there
+     * is. */
+    if (!train && net.nsteps > 6)
+        ok(net.arena_bytes < all * 3 / 4, "in evaluation it is much smaller");
     ok(!err && weights_are_sound(&net), "weights lie side by side on cache lines");
     hone_net_close(&net);
 }
@@ -124,17 +158,25 @@ static void check_arena(const char *name, int batch, int train)
 /* Blobs: each class is bright around a place of its own, with noise; so that learning shows. */
 static void make_images(struct hone_data *d, int rows, int side, int classes, uint64_t seed)
 {
-    *d = (struct hone_data){ .name = "blobs", .source = "blobs", .rows = rows, .h = side, .w = side, .c = 1, .classes = classes };
+    *d = (struct hone_data){ .name = "blobs",
+                             .source = "blobs",
+                             .rows = rows,
+                             .h = side,
+                             .w = side,
+                             .c = 1,
+                             .classes = classes };
     d->x = malloc((size_t)rows * (size_t)(side * side) * sizeof *d->x);
     d->label = malloc((size_t)rows * sizeof *d->label);
     if (!d->x || !d->label) abort();
     for (int i = 0; i < rows; i++) {
         int k = (int)(hone_random(seed, (uint64_t)i) % (uint64_t)classes);
-        double cy = side * (0.5 + 0.3 * sin(6.28 * k / classes)), cx = side * (0.5 + 0.3 * cos(6.28 * k / classes));
+        double cy = side * (0.5 + 0.3 * sin(6.28 * k / classes)),
+               cx = side * (0.5 + 0.3 * cos(6.28 * k / classes));
         d->label[i] = k;
         for (int y = 0; y < side; y++)
             for (int x = 0; x < side; x++) {
-                double r2 = (y - cy) * (y - cy) + (x - cx) * (x - cx), noise = hone_random_unit(seed + 1, (uint64_t)((i * side + y) * side + x));
+                double r2 = (y - cy) * (y - cy) + (x - cx) * (x - cx),
+                       noise = hone_random_unit(seed + 1, (uint64_t)((i * side + y) * side + x));
                 d->x[(i * side + y) * side + x] = (float)(exp(-r2 / side) + noise - 0.5);
             }
     }
@@ -143,13 +185,16 @@ static void make_images(struct hone_data *d, int rows, int side, int classes, ui
 /* y = sin(2 a) + b c, of features in [-1, 1). */
 static void make_rows(struct hone_data *d, int rows, uint64_t seed)
 {
-    *d = (struct hone_data){ .name = "surface", .source = "surface", .rows = rows, .h = 1, .w = 1, .c = 8, .outputs = 1 };
+    *d = (struct hone_data){
+        .name = "surface", .source = "surface", .rows = rows, .h = 1, .w = 1, .c = 8, .outputs = 1
+    };
     d->x = malloc((size_t)rows * 8 * sizeof *d->x);
     d->y = malloc((size_t)rows * sizeof *d->y);
     if (!d->x || !d->y) abort();
     for (int i = 0; i < rows; i++) {
         float *x = d->x + i * 8;
-        for (int j = 0; j < 8; j++) x[j] = (float)(2 * hone_random_unit(seed, (uint64_t)(i * 8 + j)) - 1);
+        for (int j = 0; j < 8; j++)
+            x[j] = (float)(2 * hone_random_unit(seed, (uint64_t)(i * 8 + j)) - 1);
         d->y[i] = sinf(2 * x[0]) + x[1] * x[2];
     }
 }
@@ -176,12 +221,15 @@ static double growth(const struct hone_net *net, int from, int to)
     return sum;
 }
 
-static int first_losses(const struct hone_data *data, int reference, struct losses *l, double *forward, double *backward)
+static int first_losses(const struct hone_data *data, int reference, struct losses *l,
+                        double *forward, double *backward)
 {
     struct hone_trainer t;
     struct hone_data none = { 0 };
     struct hone_metrics m;
-    struct hone_train_options o = { .net = "lenet5", .how = lowering(8, 1), .seed = 5, .each_step = keep_loss, .ctx = l };
+    struct hone_train_options o = {
+        .net = "lenet5", .how = lowering(8, 1), .seed = 5, .each_step = keep_loss, .ctx = l
+    };
     o.how.optim = hone_optim_default(HONE_SGD);
     o.how.optim.lr = 0.1;
     o.how.reference = reference;
@@ -195,8 +243,9 @@ static int first_losses(const struct hone_data *data, int reference, struct loss
     return err;
 }
 
-/* A loss has gone through the roundings of one pass forward, and of a whole step for every step before.  Where n
- * roundings are independent, their sum grows as sqrt(n) (Higham and Mary 2019); 8 deviations of it. */
+/* A loss has gone through the roundings of one pass forward, and of a whole step for every step
+ * before.  Where n roundings are independent, their sum grows as sqrt(n) (Higham and Mary 2019); 8
+ * deviations of it. */
 static void check_losses(void)
 {
     struct hone_data data;
@@ -209,7 +258,8 @@ static void check_losses(void)
     if (!ok(!err && fast.n == 10, "lenet5 trains for ten steps")) printf("# %s\n", hone_errmsg());
     ok(!err && !memcmp(&fast, &again, sizeof fast), "its losses are the same bits from run to run");
     for (int i = 0; !err && i < 10; i++) {
-        double n = forward + i * (forward + backward), bound = 0x1p-24 * 8 * sqrt(n) * (1 + slow.v[i]);
+        double n = forward + i * (forward + backward),
+               bound = 0x1p-24 * 8 * sqrt(n) * (1 + slow.v[i]);
         worst = fmax(worst, fabs(fast.v[i] - slow.v[i]) / bound);
         printf("# step %d: %.9g, reference %.9g, bound %.2g\n", i, fast.v[i], slow.v[i], bound);
     }
@@ -223,7 +273,10 @@ static void check_allocations(const char *net, const struct hone_data *data)
     struct hone_trainer t;
     struct hone_metrics m;
     struct hone_train_options o = { .net = net, .how = lowering(8, 1), .seed = 5 };
-    if (!can_count()) { skip("no way to count allocations here", "%s: a step allocates nothing", net); return; }
+    if (!can_count()) {
+        skip("no way to count allocations here", "%s: a step allocates nothing", net);
+        return;
+    }
     int err = hone_trainer_open(&t, &o, &device, data, data);
     /* The first epoch starts threads and library pools. */
     if (!err) err = hone_trainer_epoch(&t, 1, &m);
@@ -234,7 +287,9 @@ static void check_allocations(const char *net, const struct hone_data *data)
     if (!err) err = hone_trainer_epoch(&t, 2, &m);
     if (!err) err = hone_trainer_evaluate(&t, &m);
     long after = nallocations;
-    ok(!err && after == before, "%s: an epoch with its short batch and its evaluation allocates nothing (%ld)", net, after - before);
+    ok(!err && after == before,
+       "%s: an epoch with its short batch and its evaluation allocates nothing (%ld)", net,
+       after - before);
     hone_trainer_close(&t);
 }
 
@@ -242,26 +297,35 @@ static void check_allocations(const char *net, const struct hone_data *data)
 
 static void check_batches(const struct hone_data *data)
 {
-    static const int batch[] = { 1, 4, 7, 30 };   /* of 30 rows: rest 0, 2, 2, 0 */
+    static const int batch[] = { 1, 4, 7, 30 }; /* of 30 rows: rest 0, 2, 2, 0 */
     struct hone_metrics m[4];
     int err = 0, same = 1;
     for (int i = 0; !err && i < 4; i++) {
         struct hone_trainer t;
-        struct hone_train_options o = { .net = "lenet5-student", .how = lowering(batch[i], 1), .seed = 5 };
+        struct hone_train_options o = { .net = "lenet5-student",
+                                        .how = lowering(batch[i], 1),
+                                        .seed = 5 };
         err = hone_trainer_open(&t, &o, &device, data, data);
         if (!err) err = hone_trainer_evaluate(&t, &m[i]);
         hone_trainer_close(&t);
-        same = same && !err && m[i].rows == 30 && m[i].accuracy == m[0].accuracy && fabs(m[i].loss - m[0].loss) < 1e-5 * m[0].loss;
+        same = same && !err && m[i].rows == 30 && m[i].accuracy == m[0].accuracy &&
+               fabs(m[i].loss - m[0].loss) < 1e-5 * m[0].loss;
     }
     ok(same, "evaluation gives the same in batches of 1, 4, 7 and 30 of 30 rows");
     for (int drop = 0; !err && drop < 2; drop++) {
         struct hone_trainer t;
-        struct hone_train_options o = { .net = "lenet5-student", .how = lowering(4, 1), .seed = 5, .drop_last = drop };
+        struct hone_train_options o = {
+            .net = "lenet5-student", .how = lowering(4, 1), .seed = 5, .drop_last = drop
+        };
         err = hone_trainer_open(&t, &o, &device, data, data);
         if (!err) err = hone_trainer_epoch(&t, 1, &m[0]);
-        ok(!err && t.step == (drop ? 7 : 8) && m[0].rows == (drop ? 28 : 30), "%s", drop ? "--last drop leaves 2 rows out" : "a short batch takes them");
-        ok(!err && (drop ? !t.rest.nsteps : t.rest.weights == t.net.weights && t.rest.state == t.net.state && t.eval_rest.weights == t.net.weights),
-           "%s", drop ? "and there is no second net" : "in a net that shares weights and optimizer");
+        ok(!err && t.step == (drop ? 7 : 8) && m[0].rows == (drop ? 28 : 30), "%s",
+           drop ? "--last drop leaves 2 rows out" : "a short batch takes them");
+        ok(!err && (drop ? !t.rest.nsteps
+                         : t.rest.weights == t.net.weights && t.rest.state == t.net.state &&
+                               t.eval_rest.weights == t.net.weights),
+           "%s",
+           drop ? "and there is no second net" : "in a net that shares weights and optimizer");
         hone_trainer_close(&t);
     }
 }
@@ -275,9 +339,12 @@ static void check_hyper(void)
     struct hone_optim o = hone_optim_default(HONE_ADAM);
     float h[8];
     hone_optim_hyper(&o, 0, h);
-    ok(near(h[0], 1e-3) && near(h[1], 0.9) && near(h[2], 0.999) && near(h[3], 1e-8) && near(h[5], 10) && near(h[6], 31.622777), "adam, first step");
+    ok(near(h[0], 1e-3) && near(h[1], 0.9) && near(h[2], 0.999) && near(h[3], 1e-8) &&
+           near(h[5], 10) && near(h[6], 31.622777),
+       "adam, first step");
     hone_optim_hyper(&o, 9, h);
-    ok(near(h[5], 1 / (1 - pow(0.9, 10))) && near(h[6], 1 / sqrt(1 - pow(0.999, 10))), "adam, tenth step");
+    ok(near(h[5], 1 / (1 - pow(0.9, 10))) && near(h[6], 1 / sqrt(1 - pow(0.999, 10))),
+       "adam, tenth step");
     o = hone_optim_default(HONE_SGD);
     o.decay = 0.5;
     o.momentum = 0.75;
@@ -293,18 +360,19 @@ struct golden {
     enum hone_optimizer optimizer;
     double lr, momentum;
     int epochs;
-    double loss, tolerance;   /* of the last epoch's training rows */
-    double accuracy, mse;     /* test: at least, at most */
+    double loss, tolerance; /* of the last epoch's training rows */
+    double accuracy, mse;   /* test: at least, at most */
 };
 
-/* Losses recorded with the reference kernels.  Rounding moves them by far less than the tolerance; a wrong seed, order,
- * gradient, first weight or update by more. */
+/* Losses recorded with the reference kernels.  Rounding moves them by far less than the tolerance;
+ * a wrong seed, order, gradient, first weight or update by more. */
 static const struct golden runs[] = {
     { "lenet5-student", HONE_SGD, 0.05, 0.9, 2, 0.21518, 0.01, 0.9, 0 },
     { "housing-mlp", HONE_ADAM, 0.01, 0, 5, 0.015573, 0.002, 0, 0.02 },
 };
 
-static void check_golden(const struct golden *g, const struct hone_data *train, const struct hone_data *test)
+static void check_golden(const struct golden *g, const struct hone_data *train,
+                         const struct hone_data *test)
 {
     struct hone_trainer t;
     struct hone_metrics m, tested;
@@ -316,11 +384,18 @@ static void check_golden(const struct golden *g, const struct hone_data *train, 
     int err = hone_trainer_open(&t, &o, &device, train, test);
     for (int e = 1; !err && e <= g->epochs; e++) err = hone_trainer_epoch(&t, e, &m);
     if (!err) err = hone_trainer_evaluate(&t, &tested);
-    if (err) printf("# %s\n", hone_errmsg());
-    else printf("# %s: loss %.6f, test accuracy %.4f, test mse %.5f\n", g->net, m.loss, tested.accuracy, tested.mse);
-    ok(!err && fabs(m.loss - g->loss) <= g->tolerance * g->loss, "golden run of %s: loss %.6f within %g %%", g->net, g->loss, 100 * g->tolerance);
-    if (g->accuracy > 0) ok(!err && tested.accuracy >= g->accuracy, "golden run of %s: test accuracy at least %g", g->net, g->accuracy);
-    else ok(!err && tested.mse <= g->mse, "golden run of %s: test mse at most %g", g->net, g->mse);
+    if (err)
+        printf("# %s\n", hone_errmsg());
+    else
+        printf("# %s: loss %.6f, test accuracy %.4f, test mse %.5f\n", g->net, m.loss,
+               tested.accuracy, tested.mse);
+    ok(!err && fabs(m.loss - g->loss) <= g->tolerance * g->loss,
+       "golden run of %s: loss %.6f within %g %%", g->net, g->loss, 100 * g->tolerance);
+    if (g->accuracy > 0)
+        ok(!err && tested.accuracy >= g->accuracy, "golden run of %s: test accuracy at least %g",
+           g->net, g->accuracy);
+    else
+        ok(!err && tested.mse <= g->mse, "golden run of %s: test mse at most %g", g->net, g->mse);
     hone_trainer_close(&t);
 }
 
@@ -335,13 +410,16 @@ static void check_blame(const struct hone_data *data)
     for (int i = 0; !err && i < t.net.ntensors; i++)
         if (!strcmp(t.net.tensor[i].name, "f2.w")) *(float *)hone_net_mem(&t.net, i) = NAN;
     ok(!err && hone_trainer_epoch(&t, 1, &m) == HONE_EDATA &&
-           !strcmp(hone_errmsg(), "epoch 1, step 1: the loss is nan: weights of layer 'f2' (fc) are not finite"),
+           !strcmp(hone_errmsg(),
+                   "epoch 1, step 1: the loss is nan: weights of layer 'f2' (fc) are not finite"),
        "a weight that is no number is found");
     hone_trainer_close(&t);
     o.how.optim.lr = 1e30;
     err = hone_trainer_open(&t, &o, &device, data, data);
     err = err ? err : hone_trainer_epoch(&t, 1, &m);
-    ok(err == HONE_EDATA && strstr(hone_errmsg(), "epoch 1, step ") && strstr(hone_errmsg(), "layer '"), "so is a step too far");
+    ok(err == HONE_EDATA && strstr(hone_errmsg(), "epoch 1, step ") &&
+           strstr(hone_errmsg(), "layer '"),
+       "so is a step too far");
     printf("# %s\n", hone_errmsg());
     hone_trainer_close(&t);
 }
@@ -349,30 +427,48 @@ static void check_blame(const struct hone_data *data)
 static void check_misfits(const struct hone_data *images, const struct hone_data *rows)
 {
     struct hone_trainer t;
-    struct hone_data few = *images, none = { .name = "none", .h = 28, .w = 28, .c = 1, .classes = 10 };
+    struct hone_data few = *images,
+                     none = { .name = "none", .h = 28, .w = 28, .c = 1, .classes = 10 };
     struct hone_train_options o = { .net = "lenet5", .how = lowering(8, 1), .seed = 5 };
-    ok(hone_trainer_open(&t, &o, &device, rows, rows) && !strcmp(hone_errmsg(), "net 'lenet5' reads 28x28x1, and a row of 'surface' is 1x1x8"), "another shape");
-    ok(hone_trainer_open(&t, &o, &device, &none, images) && !strcmp(hone_errmsg(), "'none' has no rows to train on"), "no rows");
+    ok(hone_trainer_open(&t, &o, &device, rows, rows) &&
+           !strcmp(hone_errmsg(), "net 'lenet5' reads 28x28x1, and a row of 'surface' is 1x1x8"),
+       "another shape");
+    ok(hone_trainer_open(&t, &o, &device, &none, images) &&
+           !strcmp(hone_errmsg(), "'none' has no rows to train on"),
+       "no rows");
     few.classes = 11;
-    ok(hone_trainer_open(&t, &o, &device, &few, images) && !strcmp(hone_errmsg(), "net 'lenet5' knows 10 classes, and 'blobs' has 11"), "too many classes");
+    ok(hone_trainer_open(&t, &o, &device, &few, images) &&
+           !strcmp(hone_errmsg(), "net 'lenet5' knows 10 classes, and 'blobs' has 11"),
+       "too many classes");
     o.net = "housing-mlp";
     o.how.loss = "softmax_ce";
-    ok(hone_trainer_open(&t, &o, &device, rows, rows) && strstr(hone_errmsg(), "needs at least 2 classes"), "classes of one output");
+    ok(hone_trainer_open(&t, &o, &device, rows, rows) &&
+           strstr(hone_errmsg(), "needs at least 2 classes"),
+       "classes of one output");
     o.net = "lenet5";
     o.how.loss = "mse";
-    ok(hone_trainer_open(&t, &o, &device, images, images) && !strcmp(hone_errmsg(), "net 'lenet5' computes numbers, and 'blobs' has classes as targets"), "classes as numbers");
+    ok(hone_trainer_open(&t, &o, &device, images, images) &&
+           !strcmp(hone_errmsg(),
+                   "net 'lenet5' computes numbers, and 'blobs' has classes as targets"),
+       "classes as numbers");
     o.how.loss = NULL;
     few = *images;
     few.rows = 5;
     o.drop_last = 1;
-    ok(hone_trainer_open(&t, &o, &device, &few, images) && !strcmp(hone_errmsg(), "the 5 rows of 'blobs' fill no batch of 8"), "fewer rows than a batch");
+    ok(hone_trainer_open(&t, &o, &device, &few, images) &&
+           !strcmp(hone_errmsg(), "the 5 rows of 'blobs' fill no batch of 8"),
+       "fewer rows than a batch");
 }
 
 int main(void)
 {
-    static const char *const names[] = { "lenet5", "lenet5-student", "mnist-cnn", "letter-mlp", "housing-mlp" };
+    static const char *const names[] = { "lenet5", "lenet5-student", "mnist-cnn", "letter-mlp",
+                                         "housing-mlp" };
     struct hone_data images, few, test_images, rows, few_rows, test_rows;
-    if (hone_device_open(&device, "cpu0")) { printf("Bail out! %s\n", hone_errmsg()); return 1; }
+    if (hone_device_open(&device, "cpu0")) {
+        printf("Bail out! %s\n", hone_errmsg());
+        return 1;
+    }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         for (int train = 0; train < 2; train++) check_arena(names[i], i % 2 ? 5 : 64, train);
     make_images(&images, 400, 28, 10, 11);

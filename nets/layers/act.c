@@ -1,5 +1,5 @@
-/* The activations: as layers of their own, and at the end of conv and fc.  A row's name is the name of
- * the op, of its gradient's op less "_bwd", and of the attribute of gemm and conv2d_fwd. */
+/* The activations: as layers of their own, and at the end of conv and fc.  A row's name is the name
+ * of the op, of its gradient's op less "_bwd", and of the attribute of gemm and conv2d_fwd. */
 #include "nets/lower.h"
 
 int hone_lower_fuses(const struct hone_lower *b, const struct hone_layer_kind *act)
@@ -7,28 +7,33 @@ int hone_lower_fuses(const struct hone_lower *b, const struct hone_layer_kind *a
     return act && (act->from_y || !b->how->train);
 }
 
-const char *hone_lower_epilogue(const struct hone_lower *b, const struct hone_node *n, char text[HONE_NAME])
+const char *hone_lower_epilogue(const struct hone_lower *b, const struct hone_node *n,
+                                char text[HONE_NAME])
 {
     text[0] = 0;
     if (hone_lower_fuses(b, n->act)) snprintf(text, HONE_NAME, "+%s", n->act->name);
     return text;
 }
 
-static int value_step(struct hone_lower *b, const struct hone_node *n, const char *name, int y, int x)
+static int value_step(struct hone_lower *b, const struct hone_node *n, const char *name, int y,
+                      int x)
 {
     char text[HONE_TEXT];
-    snprintf(text, sizeof text, "%s:f32:any:n%lld", name, (long long)hone_tensor_len(&b->net->tensor[x]));
+    snprintf(text, sizeof text, "%s:f32:any:n%lld", name,
+             (long long)hone_tensor_len(&b->net->tensor[x]));
     return hone_lower_step(b, n, HONE_FORWARD, text, (int[]){ y, x }, 2);
 }
 
 /* Turns the gradient of y = act(x) into dx. */
-static int gradient_step(struct hone_lower *b, const struct hone_node *n, const struct hone_layer_kind *act, int dx, int y,
-                         int x)
+static int gradient_step(struct hone_lower *b, const struct hone_node *n,
+                         const struct hone_layer_kind *act, int dx, int y, int x)
 {
     char text[HONE_TEXT];
     if (dx < 0) return dx;
-    snprintf(text, sizeof text, "%s_bwd:f32:any:n%lld", act->name, (long long)hone_tensor_len(&b->net->tensor[y]));
-    return hone_lower_step(b, n, HONE_BACKWARD_DATA, text, (int[]){ dx, hone_lower_gradient_of(b, y), act->from_y ? y : x }, 3);
+    snprintf(text, sizeof text, "%s_bwd:f32:any:n%lld", act->name,
+             (long long)hone_tensor_len(&b->net->tensor[y]));
+    return hone_lower_step(b, n, HONE_BACKWARD_DATA, text,
+                           (int[]){ dx, hone_lower_gradient_of(b, y), act->from_y ? y : x }, 3);
 }
 
 /* ---- at the end of conv and fc ---- */
@@ -50,7 +55,8 @@ int hone_lower_act_backward(struct hone_lower *b, struct hone_node *n)
     if (!n->act) return hone_lower_gradient_of(b, n->y);
     const struct hone_tensor y = b->net->tensor[n->y];
     int layer = hone_node_index(b, n);
-    int dx = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, y.dtype, layer, y.rank, y.dim, "d %s.pre", n->name);
+    int dx = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, y.dtype, layer, y.rank, y.dim, "d %s.pre",
+                               n->name);
     int err = gradient_step(b, n, n->act, dx, n->y, n->pre);
     return err ? err : dx;
 }
@@ -73,13 +79,18 @@ static int backward(struct hone_lower *b, struct hone_node *n)
 {
     if (n->absorbed) return HONE_OK;
     int x = hone_node_input(b, n)->y;
-    return gradient_step(b, n, n->kind, hone_lower_new_gradient(b, hone_node_index(b, n), x), n->y, x);
+    return gradient_step(b, n, n->kind, hone_lower_new_gradient(b, hone_node_index(b, n), x), n->y,
+                         x);
 }
 
-#define ACT(name_, from_y_, rectifies_) \
-    { .name = name_, .ninputs = 1, .is_act = 1, .from_y = from_y_, .rectifies = rectifies_, .forward = forward, .backward = backward }
+#define ACT(name_, from_y_, rectifies_)                                                            \
+    {                                                                                              \
+        .name = name_, .ninputs = 1, .is_act = 1, .from_y = from_y_, .rectifies = rectifies_,      \
+        .forward = forward, .backward = backward                                                   \
+    }
 
 const struct hone_layer_kind hone_layers_act[] = {
-    ACT("relu", 1, 1), ACT("relu6", 1, 1), ACT("leaky_relu", 1, 1), ACT("sigmoid", 1, 0), ACT("tanh", 1, 0),
-    ACT("gelu_erf", 0, 1), ACT("gelu_tanh", 0, 1), ACT("silu", 0, 1), { 0 },
+    ACT("relu", 1, 1),      ACT("relu6", 1, 1), ACT("leaky_relu", 1, 1),
+    ACT("sigmoid", 1, 0),   ACT("tanh", 1, 0),  ACT("gelu_erf", 0, 1),
+    ACT("gelu_tanh", 0, 1), ACT("silu", 0, 1),  { 0 },
 };

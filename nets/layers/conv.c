@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* One direction: `same` keeps the size (divided by the stride and rounded up), with the smaller half of
- * the padding in front, as TensorFlow has it. */
+/* One direction: `same` keeps the size (divided by the stride and rounded up), with the smaller
+ * half of the padding in front, as TensorFlow has it. */
 static int resolve_same(int in, int kernel, int stride, int dilation, int *pad)
 {
     int64_t out = (in + (int64_t)stride - 1) / stride, reach = (kernel - (int64_t)1) * dilation + 1;
@@ -25,14 +25,17 @@ static void print_sizes(struct hone_lower *b, struct hone_node *n, const struct 
         if (oh) snprintf(outs, sizeof outs, "oh%d", oh);
         if (ow) snprintf(outs + strlen(outs), sizeof outs - strlen(outs), "ow%d", ow);
     }
-    snprintf(n->sizes, sizeof n->sizes, "g%dmb%dic%dih%diw%doc%d%skh%dkw%dsh%dsw%dph%dpw%ddh%ddw%d", hone_node_int(n, "g"),
-             b->how->batch, in->c, in->h, in->w, hone_node_int(n, "k"), outs, kh, kw, s, s, ph, pw, d - 1, d - 1);
+    snprintf(n->sizes, sizeof n->sizes, "g%dmb%dic%dih%diw%doc%d%skh%dkw%dsh%dsw%dph%dpw%ddh%ddw%d",
+             hone_node_int(n, "g"), b->how->batch, in->c, in->h, in->w, hone_node_int(n, "k"), outs,
+             kh, kw, s, s, ph, pw, d - 1, d - 1);
 }
 
 static void describe(struct hone_lower *b, const struct hone_node *n, const struct hone_node *in)
 {
-    int s = hone_node_int(n, "stride"), d = hone_node_int(n, "d"), g = hone_node_int(n, "g"), p = hone_node_int(n, "p");
-    hone_lower_say(b, n, "%dx%d %d->%d", hone_node_int(n, "r"), hone_node_int(n, "kw"), in->c, n->c);
+    int s = hone_node_int(n, "stride"), d = hone_node_int(n, "d"), g = hone_node_int(n, "g"),
+        p = hone_node_int(n, "p");
+    hone_lower_say(b, n, "%dx%d %d->%d", hone_node_int(n, "r"), hone_node_int(n, "kw"), in->c,
+                   n->c);
     if (s > 1) hone_lower_say(b, n, " s%d", s);
     if (p == HONE_SAME) hone_lower_say(b, n, " same");
     if (p > 0) hone_lower_say(b, n, " p%d", p);
@@ -65,9 +68,11 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     int y = hone_lower_act_output(b, n);
     if (y < 0) return y;
     const char *epilogue = hone_lower_epilogue(b, n, act);
-    snprintf(text, sizeof text, "conv2d_fwd:f32:nhwc:%s%s%s%s", n->sizes, has_bias || *epilogue ? ":" : "",
-             has_bias ? "bias" : "", has_bias || !*epilogue ? epilogue : epilogue + 1);
-    err = hone_lower_step(b, n, HONE_FORWARD, text, (int[]){ y, x, n->weight, n->bias }, 3 + has_bias);
+    snprintf(text, sizeof text, "conv2d_fwd:f32:nhwc:%s%s%s%s", n->sizes,
+             has_bias || *epilogue ? ":" : "", has_bias ? "bias" : "",
+             has_bias || !*epilogue ? epilogue : epilogue + 1);
+    err = hone_lower_step(b, n, HONE_FORWARD, text, (int[]){ y, x, n->weight, n->bias },
+                          3 + has_bias);
     return err ? err : hone_lower_act_forward(b, n);
 }
 
@@ -78,7 +83,8 @@ static int backward(struct hone_lower *b, struct hone_node *n)
     int x = in->y, dy = hone_lower_act_backward(b, n);
     if (dy < 0) return dy;
     snprintf(text, sizeof text, "conv2d_wgrad:f32:nhwc:%s", n->sizes);
-    int err = hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text, (int[]){ hone_lower_gradient_of(b, n->weight), x, dy }, 3);
+    int err = hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text,
+                              (int[]){ hone_lower_gradient_of(b, n->weight), x, dy }, 3);
     if (!err && n->bias >= 0)
         err = hone_lower_bias_backward(b, n, (int64_t)b->how->batch * n->h * n->w, dy);
     if (err || !in->backward) return err;
@@ -89,7 +95,11 @@ static int backward(struct hone_lower *b, struct hone_node *n)
 }
 
 const struct hone_layer_kind hone_layers_conv[] = {
-    { .name = "conv", .ninputs = 1, .takes_act = 1, .forward = forward, .backward = backward,
+    { .name = "conv",
+      .ninputs = 1,
+      .takes_act = 1,
+      .forward = forward,
+      .backward = backward,
       .key = { { .name = "k", .required = 1, .min = 1, .max = HONE_MAX_SIZE },
                { .name = "r", .required = 1, .min = 1, .max = 4096 },
                { .name = "kw", .min = 1, .max = 4096, .same = "r" },

@@ -1,13 +1,13 @@
-/* fc: y = act(x W + bias), W (in, out): a gemm forward (nn), one for the input's gradient (nt) and one for
- * the weights' (tn). */
+/* fc: y = act(x W + bias), W (in, out): a gemm forward (nn), one for the input's gradient (nt) and
+ * one for the weights' (tn). */
 #include "nets/lower.h"
 
-static int gemm(struct hone_lower *b, struct hone_node *n, enum hone_phase phase, const char *layout, int64_t sizes[3],
-                const char *attrs, const int arg[], int nargs)
+static int gemm(struct hone_lower *b, struct hone_node *n, enum hone_phase phase,
+                const char *layout, int64_t sizes[3], const char *attrs, const int arg[], int nargs)
 {
     char text[HONE_TEXT];
-    snprintf(text, sizeof text, "gemm:f32:%s:m%lldn%lldk%lld%s%s", layout, (long long)sizes[0], (long long)sizes[1],
-             (long long)sizes[2], *attrs ? ":" : "", attrs);
+    snprintf(text, sizeof text, "gemm:f32:%s:m%lldn%lldk%lld%s%s", layout, (long long)sizes[0],
+             (long long)sizes[1], (long long)sizes[2], *attrs ? ":" : "", attrs);
     return hone_lower_step(b, n, phase, text, arg, nargs);
 }
 
@@ -15,7 +15,8 @@ int hone_lower_bias_backward(struct hone_lower *b, const struct hone_node *n, in
 {
     char text[HONE_TEXT];
     snprintf(text, sizeof text, "bias_bwd:f32:any:m%lldn%d", (long long)rows, n->c);
-    return hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text, (int[]){ hone_lower_gradient_of(b, n->bias), dy }, 2);
+    return hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text,
+                           (int[]){ hone_lower_gradient_of(b, n->bias), dy }, 2);
 }
 
 static int forward(struct hone_lower *b, struct hone_node *n)
@@ -24,19 +25,22 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     char act[HONE_NAME], attrs[2 * HONE_NAME];
     int has_bias = hone_node_int(n, "bias"), x = in->y;
     if (!hone_node_is_flat(in))
-        return hone_fail(HONE_EPARSE, "fc '%s' reads features, and '%s' is %dx%dx%d: put flatten between", n->name, in->name,
-                         in->h, in->w, in->c);
+        return hone_fail(HONE_EPARSE,
+                         "fc '%s' reads features, and '%s' is %dx%dx%d: put flatten between",
+                         n->name, in->name, in->h, in->w, in->c);
     n->h = n->w = 1;
     n->c = hone_node_int(n, "k");
     n->weight = hone_lower_weight(b, n, "w", in->c, n->c, 2, (int64_t[]){ in->c, n->c });
     if (n->weight < 0) return n->weight;
-    if (has_bias && (n->bias = hone_lower_weight(b, n, "bias", 0, 0, 1, (int64_t[]){ n->c })) < 0) return n->bias;
+    if (has_bias && (n->bias = hone_lower_weight(b, n, "bias", 0, 0, 1, (int64_t[]){ n->c })) < 0)
+        return n->bias;
     hone_lower_say(b, n, "%d->%d%s%s", in->c, n->c, n->act ? " " : "", n->act ? n->act->name : "");
     hone_node_layer(b, n)->macs = (int64_t)in->c * n->c;
     int y = hone_lower_act_output(b, n);
     if (y < 0) return y;
     const char *epilogue = hone_lower_epilogue(b, n, act);
-    snprintf(attrs, sizeof attrs, "%s%s", has_bias ? "bias" : "", has_bias || !*epilogue ? epilogue : epilogue + 1);
+    snprintf(attrs, sizeof attrs, "%s%s", has_bias ? "bias" : "",
+             has_bias || !*epilogue ? epilogue : epilogue + 1);
     int err = gemm(b, n, HONE_FORWARD, "nn", (int64_t[]){ b->how->batch, n->c, in->c }, attrs,
                    (int[]){ y, x, n->weight, n->bias }, 3 + has_bias);
     return err ? err : hone_lower_act_forward(b, n);
@@ -53,11 +57,16 @@ static int backward(struct hone_lower *b, struct hone_node *n)
     if (err || !in->backward) return err;
     int dx = hone_lower_new_gradient(b, hone_node_index(b, n), x);
     if (dx < 0) return dx;
-    return gemm(b, n, HONE_BACKWARD_DATA, "nt", (int64_t[]){ batch, in->c, n->c }, "", (int[]){ dx, dy, n->weight }, 3);
+    return gemm(b, n, HONE_BACKWARD_DATA, "nt", (int64_t[]){ batch, in->c, n->c }, "",
+                (int[]){ dx, dy, n->weight }, 3);
 }
 
 const struct hone_layer_kind hone_layers_fc[] = {
-    { .name = "fc", .ninputs = 1, .takes_act = 1, .forward = forward, .backward = backward,
+    { .name = "fc",
+      .ninputs = 1,
+      .takes_act = 1,
+      .forward = forward,
+      .backward = backward,
       .key = { { .name = "k", .required = 1, .min = 1, .max = HONE_MAX_SIZE },
                { .name = "bias", .max = 1, .def = 1 },
                { .name = "act", .type = HONE_KEY_ACT } } },

@@ -1,7 +1,8 @@
 /* What only gives numbers a shape: the input, and flatten. */
 #include "nets/lower.h"
 
-#define SIZE(name_, def_) { .name = name_, .type = HONE_KEY_WHOLE, .required = !(def_), .min = 1, .max = HONE_MAX_SIZE, .def = def_ }
+#define SIZE(name_, def_) \
+    { .name = name_, .required = !(def_), .min = 1, .max = HONE_MAX_SIZE, .def = def_ }
 
 static int input(struct hone_lower *b, struct hone_node *n)
 {
@@ -19,7 +20,7 @@ static int input(struct hone_lower *b, struct hone_node *n)
 static int flatten(struct hone_lower *b, struct hone_node *n)
 {
     hone_lower_pass(n, hone_node_input(b, n));
-    int64_t len = (int64_t)n->h * n->w * n->c;   /* the tensor's length fits in 31 bits */
+    int64_t len = (int64_t)n->h * n->w * n->c; /* the tensor's length fits in 31 bits */
     n->h = n->w = 1;
     n->c = (int)len;
     return HONE_OK;

@@ -1,21 +1,22 @@
-/* What training makes small.  A loss op gives the gradient of the mean over the batch together with each
- * row's loss, so backward has no step of its own. */
+/* What training makes small.  A loss op gives the gradient of the mean over the batch together with
+ * each row's loss, so backward has no step of its own. */
 #include "nets/lower.h"
 
 static int flat_input(struct hone_lower *b, struct hone_node *n)
 {
     const struct hone_node *in = hone_node_input(b, n);
     if (!hone_node_is_flat(in))
-        return hone_fail(HONE_EPARSE, "%s '%s' reads features, and '%s' is %dx%dx%d: put flatten between", n->kind->name,
-                         n->name, in->name, in->h, in->w, in->c);
+        return hone_fail(HONE_EPARSE,
+                         "%s '%s' reads features, and '%s' is %dx%dx%d: put flatten between",
+                         n->kind->name, n->name, in->name, in->h, in->w, in->c);
     hone_lower_pass(n, in);
     b->net->output = n->y;
     return HONE_OK;
 }
 
 /* Gradient, loss of each row, and what `more` names. */
-static int add(struct hone_lower *b, struct hone_node *n, const char *name, enum hone_role role, enum hone_dtype dtype,
-               int rank)
+static int add(struct hone_lower *b, struct hone_node *n, const char *name, enum hone_role role,
+               enum hone_dtype dtype, int rank)
 {
     int64_t dim[] = { b->how->batch, n->c };
     return hone_lower_tensor(b, role, dtype, hone_node_index(b, n), rank, dim, "%s", name);
@@ -33,8 +34,9 @@ static int classify(struct hone_lower *b, struct hone_node *n)
     struct hone_net *net = b->net;
     int err = flat_input(b, n), dx = -1;
     if (err) return err;
-    if (n->c < 2) return hone_fail(HONE_EPARSE, "%s '%s' needs at least 2 classes, and '%s' has 1", n->kind->name, n->name,
-                                   hone_node_input(b, n)->name);
+    if (n->c < 2)
+        return hone_fail(HONE_EPARSE, "%s '%s' needs at least 2 classes, and '%s' has 1",
+                         n->kind->name, n->name, hone_node_input(b, n)->name);
     net->task = HONE_CLASSIFY;
     if ((dx = hone_lower_new_gradient(b, hone_node_index(b, n), n->y)) < 0) return dx;
     if ((net->loss = add(b, n, n->name, HONE_ROLE_ACTIVATION, HONE_F32, 1)) < 0) return net->loss;

@@ -1,10 +1,11 @@
-/* maxpool and avgpool.  The stride is the window unless given; what does not fill a window is left out. */
+/* maxpool and avgpool.  The stride is the window unless given; what does not fill a window is left
+ * out. */
 #include "nets/lower.h"
 
 static int is_avg(const struct hone_node *n) { return n->kind->name[0] == 'a'; }
 
-static int pool(struct hone_lower *b, struct hone_node *n, enum hone_phase phase, const char *suffix, const int arg[],
-                int nargs)
+static int pool(struct hone_lower *b, struct hone_node *n, enum hone_phase phase,
+                const char *suffix, const int arg[], int nargs)
 {
     char text[2 * HONE_TEXT];
     snprintf(text, sizeof text, "%s_%s:f32:nhwc:%s%s", n->kind->name, suffix, n->sizes,
@@ -18,12 +19,15 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     struct hone_problem p;
     struct hone_arg arg[HONE_MAX_ARGS];
     char text[2 * HONE_TEXT];
-    int r = hone_node_int(n, "r"), kw = hone_node_int(n, "kw"), s = hone_node_int(n, "stride"), pad = hone_node_int(n, "p");
-    snprintf(n->sizes, sizeof n->sizes, "mb%dic%dih%diw%dkh%dkw%dsh%dsw%dph%dpw%d", b->how->batch, in->c, in->h, in->w, r,
-             kw, s, s, pad, pad);
+    int r = hone_node_int(n, "r"), kw = hone_node_int(n, "kw"), s = hone_node_int(n, "stride"),
+        pad = hone_node_int(n, "p");
+    snprintf(n->sizes, sizeof n->sizes, "mb%dic%dih%diw%dkh%dkw%dsh%dsw%dph%dpw%d", b->how->batch,
+             in->c, in->h, in->w, r, kw, s, s, pad, pad);
     snprintf(text, sizeof text, "%s_fwd:f32:nhwc:%s", n->kind->name, n->sizes);
     int err = hone_problem_parse(text, &p);
-    if (err) return hone_fail_at(err, "%s '%s' on %dx%dx%d", n->kind->name, n->name, in->h, in->w, in->c);
+    if (err)
+        return hone_fail_at(err, "%s '%s' on %dx%dx%d", n->kind->name, n->name, in->h, in->w,
+                            in->c);
     p.op->args(&p, arg);
     n->h = (int)arg[0].dim[1];
     n->w = (int)arg[0].dim[2];
@@ -38,18 +42,26 @@ static int forward(struct hone_lower *b, struct hone_node *n)
 static int backward(struct hone_lower *b, struct hone_node *n)
 {
     const struct hone_node *in = hone_node_input(b, n);
-    int dy = hone_lower_gradient_of(b, n->y), dx = hone_lower_new_gradient(b, hone_node_index(b, n), in->y);
+    int dy = hone_lower_gradient_of(b, n->y),
+        dx = hone_lower_new_gradient(b, hone_node_index(b, n), in->y);
     if (dx < 0) return dx;
     return pool(b, n, HONE_BACKWARD_DATA, "bwd", (int[]){ dx, dy, in->y }, is_avg(n) ? 2 : 3);
 }
 
-#define KEYS                                                                                            \
-    { .name = "r", .required = 1, .min = 1, .max = 4096 }, { .name = "kw", .min = 1, .max = 4096, .same = "r" }, \
-    { .name = "stride", .min = 1, .max = 4096, .same = "r" }, { .name = "p", .max = 4096 }
+/* clang-format off */
+#define KEYS                                                  \
+    { .name = "r", .required = 1, .min = 1, .max = 4096 },    \
+    { .name = "kw", .min = 1, .max = 4096, .same = "r" },     \
+    { .name = "stride", .min = 1, .max = 4096, .same = "r" }, \
+    { .name = "p", .max = 4096 }
+/* clang-format on */
 
 const struct hone_layer_kind hone_layers_pool[] = {
     { .name = "maxpool", .ninputs = 1, .forward = forward, .backward = backward, .key = { KEYS } },
-    { .name = "avgpool", .ninputs = 1, .forward = forward, .backward = backward,
+    { .name = "avgpool",
+      .ninputs = 1,
+      .forward = forward,
+      .backward = backward,
       .key = { KEYS, { .name = "include_pad", .max = 1 } } },
     { 0 },
 };
