@@ -7,7 +7,8 @@
 
 /* ---- records ---- */
 
-enum hone_status { HONE_TIMED, HONE_WRONG, HONE_FAILED, HONE_DROPPED };   /* dropped: clearly slower, early */
+/* Dropped: clearly slower, early. */
+enum hone_status { HONE_TIMED, HONE_WRONG, HONE_FAILED, HONE_DROPPED };
 const char *hone_status_name(enum hone_status s);
 
 /* What one candidate did.  Immutable once added. */
@@ -16,7 +17,7 @@ struct hone_record {
     char device[192];            /* hone_device.id */
     char problem[HONE_TEXT];
     char kernel[64];
-    char version[HONE_TEXT];     /* build, compiler or library version, source hash: hone_kernel_version() */
+    char version[HONE_TEXT];     /* hone_kernel_version(): another text is another kernel */
     char config[HONE_TEXT];
     enum hone_status status;
     char why[256];               /* of a status other than timed */
@@ -25,7 +26,7 @@ struct hone_record {
     int64_t workspace_bytes;
     double error;                /* largest error in units of the bound */
     char cache[16];              /* cache mode of the timing */
-    char session[40];            /* times of one session may be compared; equal text: same session */
+    char session[40];            /* times with equal texts here may be compared */
     char when[32];               /* ISO 8601, UTC */
 };
 
@@ -39,27 +40,27 @@ struct hone_db {
     struct sqlite3_stmt *stmt[HONE_DB_STATEMENTS];   /* prepared at first use */
 };
 
-/* The path given, else $HONE_DB, else hone.db in the user's data directory.  To write (`create`), a missing file is
- * made and a file that is there is checked for damage first; to read, a missing file is an empty
- * database, and no file is made or changed.  HONE_EDB, in one line: locked, read-only, not a database, damaged, another
- * program's, of another version, disk full. */
+/* The path given, else $HONE_DB, else hone.db in the user's data directory.  To write (`create`), a
+ * missing file is made and a file that is there is checked for damage first; to read, a missing
+ * file is an empty database, and no file is made or changed.  HONE_EDB, in one line: locked,
+ * read-only, not a database, damaged, another program's, of another version, disk full. */
 int  hone_db_open(struct hone_db *db, const char *path, int create);
 void hone_db_close(struct hone_db *db);
 
 /* Sets r->id; to 0 where an equal record stands already, which is then left as it is. */
 int  hone_db_add(struct hone_db *db, struct hone_record *r);
 
-/* Calls f for every record of the device and problem (NULL: all), oldest first, in an order that depends on the records
- * alone, until f returns nonzero. */
+/* Calls f for every record of the device and problem (NULL: all), oldest first, in an order that
+ * depends on the records alone, until f returns nonzero. */
 int  hone_db_each(struct hone_db *db, const char *device, const char *problem,
                   int (*f)(void *ctx, const struct hone_record *r), void *ctx);
 
-/* The best records of p on d: those of the latest session that timed p with kernels of this program at this program's
- * versions, except what was ever found wrong; best first under the rule of ties: what is within 1 % of the
- * fastest goes by less workspace, no library, name of kernel and config.  A pure function of the records.  Returns how
- * many were put into best[max], or a negative code. */
-int  hone_db_best(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d, struct hone_record best[],
-                  int max);
+/* The best records of p on d: those of the latest session that timed p with kernels of this program
+ * at this program's versions, except what was ever found wrong; best first under the rule of ties:
+ * what is within 1 % of the fastest goes by less workspace, no library, name of kernel and config.
+ * A pure function of the records.  Returns how many were put into best[max], or a negative code. */
+int hone_db_best(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d,
+                 struct hone_record best[], int max);
 
 /* Who stands for what among the best; kernel[0] == 0: none. */
 struct hone_podium {
@@ -67,7 +68,8 @@ struct hone_podium {
     struct hone_record runner_up;   /* the best of another kernel */
     struct hone_record library;     /* the best library kernel, be it `best` itself */
 };
-int  hone_db_podium(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d, struct hone_podium *podium);
+int hone_db_podium(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d,
+                   struct hone_podium *podium);
 
 /* ---- training runs ---- */
 
@@ -97,51 +99,55 @@ int hone_db_add_epoch(struct hone_db *db, const struct hone_run *r, const struct
 
 /* Oldest first, until f returns nonzero. */
 int hone_db_each_run(struct hone_db *db, int (*f)(void *ctx, const struct hone_run *r), void *ctx);
-int hone_db_each_epoch(struct hone_db *db, const struct hone_run *r, int (*f)(void *ctx, const struct hone_epoch *e), void *ctx);
+int hone_db_each_epoch(struct hone_db *db, const struct hone_run *r,
+                       int (*f)(void *ctx, const struct hone_epoch *e), void *ctx);
 
 /* ---- tuning ---- */
 
 struct hone_tune_options {
     double seconds;              /* budget in all; 0: no measuring; negative: until converged */
-    const char *search;          /* "exhaustive", "random", NULL: exhaustive for small spaces, else random */
+    const char *search;          /* "exhaustive", "random", NULL: random where there are many */
     const char *kernel;          /* only this kernel, or NULL */
-    const struct hone_kernel *const *kernels;   /* who may compete, NULL-terminated; NULL: the registry */
+    const struct hone_kernel *const *kernels;   /* may compete, NULL-terminated; NULL: all */
     unsigned builds;             /* bit HONE_AOT, HONE_LIB, ...: who may compete; 0: all */
     enum hone_cache cache;
     uint64_t seed;
     int again;                   /* 1: measure even if known */
     int quiet;                   /* 1: no progress line */
     const char *what;            /* progress line: name of this problem; NULL: its text */
-    double started, total;       /* progress of a longer whole: hone_now() at its start, its seconds; total 0: none */
+    double started, total;       /* of a longer whole: hone_now() at its start, its seconds or 0 */
 };
 
 struct hone_tune_result {
     int64_t nspace;              /* valid configs of all kernels that accept the problem */
     int ncandidates;             /* tried; = ntimed + nwrong + nfailed + ndropped */
     int ntimed, nwrong, nfailed, ndropped;
-    struct hone_podium podium;   /* where nothing is known, best is the untuned default, with n = 0 */
+    struct hone_podium podium;   /* nothing known: best is the untuned default, with n = 0 */
     double seconds;
     double noise;                /* spread of the sentinel: 0.05 means its times vary by 5 % */
     int known;                   /* 1: was tuned before; nothing was measured */
-    char wrong[512];             /* the first wrong or failed candidate: kernel/config: why; empty: none */
+    char wrong[512];             /* the first wrong or failed: kernel/config: why; empty: none */
 };
 
-/* Tunes one problem and adds every candidate's record.  A problem is known, and left alone, when it has a best record and
- * every kernel that may compete has been tried.  HONE_EINTR after Ctrl-C, with all records so far kept; HONE_EWRONG
- * where no candidate gave a right answer. */
-int hone_tune(struct hone_db *db, const struct hone_problem *p, struct hone_device *d, const struct hone_tune_options *o,
-              struct hone_tune_result *r);
+/* Tunes one problem and adds every candidate's record.  A problem is known, and left alone, when it
+ * has a best record and every kernel that may compete has been tried.  HONE_EINTR after Ctrl-C,
+ * with all records so far kept; HONE_EWRONG where no candidate gave a right answer. */
+int hone_tune(struct hone_db *db, const struct hone_problem *p, struct hone_device *d,
+              const struct hone_tune_options *o, struct hone_tune_result *r);
 
-/* About how many seconds a full search for p takes, without measuring: the weight by which a budget is shared. */
-double hone_tune_estimate(const struct hone_problem *p, struct hone_device *d, const struct hone_tune_options *o);
+/* About how many seconds a full search for p takes, without measuring: the weight by which a budget
+ * is shared. */
+double hone_tune_estimate(const struct hone_problem *p, struct hone_device *d,
+                          const struct hone_tune_options *o);
 
 /* Opens the best plan known for p; without a record the default one, or, where `like` is given,
- * that plan's kernel and config if they accept p.  db may be NULL.  *known: a record was found (may be NULL). */
-int hone_plan_best(struct hone_plan *plan, struct hone_db *db, const struct hone_problem *p, struct hone_device *d,
-                   const struct hone_plan *like, int *known);
+ * that plan's kernel and config if they accept p.  db may be NULL.  *known: a record was found (may
+ * be NULL). */
+int hone_plan_best(struct hone_plan *plan, struct hone_db *db, const struct hone_problem *p,
+                   struct hone_device *d, const struct hone_plan *like, int *known);
 
-/* The list of problems of a net, supplied by nets/ (which stands to the right of this folder): hone.c ties
- * them together.  Returns how many were put into p[max], or a negative code. */
+/* The list of problems of a net, supplied by nets/ (which stands to the right of this folder):
+ * hone.c ties them together.  Returns how many were put into p[max], or a negative code. */
 typedef int hone_net_problems_fn(const char *net, int batch, struct hone_problem p[], int max);
 
 int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems);

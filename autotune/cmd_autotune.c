@@ -1,4 +1,5 @@
-/* hone autotune: finds the fastest kernels for problems, or for a net's, and keeps them in the database. */
+/* hone autotune: finds the fastest kernels for problems, or for a net's, and keeps them in the
+ * database. */
 #include "autotune/race.h"
 
 #include <argp.h>
@@ -41,12 +42,16 @@ static const struct argp_option option[] = {
     { "problem", 'p', "PROBLEM", 0, "a problem to tune; may be given again, or as an argument", 0 },
     { "net", 'n', "NET", 0, "all problems of a training step of this net", 0 },
     { "batch", 'b', "N", 0, "samples in a step of the net (default 64)", 0 },
-    { "budget", 't', "TIME", 0, "time for all problems together: 60s, 5m, 1h or seconds; 0 measures nothing and says what "
-      "would be used; full searches until every race is settled (default 60s)", 0 },
-    { "search", OPT_SEARCH, "HOW", 0, "exhaustive or random (default: exhaustive for small spaces, else random)", 0 },
+    { "budget", 't', "TIME", 0,
+      "time for all problems together: 60s, 5m, 1h or seconds; 0 measures nothing and says what "
+      "would be used; full searches until every race is settled (default 60s)",
+      0 },
+    { "search", OPT_SEARCH, "HOW", 0,
+      "exhaustive or random (default: exhaustive for small spaces, else random)", 0 },
     { "kernel", 'k', "KERNEL", 0, "only this kernel competes with the best so far", 0 },
     { "build", OPT_BUILD, "LIST", 0, "who may compete: aot, jit, lib (default: all)", 0 },
-    { "cache", OPT_CACHE, "MODE", 0, "state of the caches before each run: weights, warm or cold (default weights)", 0 },
+    { "cache", OPT_CACHE, "MODE", 0,
+      "state of the caches before each run: weights, warm or cold (default weights)", 0 },
     { "seed", OPT_SEED, "N", 0, "of inputs and random choices (default 1)", 0 },
     { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },
     { "again", OPT_AGAIN, NULL, 0, "tune what is known, too", 0 },
@@ -57,14 +62,20 @@ static const struct argp_option option[] = {
 /* "60s", "5m", "1h", "200ms", "90": seconds; "full": negative. */
 static int parse_budget(const char *text, double *seconds)
 {
-    static const struct { const char *unit; double seconds; } units[] = { { "", 1 }, { "s", 1 }, { "ms", 1e-3 }, { "m", 60 },
-                                                                          { "min", 60 }, { "h", 3600 } };
+    static const struct {
+        const char *unit;
+        double seconds;
+    } units[] = {
+        { "", 1 }, { "s", 1 }, { "ms", 1e-3 }, { "m", 60 }, { "min", 60 }, { "h", 3600 }
+    };
     char *end;
     if (!strcmp(text, "full")) { *seconds = -1; return HONE_OK; }
     double v = strtod(text, &end);
-    for (size_t i = 0; end != text && v >= 0 && isfinite(v) && i < sizeof units / sizeof *units; i++)
+    for (size_t i = 0; end != text && v >= 0 && isfinite(v) && i < sizeof units / sizeof *units;
+         i++)
         if (!strcmp(end, units[i].unit)) { *seconds = v * units[i].seconds; return HONE_OK; }
-    return hone_fail(HONE_EPARSE, "budget '%s': expected a time such as 60s, 5m or 0, or full", text);
+    return hone_fail(HONE_EPARSE, "budget '%s': expected a time such as 60s, 5m or 0, or full",
+                     text);
 }
 
 static int parse_builds(const char *text, unsigned *builds)
@@ -72,20 +83,25 @@ static int parse_builds(const char *text, unsigned *builds)
     for (const char *s = text; *s;) {
         size_t n = strcspn(s, ",");
         int b = HONE_AOT;
-        while (b <= HONE_LIB && (strlen(hone_build_name((enum hone_build)b)) != n || strncmp(hone_build_name((enum hone_build)b), s, n))) b++;
-        if (b > HONE_LIB) return hone_fail(HONE_EPARSE, "build '%s': expected a list of aot, jit, lib", text);
+        while (b <= HONE_LIB && (strlen(hone_build_name((enum hone_build)b)) != n ||
+                                 strncmp(hone_build_name((enum hone_build)b), s, n)))
+            b++;
+        if (b > HONE_LIB)
+            return hone_fail(HONE_EPARSE, "build '%s': expected a list of aot, jit, lib", text);
         *builds |= 1u << b;
         s += n + (s[n] == ',');
     }
     return HONE_OK;
 }
 
-static int parse_number(const char *text, double least, double most, const char *what, uint64_t *value)
+static int parse_number(const char *text, double least, double most, const char *what,
+                        uint64_t *value)
 {
     char *end;
     unsigned long long v = strtoull(text, &end, 10);
     if (end == text || *end || text[0] == '-' || (double)v < least || (double)v > most)
-        return hone_fail(HONE_EPARSE, "%s '%s': expected a whole number from %.0f", what, text, least);
+        return hone_fail(HONE_EPARSE, "%s '%s': expected a whole number from %.0f", what, text,
+                         least);
     *value = v;
     return HONE_OK;
 }
@@ -130,16 +146,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const char doc[] =
-    "Finds the fastest kernel and config for each problem: every candidate is proven right, tried, and the good ones race "
-    "in interleaved rounds.  What each did goes into the database.  What is known already is left alone."
-    "\vA line: problem, winner, time of a run with half the width of its interval, rate, share of the roof; how many times "
-    "longer the best library (lib) and the best other kernel (next) take; candidates tried of all there are.\n\n"
+    "Finds the fastest kernel and config for each problem: every candidate is proven right and "
+    "tried, and the good ones race in interleaved rounds.  What each did goes into the database.  "
+    "What is known already is left alone."
+    "\vA line: problem, winner, time of a run with half the width of its interval, rate, share of "
+    "the roof; how many times longer the best library (lib) and the best other kernel (next) take; "
+    "candidates tried of all there are.\n\n"
     "Examples:\n"
     "  hone autotune --net lenet5 --batch 64 --budget 60s\n"
     "  hone autotune --problem gemm:f32:nn:m64n128k8\n"
-    "  hone autotune --problem relu:f32:any:n4096 --search exhaustive --budget full --again\n"
-    "  hone autotune --net lenet5 --budget 0           what would be used; measures nothing\n"
-    "  hone autotune --net lenet5 --build aot --json   hand-written kernels only\n\n"
+    "  hone autotune -p relu:f32:any:n4096 --search exhaustive --budget full\n"
+    "  hone autotune --net lenet5 --budget 0          what would be used\n"
+    "  hone autotune --net lenet5 --build aot --json  hand-written kernels only\n\n"
     "Ctrl-C ends the search; what was found until then is kept.\n"
     "Exit status: 0 good, 1 something failed or was interrupted, 2 wrong usage.";
 
@@ -165,7 +183,8 @@ static int list_problems(struct session *s, hone_net_problems_fn *net_problems)
     for (int i = 0; !err && i < o->ntexts; i++)
         if (!(err = hone_problem_parse(o->text[i], &p))) err = add_problem(s, &p);
     if (err || !o->net) return err;
-    if (!net_problems) return hone_fail(HONE_EINVAL, "net '%s': this program was built without nets", o->net);
+    if (!net_problems)
+        return hone_fail(HONE_EINVAL, "net '%s': this program was built without nets", o->net);
     struct hone_problem *of_net = calloc(MAX_PROBLEMS, sizeof *of_net);
     if (!of_net) return hone_fail(HONE_ENOMEM, "%d problems", MAX_PROBLEMS);
     int n = net_problems(o->net, o->batch, of_net, MAX_PROBLEMS);
@@ -175,15 +194,17 @@ static int list_problems(struct session *s, hone_net_problems_fn *net_problems)
     return err;
 }
 
-/* Half of the budget is shared evenly, half by what a full search would take: large problems need more, small
- * ones are worth it too. */
+/* Half of the budget is shared evenly, half by what a full search would take: large problems need
+ * more, small ones are worth it too. */
 static int share_budget(struct session *s)
 {
     double sum = 0;
     s->share = calloc((size_t)s->n + 1, sizeof *s->share);
     if (!s->share) return hone_fail(HONE_ENOMEM, "%d problems", s->n);
-    for (int i = 0; i < s->n; i++) sum += s->share[i] = hone_tune_estimate(&s->p[i], &s->d, &s->o->tune);
-    for (int i = 0; i < s->n; i++) s->share[i] = 0.5 / s->n + 0.5 * (sum > 0 ? s->share[i] / sum : 1.0 / s->n);
+    for (int i = 0; i < s->n; i++)
+        sum += s->share[i] = hone_tune_estimate(&s->p[i], &s->d, &s->o->tune);
+    for (int i = 0; i < s->n; i++)
+        s->share[i] = 0.5 / s->n + 0.5 * (sum > 0 ? s->share[i] / sum : 1.0 / s->n);
     return HONE_OK;
 }
 
@@ -198,22 +219,30 @@ static double budget_of(const struct session *s, int i, double deadline)
 
 /* ---- printing ---- */
 
-static double roof_share(const struct session *s, const struct hone_problem *p, double ms, const char **bound)
+static double roof_share(const struct session *s, const struct hone_problem *p, double ms,
+                         const char **bound)
 {
     *bound = NULL;
-    return s->have_peaks && ms > 0 ? hone_roof(p, &s->d, &s->peaks, s->d.ncores, bound) / (1e-3 * ms) : 0;
+    return s->have_peaks && ms > 0
+               ? hone_roof(p, &s->d, &s->peaks, s->d.ncores, bound) / (1e-3 * ms)
+               : 0;
 }
 
-static double times(const struct hone_record *r, const struct hone_record *best) { return r->ms_median / best->ms_median; }
+static double times(const struct hone_record *r, const struct hone_record *best)
+{
+    return r->ms_median / best->ms_median;
+}
 
-static void print_rival(const char *word, const struct hone_record *r, const struct hone_record *best)
+static void print_rival(const char *word, const struct hone_record *r,
+                        const struct hone_record *best)
 {
     if (!r->kernel[0]) printf("  %s -", word);
     else if (!strcmp(r->kernel, best->kernel)) printf("  %s wins", word);
     else printf("  %s %.2fx (%s)", word, times(r, best), r->kernel);
 }
 
-static void print_row(const struct session *s, const struct hone_problem *p, const struct hone_tune_result *r)
+static void print_row(const struct session *s, const struct hone_problem *p,
+                      const struct hone_tune_result *r)
 {
     char text[HONE_TEXT], winner[HONE_TEXT + 80];
     const struct hone_record *b = &r->podium.best;
@@ -223,37 +252,45 @@ static void print_row(const struct session *s, const struct hone_problem *p, con
     printf("%-*s  %-48s", s->width, text, winner);
     if (!b->n) { printf("  untuned: the default\n"); return; }
     double share = roof_share(s, p, b->ms_median, &bound);
-    printf("  %9.4g ms +-%4.1f %%  %7.2f GFLOP/s", b->ms_median, 50 * (b->ms_hi - b->ms_lo) / b->ms_median,
-           p->op->flops(p) / b->ms_median * 1e-6);
+    printf("  %9.4g ms +-%4.1f %%  %7.2f GFLOP/s", b->ms_median,
+           50 * (b->ms_hi - b->ms_lo) / b->ms_median, p->op->flops(p) / b->ms_median * 1e-6);
     if (bound) printf("  %3.0f %% of %s roof", 100 * share, bound);
     print_rival("lib", &r->podium.library, b);
     print_rival("next", &r->podium.runner_up, b);
-    if (r->known) printf("  known since %s\n", b->when);
-    else printf("  tried %d of %lld, %d wrong, %d failed\n", r->ncandidates, (long long)r->nspace, r->nwrong, r->nfailed);
+    if (!r->ncandidates)
+        printf("  known since %s%s\n", b->when, r->known ? "" : ", but not every kernel was tried");
+    else
+        printf("  tried %d of %lld, %d wrong, %d failed\n", r->ncandidates, (long long)r->nspace,
+               r->nwrong, r->nfailed);
 }
 
 static json_t *record_json(const struct hone_record *r)
 {
     if (!r->kernel[0]) return json_null();
-    json_t *j = json_pack("{ss ss ss sI}", "kernel", r->kernel, "config", r->config, "version", r->version, "workspace_bytes",
-                          (json_int_t)r->workspace_bytes);
+    json_t *j = json_pack("{ss ss ss sI}", "kernel", r->kernel, "config", r->config, "version",
+                          r->version, "workspace_bytes", (json_int_t)r->workspace_bytes);
     if (r->n && j)
-        json_object_update_new(j, json_pack("{si sf sf sf sf ss ss}", "n", r->n, "ms_median", r->ms_median, "ms_lo", r->ms_lo,
-                                            "ms_hi", r->ms_hi, "error", r->error, "cache", r->cache, "when", r->when));
+        json_object_update_new(j, json_pack("{si sf sf sf sf ss ss}", "n", r->n, "ms_median",
+                                            r->ms_median, "ms_lo", r->ms_lo, "ms_hi", r->ms_hi,
+                                            "error", r->error, "cache", r->cache, "when", r->when));
     return j;
 }
 
-static json_t *row_json(const struct session *s, const struct hone_problem *p, const struct hone_tune_result *r)
+static json_t *row_json(const struct session *s, const struct hone_problem *p,
+                        const struct hone_tune_result *r)
 {
     char text[HONE_TEXT];
     const struct hone_record *b = &r->podium.best;
     const char *bound;
     hone_problem_print(p, text);
     double share = roof_share(s, p, b->ms_median, &bound);
-    json_t *j = json_pack("{ss sb sb so so so}", "problem", text, "tuned", b->n > 0, "known", r->known, "best", record_json(b),
-                          "runner_up", record_json(&r->podium.runner_up), "library", record_json(&r->podium.library));
-    json_object_update_new(j, json_pack("{sI si si si si si sf sf}", "space", (json_int_t)r->nspace, "candidates", r->ncandidates,
-                                        "timed", r->ntimed, "dropped", r->ndropped, "wrong", r->nwrong, "failed", r->nfailed,
+    json_t *j =
+        json_pack("{ss sb sb so so so}", "problem", text, "tuned", b->n > 0, "known", r->known,
+                  "best", record_json(b), "runner_up", record_json(&r->podium.runner_up), "library",
+                  record_json(&r->podium.library));
+    json_object_update_new(j, json_pack("{sI si si si si si sf sf}", "space", (json_int_t)r->nspace,
+                                        "candidates", r->ncandidates, "timed", r->ntimed, "dropped",
+                                        r->ndropped, "wrong", r->nwrong, "failed", r->nfailed,
                                         "seconds", r->seconds, "noise", r->noise));
     if (b->n) json_object_set_new(j, "gflops", json_real(p->op->flops(p) / b->ms_median * 1e-6));
     if (bound) json_object_update_new(j, json_pack("{sf ss}", "roof_share", share, "bound", bound));
@@ -267,9 +304,11 @@ static void show(struct session *s, const struct hone_problem *p, const struct h
     else print_row(s, p, r);
     fflush(stdout);
     if (r->nwrong + r->nfailed)
-        fprintf(stderr, "hone autotune: %d of %d candidates do not work, the first: %s\n", r->nwrong + r->nfailed, r->ncandidates, r->wrong);
+        fprintf(stderr, "hone autotune: %d of %d candidates do not work, the first: %s\n",
+                r->nwrong + r->nfailed, r->ncandidates, r->wrong);
     if (!r->nspace && s->o->tune.kernel)
-        fprintf(stderr, "hone autotune: %s has no config for this problem; `hone kernels --problem` tells why\n", s->o->tune.kernel);
+        fprintf(stderr, "hone autotune: %s has no config for it; `hone kernels -p` tells why\n",
+                s->o->tune.kernel);
 }
 
 /* ---- the session ---- */
@@ -306,18 +345,22 @@ static int tune_all(struct session *s)
         show(s, &s->p[i], &r);
     }
     hone_progress_end();
-    if (err == HONE_EINTR) hone_fail(err, "interrupted: %d of %d problems are done; all results so far are kept", s->done, s->n);
+    if (err == HONE_EINTR)
+        hone_fail(err, "interrupted: %d of %d problems are done; all results so far are kept",
+                  s->done, s->n);
     else if (!err && s->o->tune.seconds)
-        fprintf(stderr, "%d problems in %.1f s; database %s%s\n", s->done, hone_now() - started, s->db.path,
-                noise > 0.1 ? "; the machine was busy, intervals are wide" : "");
+        fprintf(stderr, "%d problems in %.1f s; database %s%s\n", s->done, hone_now() - started,
+                s->db.path, noise > 0.1 ? "; the machine was busy, intervals are wide" : "");
     return err;
 }
 
 static int print_json(struct session *s)
 {
-    json_t *j = json_pack("{ss ss so}", "device", s->d.text, "device_id", s->d.id, "problems", s->rows);
+    json_t *j =
+        json_pack("{ss ss so}", "device", s->d.text, "device_id", s->d.id, "problems", s->rows);
     s->rows = NULL;
-    int bad = !j || json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) || putchar('\n') == EOF;
+    int bad = !j || json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) ||
+              putchar('\n') == EOF;
     json_decref(j);
     return bad ? hone_fail(HONE_EIO, "cannot write to standard output") : HONE_OK;
 }
@@ -330,7 +373,9 @@ static int run(struct session *s, hone_net_problems_fn *net_problems)
     if (!err) err = list_problems(s, net_problems);
     for (int i = 0, found = !o->tune.kernel; !err && i < s->n; i++) {
         found |= o->tune.kernel && hone_kernel_find(s->p[i].op, o->tune.kernel);
-        if (i == s->n - 1 && !found) err = hone_fail(HONE_EINVAL, "kernel '%s': no such kernel; `hone kernels` lists them", o->tune.kernel);
+        if (i == s->n - 1 && !found)
+            err = hone_fail(HONE_EINVAL, "kernel '%s': no such kernel; `hone kernels` lists them",
+                            o->tune.kernel);
     }
     if (!err) err = share_budget(s);
     if (!err) err = hone_db_open(&s->db, o->db, measures);
@@ -342,15 +387,21 @@ static int run(struct session *s, hone_net_problems_fn *net_problems)
     if (s->rows && (!err || err == HONE_EINTR)) {
         int interrupted = err;
         err = print_json(s);
-        if (!err && interrupted) err = hone_fail(HONE_EINTR, "interrupted: %d of %d problems are done; all results so far are kept", s->done, s->n);
+        if (!err && interrupted)
+            err = hone_fail(HONE_EINTR,
+                            "interrupted: %d of %d problems are done; all results so far are kept",
+                            s->done, s->n);
     }
-    if (!err && (fflush(stdout) || ferror(stdout))) err = hone_fail(HONE_EIO, "cannot write to standard output");
+    if (!err && (fflush(stdout) || ferror(stdout)))
+        err = hone_fail(HONE_EIO, "cannot write to standard output");
     return err;
 }
 
 int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems)
 {
-    static const struct argp argp = { .options = option, .parser = parse, .args_doc = "[PROBLEM...]", .doc = doc };
+    static const struct argp argp = {
+        .options = option, .parser = parse, .args_doc = "[PROBLEM...]", .doc = doc
+    };
     struct options o = { .device = "cpu0", .batch = 64, .tune = { .seconds = 60, .seed = 1 } };
     struct session s = { .o = &o, .p = calloc(MAX_PROBLEMS, sizeof *s.p) };
     argp_err_exit_status = 2;

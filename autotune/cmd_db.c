@@ -12,7 +12,8 @@
 
 /* ---- ls ---- */
 
-static void print_best(const char *problem, int nrecords, const char *latest, const struct hone_podium *pd)
+static void print_best(const char *problem, int nrecords, const char *latest,
+                       const struct hone_podium *pd)
 {
     const struct hone_record *b = &pd->best;
     if (b->kernel[0]) printf("%-52s %10.4g ms  %s %s", problem, b->ms_median, b->kernel, b->config);
@@ -28,8 +29,12 @@ static int ls(struct hone_db *db, const struct hone_db_options *o)
     int err = o->device ? hone_device_open(&d, o->device) : HONE_OK, rc;
     json_t *rows = json_array();
     if (!err && db->sql) {
-        rc = sqlite3_prepare_v2(db->sql, "SELECT d.name, p.text, count(*), max(r.at) FROM records r JOIN devices d ON d.id = r.device"
-                                " JOIN problems p ON p.id = r.problem GROUP BY d.name, p.text ORDER BY d.name, p.text", -1, &st, NULL);
+        rc = sqlite3_prepare_v2(
+            db->sql,
+            "SELECT d.name, p.text, count(*), max(r.at) FROM records r"
+            " JOIN devices d ON d.id = r.device JOIN problems p ON p.id = r.problem"
+            " GROUP BY d.name, p.text ORDER BY d.name, p.text",
+            -1, &st, NULL);
         while (!rc && sqlite3_step(st) == SQLITE_ROW) {
             struct hone_device on = { 0 };
             struct hone_podium pd = { 0 };
@@ -42,9 +47,10 @@ static int ls(struct hone_db *db, const struct hone_db_options *o)
             /* A problem of an op that this program lacks is listed all the same. */
             if (!hone_problem_parse(text, &p) && (err = hone_db_podium(db, &p, &on, &pd))) break;
             if (o->json) {
-                json_array_append_new(rows, json_pack("{ss ss si ss so}", "device", on.id, "problem", text, "records",
-                                                      sqlite3_column_int(st, 2), "latest", latest, "best",
-                                                      pd.best.kernel[0] ? hone_record_json(&pd.best) : json_null()));
+                json_array_append_new(
+                    rows, json_pack("{ss ss si ss so}", "device", on.id, "problem", text, "records",
+                                    sqlite3_column_int(st, 2), "latest", latest, "best",
+                                    pd.best.kernel[0] ? hone_record_json(&pd.best) : json_null()));
                 continue;
             }
             if (strcmp(last, on.id)) printf("%s\n", on.id);
@@ -55,7 +61,10 @@ static int ls(struct hone_db *db, const struct hone_db_options *o)
         if (!err && rc) err = hone_db_fail(db, rc);
         sqlite3_finalize(st);
     }
-    if (!err && o->json) { json_dumpf(rows, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9)); putchar('\n'); }
+    if (!err && o->json) {
+        json_dumpf(rows, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+        putchar('\n');
+    }
     json_decref(rows);
     hone_device_close(&d);
     return err;
@@ -74,7 +83,8 @@ static int show_epoch(void *ctx, const struct hone_epoch *e)
 {
     struct runs *s = ctx;
     if (s->epochs) return json_array_append_new(s->epochs, hone_epoch_json(e));
-    printf("  epoch %3d  %8.2f s  %9.1f /s  train loss %.5g", e->epoch, e->seconds, e->images_per_s, e->train_loss);
+    printf("  epoch %3d  %8.2f s  %9.1f /s  train loss %.5g", e->epoch, e->seconds, e->images_per_s,
+           e->train_loss);
     if (!isnan(e->train_accuracy)) printf(" accuracy %.4f", e->train_accuracy);
     if (!isnan(e->test_loss)) printf("  test loss %.5g", e->test_loss);
     if (!isnan(e->test_accuracy)) printf(" accuracy %.4f", e->test_accuracy);
@@ -95,8 +105,9 @@ static int show_run(void *ctx, const struct hone_run *r)
         json_array_append_new(s->rows, j);
         json_object_set_new(j, "epochs_done", s->epochs = json_array());
     } else {
-        printf("%4s  %s  %-16s %s  batch %d, %s, lr %g, seed %llu, %d epochs, %lld parameters\n", number, r->when, r->net, r->data,
-               r->batch, r->optimizer, r->lr, (unsigned long long)r->seed, r->epochs, (long long)r->parameters);
+        printf("%4s  %s  %-16s %s  batch %d, %s, lr %g, seed %llu, %d epochs, %lld parameters\n",
+               number, r->when, r->net, r->data, r->batch, r->optimizer, r->lr,
+               (unsigned long long)r->seed, r->epochs, (long long)r->parameters);
         if (!s->only) return 0;
         printf("  %s\n  on %s\n", r->command, r->device);
     }
@@ -108,7 +119,10 @@ static int runs(struct hone_db *db, const struct hone_db_options *o, const char 
     struct runs s = { .db = db, .only = only, .rows = o->json ? json_array() : NULL };
     int err = hone_db_each_run(db, show_run, &s);
     if (!err && only && !s.found) err = hone_fail(HONE_EDB, "%s: no run '%s'", db->path, only);
-    if (!err && s.rows) { json_dumpf(s.rows, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9)); putchar('\n'); }
+    if (!err && s.rows) {
+        json_dumpf(s.rows, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+        putchar('\n');
+    }
     json_decref(s.rows);
     return err;
 }
@@ -125,7 +139,8 @@ static int export_to(struct hone_db *db, const char *file)
     if (!f) return hone_fail(HONE_EIO, "%s: cannot write: %s", file, strerror(errno));
     int err = hone_db_export(db, f);
     if (fclose(f) && !err) err = hone_fail(HONE_EIO, "%s: cannot write: %s", file, strerror(errno));
-    if (!err && rename(temporary, file)) err = hone_fail(HONE_EIO, "%s: cannot write: %s", file, strerror(errno));
+    if (!err && rename(temporary, file))
+        err = hone_fail(HONE_EIO, "%s: cannot write: %s", file, strerror(errno));
     if (err) remove(temporary);
     return err;
 }
@@ -172,7 +187,9 @@ static int audit_record(void *ctx, const struct hone_record *r)
     }
     hone_problem_print(&p, text);
     if (strcmp(text, r->problem)) {
-        snprintf(text, sizeof text, "record %lld: problem %.200s is not written the usual way: never looked up", (long long)r->id, r->problem);
+        snprintf(text, sizeof text,
+                 "record %lld: problem %.200s is not written the usual way: never looked up",
+                 (long long)r->id, r->problem);
         fault(a, text);
     }
     const struct hone_kernel *k = hone_kernel_find(p.op, r->kernel);
@@ -205,7 +222,8 @@ static int audit(struct hone_db *db)
     if (!err) err = audit_pragma(db, "PRAGMA foreign_key_check", "", &a);
     if (!err && !a.nfaults) err = hone_db_each(db, NULL, NULL, audit_record, &a);
     if (err) return err;
-    printf("%s: %d records, %d of kernels as this program has them, %d faults\n", db->path, a.nrecords, a.ncurrent, a.nfaults);
+    printf("%s: %d records, %d of kernels as this program has them, %d faults\n", db->path,
+           a.nrecords, a.ncurrent, a.nfaults);
     return a.nfaults ? hone_fail(HONE_EDB, "%s: %d faults", db->path, a.nfaults) : HONE_OK;
 }
 
@@ -221,15 +239,24 @@ struct command {
 
 static const struct argp_option option[] = {
     { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },
-    { "device", 'd', "DEVICE", 0, "only this device's records (ls, show: default all; why: default cpu0)", 0 },
+    { "device", 'd', "DEVICE", 0,
+      "only this device's records (ls, show: default all; why: default cpu0)", 0 },
     { "json", OPT_JSON, NULL, 0, "print JSON (ls, show, why, runs)", 0 },
     { 0 },
 };
 
 /* What each word takes: at least and at most how many arguments, and whether it writes. */
-static const struct { const char *name; int least, most, writes; } words[] = {
-    { "ls", 0, 0, 0 }, { "show", 1, 1, 0 }, { "why", 1, 1, 0 }, { "runs", 0, 1, 0 }, { "export", 0, 1, 0 },
-    { "import", 1, MAX_WORDS, 1 }, { "audit", 0, 0, 0 },
+static const struct {
+    const char *name;
+    int least, most, writes;
+} words[] = {
+    { "ls", 0, 0, 0 },
+    { "show", 1, 1, 0 },
+    { "why", 1, 1, 0 },
+    { "runs", 0, 1, 0 },
+    { "export", 0, 1, 0 },
+    { "import", 1, MAX_WORDS, 1 },
+    { "audit", 0, 0, 0 },
 };
 enum { LS, SHOW, WHY, RUNS, EXPORT, IMPORT, AUDIT, NWORDS };
 
@@ -255,16 +282,23 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (!c->nwords) argp_error(state, "what? ls, show, why, runs, export, import or audit");
         w = word_of(c);
-        if (w == NWORDS) argp_error(state, "'%s': expected ls, show, why, runs, export, import or audit", c->word[0]);
-        if (c->nwords - 1 < words[w].least) argp_error(state, "%s: %s is missing", c->word[0], w == IMPORT ? "a file" : "a problem");
-        if (c->nwords - 1 > words[w].most) argp_error(state, "%s: unexpected argument '%s'", c->word[0], c->word[1 + words[w].most]);
+        if (w == NWORDS)
+            argp_error(state, "'%s': expected ls, show, why, runs, export, import or audit",
+                       c->word[0]);
+        if (c->nwords - 1 < words[w].least)
+            argp_error(state, "%s: %s is missing", c->word[0],
+                       w == IMPORT ? "a file" : "a problem");
+        if (c->nwords - 1 > words[w].most)
+            argp_error(state, "%s: unexpected argument '%s'", c->word[0],
+                       c->word[1 + words[w].most]);
         break;
     default: return ARGP_ERR_UNKNOWN;
     }
     return 0;
 }
 
-static const char args_doc[] = "ls\nshow PROBLEM\nwhy PROBLEM\nruns [RUN]\nexport [FILE]\nimport FILE...\naudit";
+static const char args_doc[] =
+    "ls\nshow PROBLEM\nwhy PROBLEM\nruns [RUN]\nexport [FILE]\nimport FILE...\naudit";
 
 static const char doc[] =
     "Looks into the database of measurements, and writes and reads it as text (JSON Lines)."
@@ -273,7 +307,7 @@ static const char doc[] =
     "  why      why the winner won: every kernel's times, faults and refusals\n"
     "  runs     training runs; of one run every epoch\n"
     "  export   everything, one JSON object a line, to FILE or standard output\n"
-    "  import   adds what export wrote; what is known already is left alone; - reads standard input\n"
+    "  import   adds what export wrote and is not known yet; - reads standard input\n"
     "  audit    looks for damage and contradictions\n\n"
     "Examples:\n"
     "  hone db ls --device cpu0\n"
@@ -297,13 +331,16 @@ static int run(const struct command *c, struct hone_db *db, int *nbad)
         break;
     case AUDIT: err = audit(db); break;
     }
-    if (!err && (fflush(stdout) || ferror(stdout))) err = hone_fail(HONE_EIO, "cannot write to standard output");
+    if (!err && (fflush(stdout) || ferror(stdout)))
+        err = hone_fail(HONE_EIO, "cannot write to standard output");
     return err;
 }
 
 int hone_cmd_db(int argc, char **argv)
 {
-    static const struct argp argp = { .options = option, .parser = parse, .args_doc = args_doc, .doc = doc };
+    static const struct argp argp = {
+        .options = option, .parser = parse, .args_doc = args_doc, .doc = doc
+    };
     struct command c = { 0 };
     struct hone_db db = { 0 };
     int nbad = 0;
@@ -311,6 +348,7 @@ int hone_cmd_db(int argc, char **argv)
     if (argp_parse(&argp, argc, argv, 0, NULL, &c)) return 2;
     signal(SIGXFSZ, SIG_IGN);   /* a file-size limit then is an error like a full disk */
     int err = hone_db_open(&db, c.o.db, words[word_of(&c)].writes);
+    if (!err && !db.sql) fprintf(stderr, "hone db: %s: no database there yet\n", db.path);
     if (!err) err = run(&c, &db, &nbad);
     if (err) fprintf(stderr, "hone db: %s\n", hone_errmsg());
     hone_db_close(&db);

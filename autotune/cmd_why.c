@@ -1,4 +1,5 @@
-/* hone db show PROBLEM, hone db why PROBLEM: what every candidate did, and why the winner is the winner. */
+/* hone db show PROBLEM, hone db why PROBLEM: what every candidate did, and why the winner is the
+ * winner. */
 #include "autotune/db.h"
 #include "autotune/race.h"
 
@@ -16,7 +17,8 @@ static int keep(void *ctx, const struct hone_record *r)
 {
     struct list *l = ctx;
     if (l->n == l->room) {
-        struct hone_record *more = realloc(l->r, (size_t)(l->room = 2 * l->room + 64) * sizeof *more);
+        struct hone_record *more =
+            realloc(l->r, (size_t)(l->room = 2 * l->room + 64) * sizeof *more);
         if (!more) return 1;
         l->r = more;
     }
@@ -25,14 +27,17 @@ static int keep(void *ctx, const struct hone_record *r)
 }
 
 /* All records of a problem, whose text is made the usual one. */
-static int load(struct hone_db *db, const char *device, const char *problem, struct hone_problem *p, struct list *l)
+static int load(struct hone_db *db, const char *device, const char *problem, struct hone_problem *p,
+                struct list *l)
 {
     char text[HONE_TEXT];
     int err = hone_problem_parse(problem, p);
     if (err) return err;
     hone_problem_print(p, text);
     err = hone_db_each(db, device, text, keep, l);
-    if (!err && !l->n) err = hone_fail(HONE_EDB, "%s: no record of %s", db->path[0] ? db->path : "no database", text);
+    if (!err && !l->n)
+        err = hone_fail(HONE_EDB, "%s: no record of %s", db->path[0] ? db->path : "no database",
+                        text);
     return err;
 }
 
@@ -40,9 +45,10 @@ static void print_record(const struct hone_record *r)
 {
     char ms[32] = "-", spread[16] = "";
     if (r->n) snprintf(ms, sizeof ms, "%.4g", r->ms_median);
-    if (r->n > 1) snprintf(spread, sizeof spread, "+-%.1f %%", 50 * (r->ms_hi - r->ms_lo) / r->ms_median);
-    printf("%s  %-7s %10s ms %-9s n %-3d %-24s %-44s %s\n", r->when, hone_status_name(r->status), ms, spread, r->n, r->kernel,
-           r->config, r->why);
+    if (r->n > 1)
+        snprintf(spread, sizeof spread, "+-%.1f %%", 50 * (r->ms_hi - r->ms_lo) / r->ms_median);
+    printf("%s  %-7s %10s ms %-9s n %-3d %-24s %-44s %s\n", r->when, hone_status_name(r->status),
+           ms, spread, r->n, r->kernel, r->config, r->why);
 }
 
 int hone_db_show(struct hone_db *db, const struct hone_db_options *o, const char *problem)
@@ -60,7 +66,10 @@ int hone_db_show(struct hone_db *db, const struct hone_db_options *o, const char
             print_record(&l.r[i]);
         }
     }
-    if (!err && rows) { json_dumpf(rows, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9)); putchar('\n'); }
+    if (!err && rows) {
+        json_dumpf(rows, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+        putchar('\n');
+    }
     json_decref(rows);
     free(l.r);
     hone_device_close(&d);
@@ -69,7 +78,8 @@ int hone_db_show(struct hone_db *db, const struct hone_db_options *o, const char
 
 /* ---- why ---- */
 
-/* What one kernel has to show: counts of its records at this program's version, and the one that speaks for it. */
+/* What one kernel has to show: counts of its records at this program's version, and the one that
+ * speaks for it. */
 struct verdict {
     const char *refusal;
     int count[HONE_DROPPED + 1], older;
@@ -77,7 +87,8 @@ struct verdict {
     const struct hone_record *fault;  /* the first wrong or failed */
 };
 
-static void judge(const struct hone_kernel *k, const struct list *l, const char *session, struct verdict *v)
+static void judge(const struct hone_kernel *k, const struct list *l, const char *session,
+                  struct verdict *v)
 {
     char version[HONE_TEXT];
     hone_kernel_version(k, version);
@@ -89,7 +100,9 @@ static void judge(const struct hone_kernel *k, const struct list *l, const char 
         if ((r->status == HONE_WRONG || r->status == HONE_FAILED) && !v->fault) v->fault = r;
         if (!r->n || strcmp(r->session, session)) continue;
         /* Who finished speaks before who was dropped. */
-        if (!v->best || r->status < v->best->status || (r->status == v->best->status && r->ms_median < v->best->ms_median)) v->best = r;
+        if (!v->best || r->status < v->best->status ||
+            (r->status == v->best->status && r->ms_median < v->best->ms_median))
+            v->best = r;
     }
 }
 
@@ -104,21 +117,28 @@ static void reason(const struct hone_record *r, int n, char *text, size_t size)
     else {
         const struct hone_record *other = &r[1];
         const char *how = r->workspace_bytes != other->workspace_bytes ? "needs less workspace"
-                          : hone_record_is_library(r) != hone_record_is_library(other) ? "needs no library"
-                                                                                       : "its name comes first";
-        snprintf(text, size, "a tie of %d within 1 %% of %s; %s", tied, fastest ? r[fastest].kernel : "it", how);
+                          : hone_record_is_library(r) != hone_record_is_library(other)
+                              ? "needs no library"
+                              : "its name comes first";
+        snprintf(text, size, "a tie of %d within 1 %% of %s; %s", tied,
+                 fastest ? r[fastest].kernel : "it", how);
     }
 }
 
-static void print_verdict(const struct hone_kernel *k, const struct verdict *v, const struct hone_record *winner)
+static void print_verdict(const struct hone_kernel *k, const struct verdict *v,
+                          const struct hone_record *winner)
 {
     printf("  %-30s ", k->name);
     if (v->refusal) { printf("refuses: %s\n", v->refusal); return; }
     if (v->best && winner->n) {
-        printf("%.4g ms, %.2fx, %s; ", v->best->ms_median, v->best->ms_median / winner->ms_median, v->best->config);
+        printf("%.4g ms, %.2fx, %s; ", v->best->ms_median, v->best->ms_median / winner->ms_median,
+               v->best->config);
     } else if (!v->count[HONE_WRONG] && !v->count[HONE_FAILED]) {
-        printf(k->slow ? "slow: not a candidate\n" : v->older ? "not tried; %d records of other versions of it\n"
-               : v->count[HONE_TIMED] + v->count[HONE_DROPPED] ? "only tried in other sessions\n" : "not tried\n", v->older);
+        printf(k->slow    ? "slow: not a candidate\n"
+               : v->older ? "not tried; %d records of other versions of it\n"
+               : v->count[HONE_TIMED] + v->count[HONE_DROPPED] ? "only tried in other sessions\n"
+                                                               : "not tried\n",
+               v->older);
         return;
     }
     const char *sep = "";
@@ -128,7 +148,9 @@ static void print_verdict(const struct hone_kernel *k, const struct verdict *v, 
         sep = ", ";
     }
     printf("\n");
-    if (v->fault) printf("      %s: %s: %s\n", hone_status_name(v->fault->status), v->fault->config, v->fault->why);
+    if (v->fault)
+        printf("      %s: %s: %s\n", hone_status_name(v->fault->status), v->fault->config,
+               v->fault->why);
 }
 
 static json_t *verdict_json(const struct hone_kernel *k, const struct verdict *v)
@@ -137,7 +159,8 @@ static json_t *verdict_json(const struct hone_kernel *k, const struct verdict *v
     if (v->refusal) json_object_set_new(j, "refuses", json_string(v->refusal));
     else {
         for (int s = HONE_TIMED; s <= HONE_DROPPED; s++)
-            json_object_set_new(j, hone_status_name((enum hone_status)s), json_integer(v->count[s]));
+            json_object_set_new(j, hone_status_name((enum hone_status)s),
+                                json_integer(v->count[s]));
         json_object_set_new(j, "older", json_integer(v->older));
         json_object_set_new(j, "best", v->best ? hone_record_json(v->best) : json_null());
         json_object_set_new(j, "fault", v->fault ? hone_record_json(v->fault) : json_null());
@@ -145,8 +168,8 @@ static json_t *verdict_json(const struct hone_kernel *k, const struct verdict *v
     return j;
 }
 
-static int explain(struct hone_db *db, const struct hone_db_options *o, const struct hone_problem *p, struct hone_device *d,
-                   const struct list *l)
+static int explain(struct hone_db *db, const struct hone_db_options *o,
+                   const struct hone_problem *p, struct hone_device *d, const struct list *l)
 {
     enum { MOST = 256 };
     char text[HONE_TEXT], why[256] = "nothing: no record of this program's kernels";
@@ -158,8 +181,9 @@ static int explain(struct hone_db *db, const struct hone_db_options *o, const st
     hone_problem_print(p, text);
     json_t *rows = o->json ? json_array() : NULL;
     if (!rows && n) {
-        printf("%s on %s\n%s %s, %.4g ms [%.4g, %.4g], %d windows, session of %s\nchosen: %s\n", text, d->name, best->kernel,
-               best->config, best->ms_median, best->ms_lo, best->ms_hi, best->n, best->when, why);
+        printf("%s on %s\n%s %s, %.4g ms [%.4g, %.4g], %d windows, session of %s\nchosen: %s\n",
+               text, d->name, best->kernel, best->config, best->ms_median, best->ms_lo, best->ms_hi,
+               best->n, best->when, why);
     } else if (!rows) {
         printf("%s on %s\nchosen: %s\n", text, d->name, why);
     }
@@ -172,8 +196,8 @@ static int explain(struct hone_db *db, const struct hone_db_options *o, const st
         else print_verdict(k, &v, best);
     }
     if (rows) {
-        json_t *j = json_pack("{ss ss ss so so}", "problem", text, "device", d->id, "chosen", why, "best",
-                              n ? hone_record_json(best) : json_null(), "kernels", rows);
+        json_t *j = json_pack("{ss ss ss so so}", "problem", text, "device", d->id, "chosen", why,
+                              "best", n ? hone_record_json(best) : json_null(), "kernels", rows);
         json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
         putchar('\n');
         json_decref(j);

@@ -13,7 +13,10 @@
 static const double TIE = 1.01;   /* slower than the fastest by less is as fast */
 
 static const char *const status_names[] = {
-    [HONE_TIMED] = "timed", [HONE_WRONG] = "wrong", [HONE_FAILED] = "failed", [HONE_DROPPED] = "dropped",
+    [HONE_TIMED] = "timed",
+    [HONE_WRONG] = "wrong",
+    [HONE_FAILED] = "failed",
+    [HONE_DROPPED] = "dropped",
 };
 
 const char *hone_status_name(enum hone_status s) { return status_names[s]; }
@@ -27,26 +30,31 @@ static uint32_t big_endian(const unsigned char *b)
     return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
-/* What kind of file it is, by SQLite's documented header.  Read without SQLite, which would make a journal, or a log's
- * index, beside another program's file before we knew that it is one. */
+/* What kind of file it is, by SQLite's documented header.  Read without SQLite, which would make a
+ * journal, or a log's index, beside another program's file before we knew that it is one. */
 static int inspect(const char *path, enum kind *kind)
 {
     unsigned char header[100];
     struct stat st;
     *kind = MISSING;
-    if (stat(path, &st)) return errno == ENOENT ? HONE_OK : hone_fail(HONE_EDB, "%s: %s", path, strerror(errno));
-    if (!S_ISREG(st.st_mode)) return hone_fail(HONE_EDB, "%s: not a database: no regular file", path);
+    if (stat(path, &st))
+        return errno == ENOENT ? HONE_OK : hone_fail(HONE_EDB, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return hone_fail(HONE_EDB, "%s: not a database: no regular file", path);
     *kind = EMPTY;
     if (!st.st_size) return HONE_OK;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return hone_fail(HONE_EDB, "%s: cannot open: %s", path, strerror(errno));
     ssize_t n = read(fd, header, sizeof header);
     close(fd);
-    if (n < (ssize_t)sizeof header || memcmp(header, "SQLite format 3", 16)) return hone_fail(HONE_EDB, "%s: not a database", path);
+    if (n < (ssize_t)sizeof header || memcmp(header, "SQLite format 3", 16))
+        return hone_fail(HONE_EDB, "%s: not a database", path);
     uint32_t version = big_endian(header + 60), application = big_endian(header + 68);
-    if (application != HONE_DB_APPLICATION) return hone_fail(HONE_EDB, "%s: a database of another program", path);
+    if (application != HONE_DB_APPLICATION)
+        return hone_fail(HONE_EDB, "%s: a database of another program", path);
     if (version != HONE_DB_VERSION)
-        return hone_fail(HONE_EDB, "%s: database of version %u, but this hone reads version %d: %s", path, version, HONE_DB_VERSION,
+        return hone_fail(HONE_EDB, "%s: database of version %u, but this hone reads version %d: %s",
+                         path, version, HONE_DB_VERSION,
                          version > HONE_DB_VERSION ? "use a newer hone" : "use an older hone");
     *kind = OURS;
     return HONE_OK;
@@ -56,7 +64,8 @@ static int find_path(struct hone_db *db, const char *path, int create)
 {
     if (!path) path = getenv("HONE_DB");
     if (path && path[0]) {
-        if (strlen(path) >= sizeof db->path) return hone_fail(HONE_EDB, "%.40s...: path too long", path);
+        if (strlen(path) >= sizeof db->path)
+            return hone_fail(HONE_EDB, "%.40s...: path too long", path);
         snprintf(db->path, sizeof db->path, "%s", path);
         return HONE_OK;
     }
@@ -74,7 +83,8 @@ static int connect(struct hone_db *db, int flags)
     if (rc) return hone_db_fail(db, rc);
     sqlite3_extended_result_codes(db->sql, 1);
     sqlite3_busy_timeout(db->sql, PATIENCE_MS);
-    rc = sqlite3_exec(db->sql, "PRAGMA foreign_keys = ON; SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
+    rc = sqlite3_exec(db->sql, "PRAGMA foreign_keys = ON; SELECT count(*) FROM sqlite_schema", NULL,
+                      NULL, NULL);
     return rc == SQLITE_READONLY_ROLLBACK ? rc : rc ? hone_db_fail(db, rc) : HONE_OK;
 }
 
@@ -91,7 +101,8 @@ static int open_to_read(struct hone_db *db)
 static int make_tables(struct hone_db *db)
 {
     char pragmas[128];
-    snprintf(pragmas, sizeof pragmas, "PRAGMA application_id = %d; PRAGMA user_version = %d", HONE_DB_APPLICATION, HONE_DB_VERSION);
+    snprintf(pragmas, sizeof pragmas, "PRAGMA application_id = %d; PRAGMA user_version = %d",
+             HONE_DB_APPLICATION, HONE_DB_VERSION);
     int err = hone_db_begin(db), there = 0;
     sqlite3_stmt *st;
     if (err) return err;
@@ -150,8 +161,13 @@ void hone_db_close(struct hone_db *db)
 
 static int add_names(struct hone_db *db, const struct hone_record *r)
 {
-    const struct { int which; const char *a, *b; } names[] = {
-        { HONE_SQL_DEVICE, r->device, NULL }, { HONE_SQL_PROBLEM, r->problem, NULL }, { HONE_SQL_BUILD, r->kernel, r->version },
+    const struct {
+        int which;
+        const char *a, *b;
+    } names[] = {
+        { HONE_SQL_DEVICE, r->device, NULL },
+        { HONE_SQL_PROBLEM, r->problem, NULL },
+        { HONE_SQL_BUILD, r->kernel, r->version },
     };
     int err = HONE_OK;
     for (size_t i = 0; !err && i < sizeof names / sizeof *names; i++) {
@@ -170,8 +186,8 @@ static int add(struct hone_db *db, struct hone_record *r)
     int err = add_names(db, r);
     if (!err) err = hone_db_statement(db, HONE_SQL_ADD, &st);
     if (err) return err;
-    const char *texts[] = { r->problem, r->device, r->kernel, r->version, status_names[r->status], r->when, r->session, r->config,
-                            r->cache };
+    const char *texts[] = { r->problem, r->device,  r->kernel, r->version, status_names[r->status],
+                            r->when,    r->session, r->config, r->cache };
     for (int i = 0; i < 9; i++) sqlite3_bind_text(st, i + 1, texts[i], -1, SQLITE_STATIC);
     sqlite3_bind_int(st, 10, r->n);
     sqlite3_bind_double(st, 11, r->ms_median);
@@ -182,7 +198,8 @@ static int add(struct hone_db *db, struct hone_record *r)
     sqlite3_bind_text(st, 16, r->why, -1, SQLITE_STATIC);
     int before = sqlite3_total_changes(db->sql);
     err = hone_db_do(db, st);
-    r->id = !err && sqlite3_total_changes(db->sql) > before ? sqlite3_last_insert_rowid(db->sql) : 0;
+    int added = !err && sqlite3_total_changes(db->sql) > before;
+    r->id = added ? sqlite3_last_insert_rowid(db->sql) : 0;
     return err;
 }
 
@@ -231,11 +248,12 @@ int hone_db_each(struct hone_db *db, const char *device, const char *problem,
     sqlite3_stmt *st;
     if (!db->sql) return HONE_OK;
     snprintf(sql, sizeof sql,
-             "SELECT r.id, d.name, p.text, b.kernel, b.version, r.status, r.at, r.session, r.config, r.cache, r.n, r.ms_median,"
-             " r.ms_lo, r.ms_hi, r.workspace_bytes, r.error, r.why FROM records r JOIN devices d ON d.id = r.device"
-             " JOIN problems p ON p.id = r.problem JOIN builds b ON b.id = r.build WHERE 1 %s %s"
-             " ORDER BY r.at, r.session, d.name, p.text, b.kernel, b.version, r.config, r.status, r.n, r.ms_median, r.ms_lo,"
-             " r.ms_hi, r.workspace_bytes, r.error, r.cache, r.why",
+             "SELECT r.id, d.name, p.text, b.kernel, b.version, r.status, r.at, r.session,"
+             " r.config, r.cache, r.n, r.ms_median, r.ms_lo, r.ms_hi, r.workspace_bytes, r.error, r.why"
+             " FROM records r JOIN devices d ON d.id = r.device JOIN problems p ON p.id = r.problem"
+             " JOIN builds b ON b.id = r.build WHERE 1 %s %s"
+             " ORDER BY r.at, r.session, d.name, p.text, b.kernel, b.version, r.config, r.status,"
+             " r.n, r.ms_median, r.ms_lo, r.ms_hi, r.workspace_bytes, r.error, r.cache, r.why",
              problem ? "AND r.problem = (SELECT id FROM problems WHERE text = ?1)" : "",
              device ? "AND r.device = (SELECT id FROM devices WHERE name = ?2)" : "");
     int rc = sqlite3_prepare_v2(db->sql, sql, -1, &st, NULL), stop = 0;
@@ -255,7 +273,8 @@ int hone_db_each(struct hone_db *db, const char *device, const char *problem,
 /* ---- the best ---- */
 
 /* The kernel of a record if this program still has that very version of it. */
-static const struct hone_kernel *current(const struct hone_op *op, const char *name, const char *version)
+static const struct hone_kernel *current(const struct hone_op *op, const char *name,
+                                         const char *version)
 {
     char now[HONE_TEXT];
     const struct hone_kernel *k = name ? hone_kernel_find(op, name) : NULL;
@@ -270,7 +289,8 @@ static int by_rule(const void *a, const void *b)
 {
     const struct hone_record *r = a, *q = b;
     int library = hone_record_is_library(r) - hone_record_is_library(q);
-    if (r->workspace_bytes != q->workspace_bytes) return r->workspace_bytes < q->workspace_bytes ? -1 : 1;
+    if (r->workspace_bytes != q->workspace_bytes)
+        return r->workspace_bytes < q->workspace_bytes ? -1 : 1;
     if (library) return library;
     int order = strcmp(r->kernel, q->kernel);
     return order ? order : strcmp(r->config, q->config);
@@ -284,7 +304,8 @@ static int by_time(const void *a, const void *b)
     return by_rule(a, b);
 }
 
-/* A tie is with the fastest, not with the neighbour: otherwise a long row of small steps would all be one tie. */
+/* A tie is with the fastest, not with the neighbour: otherwise a long row of small steps would all
+ * be one tie. */
 void hone_db_rank(struct hone_record *r, int n)
 {
     int tied = 0;
@@ -304,7 +325,8 @@ void hone_db_podium_of(const struct hone_record *ranked, int n, struct hone_podi
 }
 
 /* The session that timed p last with what this program has; "" if none. */
-static int latest_session(struct hone_db *db, const struct hone_op *op, const char *problem, const char *device, char session[40])
+static int latest_session(struct hone_db *db, const struct hone_op *op, const char *problem,
+                          const char *device, char session[40])
 {
     sqlite3_stmt *st;
     int err = hone_db_statement(db, HONE_SQL_LATEST, &st), rc = SQLITE_DONE;
@@ -313,18 +335,24 @@ static int latest_session(struct hone_db *db, const struct hone_op *op, const ch
     sqlite3_bind_text(st, 1, problem, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 2, device, -1, SQLITE_STATIC);
     while (!session[0] && (rc = sqlite3_step(st)) == SQLITE_ROW)
-        if (current(op, (const char *)sqlite3_column_text(st, 1), (const char *)sqlite3_column_text(st, 2)))
+        if (current(op, (const char *)sqlite3_column_text(st, 1),
+                    (const char *)sqlite3_column_text(st, 2)))
             hone_db_text(st, 0, session, 40);
     if (rc != SQLITE_DONE && rc != SQLITE_ROW) err = hone_db_fail(db, rc);
     sqlite3_reset(st);
     return err;
 }
 
-static void read_best(sqlite3_stmt *st, const char *problem, const char *device, struct hone_record *r)
+static void read_best(sqlite3_stmt *st, const char *problem, const char *device,
+                      struct hone_record *r)
 {
-    *r = (struct hone_record){ .id = sqlite3_column_int64(st, 0), .status = HONE_TIMED, .n = sqlite3_column_int(st, 4),
-                               .ms_median = sqlite3_column_double(st, 5), .ms_lo = sqlite3_column_double(st, 6),
-                               .ms_hi = sqlite3_column_double(st, 7), .workspace_bytes = sqlite3_column_int64(st, 8),
+    *r = (struct hone_record){ .id = sqlite3_column_int64(st, 0),
+                               .status = HONE_TIMED,
+                               .n = sqlite3_column_int(st, 4),
+                               .ms_median = sqlite3_column_double(st, 5),
+                               .ms_lo = sqlite3_column_double(st, 6),
+                               .ms_hi = sqlite3_column_double(st, 7),
+                               .workspace_bytes = sqlite3_column_int64(st, 8),
                                .error = sqlite3_column_double(st, 9) };
     snprintf(r->device, sizeof r->device, "%s", device);
     snprintf(r->problem, sizeof r->problem, "%s", problem);
@@ -337,7 +365,8 @@ static void read_best(sqlite3_stmt *st, const char *problem, const char *device,
 }
 
 /* All of p's records that may be served, best first; the caller frees *all.  Returns how many. */
-static int ranked(struct hone_db *db, const struct hone_problem *p, const char *device, struct hone_record **all)
+static int ranked(struct hone_db *db, const struct hone_problem *p, const char *device,
+                  struct hone_record **all)
 {
     char problem[HONE_TEXT], session[40];
     sqlite3_stmt *st;
@@ -351,7 +380,9 @@ static int ranked(struct hone_db *db, const struct hone_problem *p, const char *
     sqlite3_bind_text(st, 2, device, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 3, session, -1, SQLITE_STATIC);
     while (!err && (rc = sqlite3_step(st)) == SQLITE_ROW) {
-        if (!current(p->op, (const char *)sqlite3_column_text(st, 1), (const char *)sqlite3_column_text(st, 2))) continue;
+        if (!current(p->op, (const char *)sqlite3_column_text(st, 1),
+                     (const char *)sqlite3_column_text(st, 2)))
+            continue;
         if (n == room) {
             struct hone_record *more = realloc(*all, (size_t)(room = 2 * room + 16) * sizeof **all);
             if (!more) { err = hone_fail(HONE_ENOMEM, "%d records", room); break; }
@@ -366,8 +397,8 @@ static int ranked(struct hone_db *db, const struct hone_problem *p, const char *
     return n;
 }
 
-int hone_db_best(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d, struct hone_record best[],
-                 int max)
+int hone_db_best(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d,
+                 struct hone_record best[], int max)
 {
     struct hone_record *all;
     if (!db || !db->sql) return 0;
@@ -378,7 +409,8 @@ int hone_db_best(struct hone_db *db, const struct hone_problem *p, const struct 
     return n;
 }
 
-int hone_db_podium(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d, struct hone_podium *podium)
+int hone_db_podium(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d,
+                   struct hone_podium *podium)
 {
     struct hone_record *all;
     memset(podium, 0, sizeof *podium);

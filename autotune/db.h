@@ -14,12 +14,22 @@ extern const char hone_db_schema[];
 /* Puts "PATH: what went wrong" for SQLite's code rc, in one line; returns HONE_EDB. */
 int hone_db_fail(struct hone_db *db, int rc);
 
-/* Statement number `which` (an index into the texts in db_sql.c), prepared, reset and without values. */
+/* Statement number `which` (an index into the texts in db_sql.c), prepared, reset and without
+ * values. */
 int hone_db_statement(struct hone_db *db, int which, sqlite3_stmt **st);
 
 enum {
-    HONE_SQL_DEVICE, HONE_SQL_PROBLEM, HONE_SQL_BUILD, HONE_SQL_ADD, HONE_SQL_LATEST, HONE_SQL_SESSION,
-    HONE_SQL_ADD_RUN, HONE_SQL_ADD_EPOCH, HONE_SQL_EACH_EPOCH, HONE_SQL_RUN, HONE_SQL_COUNT
+    HONE_SQL_DEVICE,
+    HONE_SQL_PROBLEM,
+    HONE_SQL_BUILD,
+    HONE_SQL_ADD,
+    HONE_SQL_LATEST,
+    HONE_SQL_SESSION,
+    HONE_SQL_ADD_RUN,
+    HONE_SQL_ADD_EPOCH,
+    HONE_SQL_EACH_EPOCH,
+    HONE_SQL_RUN,
+    HONE_SQL_COUNT
 };
 
 /* Runs SQL that answers nothing. */
@@ -28,8 +38,8 @@ int hone_db_exec(struct hone_db *db, const char *sql);
 /* Steps a statement that answers nothing, and resets it. */
 int hone_db_do(struct hone_db *db, sqlite3_stmt *st);
 
-/* All of what is added between begin and end is kept, or where err is not 0 nothing of it; end returns err, or what
- * the commit itself ran into. */
+/* All of what is added between begin and end is kept, or where err is not 0 nothing of it; end
+ * returns err, or what the commit itself ran into. */
 int hone_db_begin(struct hone_db *db);
 int hone_db_end(struct hone_db *db, int err);
 
@@ -56,7 +66,8 @@ struct hone_import {
     int nadded, nknown, nbad;   /* lines */
 };
 
-/* Reads what export wrote.  Bad lines are told to `bad` (one line each, "FILE:LINE: why") and left out. */
+/* Reads what export wrote.  Bad lines are told to `bad` (one line each, "FILE:LINE: why") and left
+ * out. */
 int hone_db_import(struct hone_db *db, const char *file, FILE *f, FILE *bad, struct hone_import *n);
 
 /* ---- parts of `hone db` (cmd_db.c, cmd_why.c) ---- */

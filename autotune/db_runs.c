@@ -9,7 +9,8 @@ int hone_db_add_run(struct hone_db *db, struct hone_run *r)
     sqlite3_stmt *st = NULL;
     if (!r->session[0]) hone_db_session(r->session);
     if (!r->when[0]) hone_db_now(r->when);
-    int own = db->sql && sqlite3_get_autocommit(db->sql), err = own || !db->sql ? hone_db_begin(db) : HONE_OK;
+    int own = db->sql && sqlite3_get_autocommit(db->sql),
+        err = own || !db->sql ? hone_db_begin(db) : HONE_OK;
     if (err) return err;
     if (!(err = hone_db_statement(db, HONE_SQL_DEVICE, &st))) {
         sqlite3_bind_text(st, 1, r->device, -1, SQLITE_STATIC);
@@ -28,7 +29,8 @@ int hone_db_add_run(struct hone_db *db, struct hone_run *r)
         sqlite3_bind_text(st, 12, r->command, -1, SQLITE_STATIC);
         int before = sqlite3_total_changes(db->sql);
         err = hone_db_do(db, st);
-        r->id = !err && sqlite3_total_changes(db->sql) > before ? sqlite3_last_insert_rowid(db->sql) : 0;
+        r->id = !err && sqlite3_total_changes(db->sql) > before ? sqlite3_last_insert_rowid(db->sql)
+                                                                : 0;
     }
     return own ? hone_db_end(db, err) : err;
 }
@@ -36,8 +38,8 @@ int hone_db_add_run(struct hone_db *db, struct hone_run *r)
 int hone_db_add_epoch(struct hone_db *db, const struct hone_run *r, const struct hone_epoch *e)
 {
     /* SQLite keeps a NaN as NULL, which is what it means here. */
-    const double numbers[] = { e->seconds, e->images_per_s, e->train_loss, e->train_accuracy, e->test_loss, e->test_accuracy,
-                               e->test_mae };
+    const double numbers[] = { e->seconds,   e->images_per_s,  e->train_loss, e->train_accuracy,
+                               e->test_loss, e->test_accuracy, e->test_mae };
     sqlite3_stmt *st;
     if (!db->sql) return hone_fail(HONE_EDB, "%s: no database to add to", db->path);
     int err = hone_db_statement(db, HONE_SQL_RUN, &st);
@@ -45,7 +47,8 @@ int hone_db_add_epoch(struct hone_db *db, const struct hone_run *r, const struct
     sqlite3_bind_text(st, 1, r->session, -1, SQLITE_STATIC);
     int rc = sqlite3_step(st);
     sqlite3_reset(st);
-    if (rc == SQLITE_DONE) return hone_fail(HONE_EINVAL, "run '%s' is not in the database", r->session);
+    if (rc == SQLITE_DONE)
+        return hone_fail(HONE_EINVAL, "run '%s' is not in the database", r->session);
     if ((err = hone_db_statement(db, HONE_SQL_ADD_EPOCH, &st))) return err;
     sqlite3_bind_text(st, 1, r->session, -1, SQLITE_STATIC);
     sqlite3_bind_int(st, 2, e->epoch);
@@ -61,9 +64,12 @@ static double number(sqlite3_stmt *st, int column)
 
 static void read_run(sqlite3_stmt *st, struct hone_run *r)
 {
-    *r = (struct hone_run){ .id = sqlite3_column_int64(st, 0), .epochs = sqlite3_column_int(st, 6),
-                            .batch = sqlite3_column_int(st, 7), .lr = number(st, 9),
-                            .seed = (uint64_t)sqlite3_column_int64(st, 10), .parameters = sqlite3_column_int64(st, 11) };
+    *r = (struct hone_run){ .id = sqlite3_column_int64(st, 0),
+                            .epochs = sqlite3_column_int(st, 6),
+                            .batch = sqlite3_column_int(st, 7),
+                            .lr = number(st, 9),
+                            .seed = (uint64_t)sqlite3_column_int64(st, 10),
+                            .parameters = sqlite3_column_int64(st, 11) };
     hone_db_text(st, 1, r->session, sizeof r->session);
     hone_db_text(st, 2, r->when, sizeof r->when);
     hone_db_text(st, 3, r->net, sizeof r->net);
@@ -78,9 +84,11 @@ int hone_db_each_run(struct hone_db *db, int (*f)(void *ctx, const struct hone_r
     sqlite3_stmt *st;
     int stop = 0;
     if (!db->sql) return HONE_OK;
-    int rc = sqlite3_prepare_v2(db->sql, "SELECT r.id, session, at, net, data, d.name, epochs, batch, optimizer, lr, seed,"
-                                " parameters, command FROM runs r JOIN devices d ON d.id = r.device ORDER BY at, session",
-                                -1, &st, NULL);
+    int rc = sqlite3_prepare_v2(
+        db->sql,
+        "SELECT r.id, session, at, net, data, d.name, epochs, batch, optimizer, lr, seed,"
+        " parameters, command FROM runs r JOIN devices d ON d.id = r.device ORDER BY at, session",
+        -1, &st, NULL);
     if (rc) return hone_db_fail(db, rc);
     while (!stop && (rc = sqlite3_step(st)) == SQLITE_ROW) {
         struct hone_run r;
@@ -92,7 +100,8 @@ int hone_db_each_run(struct hone_db *db, int (*f)(void *ctx, const struct hone_r
     return err;
 }
 
-int hone_db_each_epoch(struct hone_db *db, const struct hone_run *r, int (*f)(void *ctx, const struct hone_epoch *e), void *ctx)
+int hone_db_each_epoch(struct hone_db *db, const struct hone_run *r,
+                       int (*f)(void *ctx, const struct hone_epoch *e), void *ctx)
 {
     sqlite3_stmt *st;
     int stop = 0, rc = SQLITE_DONE;
@@ -101,8 +110,14 @@ int hone_db_each_epoch(struct hone_db *db, const struct hone_run *r, int (*f)(vo
     if (err) return err;
     sqlite3_bind_text(st, 1, r->session, -1, SQLITE_STATIC);
     while (!stop && (rc = sqlite3_step(st)) == SQLITE_ROW) {
-        struct hone_epoch e = { sqlite3_column_int(st, 0), number(st, 1), number(st, 2), number(st, 3),
-                                number(st, 4), number(st, 5), number(st, 6), number(st, 7) };
+        struct hone_epoch e = { sqlite3_column_int(st, 0),
+                                number(st, 1),
+                                number(st, 2),
+                                number(st, 3),
+                                number(st, 4),
+                                number(st, 5),
+                                number(st, 6),
+                                number(st, 7) };
         stop = f(ctx, &e);
     }
     if (!stop && rc != SQLITE_DONE) err = hone_db_fail(db, rc);

@@ -9,36 +9,38 @@
 #include <unistd.h>
 
 /* A record holds numbers of texts that repeat.  Two equal records are one, whichever file they came
- * from: that makes merging files independent of their order.  The first columns of the key serve look-ups. */
+ * from: that makes merging files independent of their order.  The first columns of the key serve
+ * look-ups. */
 const char hone_db_schema[] =
     "CREATE TABLE devices (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);\n"
-    "CREATE TABLE builds (id INTEGER PRIMARY KEY, kernel TEXT NOT NULL, version TEXT NOT NULL, UNIQUE (kernel, version));\n"
+    "CREATE TABLE builds (id INTEGER PRIMARY KEY, kernel TEXT NOT NULL, version TEXT NOT NULL,\n"
+    "  UNIQUE (kernel, version));\n"
     "CREATE TABLE problems (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);\n"
-    "CREATE TABLE records (\n"
-    "  id INTEGER PRIMARY KEY,\n"
+    "CREATE TABLE records (id INTEGER PRIMARY KEY,\n"
     "  problem INTEGER NOT NULL REFERENCES problems, device INTEGER NOT NULL REFERENCES devices,\n"
     "  status TEXT NOT NULL CHECK (status IN ('timed', 'wrong', 'failed', 'dropped')),\n"
-    "  at TEXT NOT NULL, session TEXT NOT NULL, build INTEGER NOT NULL REFERENCES builds, config TEXT NOT NULL,\n"
-    "  cache TEXT NOT NULL, n INTEGER NOT NULL, ms_median REAL NOT NULL, ms_lo REAL NOT NULL, ms_hi REAL NOT NULL,\n"
+    "  at TEXT NOT NULL, session TEXT NOT NULL,\n"
+    "  build INTEGER NOT NULL REFERENCES builds, config TEXT NOT NULL, cache TEXT NOT NULL,\n"
+    "  n INTEGER NOT NULL, ms_median REAL NOT NULL, ms_lo REAL NOT NULL, ms_hi REAL NOT NULL,\n"
     "  workspace_bytes INTEGER NOT NULL, error REAL NOT NULL, why TEXT NOT NULL,\n"
-    "  UNIQUE (problem, device, status, at, session, build, config, cache, n, ms_median, ms_lo, ms_hi, workspace_bytes,\n"
-    "          error, why));\n"
-    "CREATE TRIGGER records_are_immutable BEFORE UPDATE ON records BEGIN SELECT RAISE(ABORT, 'records are immutable'); END;\n"
-    "CREATE TABLE runs (\n"
-    "  id INTEGER PRIMARY KEY, session TEXT NOT NULL UNIQUE, at TEXT NOT NULL, net TEXT NOT NULL, data TEXT NOT NULL,\n"
-    "  device INTEGER NOT NULL REFERENCES devices, epochs INTEGER NOT NULL, batch INTEGER NOT NULL,\n"
-    "  optimizer TEXT NOT NULL, lr REAL, seed INTEGER NOT NULL, parameters INTEGER NOT NULL, command TEXT NOT NULL);\n"
-    "CREATE TABLE epochs (\n"
-    "  run INTEGER NOT NULL REFERENCES runs, epoch INTEGER NOT NULL, seconds REAL, images_per_s REAL,\n"
-    "  train_loss REAL, train_accuracy REAL, test_loss REAL, test_accuracy REAL, test_mae REAL,\n"
-    "  PRIMARY KEY (run, epoch)) WITHOUT ROWID;\n";
+    "  UNIQUE (problem, device, status, at, session, build, config, cache, n, ms_median, ms_lo,\n"
+    "          ms_hi, workspace_bytes, error, why));\n"
+    "CREATE TRIGGER records_are_immutable BEFORE UPDATE ON records\n"
+    "  BEGIN SELECT RAISE(ABORT, 'records are immutable'); END;\n"
+    "CREATE TABLE runs (id INTEGER PRIMARY KEY, session TEXT NOT NULL UNIQUE, at TEXT NOT NULL,\n"
+    "  net TEXT NOT NULL, data TEXT NOT NULL, device INTEGER NOT NULL REFERENCES devices,\n"
+    "  epochs INTEGER NOT NULL, batch INTEGER NOT NULL, optimizer TEXT NOT NULL, lr REAL,\n"
+    "  seed INTEGER NOT NULL, parameters INTEGER NOT NULL, command TEXT NOT NULL);\n"
+    "CREATE TABLE epochs (run INTEGER NOT NULL REFERENCES runs, epoch INTEGER NOT NULL,\n"
+    "  seconds REAL, images_per_s REAL, train_loss REAL, train_accuracy REAL, test_loss REAL,\n"
+    "  test_accuracy REAL, test_mae REAL, PRIMARY KEY (run, epoch)) WITHOUT ROWID;\n";
 
 /* What was once found wrong is never served, whichever session found it. */
-#define HONE_SQL_OF_PROBLEM                                                                                         \
-    " FROM records r JOIN builds b ON b.id = r.build"                                                               \
-    " WHERE r.problem = (SELECT id FROM problems WHERE text = ?1)"                                                  \
-    " AND r.device = (SELECT id FROM devices WHERE name = ?2) AND r.status = 'timed'"                               \
-    " AND NOT EXISTS (SELECT 1 FROM records w WHERE w.problem = r.problem AND w.device = r.device"                  \
+#define HONE_SQL_OF_PROBLEM                                                                        \
+    " FROM records r JOIN builds b ON b.id = r.build"                                              \
+    " WHERE r.problem = (SELECT id FROM problems WHERE text = ?1)"                                 \
+    " AND r.device = (SELECT id FROM devices WHERE name = ?2) AND r.status = 'timed'"              \
+    " AND NOT EXISTS (SELECT 1 FROM records w WHERE w.problem = r.problem AND w.device = r.device" \
     " AND w.status = 'wrong' AND w.build = r.build AND w.config = r.config)"
 
 static const char *const text[HONE_SQL_COUNT] = {
@@ -46,23 +48,27 @@ static const char *const text[HONE_SQL_COUNT] = {
     [HONE_SQL_PROBLEM] = "INSERT OR IGNORE INTO problems (text) VALUES (?1)",
     [HONE_SQL_BUILD] = "INSERT OR IGNORE INTO builds (kernel, version) VALUES (?1, ?2)",
     [HONE_SQL_ADD] =
-        "INSERT OR IGNORE INTO records (problem, device, build, status, at, session, config, cache, n, ms_median, ms_lo,"
-        " ms_hi, workspace_bytes, error, why) SELECT p.id, d.id, b.id, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16"
-        " FROM problems p, devices d, builds b WHERE p.text = ?1 AND d.name = ?2 AND b.kernel = ?3 AND b.version = ?4",
+        "INSERT OR IGNORE INTO records (problem, device, build, status, at, session, config, cache,"
+        " n, ms_median, ms_lo, ms_hi, workspace_bytes, error, why) SELECT p.id, d.id, b.id, ?5, ?6,"
+        " ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16 FROM problems p, devices d, builds b"
+        " WHERE p.text = ?1 AND d.name = ?2 AND b.kernel = ?3 AND b.version = ?4",
     [HONE_SQL_LATEST] = "SELECT r.session, b.kernel, b.version, r.config" HONE_SQL_OF_PROBLEM
                         " ORDER BY r.at DESC, r.session DESC",
     [HONE_SQL_SESSION] =
-        "SELECT r.id, b.kernel, b.version, r.config, r.n, r.ms_median, r.ms_lo, r.ms_hi, r.workspace_bytes, r.error,"
-        " r.cache, r.session, r.at" HONE_SQL_OF_PROBLEM " AND r.session = ?3",
+        "SELECT r.id, b.kernel, b.version, r.config, r.n, r.ms_median, r.ms_lo, r.ms_hi,"
+        " r.workspace_bytes, r.error, r.cache, r.session, r.at" HONE_SQL_OF_PROBLEM
+        " AND r.session = ?3",
     [HONE_SQL_ADD_RUN] =
-        "INSERT OR IGNORE INTO runs (session, at, net, data, device, epochs, batch, optimizer, lr, seed, parameters, command)"
-        " SELECT ?1, ?2, ?3, ?4, d.id, ?6, ?7, ?8, ?9, ?10, ?11, ?12 FROM devices d WHERE d.name = ?5",
+        "INSERT OR IGNORE INTO runs (session, at, net, data, device, epochs, batch, optimizer, lr,"
+        " seed, parameters, command) SELECT ?1, ?2, ?3, ?4, d.id, ?6, ?7, ?8, ?9, ?10, ?11, ?12"
+        " FROM devices d WHERE d.name = ?5",
     [HONE_SQL_ADD_EPOCH] =
-        "INSERT OR IGNORE INTO epochs SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM runs WHERE session = ?1",
+        "INSERT OR IGNORE INTO epochs SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"
+        " FROM runs WHERE session = ?1",
     [HONE_SQL_RUN] = "SELECT 1 FROM runs WHERE session = ?1",
     [HONE_SQL_EACH_EPOCH] =
-        "SELECT epoch, seconds, images_per_s, train_loss, train_accuracy, test_loss, test_accuracy, test_mae"
-        " FROM epochs WHERE run = (SELECT id FROM runs WHERE session = ?1) ORDER BY epoch",
+        "SELECT epoch, seconds, images_per_s, train_loss, train_accuracy, test_loss, test_accuracy,"
+        " test_mae FROM epochs WHERE run = (SELECT id FROM runs WHERE session = ?1) ORDER BY epoch",
 };
 _Static_assert((int)HONE_SQL_COUNT <= (int)HONE_DB_STATEMENTS, "room for every statement");
 
@@ -74,20 +80,28 @@ int hone_db_fail(struct hone_db *db, int rc)
     switch (rc & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED: return hone_fail(HONE_EDB, "%s: locked by another process", db->path);
-    case SQLITE_READONLY: return hone_fail(HONE_EDB, "%s: read-only: nothing can be added", db->path);
+    case SQLITE_READONLY:
+        return hone_fail(HONE_EDB, "%s: read-only: nothing can be added", db->path);
     case SQLITE_NOTADB: return hone_fail(HONE_EDB, "%s: not a database", db->path);
     case SQLITE_CORRUPT:
-        return hone_fail(HONE_EDB, "%s: damaged database; `hone db export` saves what can still be read", db->path);
+        return hone_fail(HONE_EDB,
+                         "%s: damaged database; `hone db export` saves what can still be read",
+                         db->path);
     case SQLITE_FULL: return hone_fail(HONE_EDB, "%s: disk full", db->path);
     case SQLITE_IOERR:
         /* SQLite knows ENOSPC as a full disk, but not a quota or a limit on file sizes. */
-        if (rc == SQLITE_IOERR_WRITE) return hone_fail(HONE_EDB, "%s: cannot write: disk, quota or file-size limit full", db->path);
-        return hone_fail(HONE_EDB, "%s: cannot read or write: %s", db->path, why ? strerror(why) : sqlite3_errmsg(db->sql));
+        if (rc == SQLITE_IOERR_WRITE)
+            return hone_fail(HONE_EDB, "%s: cannot write: disk, quota or file-size limit full",
+                             db->path);
+        return hone_fail(HONE_EDB, "%s: cannot read or write: %s", db->path,
+                         why ? strerror(why) : sqlite3_errmsg(db->sql));
     case SQLITE_CANTOPEN:
         return hone_fail(HONE_EDB, "%s: cannot open it, or the journal beside it: %s", db->path,
                          why ? strerror(why) : "No such file or directory");
     case SQLITE_NOMEM: return hone_fail(HONE_ENOMEM, "%s: out of memory", db->path);
-    default: return hone_fail(HONE_EDB, "%s: %s", db->path, db->sql ? sqlite3_errmsg(db->sql) : sqlite3_errstr(rc));
+    default:
+        return hone_fail(HONE_EDB, "%s: %s", db->path,
+                         db->sql ? sqlite3_errmsg(db->sql) : sqlite3_errstr(rc));
     }
 }
 
@@ -96,7 +110,8 @@ int hone_db_fail(struct hone_db *db, int rc)
 int hone_db_statement(struct hone_db *db, int which, sqlite3_stmt **st)
 {
     if (!db->stmt[which]) {
-        int rc = sqlite3_prepare_v3(db->sql, text[which], -1, SQLITE_PREPARE_PERSISTENT, &db->stmt[which], NULL);
+        int rc = sqlite3_prepare_v3(db->sql, text[which], -1, SQLITE_PREPARE_PERSISTENT,
+                                    &db->stmt[which], NULL);
         if (rc) return hone_db_fail(db, rc);
     }
     *st = db->stmt[which];
@@ -119,17 +134,19 @@ int hone_db_do(struct hone_db *db, sqlite3_stmt *st)
     return err;
 }
 
-/* IMMEDIATE: who waits for a lock waits here, where busy_timeout works, and not half way through. */
+/* IMMEDIATE: who waits for a lock waits here, where busy_timeout works, not half way through. */
 int hone_db_begin(struct hone_db *db)
 {
-    return db->sql ? hone_db_exec(db, "BEGIN IMMEDIATE") : hone_fail(HONE_EDB, "%s: no database to add to", db->path);
+    return db->sql ? hone_db_exec(db, "BEGIN IMMEDIATE")
+                   : hone_fail(HONE_EDB, "%s: no database to add to", db->path);
 }
 
 int hone_db_end(struct hone_db *db, int err)
 {
     if (!err) err = hone_db_exec(db, "COMMIT");
     /* A full disk has SQLite roll back by itself; then there is nothing left to undo. */
-    if (err && !sqlite3_get_autocommit(db->sql)) sqlite3_exec(db->sql, "ROLLBACK", NULL, NULL, NULL);
+    if (err && !sqlite3_get_autocommit(db->sql))
+        sqlite3_exec(db->sql, "ROLLBACK", NULL, NULL, NULL);
     return err;
 }
 

@@ -17,30 +17,53 @@ struct field {
     size_t at, size;     /* offset in the struct; bytes, of a TEXT those it may fill */
 };
 
-#define FIELD(type_, s, member, name_) { name_, type_, offsetof(struct s, member), sizeof(((struct s *)0)->member) }
+#define FIELD(type_, s, member, name_)                                                             \
+    { name_, type_, offsetof(struct s, member), sizeof(((struct s *)0)->member) }
 
 static const struct field record_fields[] = {
-    FIELD(TEXT, hone_record, device, "device"), FIELD(TEXT, hone_record, problem, "problem"),
-    FIELD(TEXT, hone_record, kernel, "kernel"), FIELD(TEXT, hone_record, version, "version"),
-    FIELD(TEXT, hone_record, config, "config"), FIELD(STATUS, hone_record, status, "status"),
-    FIELD(TEXT, hone_record, why, "why"), FIELD(WHOLE, hone_record, n, "n"), FIELD(REAL, hone_record, ms_median, "ms_median"),
-    FIELD(REAL, hone_record, ms_lo, "ms_lo"), FIELD(REAL, hone_record, ms_hi, "ms_hi"),
-    FIELD(WHOLE, hone_record, workspace_bytes, "workspace_bytes"), FIELD(REAL, hone_record, error, "error"),
-    FIELD(TEXT, hone_record, cache, "cache"), FIELD(TEXT, hone_record, session, "session"), FIELD(TEXT, hone_record, when, "when"),
+    FIELD(TEXT, hone_record, device, "device"),
+    FIELD(TEXT, hone_record, problem, "problem"),
+    FIELD(TEXT, hone_record, kernel, "kernel"),
+    FIELD(TEXT, hone_record, version, "version"),
+    FIELD(TEXT, hone_record, config, "config"),
+    FIELD(STATUS, hone_record, status, "status"),
+    FIELD(TEXT, hone_record, why, "why"),
+    FIELD(WHOLE, hone_record, n, "n"),
+    FIELD(REAL, hone_record, ms_median, "ms_median"),
+    FIELD(REAL, hone_record, ms_lo, "ms_lo"),
+    FIELD(REAL, hone_record, ms_hi, "ms_hi"),
+    FIELD(WHOLE, hone_record, workspace_bytes, "workspace_bytes"),
+    FIELD(REAL, hone_record, error, "error"),
+    FIELD(TEXT, hone_record, cache, "cache"),
+    FIELD(TEXT, hone_record, session, "session"),
+    FIELD(TEXT, hone_record, when, "when"),
     { 0 },
 };
 static const struct field run_fields[] = {
-    FIELD(TEXT, hone_run, session, "session"), FIELD(TEXT, hone_run, when, "when"), FIELD(TEXT, hone_run, net, "net"),
-    FIELD(TEXT, hone_run, data, "data"), FIELD(TEXT, hone_run, device, "device"), FIELD(WHOLE, hone_run, epochs, "epochs"),
-    FIELD(WHOLE, hone_run, batch, "batch"), FIELD(TEXT, hone_run, optimizer, "optimizer"), FIELD(MAYBE, hone_run, lr, "lr"),
-    FIELD(WHOLE, hone_run, seed, "seed"), FIELD(WHOLE, hone_run, parameters, "parameters"),
-    FIELD(TEXT, hone_run, command, "command"), { 0 },
+    FIELD(TEXT, hone_run, session, "session"),
+    FIELD(TEXT, hone_run, when, "when"),
+    FIELD(TEXT, hone_run, net, "net"),
+    FIELD(TEXT, hone_run, data, "data"),
+    FIELD(TEXT, hone_run, device, "device"),
+    FIELD(WHOLE, hone_run, epochs, "epochs"),
+    FIELD(WHOLE, hone_run, batch, "batch"),
+    FIELD(TEXT, hone_run, optimizer, "optimizer"),
+    FIELD(MAYBE, hone_run, lr, "lr"),
+    FIELD(WHOLE, hone_run, seed, "seed"),
+    FIELD(WHOLE, hone_run, parameters, "parameters"),
+    FIELD(TEXT, hone_run, command, "command"),
+    { 0 },
 };
 static const struct field epoch_fields[] = {
-    FIELD(WHOLE, hone_epoch, epoch, "epoch"), FIELD(MAYBE, hone_epoch, seconds, "seconds"),
-    FIELD(MAYBE, hone_epoch, images_per_s, "images_per_s"), FIELD(MAYBE, hone_epoch, train_loss, "train_loss"),
-    FIELD(MAYBE, hone_epoch, train_accuracy, "train_accuracy"), FIELD(MAYBE, hone_epoch, test_loss, "test_loss"),
-    FIELD(MAYBE, hone_epoch, test_accuracy, "test_accuracy"), FIELD(MAYBE, hone_epoch, test_mae, "test_mae"), { 0 },
+    FIELD(WHOLE, hone_epoch, epoch, "epoch"),
+    FIELD(MAYBE, hone_epoch, seconds, "seconds"),
+    FIELD(MAYBE, hone_epoch, images_per_s, "images_per_s"),
+    FIELD(MAYBE, hone_epoch, train_loss, "train_loss"),
+    FIELD(MAYBE, hone_epoch, train_accuracy, "train_accuracy"),
+    FIELD(MAYBE, hone_epoch, test_loss, "test_loss"),
+    FIELD(MAYBE, hone_epoch, test_accuracy, "test_accuracy"),
+    FIELD(MAYBE, hone_epoch, test_mae, "test_mae"),
+    { 0 },
 };
 
 /* A command line may hold any bytes, JSON only UTF-8: others become '?'. */
@@ -78,8 +101,10 @@ static int set(const struct field *f, void *s, const json_t *j)
     switch (f->type) {
     case TEXT:
         if (!json_is_string(j)) return hone_fail(HONE_EPARSE, "'%s' is no text", f->name);
-        if (json_string_length(j) >= f->size) return hone_fail(HONE_EPARSE, "'%s' is longer than %zu bytes", f->name, f->size - 1);
-        if (strlen(json_string_value(j)) != json_string_length(j)) return hone_fail(HONE_EPARSE, "'%s' holds a NUL", f->name);
+        if (json_string_length(j) >= f->size)
+            return hone_fail(HONE_EPARSE, "'%s' is longer than %zu bytes", f->name, f->size - 1);
+        if (strlen(json_string_value(j)) != json_string_length(j))
+            return hone_fail(HONE_EPARSE, "'%s' holds a NUL", f->name);
         strcpy(at, json_string_value(j));
         return HONE_OK;
     case STATUS:
@@ -91,13 +116,15 @@ static int set(const struct field *f, void *s, const json_t *j)
         return hone_fail(HONE_EPARSE, "'%s' is no status", f->name);
     case WHOLE:
         if (!json_is_integer(j)) return hone_fail(HONE_EPARSE, "'%s' is no whole number", f->name);
-        if (f->size == 4 && json_integer_value(j) != (int)json_integer_value(j)) return hone_fail(HONE_EPARSE, "'%s' is out of range", f->name);
+        if (f->size == 4 && json_integer_value(j) != (int)json_integer_value(j))
+            return hone_fail(HONE_EPARSE, "'%s' is out of range", f->name);
         if (f->size == 4) *(int *)at = (int)json_integer_value(j);
         else *(int64_t *)at = json_integer_value(j);
         return HONE_OK;
     case REAL:
     case MAYBE:
-        if (!json_is_number(j) && !(f->type == MAYBE && json_is_null(j))) return hone_fail(HONE_EPARSE, "'%s' is no number", f->name);
+        if (!json_is_number(j) && !(f->type == MAYBE && json_is_null(j)))
+            return hone_fail(HONE_EPARSE, "'%s' is no number", f->name);
         memcpy(at, &v, sizeof v);
         return HONE_OK;
     }
@@ -139,7 +166,8 @@ json_t *hone_epoch_json(const struct hone_epoch *e)
 }
 
 /* Nonzero: stop. */
-static int write_line(FILE *f, const char *type, const char *run, const struct field fields[], const void *s)
+static int write_line(FILE *f, const char *type, const char *run, const struct field fields[],
+                      const void *s)
 {
     json_t *j = json_pack("{ss}", "type", type);
     if (run) json_object_set_new(j, "run", json_string(run));
@@ -165,7 +193,8 @@ static int write_run(void *ctx, const struct hone_run *r)
 {
     struct writer *w = ctx;
     w->run = r;
-    return write_line(w->f, "run", NULL, run_fields, r) || hone_db_each_epoch(w->db, r, write_epoch, w);
+    return write_line(w->f, "run", NULL, run_fields, r) ||
+           hone_db_each_epoch(w->db, r, write_epoch, w);
 }
 
 int hone_db_export(struct hone_db *db, FILE *f)
@@ -183,18 +212,23 @@ int hone_db_export(struct hone_db *db, FILE *f)
 static int read_fields(const json_t *j, const struct field fields[], void *s)
 {
     int err = HONE_OK;
-    for (int i = 0; !err && fields[i].name; i++) err = set(&fields[i], s, json_object_get(j, fields[i].name));
+    for (int i = 0; !err && fields[i].name; i++)
+        err = set(&fields[i], s, json_object_get(j, fields[i].name));
     return err;
 }
 
 /* A time that was never taken, or is nonsense, must not become the best. */
 int hone_record_check(const struct hone_record *r)
 {
-    if (!r->device[0] || !r->problem[0] || !r->kernel[0] || !r->version[0] || !r->session[0] || !r->when[0])
+    if (!r->device[0] || !r->problem[0] || !r->kernel[0] || !r->version[0] || !r->session[0] ||
+        !r->when[0])
         return hone_fail(HONE_EPARSE, "a part of the key is empty");
-    if (r->n < 0 || r->workspace_bytes < 0 || !(r->error >= 0)) return hone_fail(HONE_EPARSE, "a count is negative");
-    if (r->status == HONE_TIMED && (r->n < 1 || !(r->ms_median > 0))) return hone_fail(HONE_EPARSE, "timed, but without a time");
-    if (!(r->ms_lo <= r->ms_median && r->ms_median <= r->ms_hi)) return hone_fail(HONE_EPARSE, "the median is outside of its interval");
+    if (r->n < 0 || r->workspace_bytes < 0 || !(r->error >= 0))
+        return hone_fail(HONE_EPARSE, "a count is negative");
+    if (r->status == HONE_TIMED && (r->n < 1 || !(r->ms_median > 0)))
+        return hone_fail(HONE_EPARSE, "timed, but without a time");
+    if (!(r->ms_lo <= r->ms_median && r->ms_median <= r->ms_hi))
+        return hone_fail(HONE_EPARSE, "the median is outside of its interval");
     return HONE_OK;
 }
 
@@ -212,7 +246,8 @@ static int import_run(struct hone_db *db, const json_t *j, int *added)
 {
     struct hone_run r = { 0 };
     int err = read_fields(j, run_fields, &r);
-    if (!err && (!r.session[0] || !r.when[0])) err = hone_fail(HONE_EPARSE, "a part of the key is empty");
+    if (!err && (!r.session[0] || !r.when[0]))
+        err = hone_fail(HONE_EPARSE, "a part of the key is empty");
     if (!err) err = hone_db_add_run(db, &r);
     *added = r.id != 0;
     return err;
@@ -238,13 +273,20 @@ static int import_head(struct hone_db *db, const json_t *j, int *added)
     (void)db;
     *added = -1;   /* nothing to add */
     if (json_is_integer(v) && json_integer_value(v) == HONE_DB_VERSION) return HONE_OK;
-    return hone_fail(HONE_EPARSE, "an export of another version: this hone reads version %d", HONE_DB_VERSION);
+    return hone_fail(HONE_EPARSE, "an export of another version: this hone reads version %d",
+                     HONE_DB_VERSION);
 }
 
 static int import_line(struct hone_db *db, const char *line, size_t n, int *added)
 {
-    static const struct { const char *type; int (*import)(struct hone_db *db, const json_t *j, int *added); } types[] = {
-        { "record", import_record }, { "run", import_run }, { "epoch", import_epoch }, { "hone", import_head },
+    static const struct {
+        const char *type;
+        int (*import)(struct hone_db *db, const json_t *j, int *added);
+    } types[] = {
+        { "record", import_record },
+        { "run", import_run },
+        { "epoch", import_epoch },
+        { "hone", import_head },
     };
     json_error_t e;
     json_t *j = json_loadb(line, n, 0, &e);
@@ -259,7 +301,8 @@ static int import_line(struct hone_db *db, const char *line, size_t n, int *adde
     return err;
 }
 
-/* One transaction: a database that fails half way keeps nothing of the file, a bad line only itself. */
+/* One transaction: a database that fails half way keeps nothing of the file, a bad line only
+ * itself. */
 int hone_db_import(struct hone_db *db, const char *file, FILE *f, FILE *bad, struct hone_import *n)
 {
     char *line = NULL;

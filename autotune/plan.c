@@ -1,10 +1,12 @@
-/* From records to a plan: what was measured to be best, else what a like plan uses, else the default. */
+/* From records to a plan: what was measured to be best, else what a like plan uses, else the
+ * default. */
 #include "autotune/autotune.h"
 
 #include <string.h>
 
 /* The record's kernel and config, if both still fit p. */
-static int open_record(struct hone_plan *plan, const struct hone_record *r, const struct hone_problem *p, struct hone_device *d)
+static int open_record(struct hone_plan *plan, const struct hone_record *r,
+                       const struct hone_problem *p, struct hone_device *d)
 {
     struct hone_config c;
     const struct hone_kernel *k = hone_kernel_find(p->op, r->kernel);
@@ -14,15 +16,17 @@ static int open_record(struct hone_plan *plan, const struct hone_record *r, cons
     return err ? err : hone_plan_open(plan, p, k, &c, d);
 }
 
-static int open_like(struct hone_plan *plan, const struct hone_plan *like, const struct hone_problem *p, struct hone_device *d)
+static int open_like(struct hone_plan *plan, const struct hone_plan *like,
+                     const struct hone_problem *p, struct hone_device *d)
 {
     const struct hone_kernel *k = like->kernel;
     if (!k || hone_kernel_refuse(k, p, d)) return HONE_EREFUSED;
-    return hone_plan_open(plan, p, k, hone_config_valid(k, p, &like->config, d) ? &like->config : NULL, d);
+    return hone_plan_open(plan, p, k,
+                          hone_config_valid(k, p, &like->config, d) ? &like->config : NULL, d);
 }
 
-int hone_plan_best(struct hone_plan *plan, struct hone_db *db, const struct hone_problem *p, struct hone_device *d,
-                   const struct hone_plan *like, int *known)
+int hone_plan_best(struct hone_plan *plan, struct hone_db *db, const struct hone_problem *p,
+                   struct hone_device *d, const struct hone_plan *like, int *known)
 {
     enum { SPARE = 4 };   /* should the best not open, say for lack of memory */
     struct hone_record best[SPARE];

@@ -9,10 +9,14 @@
 #include <string.h>
 
 static const double TIE = 1.01;         /* within this the rule of ties decides, not time */
-static const double CLEAR = 1.10;       /* slower by this in each of the first rounds: a loser without statistics */
+static const double CLEAR = 1.10;       /* slower by this in each of the first rounds: a loser */
 static const double DISTURBED = 1.30;   /* a sentinel slower by this throws its round away */
 
-enum { FEW = 6, CROWD = 8, LEAST_ROUNDS = 3 };   /* rounds for statistics; racers that are no crowd; rounds in any case */
+enum {
+    FEW = 6,            /* rounds that statistics need */
+    CROWD = 8,          /* more racers than this may be halved */
+    LEAST_ROUNDS = 3    /* in any case */
+};
 
 struct standing {
     int leader, library, other;   /* racers; -1: none */
@@ -26,7 +30,10 @@ static double median_of(const double *ms, int n)
     return hone_stats_of(t, n).median;
 }
 
-static int faster(const struct standing *s, int i, int j) { return j < 0 || s->median[i] < s->median[j]; }
+static int faster(const struct standing *s, int i, int j)
+{
+    return j < 0 || s->median[i] < s->median[j];
+}
 
 static void stand(const struct hone_race *r, struct standing *s)
 {
@@ -38,7 +45,9 @@ static void stand(const struct hone_race *r, struct standing *s)
         if (r->racer[i].kernel->build == HONE_LIB && faster(s, i, s->library)) s->library = i;
     }
     for (int i = 0; i < r->n; i++)
-        if (!r->racer[i].out && r->racer[i].kernel != r->racer[s->leader].kernel && faster(s, i, s->other)) s->other = i;
+        if (!r->racer[i].out && r->racer[i].kernel != r->racer[s->leader].kernel &&
+            faster(s, i, s->other))
+            s->other = i;
 }
 
 static int kept(const struct hone_race *r, const struct standing *s, int i)
@@ -59,7 +68,8 @@ static void drop(struct hone_race *r, int i, double times, const char *how)
 {
     struct hone_racer *a = &r->racer[i];
     a->out = r->nrounds;
-    snprintf(a->why, sizeof a->why, "%s %.2f times the leader's time after %d rounds", how, times, r->nrounds);
+    snprintf(a->why, sizeof a->why, "%s %.2f times the leader's time after %d rounds", how, times,
+             r->nrounds);
 }
 
 static void drop_losers(struct hone_race *r, const struct standing *s)
@@ -72,7 +82,8 @@ static void drop_losers(struct hone_race *r, const struct standing *s)
     }
 }
 
-/* Where the time left does not suffice for all, the slower half goes (successive halving, Jamieson and Talwalkar 2016). */
+/* Where the time left does not suffice for all, the slower half goes (successive halving, Jamieson
+ * and Talwalkar 2016). */
 static void halve(struct hone_race *r, const struct standing *s, double started)
 {
     int racing = 0;
@@ -80,7 +91,9 @@ static void halve(struct hone_race *r, const struct standing *s, double started)
     for (int i = 0; i < r->n && racing < 4096; i++)
         if (!r->racer[i].out) t[racing++] = s->median[i];
     double now = hone_now(), round = (now - started) / (r->nrounds + r->ndisturbed);
-    if (racing <= CROWD || !r->deadline || now + round * (HONE_RACE_LEAST - r->nrounds) < r->deadline) return;
+    if (racing <= CROWD || !r->deadline ||
+        now + round * (HONE_RACE_LEAST - r->nrounds) < r->deadline)
+        return;
     double middle = hone_stats_of(t, racing).median;
     for (int i = 0; i < r->n; i++)
         if (!r->racer[i].out && !kept(r, s, i) && s->median[i] > middle)
@@ -102,11 +115,12 @@ static int settled(const struct hone_race *r, const struct standing *s)
 /* Times everyone once; the times count only if all of them were taken. */
 static int run_round(struct hone_race *r, int *order, double *ms)
 {
+    uint64_t seed = hone_random(r->seed, (uint64_t)(r->nrounds + r->ndisturbed));
     int n = 0, past = 0;
     for (int i = 0; i < r->n; i++)
         if (!r->racer[i].out) order[n++] = i;
     for (int i = n - 1; i > 0; i--) {
-        int j = (int)(hone_random(r->seed + (uint64_t)(r->nrounds + r->ndisturbed) * 7919u, (uint64_t)i) % (uint64_t)(i + 1)), k = order[i];
+        int j = (int)(hone_random(seed, (uint64_t)i) % (uint64_t)(i + 1)), k = order[i];
         order[i] = order[j];
         order[j] = k;
     }
@@ -141,9 +155,11 @@ static int run(struct hone_race *r, struct standing *s, int *order, double *ms)
         if (r->sentinel) watch[nwatch++] = r->sentinel(r->ctx);
         if ((err = run_round(r, order, ms))) break;
         if (r->sentinel) watch[nwatch++] = r->sentinel(r->ctx);
-        /* A noisy machine widens intervals, it does not stop the race: half of the rounds count in any case. */
+        /* A noisy machine widens intervals, it does not stop the race: half of the rounds count in
+         * any case. */
+        double slow = nwatch > 4 ? DISTURBED * quantile(watch, nwatch, 0.5) : 1e9;
         if (nwatch > 4 && r->ndisturbed < r->nrounds &&
-            (watch[nwatch - 1] > DISTURBED * quantile(watch, nwatch, 0.5) || watch[nwatch - 2] > DISTURBED * quantile(watch, nwatch, 0.5))) {
+            (watch[nwatch - 1] > slow || watch[nwatch - 2] > slow)) {
             r->ndisturbed++;
             continue;
         }

@@ -8,7 +8,7 @@
 
 struct hone_space_kernel {
     const struct hone_kernel *kernel;
-    int64_t nvalid;                /* valid configs; where they are too many to enumerate, an estimate */
+    int64_t nvalid;                /* valid configs; an estimate where they are very many */
     int n;
     struct hone_config *config;    /* (n) the guess first, then all or a sample in random order */
 };
@@ -21,22 +21,24 @@ struct hone_space {
 };
 
 /* Kernels that accept p and that the options admit, in registry order. */
-int  hone_space_open(struct hone_space *s, const struct hone_problem *p, const struct hone_device *d,
-                     const struct hone_tune_options *o);
+int hone_space_open(struct hone_space *s, const struct hone_problem *p, const struct hone_device *d,
+                    const struct hone_tune_options *o);
 /* Makes c the first config of k, which is added where it is not in the space. */
-int  hone_space_put_first(struct hone_space *s, const struct hone_kernel *k, const struct hone_config *c);
+int hone_space_put_first(struct hone_space *s, const struct hone_kernel *k,
+                         const struct hone_config *c);
 
 void hone_space_close(struct hone_space *s);
 
 /* ---- race.c: rounds in which each racer is timed once ---- */
 
-enum { HONE_RACE_ROUNDS = 31, HONE_RACE_LEAST = 11 };   /* at most, and at least before it is decided */
+/* At most, and at least before it is decided. */
+enum { HONE_RACE_ROUNDS = 31, HONE_RACE_LEAST = 11 };
 
 struct hone_racer {
     const struct hone_kernel *kernel;
     int incumbent;                 /* 1: the best so far, kept to the end */
     int err;                       /* the code its window failed with */
-    int out;                       /* number of rounds after which it was dropped or failed; 0: it finished */
+    int out;                       /* rounds after which it was dropped or failed; 0: finished */
     char why[128];                 /* of being out */
     int n;
     double ms[HONE_RACE_ROUNDS];   /* (n) */
@@ -54,7 +56,7 @@ struct hone_race {
     double deadline;               /* by hone_now(); 0: none.  Three rounds are run in any case */
     uint64_t seed;
     int nrounds, ndisturbed;       /* results: rounds that count, rounds thrown away */
-    double noise;                  /* 90th percentile of the sentinel's times over their median, less 1 */
+    double noise;                  /* 90th percentile of sentinels over their median, less 1 */
 };
 
 /* HONE_EINTR after Ctrl-C; the rounds so far then stand. */

@@ -6,14 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* SMALL: configs of all kernels together that are searched exhaustively unless told otherwise, and the size of a sample.
- * ENUMERABLE: combinations of one kernel that are looked at one by one to see which are valid. */
+/* SMALL: configs of all kernels together that are searched exhaustively unless told otherwise, and
+ * the size of a sample. ENUMERABLE: combinations of one kernel that are looked at one by one to see
+ * which are valid. */
 enum { SMALL = 480, ENUMERABLE = 1 << 20 };
 
 static int add(struct hone_space_kernel *sk, int *room, const struct hone_config *c)
 {
     if (sk->n == *room) {
-        struct hone_config *more = realloc(sk->config, (size_t)(*room = 2 * *room + 16) * sizeof *more);
+        struct hone_config *more =
+            realloc(sk->config, (size_t)(*room = 2 * *room + 16) * sizeof *more);
         if (!more) return hone_fail(HONE_ENOMEM, "%d configs of %s", *room, sk->kernel->name);
         sk->config = more;
     }
@@ -28,10 +30,14 @@ static double combinations(const struct hone_kernel *k)
     return n;
 }
 
-static int same(const struct hone_config *a, const struct hone_config *b) { return !memcmp(a, b, sizeof *a); }
+static int same(const struct hone_config *a, const struct hone_config *b)
+{
+    return !memcmp(a, b, sizeof *a);
+}
 
 /* Every valid config but the guess, which is there already. */
-static int enumerate(struct hone_space_kernel *sk, int *room, const struct hone_problem *p, const struct hone_device *d)
+static int enumerate(struct hone_space_kernel *sk, int *room, const struct hone_problem *p,
+                     const struct hone_device *d)
 {
     struct hone_config c;
     int err = HONE_OK;
@@ -44,9 +50,10 @@ static int enumerate(struct hone_space_kernel *sk, int *room, const struct hone_
     return err;
 }
 
-/* Combinations drawn evenly, value by value, and kept if valid: no config is nearer than another, as it would be if
- * an enumeration were cut short. */
-static int draw(struct hone_space_kernel *sk, int *room, const struct hone_problem *p, const struct hone_device *d, uint64_t seed)
+/* Combinations drawn evenly, value by value, and kept if valid: no config is nearer than another,
+ * as it would be if an enumeration were cut short. */
+static int draw(struct hone_space_kernel *sk, int *room, const struct hone_problem *p,
+                const struct hone_device *d, uint64_t seed)
 {
     const struct hone_kernel *k = sk->kernel;
     int err = HONE_OK;
@@ -78,8 +85,9 @@ static void shuffle(struct hone_space_kernel *sk, uint64_t seed)
     }
 }
 
-static int open_kernel(struct hone_space_kernel *sk, const struct hone_problem *p, const struct hone_device *d,
-                       const struct hone_tune_options *o, uint64_t seed)
+static int open_kernel(struct hone_space_kernel *sk, const struct hone_problem *p,
+                       const struct hone_device *d, const struct hone_tune_options *o,
+                       uint64_t seed)
 {
     struct hone_config guess;
     int room = 0, all = o->search && !strcmp(o->search, "exhaustive");
@@ -92,7 +100,8 @@ static int open_kernel(struct hone_space_kernel *sk, const struct hone_problem *
     return err;
 }
 
-/* Cuts a large space to SMALL: kernels with few configs keep them all, the others share what is left evenly. */
+/* Cuts a large space to SMALL: kernels with few configs keep them all, the others share what is
+ * left evenly. */
 static void sample(struct hone_space *s)
 {
     int cap = SMALL, kept;
@@ -106,7 +115,8 @@ static void sample(struct hone_space *s)
 
 static int admitted(const struct hone_kernel *k, const struct hone_tune_options *o)
 {
-    if (o->kernel) return !strcmp(k->name, o->kernel);   /* asked for by name, even a slow one may run */
+    if (o->kernel)
+        return !strcmp(k->name, o->kernel); /* asked for by name, even a slow one may run */
     return !k->slow && (!o->builds || o->builds >> k->build & 1);
 }
 
@@ -139,12 +149,14 @@ int hone_space_open(struct hone_space *s, const struct hone_problem *p, const st
     return HONE_OK;
 }
 
-int hone_space_put_first(struct hone_space *s, const struct hone_kernel *k, const struct hone_config *c)
+int hone_space_put_first(struct hone_space *s, const struct hone_kernel *k,
+                         const struct hone_config *c)
 {
     int i = 0, j = 0;
     while (i < s->nkernels && s->kernel[i].kernel != k) i++;
     if (i == s->nkernels) {
-        struct hone_space_kernel *more = realloc(s->kernel, ((size_t)s->nkernels + 1) * sizeof *more);
+        struct hone_space_kernel *more =
+            realloc(s->kernel, ((size_t)s->nkernels + 1) * sizeof *more);
         if (!more) return hone_fail(HONE_ENOMEM, "%d kernels", s->nkernels + 1);
         s->kernel = more;
         s->kernel[s->nkernels++] = (struct hone_space_kernel){ .kernel = k };

@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const double TRIALS = 0.6;        /* share of the budget */
-static const double TRIAL_WINDOW = 0.0005, RACE_WINDOW = 0.001;   /* seconds: 10^4 times the clock's resolution */
+static const double TRIAL_WINDOW = 0.0005, RACE_WINDOW = 0.001;   /* s: 10^4 ticks of the clock */
 static const double FAR = 1.6;           /* slower than the best trial by this: not raced */
 static const double FLUSH = 1.0;         /* seconds between writings of what was dropped */
 
@@ -29,7 +29,7 @@ struct lane {
     char version[HONE_TEXT];
     int next;                            /* config */
     double ms;                           /* best trial; 0: none yet */
-    int nwrong;                          /* configs that were found wrong, now or in an earlier session */
+    int nwrong;                          /* configs found wrong, now or in an earlier session */
     int seen;                            /* has records of this version */
 };
 
@@ -43,11 +43,12 @@ struct tuning {
     double started, deadline, flushed;
     struct hone_space space;
     struct lane *lane;                   /* (space.nkernels) */
-    struct hone_record *wrong;           /* (nwrong) found wrong before, at this version: not tried again */
+    struct hone_record *wrong;           /* (nwrong) wrong before, at this version: not tried */
     int nwrong;
     const struct hone_kernel *incumbent; /* its config stands first; NULL: none */
     struct hone_case cases[2];           /* integers where exact, reals last */
-    int ncases, resets;                  /* 1: the problem changes its inputs, which are renewed before a window */
+    int ncases;
+    int resets;                          /* 1: runs change the inputs, to be renewed each window */
     struct entrant *entrant;             /* (n) still in */
     int n;
     double best_ms;
@@ -61,7 +62,9 @@ static int remember(void *ctx, const struct hone_record *r)
 {
     struct tuning *t = ctx;
     for (int i = 0; i < t->space.nkernels; i++) {
-        if (strcmp(t->space.kernel[i].kernel->name, r->kernel) || strcmp(t->lane[i].version, r->version)) continue;
+        if (strcmp(t->space.kernel[i].kernel->name, r->kernel) ||
+            strcmp(t->lane[i].version, r->version))
+            continue;
         t->lane[i].seen = 1;
         if (r->status != HONE_WRONG) continue;
         struct hone_record *more = realloc(t->wrong, (size_t)(t->nwrong + 1) * sizeof *more);
@@ -72,7 +75,8 @@ static int remember(void *ctx, const struct hone_record *r)
     return 0;
 }
 
-/* The incumbent is tried first and raced to the end, whatever the options admit: a session without it would hide it. */
+/* The incumbent is tried first and raced to the end, whatever the options admit: a session without
+ * it would hide it. */
 static int admit_incumbent(struct tuning *t)
 {
     struct hone_config c;
@@ -80,7 +84,8 @@ static int admit_incumbent(struct tuning *t)
     const struct hone_kernel *k = best->kernel[0] ? hone_kernel_find(t->p->op, best->kernel) : NULL;
     if (!k || !t->space.n) return HONE_OK;
     hone_config_guess(k, t->p, t->d, &c);
-    if (hone_config_parse(k, best->config, &c) || !hone_config_valid(k, t->p, &c, t->d)) return HONE_OK;
+    if (hone_config_parse(k, best->config, &c) || !hone_config_valid(k, t->p, &c, t->d))
+        return HONE_OK;
     t->incumbent = k;
     return hone_space_put_first(&t->space, k, &c);
 }
@@ -88,12 +93,14 @@ static int admit_incumbent(struct tuning *t)
 /* What the database knows: who was tried, who was wrong, who is best. */
 static int look_back(struct tuning *t)
 {
-    int err = hone_db_podium(t->db, t->p, t->d, &t->r->podium), all = t->r->podium.best.kernel[0] != 0;
+    int err = hone_db_podium(t->db, t->p, t->d, &t->r->podium),
+        all = t->r->podium.best.kernel[0] != 0;
     if (!err) err = admit_incumbent(t);
     if (err) return err;
     t->lane = calloc((size_t)t->space.nkernels + 1, sizeof *t->lane);
     if (!t->lane) return hone_fail(HONE_ENOMEM, "%d kernels", t->space.nkernels);
-    for (int i = 0; i < t->space.nkernels; i++) hone_kernel_version(t->space.kernel[i].kernel, t->lane[i].version);
+    for (int i = 0; i < t->space.nkernels; i++)
+        hone_kernel_version(t->space.kernel[i].kernel, t->lane[i].version);
     if ((err = hone_db_each(t->db, t->d->id, t->text, remember, t))) return err;
     for (int i = 0; i < t->space.nkernels; i++) all &= t->lane[i].seen;
     t->r->known = all;
@@ -124,7 +131,8 @@ static void count(struct hone_tune_result *r, const struct hone_record *rec)
     int *counts[] = { &r->ntimed, &r->nwrong, &r->nfailed, &r->ndropped };
     ++*counts[rec->status];
     if ((rec->status == HONE_WRONG || rec->status == HONE_FAILED) && !r->wrong[0])
-        snprintf(r->wrong, sizeof r->wrong, "%.60s/%.180s: %.255s", rec->kernel, rec->config, rec->why);
+        snprintf(r->wrong, sizeof r->wrong, "%.60s/%.180s: %.255s", rec->kernel, rec->config,
+                 rec->why);
 }
 
 /* Adds records with one commit: a disk is slow, and its work disturbs what is timed next. */
@@ -133,8 +141,9 @@ static int add_all(struct tuning *t, struct hone_record *rec[], int n)
     int err = n ? hone_db_begin(t->db) : HONE_OK;
     if (err || !n) return err;
     for (int i = 0; !err && i < n; i++) {
-        hone_db_now(rec[i]->when);
-        if (i) memcpy(rec[i]->when, rec[0]->when, sizeof rec[i]->when);   /* what belongs together has one time */
+        /* What belongs together has one time. */
+        if (i) memcpy(rec[i]->when, rec[0]->when, sizeof rec[i]->when);
+        else hone_db_now(rec[0]->when);
         err = hone_db_add(t->db, rec[i]);
         count(t->r, rec[i]);
     }
@@ -213,18 +222,20 @@ static int prune(struct tuning *t)
     return sweep(t);
 }
 
-/* A first time, the least of a few windows: what else runs on the machine can only add, and on a busy one it adds to most.  Who
- * seems far behind is asked more often, unless asking takes long. */
+/* A first time, the least of a few windows: what else runs on the machine can only add, and on a
+ * busy one it adds to most.  Who seems far behind is asked more often, unless asking takes long. */
 static int time_trial(struct tuning *t, struct entrant *e)
 {
     enum { ASKED = 2, ASKED_OFTEN = 8 };
     double s;
     int err = hone_case_reset(reals(t));
-    if (!err) err = hone_time_calibrate(&e->plan, reals(t), t->o->cache, TRIAL_WINDOW, &e->runs, &s);
+    if (!err)
+        err = hone_time_calibrate(&e->plan, reals(t), t->o->cache, TRIAL_WINDOW, &e->runs, &s);
     if (err) return err;
     e->ms = 1e3 * s;
     for (int i = 0; !err && i < ASKED_OFTEN; i++) {
-        int behind = t->best_ms > 0 && e->ms > FAR * t->best_ms, quick = s * e->runs < 8 * TRIAL_WINDOW;
+        int behind = t->best_ms > 0 && e->ms > FAR * t->best_ms,
+            quick = s * e->runs < 8 * TRIAL_WINDOW;
         if (i >= ASKED && !(behind && quick)) break;
         err = hone_time_window(&e->plan, reals(t), t->o->cache, e->runs, &s);
         if (1e3 * s < e->ms) e->ms = 1e3 * s;
@@ -277,12 +288,15 @@ static int was_wrong(const struct tuning *t, int k, const struct hone_config *c)
     char text[HONE_TEXT];
     hone_config_print(t->space.kernel[k].kernel, c, text);
     for (int i = 0; i < t->nwrong; i++)
-        if (!strcmp(t->wrong[i].kernel, t->space.kernel[k].kernel->name) && !strcmp(t->wrong[i].config, text)) return 1;
+        if (!strcmp(t->wrong[i].kernel, t->space.kernel[k].kernel->name) &&
+            !strcmp(t->wrong[i].config, text))
+            return 1;
     return 0;
 }
 
-/* The kernel whose turn it is: every guess first, then the fewest turns for its promise.  Three turns are free, since one config
- * may be an unlucky one, and nobody gets less than a ninth.  -1: all configs were tried. */
+/* The kernel whose turn it is: every guess first, then the fewest turns for its promise.  Three
+ * turns are free, since one config may be an unlucky one, and nobody gets less than a ninth.  -1:
+ * all configs were tried. */
 static int next_kernel(const struct tuning *t)
 {
     int best = -1;
@@ -303,9 +317,11 @@ static void report(struct tuning *t, double done)
     char what[96];
     double now = hone_now();
     if (t->o->quiet) return;
-    snprintf(what, sizeof what, "%.60s  %d of %d", t->o->what ? t->o->what : t->text, t->r->ncandidates, t->space.n);
+    snprintf(what, sizeof what, "%.60s  %d of %d", t->o->what ? t->o->what : t->text,
+             t->r->ncandidates, t->space.n);
     if (t->o->total > 0) hone_progress(what, now - t->o->started, t->o->total, t->o->started);
-    else if (t->deadline > 0) hone_progress(what, now - t->started, t->deadline - t->started, t->started);
+    else if (t->deadline > 0)
+        hone_progress(what, now - t->started, t->deadline - t->started, t->started);
     else hone_progress(what, done, 1, t->started);
 }
 
@@ -359,7 +375,10 @@ static double race_sentinel(void *ctx)
     return hone_now() - start;
 }
 
-static void race_progress(void *ctx, int rounds) { report(ctx, 0.7 + 0.3 * rounds / HONE_RACE_ROUNDS); }
+static void race_progress(void *ctx, int rounds)
+{
+    report(ctx, 0.7 + 0.3 * rounds / HONE_RACE_ROUNDS);
+}
 
 /* Copies what the race found into the records. */
 static void collect(struct tuning *t, struct hone_race *race)
@@ -377,8 +396,13 @@ static void collect(struct tuning *t, struct hone_race *race)
 
 static int run_race(struct tuning *t)
 {
-    struct hone_race race = { .n = t->n, .window = race_window, .sentinel = race_sentinel, .progress = race_progress,
-                              .ctx = t, .deadline = t->deadline, .seed = t->o->seed };
+    struct hone_race race = { .n = t->n,
+                              .window = race_window,
+                              .sentinel = race_sentinel,
+                              .progress = race_progress,
+                              .ctx = t,
+                              .deadline = t->deadline,
+                              .seed = t->o->seed };
     race.racer = calloc((size_t)t->n + 1, sizeof *race.racer);
     if (!race.racer) return hone_fail(HONE_ENOMEM, "race of %d", t->n);
     for (int i = 0; i < t->n; i++) {
@@ -396,7 +420,8 @@ static int run_race(struct tuning *t)
 static int finish(struct tuning *t)
 {
     int err = sweep(t), n = t->n;   /* those that the race dropped */
-    struct hone_record **out = calloc((size_t)n + 1, sizeof *out), *all = calloc((size_t)n + 1, sizeof *all);
+    struct hone_record **out = calloc((size_t)n + 1, sizeof *out),
+                       *all = calloc((size_t)n + 1, sizeof *all);
     if (!err && (!out || !all)) err = hone_fail(HONE_ENOMEM, "%d records", n);
     for (int i = 0; !err && i < n; i++) {
         if (!t->entrant[i].record.n) set_sample(&t->entrant[i].record, &t->entrant[i].ms, 1);
@@ -419,7 +444,8 @@ static int open_cases(struct tuning *t)
 {
     const struct hone_op *op = t->p->op;
     int err = HONE_OK;
-    if (op->exact && op->exact(t->p)) err = hone_case_open(&t->cases[t->ncases], t->p, t->d, HONE_INTEGERS, t->o->seed + 1);
+    if (op->exact && op->exact(t->p))
+        err = hone_case_open(&t->cases[t->ncases], t->p, t->d, HONE_INTEGERS, t->o->seed + 1);
     if (err) return err;
     t->ncases += op->exact && op->exact(t->p);
     err = hone_case_open(&t->cases[t->ncases], t->p, t->d, HONE_REALS, t->o->seed + 2);
@@ -442,12 +468,13 @@ static int measure(struct tuning *t)
     if (interrupted && (err = prune(t))) return err;
     if (!err) err = finish(t);
     if (!err && interrupted) err = hone_fail(HONE_EINTR, "interrupted");
-    if (!err && !t->n) err = hone_fail(HONE_EWRONG, "%s: no candidate works; %s", t->text, t->r->wrong);
+    if (!err && !t->n)
+        err = hone_fail(HONE_EWRONG, "%s: no candidate works; %s", t->text, t->r->wrong);
     return err;
 }
 
-int hone_tune(struct hone_db *db, const struct hone_problem *p, struct hone_device *d, const struct hone_tune_options *o,
-              struct hone_tune_result *r)
+int hone_tune(struct hone_db *db, const struct hone_problem *p, struct hone_device *d,
+              const struct hone_tune_options *o, struct hone_tune_result *r)
 {
     struct tuning t = { .db = db, .p = p, .d = d, .o = o, .r = r, .started = hone_now() };
     memset(r, 0, sizeof *r);
@@ -473,15 +500,22 @@ int hone_tune(struct hone_db *db, const struct hone_problem *p, struct hone_devi
     return err;
 }
 
-double hone_tune_estimate(const struct hone_problem *p, struct hone_device *d, const struct hone_tune_options *o)
+double hone_tune_estimate(const struct hone_problem *p, struct hone_device *d,
+                          const struct hone_tune_options *o)
 {
     struct hone_space s;
-    /* 10 GFLOP/s and 5 GB/s: what an average candidate reaches on an average machine, for all that shares need. */
-    double flops = p->op->flops(p), bytes = hone_problem_bytes(p), run = flops / 10e9 > bytes / 5e9 ? flops / 10e9 : bytes / 5e9;
+    /* 10 GFLOP/s and 5 GB/s: what an average candidate reaches on an average machine, for all that
+     * shares need. */
+    double flops = p->op->flops(p), bytes = hone_problem_bytes(p),
+           run = flops / 10e9 > bytes / 5e9 ? flops / 10e9 : bytes / 5e9;
     if (hone_space_open(&s, p, d, o)) return 0;
     int n = s.n;
     hone_space_close(&s);
-    /* Expected outputs twice; each candidate four times for the proof, with copies, and in some windows; then the race. */
+    /* Expected outputs twice; each candidate four times for the proof, with copies, and in some
+     * windows; then the race. */
     double window = run > RACE_WINDOW ? run : RACE_WINDOW;
-    return n ? 2 * (flops < 3e8 ? flops : 3e8) / 1e9 + n * (8 * run + 8 * bytes / 2e9 + 4 * TRIAL_WINDOW) + 8 * HONE_RACE_ROUNDS * window : 0;
+    return n ? 2 * (flops < 3e8 ? flops : 3e8) / 1e9 +
+                   n * (8 * run + 8 * bytes / 2e9 + 4 * TRIAL_WINDOW) +
+                   8 * HONE_RACE_ROUNDS * window
+             : 0;
 }

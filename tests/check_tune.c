@@ -18,7 +18,8 @@ static char dir[] = "/tmp/hone-tune-XXXXXX";
 static struct hone_device cpu;
 static struct hone_problem gemm;   /* gemm:f32:nn:m5n7k6 */
 
-/* ---- kernels of this test: a plain gemm, with one seeded bug each, or as slow as its config says ---- */
+/* ---- kernels of this test: a plain gemm, with one seeded bug each, or as slow as its config says
+ * ---- */
 
 static void product(const struct hone_plan *plan, void *const mem[])
 {
@@ -33,7 +34,10 @@ static void product(const struct hone_plan *plan, void *const mem[])
         }
 }
 
-static int last(const struct hone_plan *plan) { return plan->problem.dim[0] * plan->problem.dim[1] - 1; }
+static int last(const struct hone_plan *plan)
+{
+    return plan->problem.dim[0] * plan->problem.dim[1] - 1;
+}
 
 static int run_right(const struct hone_plan *plan, void *const mem[], void *w)
 {
@@ -119,7 +123,8 @@ static int run_bowl(const struct hone_plan *plan, void *const mem[], void *w)
     return HONE_OK;
 }
 
-static int odd_sum_only(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int odd_sum_only(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
 {
     (void)p, (void)d;
     return (c->v[0] + c->v[1]) % 2 == 0;
@@ -136,27 +141,49 @@ static int run_interrupted(const struct hone_plan *plan, void *const mem[], void
 extern const struct hone_op hone_op_gemm;
 static const struct hone_op *const ops[] = { &hone_op_gemm, NULL };
 
-#define WRONG_KERNEL(what) { .name = "test_" #what, .ops = ops, .backend = &hone_backend_cpu, .run = run_##what }
+#define WRONG_KERNEL(what)                                                                         \
+    {                                                                                              \
+        .name = "test_" #what, .ops = ops, .backend = &hone_backend_cpu, .run = run_##what         \
+    }
 static const struct hone_kernel faulty[] = {
-    WRONG_KERNEL(index), WRONG_KERNEL(tail), WRONG_KERNEL(unwritten), WRONG_KERNEL(past_end), WRONG_KERNEL(nan), WRONG_KERNEL(random),
-    WRONG_KERNEL(fails),
+    WRONG_KERNEL(index), WRONG_KERNEL(tail),   WRONG_KERNEL(unwritten), WRONG_KERNEL(past_end),
+    WRONG_KERNEL(nan),   WRONG_KERNEL(random), WRONG_KERNEL(fails),
 };
 enum { NFAULTY = sizeof faulty / sizeof *faulty };
-static const struct hone_kernel right = { .name = "test_right", .ops = ops, .backend = &hone_backend_cpu, .run = run_right };
-static const struct hone_kernel bowl = { .name = "test_bowl", .ops = ops, .backend = &hone_backend_cpu, .run = run_bowl,
-                                         .param = { HONE_PARAM("a", 1, 2, 3, 4, 5, 6), HONE_PARAM("b", 1, 2, 3, 4, 5, 6, 7, 8) },
+static const struct hone_kernel right = {
+    .name = "test_right", .ops = ops, .backend = &hone_backend_cpu, .run = run_right
+};
+static const struct hone_kernel bowl = { .name = "test_bowl",
+                                         .ops = ops,
+                                         .backend = &hone_backend_cpu,
+                                         .run = run_bowl,
+                                         .param = { HONE_PARAM("a", 1, 2, 3, 4, 5, 6),
+                                                    HONE_PARAM("b", 1, 2, 3, 4, 5, 6, 7, 8) },
                                          .valid = odd_sum_only };
-static const struct hone_kernel slow_library = { .name = "test_library", .ops = ops, .backend = &hone_backend_cpu, .build = HONE_LIB,
-                                                 .run = run_bowl, .param = { HONE_PARAM("a", 8, 9), HONE_PARAM("b", 5) } };
-static const struct hone_kernel stopping = { .name = "test_stopping", .ops = ops, .backend = &hone_backend_cpu, .run = run_interrupted,
-                                             .param = { HONE_PARAM("a", 1, 2, 3, 4, 5, 6), HONE_PARAM("b", 1, 2, 3, 4, 5, 6, 7, 8) } };
+static const struct hone_kernel slow_library = { .name = "test_library",
+                                                 .ops = ops,
+                                                 .backend = &hone_backend_cpu,
+                                                 .build = HONE_LIB,
+                                                 .run = run_bowl,
+                                                 .param = { HONE_PARAM("a", 8, 9),
+                                                            HONE_PARAM("b", 5) } };
+static const struct hone_kernel stopping = { .name = "test_stopping",
+                                             .ops = ops,
+                                             .backend = &hone_backend_cpu,
+                                             .run = run_interrupted,
+                                             .param = { HONE_PARAM("a", 1, 2, 3, 4, 5, 6),
+                                                        HONE_PARAM("b", 1, 2, 3, 4, 5, 6, 7, 8) } };
 
 /* ---- spaces ---- */
 
 static const struct hone_kernel huge = {
-    .name = "test_huge", .ops = ops, .backend = &hone_backend_cpu, .run = run_right,
-    .param = { HONE_PARAM("a", 1, 2, 3, 4, 5, 6, 7, 8), HONE_PARAM("b", 1, 2, 3, 4, 5, 6, 7, 8), HONE_PARAM("c", 1, 2, 3, 4, 5, 6, 7, 8),
-               HONE_PARAM("d", 1, 2, 3, 4, 5, 6, 7, 8), HONE_PARAM("e", 1, 2, 3, 4, 5, 6, 7, 8), HONE_PARAM("f", 1, 2, 3, 4, 5, 6, 7, 8),
+    .name = "test_huge",
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .run = run_right,
+    .param = { HONE_PARAM("a", 1, 2, 3, 4, 5, 6, 7, 8), HONE_PARAM("b", 1, 2, 3, 4, 5, 6, 7, 8),
+               HONE_PARAM("c", 1, 2, 3, 4, 5, 6, 7, 8), HONE_PARAM("d", 1, 2, 3, 4, 5, 6, 7, 8),
+               HONE_PARAM("e", 1, 2, 3, 4, 5, 6, 7, 8), HONE_PARAM("f", 1, 2, 3, 4, 5, 6, 7, 8),
                HONE_PARAM("g", 1, 2, 3, 4, 5, 6, 7, 8), HONE_PARAM("h", 1, 2, 3, 4, 5, 6, 7, 8) },
     .valid = odd_sum_only,
 };
@@ -176,8 +203,8 @@ static int all_valid(const struct hone_space_kernel *k)
     return 1;
 }
 
-/* Over a space too large to enumerate each value of each parameter should come up equally often; the
- * bound is 5 standard deviations of a binomial, per value. */
+/* Over a space too large to enumerate each value of each parameter should come up equally often;
+ * the bound is 5 standard deviations of a binomial, per value. */
 static int even(const struct hone_space_kernel *k)
 {
     double expect = k->n / 8.0, allowed = 5 * sqrt(expect * (1 - 1 / 8.0));
@@ -185,33 +212,43 @@ static int even(const struct hone_space_kernel *k)
         int times[9] = { 0 };
         for (int i = 0; i < k->n; i++) times[k->config[i].v[p]]++;
         for (int v = 1; v <= 8; v++)
-            if (fabs(times[v] - expect) > allowed) { printf("# %s=%d came up %d times, expected %.0f\n", k->kernel->param[p].name, v, times[v], expect); return 0; }
+            if (fabs(times[v] - expect) > allowed) {
+                printf("# %s=%d came up %d times, expected %.0f\n", k->kernel->param[p].name, v,
+                       times[v], expect);
+                return 0;
+            }
     }
     return 1;
 }
 
 static void check_spaces(void)
 {
-    const struct hone_kernel *list[] = { &bowl, &right, &slow_library, NULL }, *large[] = { &huge, &bowl, NULL };
+    const struct hone_kernel *list[] = { &bowl, &right, &slow_library, NULL },
+                             *large[] = { &huge, &bowl, NULL };
     struct hone_tune_options o = { .kernels = list, .seed = 7 };
     struct hone_space s, t;
-    ok(!hone_space_open(&s, &gemm, &cpu, &o) && s.nkernels == 3 && s.n == 24 + 1 + 2 && s.nvalid == s.n, "a small space holds every valid config");
+    ok(!hone_space_open(&s, &gemm, &cpu, &o) && s.nkernels == 3 && s.n == 24 + 1 + 2 &&
+           s.nvalid == s.n,
+       "a small space holds every valid config");
     ok(all_differ(&s.kernel[0]) && all_valid(&s.kernel[0]), "each once, and no other");
     struct hone_config guess;
     hone_config_guess(&bowl, &gemm, &cpu, &guess);
     ok(!memcmp(&s.kernel[0].config[0], &guess, sizeof guess), "the guess first");
     o.seed = 8;
     hone_space_open(&t, &gemm, &cpu, &o);
-    ok(memcmp(s.kernel[0].config, t.kernel[0].config, 24 * sizeof guess), "the rest in an order of the seed's");
+    ok(memcmp(s.kernel[0].config, t.kernel[0].config, 24 * sizeof guess),
+       "the rest in an order of the seed's");
     hone_space_close(&t);
     o.seed = 7;
     hone_space_open(&t, &gemm, &cpu, &o);
-    ok(!memcmp(s.kernel[0].config, t.kernel[0].config, 24 * sizeof guess), "equal seeds, equal order");
+    ok(!memcmp(s.kernel[0].config, t.kernel[0].config, 24 * sizeof guess),
+       "equal seeds, equal order");
     hone_space_close(&t);
     hone_space_close(&s);
     o.builds = 1u << HONE_LIB;
     hone_space_open(&s, &gemm, &cpu, &o);
-    ok(s.nkernels == 1 && s.kernel[0].kernel == &slow_library, "only libraries, where only they may compete");
+    ok(s.nkernels == 1 && s.kernel[0].kernel == &slow_library,
+       "only libraries, where only they may compete");
     hone_space_close(&s);
     o.builds = 0;
     o.kernel = "test_right";
@@ -222,8 +259,10 @@ static void check_spaces(void)
     o.kernels = large;
     hone_space_open(&s, &gemm, &cpu, &o);
     ok(s.nkernels == 2 && s.kernel[1].n == 24, "a sample keeps all of a small kernel's configs");
-    ok(s.kernel[0].n > 300 && all_differ(&s.kernel[0]) && all_valid(&s.kernel[0]), "and of a huge one a sample: %d, all different, all valid", s.kernel[0].n);
-    ok(fabs((double)s.kernel[0].nvalid / 8388608 - 1) < 0.2, "whose size it estimates: %lld of 8388608", (long long)s.kernel[0].nvalid);
+    ok(s.kernel[0].n > 300 && all_differ(&s.kernel[0]) && all_valid(&s.kernel[0]),
+       "and of a huge one a sample: %d, all different, all valid", s.kernel[0].n);
+    ok(fabs((double)s.kernel[0].nvalid / 8388608 - 1) < 0.2,
+       "whose size it estimates: %lld of 8388608", (long long)s.kernel[0].nvalid);
     ok(even(&s.kernel[0]), "every value equally likely");
     hone_space_close(&s);
 }
@@ -250,11 +289,14 @@ static int made_up(void *ctx, int i, double *ms)
 
 static double calm(void *ctx) { (void)ctx; return 1; }
 
-static void start(struct hone_race *r, struct hone_racer racer[], struct course *c, double step, double noise)
+static void start(struct hone_race *r, struct hone_racer racer[], struct course *c, double step,
+                  double noise)
 {
     memset(racer, 0, NRACERS * sizeof *racer);
     *c = (struct course){ .noise = noise, .fails = -1 };
-    *r = (struct hone_race){ .n = NRACERS, .racer = racer, .window = made_up, .sentinel = calm, .ctx = c, .seed = 3 };
+    *r = (struct hone_race){
+        .n = NRACERS, .racer = racer, .window = made_up, .sentinel = calm, .ctx = c, .seed = 3
+    };
     /* The fastest is number 17, the library number 4; 20 alone has another kernel. */
     for (int i = 0; i < NRACERS; i++) {
         racer[i].kernel = i == 4 ? &slow_library : i == 20 ? &right : &bowl;
@@ -283,12 +325,17 @@ static void check_race(void)
     struct course c;
     int windows = 0, in = 0;
     start(&r, racer, &c, 0.05, 0.2);
-    ok(!hone_race_run(&r) && fastest(&r) == 17, "the fastest of 24 is found, though windows vary by 20 %%");
+    ok(!hone_race_run(&r) && fastest(&r) == 17,
+       "the fastest of 24 is found, though windows vary by 20 %%");
     for (int i = 0; i < NRACERS; i++) windows += c.windows[i];
-    ok(windows < NRACERS * r.nrounds * 2 / 3, "losers leave early: %d windows instead of %d", windows, NRACERS * r.nrounds);
-    ok(!racer[4].out && !racer[20].out, "the best library and the best other kernel stay to the end");
-    ok(racer[16].out && racer[16].n < 6 && strstr(racer[16].why, "times the leader's"), "the slowest goes first, with a reason");
-    ok(racer[4].n == r.nrounds && racer[17].n == r.nrounds, "and all who finished ran in the same rounds");
+    ok(windows < NRACERS * r.nrounds * 2 / 3, "losers leave early: %d windows instead of %d",
+       windows, NRACERS * r.nrounds);
+    ok(!racer[4].out && !racer[20].out,
+       "the best library and the best other kernel stay to the end");
+    ok(racer[16].out && racer[16].n < 6 && strstr(racer[16].why, "times the leader's"),
+       "the slowest goes first, with a reason");
+    ok(racer[4].n == r.nrounds && racer[17].n == r.nrounds,
+       "and all who finished ran in the same rounds");
 
     start(&r, racer, &c, 0, 0.02);
     hone_race_run(&r);
@@ -304,11 +351,14 @@ static void check_race(void)
 
     start(&r, racer, &c, 0.05, 0.2);
     c.fails = 17;
-    ok(!hone_race_run(&r) && racer[17].err == HONE_EDEVICE && fastest(&r) == 18 && strstr(racer[17].why, "flat tyre"), "who fails in a race is out, and the next one wins");
+    ok(!hone_race_run(&r) && racer[17].err == HONE_EDEVICE && fastest(&r) == 18 &&
+           strstr(racer[17].why, "flat tyre"),
+       "who fails in a race is out, and the next one wins");
 
     start(&r, racer, &c, 0.05, 0.2);
     r.deadline = hone_now() - 1;
-    ok(!hone_race_run(&r) && r.nrounds == 3 && fastest(&r) >= 0, "without time three rounds are run");
+    ok(!hone_race_run(&r) && r.nrounds == 3 && fastest(&r) >= 0,
+       "without time three rounds are run");
 }
 
 /* ---- tuning ---- */
@@ -350,52 +400,74 @@ static void open_db(struct hone_db *db, const char *name)
 static void check_faults(void)
 {
     const struct hone_kernel *list[NFAULTY + 2] = { NULL };
-    struct hone_tune_options o = { .kernels = list, .seconds = 20, .cache = HONE_CACHE_WARM, .seed = 1, .quiet = 1 };
+    struct hone_tune_options o = {
+        .kernels = list, .seconds = 20, .cache = HONE_CACHE_WARM, .seed = 1, .quiet = 1
+    };
     struct hone_tune_result r;
     struct hone_db db;
     for (int i = 0; i < NFAULTY; i++) list[i] = &faulty[i];
     list[NFAULTY] = &right;
     open_db(&db, "faults.db");
     int err = hone_tune(&db, &gemm, &cpu, &o, &r);
-    if (!ok(!err && !strcmp(r.podium.best.kernel, "test_right"), "among %d faulty kernels the right one is chosen", NFAULTY)) printf("# %s\n", hone_errmsg());
-    ok(r.ncandidates == NFAULTY + 1 && r.nwrong == NFAULTY - 1 && r.nfailed == 1 && r.ntimed == 1 && r.wrong[0], "every outcome is counted");
+    if (!ok(!err && !strcmp(r.podium.best.kernel, "test_right"),
+            "among %d faulty kernels the right one is chosen", NFAULTY))
+        printf("# %s\n", hone_errmsg());
+    ok(r.ncandidates == NFAULTY + 1 && r.nwrong == NFAULTY - 1 && r.nfailed == 1 && r.ntimed == 1 &&
+           r.wrong[0],
+       "every outcome is counted");
     for (int i = 0; i < NFAULTY; i++) {
         struct tally t = tally(&db, faulty[i].name);
         int as = i == NFAULTY - 1 ? HONE_FAILED : HONE_WRONG;
-        ok(t.n == 1 && t.status[as] == 1 && t.why[0], "%s is recorded as %s: %s", faulty[i].name, hone_status_name((enum hone_status)as), t.why);
+        ok(t.n == 1 && t.status[as] == 1 && t.why[0], "%s is recorded as %s: %s", faulty[i].name,
+           hone_status_name((enum hone_status)as), t.why);
     }
     list[NFAULTY] = NULL;
     hone_db_close(&db);
     open_db(&db, "hopeless.db");
-    ok(hone_tune(&db, &gemm, &cpu, &o, &r) == HONE_EWRONG && !strchr(hone_errmsg(), '\n'), "nobody right: an error that says who and why");
-    ok(tally(&db, NULL).status[HONE_WRONG] == NFAULTY - 1 && tally(&db, NULL).status[HONE_TIMED] == 0, "and nothing is timed");
+    ok(hone_tune(&db, &gemm, &cpu, &o, &r) == HONE_EWRONG && !strchr(hone_errmsg(), '\n'),
+       "nobody right: an error that says who and why");
+    ok(tally(&db, NULL).status[HONE_WRONG] == NFAULTY - 1 &&
+           tally(&db, NULL).status[HONE_TIMED] == 0,
+       "and nothing is timed");
     o.again = 1;
     hone_tune(&db, &gemm, &cpu, &o, &r);
-    ok(r.nwrong == 0 && tally(&db, NULL).status[HONE_WRONG] == NFAULTY - 1, "who was wrong is not tried again");
+    ok(r.nwrong == 0 && tally(&db, NULL).status[HONE_WRONG] == NFAULTY - 1,
+       "who was wrong is not tried again");
     hone_db_close(&db);
 }
 
 static void check_search(void)
 {
-    const struct hone_kernel *list[] = { &slow_library, &bowl, &right, NULL }, *hard[] = { &slow_library, &bowl, NULL };
-    struct hone_tune_options o = { .kernels = hard, .seconds = 8, .cache = HONE_CACHE_WARM, .seed = 1, .quiet = 1 };
+    const struct hone_kernel *list[] = { &slow_library, &bowl, &right, NULL },
+                             *hard[] = { &slow_library, &bowl, NULL };
+    struct hone_tune_options o = {
+        .kernels = hard, .seconds = 8, .cache = HONE_CACHE_WARM, .seed = 1, .quiet = 1
+    };
     struct hone_tune_result r;
     struct hone_db db;
     open_db(&db, "search.db");
     int err = hone_tune(&db, &gemm, &cpu, &o, &r);
-    if (!ok(!err && !strcmp(r.podium.best.kernel, "test_bowl") && !strcmp(r.podium.best.config, "a=3,b=5"), "the bottom of the bowl is found"))
+    if (!ok(!err && !strcmp(r.podium.best.kernel, "test_bowl") &&
+                !strcmp(r.podium.best.config, "a=3,b=5"),
+            "the bottom of the bowl is found"))
         printf("# %s %s, %d tried\n", r.podium.best.kernel, r.podium.best.config, r.ncandidates);
-    ok(!strcmp(r.podium.library.kernel, "test_library") && r.podium.library.n == r.podium.best.n, "the library ran with it to the end");
+    ok(!strcmp(r.podium.library.kernel, "test_library") && r.podium.library.n == r.podium.best.n,
+       "the library ran with it to the end");
     ok(!strcmp(r.podium.runner_up.kernel, "test_library"), "and is the best of another kernel");
-    ok(r.ncandidates == r.ntimed + r.nwrong + r.nfailed + r.ndropped && tally(&db, NULL).n == r.ncandidates, "there is a record of every candidate");
-    ok(r.podium.best.n >= 3 && r.podium.best.ms_lo <= r.podium.best.ms_median && r.podium.best.ms_median <= r.podium.best.ms_hi, "with its interval");
+    ok(r.ncandidates == r.ntimed + r.nwrong + r.nfailed + r.ndropped &&
+           tally(&db, NULL).n == r.ncandidates,
+       "there is a record of every candidate");
+    ok(r.podium.best.n >= 3 && r.podium.best.ms_lo <= r.podium.best.ms_median &&
+           r.podium.best.ms_median <= r.podium.best.ms_hi,
+       "with its interval");
     o.kernels = list;
     hone_db_close(&db);
     open_db(&db, "small.db");
     o.seconds = 1e-3;
     double began = hone_now();
     err = hone_tune(&db, &gemm, &cpu, &o, &r);
-    ok(!err && r.ntimed >= 1 && r.podium.best.n > 0 && hone_now() - began < 2, "a budget of a millisecond gives a winner, too");
+    ok(!err && r.ntimed >= 1 && r.podium.best.n > 0 && hone_now() - began < 2,
+       "a budget of a millisecond gives a winner, too");
     hone_db_close(&db);
 }
 
@@ -403,49 +475,62 @@ static void check_search(void)
 static void check_known(void)
 {
     const struct hone_kernel *one[] = { NULL, NULL }, *two[] = { NULL, NULL, NULL };
-    struct hone_tune_options o = { .kernels = one, .seconds = 1, .cache = HONE_CACHE_WARM, .seed = 1, .quiet = 1 };
+    struct hone_tune_options o = {
+        .kernels = one, .seconds = 1, .cache = HONE_CACHE_WARM, .seed = 1, .quiet = 1
+    };
     struct hone_tune_result r;
     struct hone_plan plan;
     struct hone_db db;
     int known, n = 0;
     for (int i = 0; hone_kernels[i] && n < 2; i++)
-        if (!hone_kernels[i]->slow && !hone_kernel_refuse(hone_kernels[i], &gemm, &cpu)) two[n++] = hone_kernels[i];
+        if (!hone_kernels[i]->slow && !hone_kernel_refuse(hone_kernels[i], &gemm, &cpu))
+            two[n++] = hone_kernels[i];
     if (!ok(n == 2, "the registry has two kernels for this problem")) return;
     one[0] = two[1];
     open_db(&db, "known.db");
     o.seconds = 0;
-    ok(!hone_tune(&db, &gemm, &cpu, &o, &r) && !r.ncandidates && r.podium.best.kernel[0] && !r.podium.best.n && !tally(&db, NULL).n,
+    ok(!hone_tune(&db, &gemm, &cpu, &o, &r) && !r.ncandidates && r.podium.best.kernel[0] &&
+           !r.podium.best.n && !tally(&db, NULL).n,
        "a budget of 0 measures nothing and says what would be used");
     o.seconds = 1;
-    ok(!hone_tune(&db, &gemm, &cpu, &o, &r) && !r.known && r.podium.best.n, "an unknown problem is tuned");
+    ok(!hone_tune(&db, &gemm, &cpu, &o, &r) && !r.known && r.podium.best.n,
+       "an unknown problem is tuned");
     char config[HONE_TEXT], used[HONE_TEXT];
     snprintf(config, sizeof config, "%s", r.podium.best.config);
-    ok(!hone_plan_best(&plan, &db, &gemm, &cpu, NULL, &known) && known && plan.kernel == one[0], "and its winner is what plans use");
+    ok(!hone_plan_best(&plan, &db, &gemm, &cpu, NULL, &known) && known && plan.kernel == one[0],
+       "and its winner is what plans use");
     hone_config_print(plan.kernel, &plan.config, used);
     ok(!strcmp(used, config), "with the config that won");
     int records = tally(&db, NULL).n;
-    ok(!hone_tune(&db, &gemm, &cpu, &o, &r) && r.known && !r.ncandidates && tally(&db, NULL).n == records, "a known problem is left alone");
+    ok(!hone_tune(&db, &gemm, &cpu, &o, &r) && r.known && !r.ncandidates &&
+           tally(&db, NULL).n == records,
+       "a known problem is left alone");
     o.kernels = two;
-    ok(!hone_tune(&db, &gemm, &cpu, &o, &r) && !r.known && r.ncandidates > 0, "unless a kernel came that was never tried");
+    ok(!hone_tune(&db, &gemm, &cpu, &o, &r) && !r.known && r.ncandidates > 0,
+       "unless a kernel came that was never tried");
     records = tally(&db, NULL).n;
     o.again = 1;
     o.kernels = NULL;
     o.kernel = two[0]->name;
-    ok(!hone_tune(&db, &gemm, &cpu, &o, &r) && tally(&db, NULL).n > records, "or it is asked for again");
+    ok(!hone_tune(&db, &gemm, &cpu, &o, &r) && tally(&db, NULL).n > records,
+       "or it is asked for again");
     struct hone_problem other;
     struct hone_plan like;
     hone_problem_parse("gemm:f32:nn:m6n7k6", &other);
     hone_plan_close(&plan);
     hone_plan_open(&like, &gemm, two[1], NULL, &cpu);
-    ok(!hone_plan_best(&plan, &db, &other, &cpu, &like, &known) && !known && plan.kernel == two[1], "without a record a like plan's kernel is used");
+    ok(!hone_plan_best(&plan, &db, &other, &cpu, &like, &known) && !known && plan.kernel == two[1],
+       "without a record a like plan's kernel is used");
     hone_plan_close(&plan);
-    ok(!hone_plan_best(&plan, NULL, &other, &cpu, NULL, &known) && !known && plan.kernel == two[0], "and without that the default, even without a database");
+    ok(!hone_plan_best(&plan, NULL, &other, &cpu, NULL, &known) && !known && plan.kernel == two[0],
+       "and without that the default, even without a database");
     hone_plan_close(&plan);
     hone_plan_close(&like);
     hone_db_close(&db);
 }
 
-/* The incumbent of a database takes part in sessions that would not admit it, so that these cannot hide it. */
+/* The incumbent of a database takes part in sessions that would not admit it, so that these cannot
+ * hide it. */
 static void check_incumbent(void)
 {
     struct hone_tune_options o = { .seconds = 1, .cache = HONE_CACHE_WARM, .seed = 1, .quiet = 1 };
@@ -455,14 +540,17 @@ static void check_incumbent(void)
     open_db(&db, "incumbent.db");
     hone_tune(&db, &gemm, &cpu, &o, &r);
     for (int i = 0; hone_kernels[i]; i++)
-        if (!hone_kernel_refuse(hone_kernels[i], &gemm, &cpu) && strcmp(hone_kernels[i]->name, r.podium.best.kernel)) worse = hone_kernels[i];
+        if (!hone_kernel_refuse(hone_kernels[i], &gemm, &cpu) &&
+            strcmp(hone_kernels[i]->name, r.podium.best.kernel))
+            worse = hone_kernels[i];
     if (!ok(worse != NULL, "there is a worse kernel than the winner: the reference")) return;
     char winner[64];
     snprintf(winner, sizeof winner, "%s", r.podium.best.kernel);
     o.again = 1;
     o.kernel = worse->name;
     int err = hone_tune(&db, &gemm, &cpu, &o, &r);
-    if (!ok(!err && strcmp(r.podium.best.kernel, worse->name), "a session for %s alone does not make it best", worse->name))
+    if (!ok(!err && strcmp(r.podium.best.kernel, worse->name),
+            "a session for %s alone does not make it best", worse->name))
         printf("# %s is best, was %s\n", r.podium.best.kernel, winner);
     hone_db_close(&db);
 }
@@ -471,7 +559,9 @@ static void check_incumbent(void)
 static void check_interrupt(void)
 {
     const struct hone_kernel *list[] = { &stopping, NULL };
-    struct hone_tune_options o = { .kernels = list, .seconds = -1, .cache = HONE_CACHE_WARM, .seed = 1, .quiet = 1 };
+    struct hone_tune_options o = {
+        .kernels = list, .seconds = -1, .cache = HONE_CACHE_WARM, .seed = 1, .quiet = 1
+    };
     struct hone_tune_result r;
     struct hone_db db;
     hone_catch_interrupt();
@@ -479,14 +569,16 @@ static void check_interrupt(void)
     runs_until_interrupt = 400;
     ok(hone_tune(&db, &gemm, &cpu, &o, &r) == HONE_EINTR, "Ctrl-C ends the search");
     struct tally t = tally(&db, NULL);
-    ok(t.n > 0 && t.n == r.ntimed + r.ndropped && t.n < 48 && r.podium.best.n, "and all %d candidates so far are kept", t.n);
+    ok(t.n > 0 && t.n == r.ntimed + r.ndropped && t.n < 48 && r.podium.best.n,
+       "and all %d candidates so far are kept", t.n);
     hone_db_close(&db);
 }
 
 int main(void)
 {
     char command[128];
-    if (!mkdtemp(dir) || hone_device_open(&cpu, "cpu0") || hone_problem_parse("gemm:f32:nn:m5n7k6", &gemm)) {
+    if (!mkdtemp(dir) || hone_device_open(&cpu, "cpu0") ||
+        hone_problem_parse("gemm:f32:nn:m5n7k6", &gemm)) {
         printf("Bail out! %s\n", hone_errmsg());
         return 1;
     }
