@@ -1,0 +1,143 @@
+/* Options of `hone train`: what stands in no other group, and how the groups go together. */
+#include "nets/options.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- values ---- */
+
+long hone_option_whole(struct argp_state *state, const char *name, const char *arg, long min,
+                       long max)
+{
+    char *end;
+    long v = strtol(arg, &end, 10);
+    if (end == arg || *end || v < min || v > max)
+        argp_error(state, "--%s %s: expected a whole number from %ld to %ld", name, arg, min, max);
+    return v;
+}
+
+double hone_option_real(struct argp_state *state, const char *name, const char *arg, double min,
+                        double max, int open)
+{
+    char *end;
+    double v = strtod(arg, &end);
+    if (end == arg || *end || !(v >= min && v < max) || (open && v == min))
+        argp_error(state, "--%s %s: expected a number %s %g and below %g", name, arg,
+                   open ? "above" : "from", min, max);
+    return v;
+}
+
+int hone_option_choice(struct argp_state *state, const char *name, const char *arg,
+                       const char *first, const char *second)
+{
+    if (strcmp(arg, first) && strcmp(arg, second))
+        argp_error(state, "--%s %s: expected %s or %s", name, arg, first, second);
+    return !strcmp(arg, second);
+}
+
+/* ---- options ---- */
+
+enum {
+    DEVICE = 'd',
+    NET = 'n',
+    EPOCHS = 'e',
+    BATCH = 'b',
+    SEED = 's',
+    JSON = 'j',
+    DB = 256,
+    INIT,
+    LOSSES,
+    REFERENCE,
+    UNTUNED,
+    LOSS
+};
+
+static const struct argp_option options[] = {
+    { NULL, 0, NULL, 0, "The seven parameters of a study:", 1 },
+    { "device", DEVICE, "D", 0, "where to run (default cpu0)", 1 },
+    { "net", NET, "NET", 0, "name or file of a net, see `hone net` (default lenet5)", 1 },
+    { "epochs", EPOCHS, "E", 0, "passes over the training rows (default 10)", 1 },
+    { "batch", BATCH, "B", 0, "rows per step (default 64)", 1 },
+    { "loss", LOSS, "LOSS", 0, "softmax_ce, mse or mae instead of the net's own", 2 },
+    { "init", INIT, "HOW", 0,
+      "first weights: glorot (default), or he before relu and its like; both uniform", 2 },
+    { "seed", SEED, "S", 0, "of weights, order and dropout (default 1)", 2 },
+    { NULL, 0, NULL, 0, "Kernels and results:", 4 },
+    { "db", DB, "FILE", 0, "database of plans and runs (default $HONE_DB, else the user's)", 4 },
+    { "untuned", UNTUNED, NULL, 0, "default kernels, whatever the database knows", 4 },
+    { "reference", REFERENCE, NULL, 0, "the reference kernels: slow, for checking", 4 },
+    { "losses", LOSSES, "N", 0, "print the losses of the first N steps, all digits", 4 },
+    { "json", JSON, NULL, 0, "print JSON", 4 },
+    { NULL, 0, NULL, 0, NULL, 0 },
+};
+
+/* The groups were completed before. */
+static void complete(struct hone_train_command *c, struct argp_state *state)
+{
+    if (c->untuned && c->train.how.reference)
+        argp_error(state, "--untuned and --reference exclude each other");
+    if (!c->data.data) c->data.data = hone_data_of_net(c->net);
+    c->train.net = c->net;
+    c->train.how.optim = c->optim.optim;
+    c->train.drop_last = c->data.drop_last;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct hone_train_command *c = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &c->data;
+        state->child_inputs[1] = &c->optim;
+        return 0;
+    case DEVICE: c->device = arg; return 0;
+    case NET: c->net = arg; return 0;
+    case EPOCHS: c->epochs = (int)hone_option_whole(state, "epochs", arg, 1, 1000000); return 0;
+    case BATCH:
+        c->train.how.batch = (int)hone_option_whole(state, "batch", arg, 1, 1 << 24);
+        return 0;
+    case SEED:
+        c->train.seed = (uint64_t)hone_option_whole(state, "seed", arg, 0, INT64_MAX);
+        return 0;
+    case JSON: c->json = 1; return 0;
+    case DB: c->db = arg; return 0;
+    case UNTUNED: c->untuned = 1; return 0;
+    case REFERENCE: c->train.how.reference = 1; return 0;
+    case LOSSES: c->nlosses = (int)hone_option_whole(state, "losses", arg, 0, INT32_MAX); return 0;
+    case LOSS: c->train.how.loss = arg; return 0;
+    case INIT:
+        c->train.how.init = hone_option_choice(state, "init", arg, "glorot", "he")
+                                ? HONE_INIT_HE
+                                : HONE_INIT_GLOROT;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "'%s': every parameter is an option, see --help", arg);
+        return 0;
+    case ARGP_KEY_END: complete(c, state); return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const char about[] =
+    "Trains a net, and prints a line for every epoch: seconds of training, rows per second, loss "
+    "and accuracy on the "
+    "training rows as they went by, and on the test rows afterwards."
+    "\v"
+    "Runs and epochs are kept in the database.  Ctrl-C ends after the current step.\n\n"
+    "Examples:\n"
+    "  hone train --epochs 1                           LeNet-5 on Fashion-MNIST\n"
+    "  hone train --net lenet5 --data mnist --batch 256 --optimizer sgd --lr 0.1\n"
+    "  hone train --net letter-mlp --split 0.7 --epochs 300 --batch 128 --optimizer sgd --lr "
+    "0.001\n"
+    "  hone train --net housing-mlp --epochs 30\n"
+    "  hone train --net my.net --data my.csv --target price --loss mae\n\n"
+    "Exit status: 0 good, 1 failure or interrupted, 2 wrong usage.";
+
+/* Without a header a child's options stand among ours, by the numbers of their groups. */
+static const struct argp_child children[] = {
+    { &hone_data_argp, 0, NULL, 0 },
+    { &hone_optim_argp, 0, NULL, 0 },
+    { NULL, 0, NULL, 0 },
+};
+
+const struct argp hone_train_argp = { options, parse, NULL, about, children, NULL, NULL };

@@ -1,0 +1,87 @@
+/* The lines, or the JSON, of `hone train`: losses, epochs, and a warning where a net learned next
+ * to nothing. */
+#include "nets/report.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
+
+void hone_report_loss(void *ctx, int64_t step, double loss)
+{
+    struct hone_report *r = ctx;
+    if (step >= r->nlosses) return;
+    if (r->losses)
+        json_array_append_new(r->losses, number(loss));
+    else
+        printf("step %lld loss %.9g\n", (long long)step, loss);
+}
+
+void hone_report_heading(const struct hone_report *r)
+{
+    if (r->epochs) return;
+    if (r->task == HONE_CLASSIFY)
+        printf("epoch    seconds   images/s  train loss  train acc   test loss   test acc\n");
+    else
+        printf("epoch    seconds     rows/s  train loss  train mae    test mse   test mae\n");
+}
+
+static void print_cell(double v, int width, int digits)
+{
+    if (isnan(v))
+        printf("  %*s", width, "-");
+    else
+        printf("  %*.*f", width, digits, v);
+}
+
+void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e,
+                       const struct hone_metrics *train, const struct hone_metrics *test)
+{
+    if (r->epochs) {
+        json_array_append_new(
+            r->epochs,
+            json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch", e->epoch,
+                      "seconds", number(e->seconds), "images_per_s", number(e->images_per_s),
+                      "train_loss", number(train->loss), "train_accuracy", number(train->accuracy),
+                      "train_mae", number(train->mae), "test_loss", number(test->loss),
+                      "test_accuracy", number(test->accuracy), "test_mse", number(test->mse),
+                      "test_mae", number(test->mae)));
+        return;
+    }
+    int classify = r->task == HONE_CLASSIFY;
+    printf("%5d", e->epoch);
+    print_cell(e->seconds, 9, 3);
+    print_cell(e->images_per_s, 9, 0);
+    print_cell(train->loss, 10, 4);
+    print_cell(classify ? train->accuracy : train->mae, 9, 4);
+    print_cell(classify ? test->loss : test->mse, 10, 4);
+    print_cell(classify ? test->accuracy : test->mae, 9, 4);
+    putchar('\n');
+    fflush(stdout);
+}
+
+/* The share of the test set's largest class: what a net reaches that has learned nothing but that.
+ */
+static double chance(const struct hone_data *d)
+{
+    int64_t *count = calloc((size_t)d->classes + 1, sizeof *count), most = 0;
+    for (int64_t i = 0; count && i < d->rows; i++) count[d->label[i]]++;
+    for (int k = 0; count && k < d->classes; k++)
+        if (count[k] > most) most = count[k];
+    free(count);
+    return (double)most / (double)d->rows;
+}
+
+const char *hone_report_near_chance(const struct hone_report *r, const struct hone_metrics *test,
+                                    char text[HONE_TEXT])
+{
+    if (r->task != HONE_CLASSIFY || !test->rows || isnan(test->accuracy)) return NULL;
+    double c = chance(r->test), slack = 3 * sqrt(c * (1 - c) / (double)test->rows);
+    if (test->accuracy > c + fmax(slack, 0.2 * c)) return NULL;
+    snprintf(text, HONE_TEXT,
+             "test accuracy %.4f is near chance (%.4f, the share of the largest class): the net "
+             "has learned "
+             "next to nothing; are the rows sorted, is the learning rate too small or too large?",
+             test->accuracy, c);
+    return text;
+}
