@@ -151,6 +151,15 @@ int  hone_net_init(struct hone_net *net, uint64_t seed);
  */
 uint64_t hone_dropout_seed(uint64_t seed);
 
+/* Writes the weights, and what else lies in their array, as a safetensors file: by their names
+ * ("c1.w"), in the net's layout, which the metadata say.  The path holds the old file or the new
+ * one at any moment. */
+int hone_weights_save(const struct hone_net *net, const char *path);
+
+/* Reads them from such a file, or from a checkpoint.  An error, and the weights as they were, where
+ * the file is damaged, of another net, in another layout, or holds numbers that are not finite. */
+int hone_weights_load(struct hone_net *net, const char *path);
+
 /* Runs steps [from, to). */
 int  hone_net_run(const struct hone_net *net, int from, int to);
 
@@ -201,6 +210,8 @@ void hone_data_gather(const struct hone_data *d, const int64_t *order, int n, fl
 
 /* ---- training ---- */
 
+struct hone_trainer;
+
 struct hone_train_options {
     const char *net;              /* name or file */
     struct hone_lowering how;     /* batch, optimizer, loss, first weights; train is set here */
@@ -210,6 +221,9 @@ struct hone_train_options {
     /* Called after every step of training with its number from 0 on and its loss; may be NULL. */
     void (*each_step)(void *ctx, int64_t step, double loss);
     void *ctx;
+    /* Called between steps, where the trainer's state is whole and may be saved; may be NULL. */
+    int (*between)(void *ctx, struct hone_trainer *t);
+    void *between_ctx;
 };
 
 /* Means over rows; what does not apply is NAN. */
@@ -228,7 +242,11 @@ struct hone_trainer {
     struct hone_net net, rest, eval, eval_rest;   /* nsteps 0 where there is none */
     int64_t *order;               /* (rows of the larger set) */
     int64_t step;                 /* steps done */
-    double epoch_seconds;         /* of the last epoch's steps, evaluation left out */
+    int epoch;                    /* in progress, or the last one done */
+    int64_t position;             /* its rows done */
+    struct hone_metrics sums;     /* over these rows: means come when the epoch ends */
+    double epoch_seconds;         /* of its steps, evaluation left out */
+    int restored;                 /* 1: the next epoch goes on where the four above say */
     void *host;                   /* a batch, for a device that does not share our memory */
 };
 

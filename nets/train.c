@@ -177,30 +177,49 @@ static int train_step(struct hone_trainer *t, const struct hone_net *net, const 
     return hone_net_run(net, net->first_backward, net->nsteps);
 }
 
+/* Begins an epoch, or goes on with the one that was restored. */
+static void begin(struct hone_trainer *t, int epoch)
+{
+    if (!t->restored || t->epoch != epoch) {
+        memset(&t->sums, 0, sizeof t->sums);
+        t->position = 0;
+        t->epoch_seconds = 0;
+    }
+    t->epoch = epoch;
+    t->restored = 0;
+    hone_data_shuffle(t->order, t->train->rows, t->options.seed, epoch);
+}
+
 int hone_trainer_epoch(struct hone_trainer *t, int epoch, struct hone_metrics *m)
 {
     int64_t rows = t->train->rows, whole = rows / t->net.batch * t->net.batch;
     int64_t end = t->rest.nsteps ? rows : whole;
     int err = HONE_OK;
-    memset(m, 0, sizeof *m);
-    hone_data_shuffle(t->order, rows, t->options.seed, epoch);
     char what[64];
     snprintf(what, sizeof what, "epoch %d", epoch);
-    double started = hone_now();
-    for (int64_t at = 0, step = 1; !err && at < end; step++) {
-        const struct hone_net *net = at < whole ? &t->net : &t->rest;
-        err = train_step(t, net, t->order + at, m);
-        if (err) err = hone_fail_at(err, "epoch %d, step %lld", epoch, (long long)step);
-        at += net->batch;
-        if (!err && hone_interrupted())
+    begin(t, epoch);
+    double started = hone_now(), before = t->epoch_seconds;
+    while (!err && t->position < end) {
+        const struct hone_net *net = t->position < whole ? &t->net : &t->rest;
+        int64_t step = t->position / t->net.batch + 1;
+        err = train_step(t, net, t->order + t->position, &t->sums);
+        if (err) {
+            err = hone_fail_at(err, "epoch %d, step %lld", epoch, (long long)step);
+            break;
+        }
+        t->position += net->batch;
+        if (hone_interrupted())
             err = hone_fail(HONE_EINTR, "interrupted in epoch %d after step %lld", epoch,
                             (long long)step);
-        /* The clock is read now and then: a step may take a few microseconds. */
+        t->epoch_seconds = before + hone_now() - started;
+        if (!err && t->options.between) err = t->options.between(t->options.between_ctx, t);
+        /* The terminal is written to now and then: a step may take a few microseconds. */
         if (step % 64 == 0 && hone_now() - started > 1)
-            hone_progress(what, (double)at, (double)end, started);
+            hone_progress(what, (double)t->position, (double)end, started);
     }
-    t->epoch_seconds = hone_now() - started;
+    t->epoch_seconds = before + hone_now() - started;
     hone_progress_end();
+    *m = t->sums;
     finish(m, t->net.task);
     return err;
 }
