@@ -44,6 +44,16 @@ static void fill(struct hone_case *c, int a, uint64_t seed)
 
 /* ---- expected outputs ---- */
 
+static int share(struct hone_case *c)
+{
+    const struct hone_op *op = c->problem.op;
+    if (!op->share) return HONE_OK;
+    c->shared = malloc((size_t)op->nshared(&c->problem) * sizeof(double) + 1);
+    if (!c->shared) return hone_fail(HONE_ENOMEM, "what the meaning of %s shares", op->name);
+    op->share(&c->problem, (const double *const *)c->number, c->shared);
+    return HONE_OK;
+}
+
 static int expect(struct hone_case *c, int a, double cost, uint64_t seed)
 {
     const struct hone_op *op = c->problem.op;
@@ -61,10 +71,13 @@ static int expect(struct hone_case *c, int a, double cost, uint64_t seed)
     /* A sample holds both ends, where tails are, and random places. */
     for (int64_t j = 0; c->at[a] && j < want; j++)
         c->at[a][j] = j < 8 ? j : j < 16 ? n - 1 - (j - 8) : (int64_t)(hone_random_unit(seed, (uint64_t)j) * (double)n);
+    const double *in[HONE_MAX_ARGS];
+    memcpy(in, c->number, sizeof in);
+    if (c->shared) in[0] = c->shared;
 #pragma omp parallel for schedule(dynamic, 64)
     for (int64_t j = 0; j < want; j++) {
         double scale = 0;
-        c->want[a][j] = op->ref(&c->problem, (const double *const *)c->number, a, c->at[a] ? c->at[a][j] : j, &scale);
+        c->want[a][j] = op->ref(&c->problem, in, a, c->at[a] ? c->at[a][j] : j, &scale);
         c->scale[a][j] = scale;
     }
     return HONE_OK;
@@ -94,6 +107,7 @@ int hone_case_open(struct hone_case *c, const struct hone_problem *p, struct hon
         if (!c->number[a]) { err = hone_fail(HONE_ENOMEM, "%lld numbers", (long long)n); break; }
         fill(c, a, hone_random(seed, (uint64_t)a));
     }
+    if (!err) err = share(c);
     for (int a = 0; !err && a < c->nargs; a++)
         if (c->arg[a].io != HONE_IN) err = expect(c, a, p->op->flops(p) / nout, hone_random(seed, 1000u + (unsigned)a));
     if (!err) err = hone_case_reset(c);
@@ -111,6 +125,7 @@ void hone_case_close(struct hone_case *c)
         free(c->want[a]);
         free(c->scale[a]);
     }
+    free(c->shared);
     if (c->workspace) c->device->backend->free(c->device, (char *)c->workspace - GUARD);
     memset(c, 0, sizeof *c);
 }

@@ -182,6 +182,12 @@ struct hone_op {
      * dot product. */
     double (*ref)(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
 
+    /* What many elements' meanings need, computed once per inputs, such as a column's mean: share()
+     * fills nshared() doubles, and ref() finds them in in[0], which is free, since argument 0 is an
+     * output.  Both NULL where ref() needs no such thing. */
+    int64_t (*nshared)(const struct hone_problem *p);
+    void (*share)(const struct hone_problem *p, const double *const in[], double *shared);
+
     /* Allowed error in units of eps * scale of a straightforward evaluation: about the length of
      * the longest chain of roundings. */
     double (*growth)(const struct hone_problem *p);
@@ -333,6 +339,7 @@ struct hone_case {
     int64_t nwant[HONE_MAX_ARGS];     /* outputs: elements with a known answer; all, or a sample */
     int64_t *at[HONE_MAX_ARGS];       /* which; NULL: 0, 1, 2, ... */
     double *want[HONE_MAX_ARGS], *scale[HONE_MAX_ARGS];
+    double *shared;                   /* op->share()'s, or NULL */
     void *workspace;                  /* grown by check() to what plans need; the case owns it */
     size_t workspace_bytes;
 };

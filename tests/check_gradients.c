@@ -49,6 +49,8 @@ static void exact_run(struct exact *e, int from, int to)
         const double *in[HONE_MAX_ARGS] = { 0 };
         int n = p->op->args(p, arg);
         for (int a = 0; a < n; a++) in[a] = arg[a].io == HONE_OUT ? NULL : e->v[step->arg[a]];
+        double *shared = p->op->share ? malloc((size_t)p->op->nshared(p) * sizeof *shared) : NULL;
+        if (shared) { p->op->share(p, in, shared); in[0] = shared; }
         for (int a = 0; a < n; a++) {
             double *most = &e->scale[step->arg[a]], scale;
             *most = 0;
@@ -57,6 +59,7 @@ static void exact_run(struct exact *e, int from, int to)
                 *most = fmax(*most, scale);
             }
         }
+        free(shared);
     }
 }
 

@@ -21,6 +21,10 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
             hone_to_double(arg[a].dtype, mem[a], number[a], n);
         }
     }
+    if (p->op->share) {
+        p->op->share(p, (const double *const *)number, next);
+        number[0] = next;
+    }
     for (int a = 0; a < nargs; a++) {
         if (!out[a]) continue;
         int64_t n = hone_arg_len(&arg[a]);
@@ -42,6 +46,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
     size_t n = 0;
     (void)c, (void)d;
     for (int a = 0; a < nargs; a++) n += (size_t)hone_arg_len(&arg[a]) * (arg[a].io == HONE_INOUT ? 2 : 1);
+    if (p->op->share) n += (size_t)p->op->nshared(p);
     return n * sizeof(double);
 }
 

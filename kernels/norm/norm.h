@@ -1,0 +1,39 @@
+/* kernels/norm/norm.h -- batch normalisation (Ioffe, Szegedy 2015) of x (m, n): each of n channels
+ * is brought to mean 0 and variance 1 over m rows (for nhwc images times pixels), then scaled by
+ * gamma and shifted by beta.
+ *
+ *     bnorm_fwd     with the batch's own mean and variance; running ones follow it
+ *     bnorm_infer   with the running ones
+ *     bnorm_bwd     gradient of bnorm_fwd */
+#ifndef HONE_NORM_H
+#define HONE_NORM_H
+
+#include "kernels/kernel.h"
+
+extern const struct hone_op hone_op_bnorm_fwd, hone_op_bnorm_infer, hone_op_bnorm_bwd;
+
+enum { NORM_M, NORM_N };   /* problem.dim */
+
+/* bnorm_fwd: Y (m, n), MEAN (n), RSTD (n) = 1 / sqrt(variance + eps), X (m, n), GAMMA (n),
+ * BETA (n).  RMEAN, RVAR (n) become (1 - momentum) of themselves + momentum of the batch's.  As in
+ * PyTorch the variance is divided by m, that which goes to RVAR by m - 1 (by 1 where m is 1). */
+enum { NORM_Y, NORM_MEAN, NORM_RSTD, NORM_RMEAN, NORM_RVAR, NORM_X, NORM_GAMMA, NORM_BETA };
+enum { NORM_MOMENTUM, NORM_EPS };   /* problem.value */
+
+/* bnorm_infer: Y, X (m, n); the rest (n). */
+enum { INFER_Y, INFER_X, INFER_GAMMA, INFER_BETA, INFER_RMEAN, INFER_RVAR };
+enum { INFER_EPS };
+
+/* bnorm_bwd: DX, DY, X (m, n); the rest (n).  MEAN and RSTD are bnorm_fwd's outputs. */
+enum { NORM_DX, NORM_DGAMMA, NORM_DBETA, NORM_DY, NORM_BWD_X, NORM_BWD_MEAN, NORM_BWD_RSTD, NORM_BWD_GAMMA };
+
+/* ref.c: the ops' meaning and what it shares, see struct hone_op. */
+double hone_bnorm_fwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
+double hone_bnorm_infer_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
+double hone_bnorm_bwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
+int64_t hone_bnorm_fwd_nshared(const struct hone_problem *p);
+int64_t hone_bnorm_bwd_nshared(const struct hone_problem *p);
+void hone_bnorm_fwd_share(const struct hone_problem *p, const double *const in[], double *shared);
+void hone_bnorm_bwd_share(const struct hone_problem *p, const double *const in[], double *shared);
+
+#endif

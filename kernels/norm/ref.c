@@ -1,0 +1,115 @@
+/* The meaning of batch normalisation.  Each number of y needs its channel's mean and variance:
+ * these are what the meanings share, one after another for all channels. */
+#include "kernels/norm/norm.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- bnorm_fwd ---- */
+
+/* Of one channel: mean, mean size, variance (divided by m). */
+enum { MEAN, SIZE, VAR, NSTATS };
+
+int64_t hone_bnorm_fwd_nshared(const struct hone_problem *p) { return (int64_t)NSTATS * p->dim[NORM_N]; }
+
+void hone_bnorm_fwd_share(const struct hone_problem *p, const double *const in[], double *shared)
+{
+    const int64_t m = p->dim[NORM_M], n = p->dim[NORM_N];
+    const double *x = in[NORM_X];
+    double *mean = shared + MEAN * n, *size = shared + SIZE * n, *var = shared + VAR * n;
+    memset(shared, 0, (size_t)(NSTATS * n) * sizeof *shared);
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) mean[j] += x[i * n + j] / (double)m, size[j] += fabs(x[i * n + j]) / (double)m;
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double d = x[i * n + j] - mean[j];
+            var[j] += d * d / (double)m;
+        }
+}
+
+/* Of a mean that is wrong by growth * eps of the numbers' size, the variance gets the square, which
+ * counts where the variance itself is small. */
+static double var_scale(const struct hone_problem *p, double var, double size)
+{
+    return var + 0x1p-24 * p->op->growth(p) * size * size;
+}
+
+double hone_bnorm_fwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+{
+    const int64_t m = p->dim[NORM_M], n = p->dim[NORM_N], j = i % n;
+    const double mean = in[0][MEAN * n + j], size = in[0][SIZE * n + j], var = in[0][VAR * n + j];
+    const double momentum = p->value[NORM_MOMENTUM], eps = p->value[NORM_EPS];
+    const double rstd = 1 / sqrt(var + eps), wrong = var_scale(p, var, size);
+    double old, now;
+    switch (out) {
+    case NORM_MEAN:
+        *scale = size;
+        return mean;
+    case NORM_RSTD:
+        *scale = rstd * (1 + wrong * rstd * rstd);
+        return rstd;
+    case NORM_RMEAN:
+        old = (1 - momentum) * in[NORM_RMEAN][j];
+        *scale = fabs(old) + momentum * size;
+        return old + momentum * mean;
+    case NORM_RVAR:
+        old = (1 - momentum) * in[NORM_RVAR][j];
+        now = momentum * (double)m / (m > 1 ? (double)m - 1 : 1);
+        *scale = fabs(old) + now * wrong;
+        return old + now * var;
+    default:
+        now = in[NORM_GAMMA][j] * rstd;
+        old = in[NORM_X][i] - mean;
+        *scale = fabs(now) * (size + fabs(old) * (1 + wrong * rstd * rstd)) + fabs(in[NORM_BETA][j]);
+        return now * old + in[NORM_BETA][j];
+    }
+}
+
+/* ---- bnorm_infer ---- */
+
+double hone_bnorm_infer_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+{
+    const int64_t j = i % p->dim[NORM_N];
+    const double x = in[INFER_X][i], mean = in[INFER_RMEAN][j], beta = in[INFER_BETA][j];
+    const double slope = in[INFER_GAMMA][j] / sqrt(in[INFER_RVAR][j] + p->value[INFER_EPS]);
+    (void)out;
+    *scale = fabs(slope) * (fabs(x) + fabs(mean)) + fabs(beta);
+    return slope * (x - mean) + beta;
+}
+
+/* ---- bnorm_bwd ---- */
+
+/* Of one channel: the two sums, and the sums of their terms' sizes. */
+enum { DGAMMA, DBETA, DGAMMA_SIZE, DBETA_SIZE, NSUMS };
+
+int64_t hone_bnorm_bwd_nshared(const struct hone_problem *p) { return (int64_t)NSUMS * p->dim[NORM_N]; }
+
+void hone_bnorm_bwd_share(const struct hone_problem *p, const double *const in[], double *shared)
+{
+    const int64_t m = p->dim[NORM_M], n = p->dim[NORM_N];
+    const double *mean = in[NORM_BWD_MEAN], *rstd = in[NORM_BWD_RSTD];
+    memset(shared, 0, (size_t)(NSUMS * n) * sizeof *shared);
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double dy = in[NORM_DY][i * n + j], x = in[NORM_BWD_X][i * n + j];
+            shared[DGAMMA * n + j] += dy * (x - mean[j]) * rstd[j];
+            shared[DBETA * n + j] += dy;
+            shared[DGAMMA_SIZE * n + j] += fabs(dy) * (fabs(x) + fabs(mean[j])) * rstd[j];
+            shared[DBETA_SIZE * n + j] += fabs(dy);
+        }
+}
+
+double hone_bnorm_bwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+{
+    const int64_t n = p->dim[NORM_N], j = i % n;
+    const double m = p->dim[NORM_M], *sum = in[0] + j;
+    if (out == NORM_DGAMMA || out == NORM_DBETA) {
+        *scale = sum[(out == NORM_DGAMMA ? DGAMMA_SIZE : DBETA_SIZE) * n];
+        return sum[(out == NORM_DGAMMA ? DGAMMA : DBETA) * n];
+    }
+    const double x = in[NORM_BWD_X][i], mean = in[NORM_BWD_MEAN][j], rstd = in[NORM_BWD_RSTD][j];
+    const double slope = in[NORM_BWD_GAMMA][j] * rstd, dy = in[NORM_DY][i];
+    *scale = fabs(slope) * (fabs(dy) + sum[DBETA_SIZE * n] / m +
+                            (fabs(x) + fabs(mean)) * rstd * sum[DGAMMA_SIZE * n] / m);
+    return slope * (dy - sum[DBETA * n] / m - (x - mean) * rstd * sum[DGAMMA * n] / m);
+}
