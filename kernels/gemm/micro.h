@@ -121,9 +121,10 @@ HONE_INLINE void hone_tile_bias(int mr, int nv, vf *s, const float *bias, int co
     HONE_UNROLLED for (int q = 0; q < mr * nv; q++) s[q] += x[q % nv];
 }
 
+/* Of two operands that cannot be compared the instruction gives the second: NaN stays NaN. */
 HONE_INLINE void hone_tile_relu(int mr, int nv, vf *s)
 {
-    HONE_UNROLLED for (int i = 0; i < mr * nv; i++) s[i] = vf_max(s[i], (vf){ 0 });
+    HONE_UNROLLED for (int i = 0; i < mr * nv; i++) s[i] = vf_max((vf){ 0 }, s[i]);
 }
 
 /* C = s */
