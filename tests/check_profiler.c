@@ -303,6 +303,8 @@ static void check_proportional(struct hone_case *c, const char *event)
 
 static void check_lists(struct hone_case *c)
 {
+    static const char too_many[] = "utime,utime,utime,utime,utime,utime,utime,utime,utime,"
+                                   "utime,utime,utime,utime,utime,utime,utime,utime";
     static const char *const bad[] = { "",
                                        ",",
                                        "minflt,",
@@ -310,8 +312,7 @@ static void check_lists(struct hone_case *c)
                                        "no_such",
                                        "rusage:no_such",
                                        "PAPI_NO_SUCH",
-                                       "utime,utime,utime,utime,utime,utime,utime,utime,utime,"
-                                       "utime,utime,utime,utime,utime,utime,utime,utime" };
+                                       too_many };
     struct hone_kernel k = kernel_of(spin);
     struct hone_plan plan = plan_of(&k, c, 1, 100);
     struct hone_counter counter[HONE_MAX_COUNTERS];
