@@ -5,6 +5,7 @@
 #include "results/results.h"
 
 #include <argp.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,13 +49,24 @@ static void spin_briefly(char **argv)
     execv("/proc/self/exe", argv);   /* where that fails, the old way is good enough */
 }
 
+/* A command's results count only once they are written. */
+static int run(int i, int argc, char **argv)
+{
+    int code = commands[i].run(argc, argv);
+    errno = 0;
+    if (!fflush(stdout) && !ferror(stdout)) return code;
+    fprintf(stderr, "%s: cannot write to standard output%s%s\n", argv[0], errno ? ": " : "",
+            errno ? strerror(errno) : "");
+    return code ? code : 1;
+}
+
 int main(int argc, char **argv)
 {
     spin_briefly(argv);
     argp_err_exit_status = 2;   /* a wrong option, as everywhere in GNU */
     const char *self = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
     for (int i = 0; commands[i].name; i++)
-        if (!strcmp(self, commands[i].name)) return commands[i].run(argc, argv);
+        if (!strcmp(self, commands[i].name)) return run(i, argc, argv);
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help")) {
         usage(argc < 2 ? stderr : stdout);
         return argc < 2 ? 2 : 0;
@@ -68,7 +80,7 @@ int main(int argc, char **argv)
         char name[64];
         snprintf(name, sizeof name, "hone %s", commands[i].name);
         argv[1] = name;
-        return commands[i].run(argc - 1, argv + 1);
+        return run(i, argc - 1, argv + 1);
     }
     fprintf(stderr, "hone: '%s' is no command; `hone --help` lists them\n", argv[1]);
     return 2;

@@ -331,8 +331,6 @@ static int run(const struct command *c, struct hone_db *db, int *nbad)
         break;
     case AUDIT: err = audit(db); break;
     }
-    if (!err && (fflush(stdout) || ferror(stdout)))
-        err = hone_fail(HONE_EIO, "cannot write to standard output");
     return err;
 }
 

@@ -2,7 +2,6 @@
 #include "nets/data.h"
 
 #include <argp.h>
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -285,8 +284,6 @@ int hone_cmd_data(int argc, char **argv)
     argp_err_exit_status = 2;
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return 2;
     int err = o.data ? show(&o) : list(&o);
-    if (!err && (fflush(stdout) || ferror(stdout)))
-        err = hone_fail(HONE_EIO, "standard output: %s", strerror(errno));
     if (err) fprintf(stderr, "%s: %s\n", argv[0], hone_errmsg());
     return err ? 1 : 0;
 }

@@ -1,8 +1,6 @@
-/* How commands end: with a message, or with output that was really written. */
+/* How commands end: with a message, or with JSON. */
 #include "profiler/command.h"
 
-#include <errno.h>
-#include <string.h>
 
 int hone_command_fail(const char *command, const char *option, int err)
 {
@@ -13,17 +11,13 @@ int hone_command_fail(const char *command, const char *option, int err)
 
 int hone_command_end(const char *command, json_t *root, int code)
 {
-    int bad = 0;
-    if (root) {
-        bad = json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) ||
-              putchar('\n') == EOF;
-        json_decref(root);
-    }
-    if (fflush(stdout) || ferror(stdout) || bad) {
-        fprintf(stderr, "%s: cannot write the output: %s\n", command, strerror(errno));
-        return HONE_BAD;
-    }
-    return code;
+    if (!root) return code;
+    int bad = json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    json_decref(root);
+    putchar('\n');
+    if (!bad) return code;
+    fprintf(stderr, "%s: cannot write JSON\n", command);
+    return HONE_BAD;
 }
 
 const char *hone_bytes_text(int64_t bytes, char text[32])

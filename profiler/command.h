@@ -12,8 +12,7 @@ enum { HONE_GOOD = 0, HONE_BAD = 1, HONE_USAGE = 2 }; /* exit codes */
  * the exit code that goes with err. */
 int hone_command_fail(const char *command, const char *option, int err);
 
-/* Prints root (unless NULL, and takes it over) and flushes stdout; returns `code`, or HONE_BAD
- * where the output could not be written. */
+/* Prints root (unless NULL, and takes it over); returns `code`, or HONE_BAD where that fails. */
 int hone_command_end(const char *command, json_t *root, int code);
 
 /* "36 KiB", "1.5 MiB"; "-" for 0. */

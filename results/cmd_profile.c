@@ -74,7 +74,6 @@ static int report(const struct options *o, struct hone_net *net, struct hone_db 
     if (err) return err;
     if (o->json) err = hone_profile_print_json(&prof, stdout);
     else hone_profile_print(&prof, stdout);
-    if (!err && (fflush(stdout) || ferror(stdout))) err = hone_fail(HONE_EIO, "cannot write to standard output");
     hone_profile_close(&prof);
     return err;
 }

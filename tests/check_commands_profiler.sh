@@ -79,9 +79,12 @@ try 2 "bench: --cache: cache mode 'hot'" bench --problem $G --cache hot
 try 2 "--windows: '0'" bench --problem $G --windows 0
 try 2 "--windows: '9x'" bench --problem $G --windows 9x
 if [ -w /dev/full ]; then
-    "$hone" kernels >/dev/full 2>"$dir/err"
-    [ $? = 1 ] && grep -q 'cannot write the output' "$dir/err"
-    result $? "a full disk is an error"
+    for c in kernels 'devices --json' 'net lenet5' 'train --data synthetic:1x1x8:0:64 --net housing-mlp --epochs 1'; do
+        # shellcheck disable=SC2086
+        "$hone" $c >/dev/full 2>"$dir/err"
+        [ $? = 1 ] && grep -q 'cannot write to standard output' "$dir/err"
+        result $? "hone $c: a full disk is an error"
+    done
 fi
 mkdir "$dir/ro" && echo x >"$dir/ro/hone"
 XDG_CACHE_HOME=$dir/ro "$hone" devices >"$dir/out" 2>"$dir/err"
