@@ -57,13 +57,27 @@ const struct hone_known hone_known_sets[] = {
     { .name = "fashion-mnist",
       .about = "70,000 pictures of clothes, 28x28, 10 classes (Debian: dataset-fashion-mnist)",
       .folder = { "fashion-mnist" },
+      .format = &hone_idx,
       .classes = 10,
       .features = 784 },
     { .name = "mnist",
       .about = "70,000 handwritten digits, 28x28, 10 classes",
       .folder = { "mnist" },
+      .format = &hone_idx,
       .classes = 10,
       .features = 784 },
+    { .name = "cifar10",
+      .about = "60,000 pictures of things and animals, 32x32 in colour, 10 classes",
+      .folder = { "cifar10", "cifar-10-batches-bin" },
+      .format = &hone_cifar,
+      .classes = 10,
+      .features = 3072 },
+    { .name = "cifar100",
+      .about = "60,000 such pictures, 100 classes; --target coarse: 20 groups of them",
+      .folder = { "cifar100", "cifar-100-binary" },
+      .format = &hone_cifar,
+      .classes = 100,
+      .features = 3072 },
     { .name = "letter",
       .about = "20,000 printed letters, 16 features, 26 classes (UCI Letter Recognition)",
       .folder = { "letter" },
@@ -96,11 +110,11 @@ static const struct {
 
 static int holds(const struct hone_known *k, const char *dir)
 {
-    char path[4][512];
+    char path[512];
     struct stat st;
-    if (!k->file) return hone_idx_find(dir, path);
-    int n = snprintf(path[0], sizeof path[0], "%s/%s", dir, k->file);
-    return n < (int)sizeof path[0] && !stat(path[0], &st);
+    if (k->format) return k->format->holds(dir);
+    int n = snprintf(path, sizeof path, "%s/%s", dir, k->file);
+    return n < (int)sizeof path && !stat(path, &st);
 }
 
 int hone_known_find(const struct hone_known *k, char dir[512])
@@ -126,34 +140,52 @@ int hone_known_find(const struct hone_known *k, char dir[512])
 /* ---- opening ---- */
 
 static int open_known(struct hone_data *train, struct hone_data *test, const struct hone_known *k,
-                      const char *dir)
+                      const char *dir, const char *target)
 {
     char path[512 + 64];
     snprintf(path, sizeof path, "%s/%s", dir, k->file ? k->file : "");
     if (k->file)
         snprintf(train->source, sizeof train->source, "%.*s", (int)sizeof train->source - 1, path);
     int err = k->file ? hone_csv_read(train, path, k->target)
-                      : hone_idx_read(train, test, dir, k->classes);
+                      : k->format->read(train, test, dir, target, k->classes);
     if (err) return err;
     if (train->h * train->w * train->c != k->features)
         return hone_fail(HONE_EDATA, "%s: %d features, but data set '%s' has %d", train->source,
                          train->h * train->w * train->c, k->name, k->features);
-    if (train->classes != k->classes)
+    if (!target && train->classes != k->classes)
         return hone_fail(HONE_EDATA, "%s: %d classes, but data set '%s' has %d", train->source,
                          train->classes, k->name, k->classes);
     return k->derive ? k->derive(train) : HONE_OK;
 }
 
-static int open_directory(struct hone_data *train, struct hone_data *test, const char *dir)
+static const struct hone_format *const formats[] = { &hone_idx, &hone_cifar };
+
+enum { NFORMATS = sizeof formats / sizeof *formats };
+
+static int own_target(const char *data)
 {
-    char path[4][512];
-    if (hone_idx_find(dir, path)) return hone_idx_read(train, test, dir, 0);
+    return hone_fail(HONE_EINVAL, "'%s' has its own target: a target column is for CSV files",
+                     data);
+}
+
+static int open_directory(struct hone_data *train, struct hone_data *test, const char *dir,
+                          const char *target)
+{
+    char lacks[512];
+    int len = 0;
+    for (int i = 0; i < NFORMATS; i++) {
+        const struct hone_format *f = formats[i];
+        len += snprintf(lacks + len, sizeof lacks - (size_t)len, "%s, ", f->files);
+        if (!f->holds(dir)) continue;
+        return target && !f->has_target ? own_target(dir) : f->read(train, test, dir, target, 0);
+    }
     for (const struct hone_known *k = hone_known_sets; k->name; k++)
-        if (k->file && holds(k, dir)) return open_known(train, test, k, dir);
+        if (k->file && holds(k, dir))
+            return target ? own_target(dir) : open_known(train, test, k, dir, NULL);
     return hone_fail(HONE_EDATA,
-                     "%s: no data set in this directory: there is no train-images-idx3-ubyte[.gz], "
-                     "letter-recognition.data or cal_housing.data",
-                     dir);
+                     "%s: no data set in this directory: there is no %sletter-recognition.data or "
+                     "cal_housing.data",
+                     dir, lacks);
 }
 
 /* The files of known sets are known by their names, too, wherever they lie. */
@@ -167,7 +199,8 @@ static int open_file(struct hone_data *train, struct hone_data *test, const char
         return hone_fail(HONE_EDATA, "%s: a set has several IDX files: name their directory, %s",
                          path, dir);
     for (const struct hone_known *k = hone_known_sets; k->name; k++)
-        if (k->file && !target && !strcmp(base, k->file)) return open_known(train, test, k, dir);
+        if (k->file && !target && !strcmp(base, k->file))
+            return open_known(train, test, k, dir, NULL);
     return hone_csv_read(train, path, target);
 }
 
@@ -200,13 +233,12 @@ int hone_data_open(struct hone_data *train, struct hone_data *test, const char *
     while (k->name && strcmp(k->name, data)) k++;
     int found = !k->name && !synthetic && !stat(data, &st);
     snprintf(train->source, sizeof train->source, "%s", data);
-    if (target && (k->name || synthetic || (found && S_ISDIR(st.st_mode))))
-        return hone_fail(HONE_EINVAL, "'%s' has its own target: a target column is for CSV files",
-                         data);
+    if (target && (synthetic || (k->name && !(k->format && k->format->has_target))))
+        return own_target(data);
     if (k->name) {
         err = hone_known_find(k, dir);
         if (!err) snprintf(train->source, sizeof train->source, "%s", dir);
-        if (!err) err = open_known(train, test, k, dir);
+        if (!err) err = open_known(train, test, k, dir, target);
     } else if (synthetic) {
         err = hone_synthetic_make(train, data);
         name = "synthetic";
@@ -215,7 +247,7 @@ int hone_data_open(struct hone_data *train, struct hone_data *test, const char *
                         "'%s' is no file, directory or known data set; `hone data` lists those",
                         data);
     else if (S_ISDIR(st.st_mode))
-        err = open_directory(train, test, data);
+        err = open_directory(train, test, data, target);
     else
         err = open_file(train, test, data, target);
     if (!err) err = check(train, data);
@@ -233,6 +265,9 @@ int hone_data_open(struct hone_data *train, struct hone_data *test, const char *
 void hone_data_close(struct hone_data *d)
 {
     free(d->x);
+    free(d->bytes);
+    free(d->value);
+    free(d->black);
     free(d->label);
     free(d->y);
     free(d->class_name);

@@ -84,7 +84,7 @@ static int sum_up(struct summary *s)
     if (!s->range || !s->count)
         return hone_fail(HONE_ENOMEM, "%s: no memory for a summary", d->source);
     for (int c = 0; c < d->c; c++)
-        s->range[c] = hone_range_of(d->x, d->rows * d->h * d->w, d->c, c);
+        s->range[c] = hone_data_range(d, c);
     for (int o = 0; o < d->outputs; o++)
         s->range[d->c + o] = hone_range_of(d->y, d->rows, d->outputs, o);
     for (int64_t i = 0; d->classes && i < d->rows; i++) s->count[d->label[i]]++;

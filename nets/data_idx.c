@@ -11,27 +11,34 @@
 
 enum { IMAGES = 0x803, LABELS = 0x801, IMAGES_HEADER = 16, LABELS_HEADER = 8, NCLASSES_MAX = 256 };
 
-/* A directory's files, in the order of hone_idx_find(): "-" or "." before idx, .gz or not. */
+/* A directory's files, in this order: "-" or "." before idx, packed or not.
+ */
 static const char *const stem[4] = { "train-images", "train-labels", "t10k-images", "t10k-labels" };
 
 static int find_one(const char *dir, int i, char path[512])
 {
-    static const char *const dot[] = { "-", "." }, *const end[] = { ".gz", "" };
+    static const char *const dot[] = { "-", "." }, *const end[] = { ".gz", "", ".xz" };
     struct stat st;
-    for (int j = 0; j < 4; j++) {
-        int n = snprintf(path, 512, "%s/%s%sidx%d-ubyte%s", dir, stem[i], dot[j / 2], i % 2 ? 1 : 3,
-                         end[j % 2]);
+    for (int j = 0; j < 6; j++) {
+        int n = snprintf(path, 512, "%s/%s%sidx%d-ubyte%s", dir, stem[i], dot[j / 3], i % 2 ? 1 : 3,
+                         end[j % 3]);
         if (n < 512 && !stat(path, &st)) return 1;
     }
     path[0] = 0;
     return 0;
 }
 
-int hone_idx_find(const char *dir, char path[4][512])
+static int find(const char *dir, char path[4][512])
 {
     int first = 0;
     for (int i = 0; i < 4; i++) first |= find_one(dir, i, path[i]) && i == 0;
     return first;
+}
+
+static int holds(const char *dir)
+{
+    char path[4][512];
+    return find(dir, path);
 }
 
 static int64_t big_endian(const unsigned char *b)
@@ -65,7 +72,7 @@ static int ends_early(const struct hone_file *s, int64_t at, int64_t rows, int64
                      (long long)at, (long long)rows, (long long)need);
 }
 
-/* Can the file hold its rows?  A plain file's length says so exactly, a gzip file's only roughly.
+/* Can the file hold its rows?  A plain file's length says so exactly, a packed file's only roughly.
  */
 static int check_size(const struct hone_file *s, int64_t rows, int64_t row_bytes, int64_t header)
 {
@@ -75,7 +82,7 @@ static int check_size(const struct hone_file *s, int64_t rows, int64_t row_bytes
                          "%s: byte 4: %lld rows of %lld bytes are more than can be addressed",
                          s->path, (long long)rows, (long long)row_bytes);
     if (header + bytes <= hone_file_bound(s)) return HONE_OK;
-    if (!s->gzip) return ends_early(s, s->size, rows, header + bytes);
+    if (!s->packing) return ends_early(s, s->size, rows, header + bytes);
     return hone_fail(
         HONE_EDATA,
         "%s: byte 4: %lld rows need %lld bytes, more than %lld compressed bytes can hold", s->path,
@@ -96,18 +103,10 @@ static int read_end(struct hone_file *s)
 
 static int read_pixels(struct hone_file *s, struct hone_data *d, int64_t row_bytes)
 {
-    float scaled[256];
-    unsigned char buf[1 << 14];
-    int64_t total = d->rows * row_bytes;
-    for (int i = 0; i < 256; i++) scaled[i] = (float)i / 255.0f;
-    for (int64_t at = 0; at < total;) {
-        size_t n = total - at < (int64_t)sizeof buf ? (size_t)(total - at) : sizeof buf, got;
-        int err = hone_file_read(s, buf, n, &got);
-        if (err) return err;
-        for (size_t i = 0; i < got; i++) d->x[at + (int64_t)i] = scaled[buf[i]];
-        at += (int64_t)got;
-        if (got < n) return ends_early(s, s->offset, d->rows, IMAGES_HEADER + total);
-    }
+    size_t total = (size_t)(d->rows * row_bytes), got;
+    int err = hone_file_read(s, d->bytes, total, &got);
+    if (err) return err;
+    if (got < total) return ends_early(s, s->offset, d->rows, IMAGES_HEADER + (int64_t)total);
     return read_end(s);
 }
 
@@ -128,10 +127,9 @@ static int read_images(struct hone_data *d, const char *path)
         d->h = (int)length[1];
         d->w = (int)length[2];
         d->c = 1;
-        d->x = malloc((size_t)(d->rows * row_bytes) * sizeof *d->x);
-        err = d->x ? read_pixels(&s, d, row_bytes)
-                   : hone_fail(HONE_ENOMEM, "%s: no memory for %lld images", path,
-                               (long long)d->rows);
+        err = hone_data_room(d) ? hone_fail(HONE_ENOMEM, "%s: no memory for %lld images", path,
+                                            (long long)d->rows)
+                                : read_pixels(&s, d, row_bytes);
     }
     hone_file_close(&s);
     return err;
@@ -199,16 +197,18 @@ static int check_labels(struct hone_data *d, const char *path, int classes)
     return HONE_OK;
 }
 
-int hone_idx_read(struct hone_data *train, struct hone_data *test, const char *dir, int classes)
+static int read_set(struct hone_data *train, struct hone_data *test, const char *dir,
+                    const char *target, int classes)
 {
     char path[4][512];
-    hone_idx_find(dir, path);
+    (void)target; /* none is let through */
+    find(dir, path);
     int has_test = path[2][0] || path[3][0];
     for (int i = 0; i < (has_test ? 4 : 2); i++)
         if (!path[i][0])
             return hone_fail(HONE_EDATA,
-                             "%s: there is no %s-idx%d-ubyte[.gz] beside the other IDX files", dir,
-                             stem[i], i % 2 ? 1 : 3);
+                             "%s: there is no %s-idx%d-ubyte[.gz|.xz] beside the other IDX files",
+                             dir, stem[i], i % 2 ? 1 : 3);
     int err = read_images(train, path[0]);
     if (!err) err = read_labels(train, path[1], path[0]);
     if (!err && !classes) err = count_classes(train, path[1], &classes);
@@ -222,3 +222,5 @@ int hone_idx_read(struct hone_data *train, struct hone_data *test, const char *d
     if (!err) err = check_labels(test, path[3], classes);
     return err;
 }
+
+const struct hone_format hone_idx = { "train-images-idx3-ubyte[.gz|.xz]", 0, holds, read_set };

@@ -1,5 +1,6 @@
-/* What is done to rows in memory: split, normalise, shuffle, gather.  Nothing here depends on the
- * machine: random numbers are integers from hone_random(), sums run in one fixed order in doubles.
+/* What is done to rows in memory: room for them, split, normalise, shuffle.  Nothing here depends
+ * on the machine: random numbers are integers from hone_random(), sums run in one fixed order in
+ * doubles.
  */
 #include "nets/data.h"
 
@@ -7,9 +8,39 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t row_len(const struct hone_data *d)
+/* ---- storage ---- */
+
+int hone_data_room(struct hone_data *d)
 {
-    return (size_t)d->h * (size_t)d->w * (size_t)d->c;
+    int64_t len = hone_mul(hone_mul(d->h, d->w), d->c), n = hone_mul(d->rows, len);
+    d->bytes = n > 0 ? malloc((size_t)n) : NULL;
+    d->value = malloc((size_t)d->c * 256 * sizeof *d->value);
+    if (!d->bytes || !d->value) {
+        free(d->bytes);
+        free(d->value);
+        d->bytes = NULL;
+        d->value = NULL;
+        return HONE_ENOMEM;
+    }
+    for (int i = 0; i < 256 * d->c; i++) d->value[i] = (float)(i % 256) / 255.0f;
+    return HONE_OK;
+}
+
+/* The arrays that have an entry per row: where each lies in d, and the bytes of an entry. */
+struct column {
+    void **at;
+    size_t bytes;
+};
+
+enum { NCOLUMNS = 4 };
+
+static void columns_of(struct hone_data *d, struct column column[NCOLUMNS])
+{
+    size_t len = (size_t)d->h * (size_t)d->w * (size_t)d->c;
+    column[0] = (struct column){ (void **)&d->x, len * sizeof *d->x };
+    column[1] = (struct column){ (void **)&d->bytes, len };
+    column[2] = (struct column){ (void **)&d->label, sizeof *d->label };
+    column[3] = (struct column){ (void **)&d->y, (size_t)d->outputs * sizeof *d->y };
 }
 
 /* ---- split ---- */
@@ -25,14 +56,14 @@ static void swap_bytes(void *a, void *b, size_t n)
     }
 }
 
-static void swap_rows(struct hone_data *d, int64_t i, int64_t j)
+static void swap_rows(const struct column column[NCOLUMNS], int64_t i, int64_t j)
 {
-    size_t len = row_len(d), outputs = (size_t)d->outputs;
     if (i == j) return;
-    swap_bytes(d->x + (size_t)i * len, d->x + (size_t)j * len, len * sizeof *d->x);
-    if (d->label) swap_bytes(d->label + i, d->label + j, sizeof *d->label);
-    if (d->y)
-        swap_bytes(d->y + (size_t)i * outputs, d->y + (size_t)j * outputs, outputs * sizeof *d->y);
+    for (int k = 0; k < NCOLUMNS; k++) {
+        char *base = *column[k].at;
+        size_t n = column[k].bytes;
+        if (base) swap_bytes(base + (size_t)i * n, base + (size_t)j * n, n);
+    }
 }
 
 static int no_memory(const struct hone_data *d)
@@ -44,27 +75,31 @@ static int no_memory(const struct hone_data *d)
 /* Gives d's arrays room for `rows` rows; on failure some are larger than needed, none is lost. */
 static int resize(struct hone_data *d, int64_t rows)
 {
-    size_t n = (size_t)rows;
-    float *x = realloc(d->x, n * row_len(d) * sizeof *x);
-    if (x) d->x = x;
-    int32_t *label = d->label ? realloc(d->label, n * sizeof *label) : NULL;
-    if (label) d->label = label;
-    float *y = d->y ? realloc(d->y, n * (size_t)d->outputs * sizeof *y) : NULL;
-    if (y) d->y = y;
-    return !x || !label != !d->label || !y != !d->y ? no_memory(d) : HONE_OK;
+    struct column column[NCOLUMNS];
+    int failed = 0;
+    columns_of(d, column);
+    for (int k = 0; k < NCOLUMNS; k++) {
+        if (!*column[k].at) continue;
+        void *grown = realloc(*column[k].at, (size_t)rows * column[k].bytes);
+        if (grown) *column[k].at = grown;
+        failed |= !grown;
+    }
+    return failed ? no_memory(d) : HONE_OK;
 }
 
 /* Appends from's rows to d and empties from. */
 static int append(struct hone_data *d, struct hone_data *from)
 {
-    size_t at = (size_t)d->rows, n = (size_t)from->rows, len = row_len(d),
-           outputs = (size_t)d->outputs;
-    if (!n) return HONE_OK;
+    struct column to[NCOLUMNS], of[NCOLUMNS];
+    if (!from->rows) return HONE_OK;
     int err = resize(d, d->rows + from->rows);
     if (err) return err;
-    memcpy(d->x + at * len, from->x, n * len * sizeof *d->x);
-    if (d->label) memcpy(d->label + at, from->label, n * sizeof *d->label);
-    if (d->y) memcpy(d->y + at * outputs, from->y, n * outputs * sizeof *d->y);
+    columns_of(d, to);
+    columns_of(from, of);
+    for (int k = 0; k < NCOLUMNS; k++)
+        if (*to[k].at)
+            memcpy((char *)*to[k].at + (size_t)d->rows * to[k].bytes, *of[k].at,
+                   (size_t)from->rows * to[k].bytes);
     d->rows += from->rows;
     hone_data_close(from);
     return HONE_OK;
@@ -80,15 +115,23 @@ static void *copy_of(const void *from, size_t bytes)
 /* Moves the rows from `first` on to `tail`, which takes over everything else by copy. */
 static int cut(struct hone_data *d, struct hone_data *tail, int64_t first)
 {
-    size_t n = (size_t)(d->rows - first), len = row_len(d), outputs = (size_t)d->outputs;
+    struct column of[NCOLUMNS], to[NCOLUMNS];
+    size_t n = (size_t)(d->rows - first), c = (size_t)d->c;
     *tail = *d;
     tail->rows = d->rows - first;
-    tail->x = copy_of(d->x + (size_t)first * len, n * len * sizeof *d->x);
-    tail->label = d->label ? copy_of(d->label + first, n * sizeof *d->label) : NULL;
-    tail->y = d->y ? copy_of(d->y + (size_t)first * outputs, n * outputs * sizeof *d->y) : NULL;
+    columns_of(d, of);
+    columns_of(tail, to);
+    int failed = 0;
+    for (int k = 0; k < NCOLUMNS; k++) {
+        const char *base = *of[k].at;
+        *to[k].at = base ? copy_of(base + (size_t)first * of[k].bytes, n * of[k].bytes) : NULL;
+        failed |= !*to[k].at != !base;
+    }
+    tail->value = copy_of(d->value, c * 256 * sizeof *d->value);
+    tail->black = copy_of(d->black, c * sizeof *d->black);
     tail->class_name = copy_of(d->class_name, (size_t)d->classes * sizeof *d->class_name);
-    tail->feature = copy_of(d->feature, (size_t)d->c * sizeof *d->feature);
-    if (!tail->x != !d->x || !tail->label != !d->label || !tail->y != !d->y ||
+    tail->feature = copy_of(d->feature, c * sizeof *d->feature);
+    if (failed || !tail->value != !d->value || !tail->black != !d->black ||
         !tail->class_name != !d->class_name || !tail->feature != !d->feature) {
         hone_data_close(tail);
         return no_memory(d);
@@ -111,8 +154,10 @@ int hone_data_split(struct hone_data *train, struct hone_data *test, double trai
                          (long long)rows, first < 1 ? "training" : "test");
     int err = append(train, test);
     if (err) return err;
+    struct column column[NCOLUMNS];
+    columns_of(train, column);
     for (int64_t i = rows - 1; i > 0; i--)
-        swap_rows(train, i, (int64_t)(hone_random(seed, (uint64_t)i) % (uint64_t)(i + 1)));
+        swap_rows(column, i, (int64_t)(hone_random(seed, (uint64_t)i) % (uint64_t)(i + 1)));
     return cut(train, test, first);
 }
 
@@ -143,31 +188,70 @@ struct hone_range hone_range_of(const float *x, int64_t n, int channels, int c)
     return r;
 }
 
+/* Bytes are counted, so that one pass serves mean and deviation. */
+static struct hone_range range_of_bytes(const struct hone_data *d, int c)
+{
+    struct hone_range r = { .min = INFINITY, .max = -INFINITY };
+    int64_t count[256] = { 0 }, n = d->rows * d->h * d->w;
+    const float *value = d->value + 256 * c;
+    double sum = 0, squares = 0;
+    for (int64_t i = 0; i < n; i++) count[d->bytes[i * d->c + c]]++;
+    for (int b = 0; b < 256; b++) {
+        if (!count[b]) continue;
+        r.min = fmin(r.min, value[b]);
+        r.max = fmax(r.max, value[b]);
+        sum += (double)count[b] * value[b];
+    }
+    r.mean = r.min == r.max ? r.min : sum / (double)n;
+    for (int b = 0; b < 256; b++)
+        squares += (double)count[b] * (value[b] - r.mean) * (value[b] - r.mean);
+    r.std = r.min == r.max ? 0 : sqrt(squares / (double)n);
+    return r;
+}
+
+struct hone_range hone_data_range(const struct hone_data *d, int c)
+{
+    return d->bytes ? range_of_bytes(d, c) : hone_range_of(d->x, d->rows * d->h * d->w, d->c, c);
+}
+
+static float scaled(float v, const struct hone_range *r)
+{
+    return r->std > 0 ? (float)((v - r->mean) / r->std) : 0;
+}
+
 static void scale(struct hone_data *d, const struct hone_range r[])
 {
     int64_t n = d->rows * d->h * d->w;
-    for (int64_t i = 0; i < n; i++)
-        for (int c = 0; c < d->c; c++) {
-            float *v = &d->x[i * d->c + c];
-            *v = r[c].std > 0 ? (float)((*v - r[c].mean) / r[c].std) : 0;
-        }
+    for (int i = 0; d->bytes && i < 256 * d->c; i++) d->value[i] = scaled(d->value[i], &r[i / 256]);
+    for (int c = 0; d->black && c < d->c; c++) d->black[c] = scaled(d->black[c], &r[c]);
+    for (int64_t i = 0; d->x && i < n; i++)
+        for (int c = 0; c < d->c; c++) d->x[i * d->c + c] = scaled(d->x[i * d->c + c], &r[c]);
+}
+
+/* Pictures whose edges are padded need to know what zero became. */
+static int make_black(struct hone_data *d)
+{
+    if (!d->x || d->black || d->h * d->w == 1) return HONE_OK;
+    d->black = calloc((size_t)d->c, sizeof *d->black);
+    return d->black ? HONE_OK : HONE_ENOMEM;
 }
 
 int hone_data_normalise(struct hone_data *train, struct hone_data *test)
 {
     struct hone_range *r = calloc((size_t)train->c, sizeof *r);
-    if (!r)
+    if (!r || make_black(train) || make_black(test)) {
+        free(r);
         return hone_fail(HONE_ENOMEM, "%s: no memory to normalise %d features", train->source,
                          train->c);
-    for (int c = 0; c < train->c; c++)
-        r[c] = hone_range_of(train->x, train->rows * train->h * train->w, train->c, c);
+    }
+    for (int c = 0; c < train->c; c++) r[c] = hone_data_range(train, c);
     scale(train, r);
     if (test->rows) scale(test, r);
     free(r);
     return HONE_OK;
 }
 
-/* ---- shuffle and gather ---- */
+/* ---- shuffle ---- */
 
 /* Fisher-Yates; the remainder's bias is below n / 2^64. */
 void hone_data_shuffle(int64_t *order, int64_t n, uint64_t seed, int epoch)
@@ -178,22 +262,5 @@ void hone_data_shuffle(int64_t *order, int64_t n, uint64_t seed, int epoch)
         int64_t j = (int64_t)(hone_random(key, (uint64_t)i) % (uint64_t)(i + 1)), t = order[i];
         order[i] = order[j];
         order[j] = t;
-    }
-}
-
-void hone_data_gather(const struct hone_data *d, const int64_t *order, int n, float *x,
-                      void *target)
-{
-    size_t len = row_len(d), outputs = (size_t)d->outputs;
-    for (int i = 0; i < n; i++)
-        memcpy(x + (size_t)i * len, d->x + (size_t)order[i] * len, len * sizeof *x);
-    if (d->label) {
-        int32_t *to = target;
-        for (int i = 0; i < n; i++) to[i] = d->label[order[i]];
-    } else {
-        float *to = target;
-        for (int i = 0; i < n; i++)
-            memcpy(to + (size_t)i * outputs, d->y + (size_t)order[i] * outputs,
-                   outputs * sizeof *to);
     }
 }

@@ -172,7 +172,11 @@ struct hone_data {
     int h, w, c;                  /* of one sample; features: h = w = 1 */
     int classes;                  /* 0: regression */
     int outputs;                  /* regression: values per row */
-    float *x;                     /* (rows, h, w, c); 8-bit images as 0..1 */
+    float *x;                     /* (rows, h, w, c); NULL where there are bytes */
+    uint8_t *bytes;               /* (rows, h, w, c) of 8-bit pictures, a quarter of x; else NULL */
+    float *value;                 /* (c, 256): the number that a byte of a channel stands for: 0..1,
+                                   * or what normalising made of it */
+    float *black;                 /* (c): what normalising made of x = 0; NULL: 0 */
     int32_t *label;               /* (rows), classification: in [0, classes) */
     float *y;                     /* (rows, outputs), regression */
     char (*class_name)[HONE_NAME];   /* (classes), cut to fit; NULL: classes are 0, 1, ... */

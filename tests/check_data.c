@@ -376,29 +376,6 @@ static void check_names(void)
 
 /* ---- real sets ---- */
 
-static uint32_t crc_of(const struct hone_data *d, double factor)
-{
-    unsigned char buf[4096];
-    uLong crc = crc32(0, NULL, 0);
-    int64_t n = d->rows * d->h * d->w * d->c;
-    for (int64_t i = 0, k; i < n; i += k) {
-        for (k = 0; k < (int64_t)sizeof buf && i + k < n; k++)
-            buf[k] = (unsigned char)(d->x[i + k] * factor + 0.5);
-        crc = crc32(crc, buf, (uInt)k);
-    }
-    return (uint32_t)crc;
-}
-
-static uint32_t crc_of_labels(const struct hone_data *d)
-{
-    uLong crc = crc32(0, NULL, 0);
-    for (int64_t i = 0; i < d->rows; i++) {
-        unsigned char b = (unsigned char)d->label[i];
-        crc = crc32(crc, &b, 1);
-    }
-    return (uint32_t)crc;
-}
-
 /* crc: of pixels (features) and labels of training and test rows, computed by another program. */
 static void check_real(const char *name, int64_t train_rows, int64_t test_rows, int h, int c,
                        int classes, double factor, const uint32_t crc[4])

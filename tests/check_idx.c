@@ -21,7 +21,7 @@ static int is_set(const struct hone_data *d, int rows)
     for (int i = 0; good && i < rows; i++) {
         good = d->label[i] == i % 3;
         for (int j = 0; j < H * W; j++)
-            good &= d->x[i * H * W + j] == (float)((7 * i + 3 * j) % 256) / 255.0f;
+            good &= value_at(d, i * H * W + j) == (float)((7 * i + 3 * j) % 256) / 255.0f;
     }
     return good;
 }
@@ -60,7 +60,7 @@ static void check_idx_good(void)
     put(in("dots/train-images.idx3-ubyte"), s.b, s.n);
     make_idx(1, &s);
     put(in("dots/train-labels.idx1-ubyte"), s.b, s.n);
-    ok(opened(&train, &test, in("dots"), NULL) && is_set(&train, ROWS) && !test.rows && !test.x &&
+    ok(opened(&train, &test, in("dots"), NULL) && is_set(&train, ROWS) && !test.rows && !test.bytes &&
            test.name[0],
        "idx: .idx names, no test files");
     hone_data_close(&train);
@@ -219,14 +219,15 @@ static void check_idx_sets(void)
     bad("test images of another width", in("bad"), NULL, in("bad/%s", idx_name[2]), message);
     unlink(in("bad/%s", idx_name[3]));
     bad("no test labels", in("bad"), NULL, in("bad"),
-        "FILE: there is no t10k-labels-idx1-ubyte[.gz] beside the other IDX files");
+        "FILE: there is no t10k-labels-idx1-ubyte[.gz|.xz] beside the other IDX files");
     unlink(in("bad/%s", idx_name[1]));
     bad("no labels", in("bad"), NULL, in("bad"),
-        "FILE: there is no train-labels-idx1-ubyte[.gz] beside the other IDX files");
+        "FILE: there is no train-labels-idx1-ubyte[.gz|.xz] beside the other IDX files");
     unlink(in("bad/%s", idx_name[0]));
     bad("no IDX files", in("bad"), NULL, in("bad"),
         "FILE: no data set in this directory: there is no "
-        "train-images-idx3-ubyte[.gz], letter-recognition.data or cal_housing.data");
+        "train-images-idx3-ubyte[.gz|.xz], data_batch_1.bin or train.bin (CIFAR), "
+        "letter-recognition.data or cal_housing.data");
     snprintf(message, sizeof message,
              "FILE: a set has several IDX files: name their directory, %s/", in("good"));
     bad("one IDX file", in("good/%s.gz", idx_name[0]), NULL, in("good/%s.gz", idx_name[0]),
@@ -242,7 +243,7 @@ static void check_idx_sets(void)
     bad("one class", in("bad"), NULL, in("bad"), "FILE: all rows are of one class");
 }
 
-/* Memory ends before a sparse file of 400 MB of pixels does. */
+/* Memory ends before a sparse file of 800 MB of pixels does. */
 static void check_memory(void)
 {
 #ifdef ADDRESS_SANITIZER
@@ -252,18 +253,18 @@ static void check_memory(void)
     struct rlimit old, low = { 600u << 20, 0 };
     write_set("big", 0);
     make_images(&s, 1, 1, 1);
-    poke32(&s, 4, 400);
+    poke32(&s, 4, 800);
     poke32(&s, 8, 1000);
     poke32(&s, 12, 1000);
     put(in("big/%s", idx_name[0]), s.b, 16);
-    if (truncate(in("big/%s", idx_name[0]), 16 + 400 * 1000000L) || getrlimit(RLIMIT_AS, &old)) {
+    if (truncate(in("big/%s", idx_name[0]), 16 + 800 * 1000000L) || getrlimit(RLIMIT_AS, &old)) {
         skip(strerror(errno), "idx: no memory");
         return;
     }
     low.rlim_max = old.rlim_max;
     setrlimit(RLIMIT_AS, &low);
     bad("idx: no memory", in("big"), NULL, in("big/%s", idx_name[0]),
-        "FILE: no memory for 400 images");
+        "FILE: no memory for 800 images");
     setrlimit(RLIMIT_AS, &old);
     unlink(in("big/%s", idx_name[0]));
 #endif

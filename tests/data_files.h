@@ -8,6 +8,7 @@
 #include "tests/tap.h"
 
 #include <errno.h>
+#include <lzma.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,16 @@ __attribute__((unused)) static void gzip(const struct bytes *from, struct bytes 
     deflateEnd(&z);
 }
 
+__attribute__((unused)) static void xz(const struct bytes *from, struct bytes *to)
+{
+    to->n = 0;
+    if (lzma_easy_buffer_encode(6, LZMA_CHECK_CRC64, NULL, from->b, from->n, to->b, &to->n,
+                                sizeof to->b) != LZMA_OK) {
+        printf("Bail out! lzma_easy_buffer_encode\n");
+        exit(1);
+    }
+}
+
 __attribute__((unused)) static void poke32(struct bytes *s, size_t at, uint32_t v)
 {
     for (int i = 0; i < 4; i++) s->b[at + (size_t)i] = (unsigned char)(v >> (24 - 8 * i));
@@ -143,6 +154,12 @@ __attribute__((unused)) static void write_set(const char *dir, int zip)
 
 /* ---- checks that all kinds share ---- */
 
+/* Number i of (rows, h, w, c), however it is stored. */
+__attribute__((unused)) static float value_at(const struct hone_data *d, int64_t i)
+{
+    return d->x ? d->x[i] : d->value[256 * (i % d->c) + d->bytes[i]];
+}
+
 /* Opening must fail with exactly this message, in which FILE stands for `file`, and leave nothing
  * behind. */
 __attribute__((unused)) static void bad(const char *what, const char *data, const char *target,
@@ -157,7 +174,8 @@ __attribute__((unused)) static void bad(const char *what, const char *data, cons
         snprintf(want, sizeof want, "%s", message);
     int err = hone_data_open(&train, &test, data, target);
     int good =
-        err < 0 && !strcmp(hone_errmsg(), want) && !train.x && !train.rows && !test.x && !test.rows;
+        err < 0 && !strcmp(hone_errmsg(), want) && !train.x && !train.bytes && !train.value &&
+               !train.label && !train.rows && !test.x && !test.bytes && !test.rows;
     if (!ok(good, "bad: %s", what))
         printf("# got  %d %s\n# want %s\n", err, err ? hone_errmsg() : "", want);
     hone_data_close(&train);
@@ -180,6 +198,30 @@ __attribute__((unused)) static int same_floats(const float *a, const float *b, i
             return 0;
         }
     return 1;
+}
+
+/* Check sums of all pixels (times factor, rounded) and of all labels. */
+__attribute__((unused)) static uint32_t crc_of(const struct hone_data *d, double factor)
+{
+    unsigned char buf[4096];
+    uLong crc = crc32(0, NULL, 0);
+    int64_t n = d->rows * d->h * d->w * d->c;
+    for (int64_t i = 0, k; i < n; i += k) {
+        for (k = 0; k < (int64_t)sizeof buf && i + k < n; k++)
+            buf[k] = (unsigned char)(value_at(d, i + k) * factor + 0.5);
+        crc = crc32(crc, buf, (uInt)k);
+    }
+    return (uint32_t)crc;
+}
+
+__attribute__((unused)) static uint32_t crc_of_labels(const struct hone_data *d)
+{
+    uLong crc = crc32(0, NULL, 0);
+    for (int64_t i = 0; i < d->rows; i++) {
+        unsigned char b = (unsigned char)d->label[i];
+        crc = crc32(crc, &b, 1);
+    }
+    return (uint32_t)crc;
 }
 
 /* ---- mutations ---- */
@@ -220,10 +262,10 @@ __attribute__((unused)) static void mutate(const struct bytes *from, struct byte
 __attribute__((unused)) static int sound(const struct hone_data *d)
 {
     int64_t n = d->rows * d->h * d->w * d->c;
-    if (d->rows < 1 || n < 1 || !d->x || !d->label == !d->y || (d->label && d->classes < 2))
+    if (d->rows < 1 || n < 1 || !d->x == !d->bytes || !d->bytes != !d->value || !d->label == !d->y || (d->label && d->classes < 2))
         return 0;
     for (int64_t i = 0; i < n; i++)
-        if (!isfinite(d->x[i])) return 0;
+        if (!isfinite(value_at(d, i))) return 0;
     for (int64_t i = 0; i < d->rows; i++)
         if (d->label ? d->label[i] < 0 || d->label[i] >= d->classes : !isfinite(d->y[i])) return 0;
     return 1;
@@ -244,7 +286,7 @@ __attribute__((unused)) static void fuzz(const char *what, const char *data, con
         if (err)
             wrong = strncmp(msg, path, strlen(path)) && strncmp(msg, data, strlen(data))
                         ? 1
-                        : train.x || test.x;
+                        : train.x || test.x || train.bytes || test.bytes;
         else
             wrong = !sound(&train) || (test.rows && !sound(&test));
         for (const char *s = msg; *s; s++) wrong |= (unsigned char)*s < ' ';
