@@ -83,8 +83,7 @@ static int sum_up(struct summary *s)
     s->count = calloc(d->classes ? 2 * (size_t)d->classes : 1, sizeof *s->count);
     if (!s->range || !s->count)
         return hone_fail(HONE_ENOMEM, "%s: no memory for a summary", d->source);
-    for (int c = 0; c < d->c; c++)
-        s->range[c] = hone_data_range(d, c);
+    for (int c = 0; c < d->c; c++) s->range[c] = hone_data_range(d, c);
     for (int o = 0; o < d->outputs; o++)
         s->range[d->c + o] = hone_range_of(d->y, d->rows, d->outputs, o);
     for (int64_t i = 0; d->classes && i < d->rows; i++) s->count[d->label[i]]++;
@@ -234,7 +233,8 @@ static int list(const struct options *o)
 static const struct argp_option argp_options[] = {
     { "target", 't', "COL", 0,
       "the target column of a CSV file: its name or number, from 1; class:COL where numbers name "
-      "classes (default: the one column that is not numeric, else the last)",
+      "classes (default: the one column that is not numeric, else the last); of CIFAR-100: fine "
+      "(default) or coarse",
       0 },
     { "json", 'j', NULL, 0, "print JSON", 0 },
     { NULL, 0, NULL, 0, NULL, 0 },
@@ -244,29 +244,26 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
     switch (key) {
-    case 't':
-        o->target = arg;
-        return 0;
-    case 'j':
-        o->json = 1;
-        return 0;
+    case 't': o->target = arg; return 0;
+    case 'j': o->json = 1; return 0;
     case ARGP_KEY_ARG:
         if (o->data) argp_error(state, "one data set at a time, please: '%s'", arg);
         o->data = arg;
         return 0;
     case ARGP_KEY_END:
-        if (o->target && !o->data) argp_error(state, "--target needs a CSV file");
+        if (o->target && !o->data) argp_error(state, "--target needs data");
         return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
+    default: return ARGP_ERR_UNKNOWN;
     }
 }
 
 static const char about[] =
     "Lists the known data sets and where they were found; or reads, checks and sums up one."
     "\v"
-    "DATA is a known name, a directory of IDX files (.gz or not), a CSV file, or made data, "
-    "synthetic:HxWxC:CLASSES:ROWS.  Known sets are searched for in $HONE_DATA, the user's data "
+    "DATA is a known name, a directory of IDX files or of CIFAR's binary files, a CSV file, or "
+    "made "
+    "data, synthetic:HxWxC:CLASSES:ROWS; files may be plain, gzip or xz.  Known sets are searched "
+    "for in $HONE_DATA, the user's data "
     "directory, "
     "/usr/share/datasets and ../shared/data.\n\n"
     "Examples:\n"
@@ -274,6 +271,7 @@ static const char about[] =
     "  hone data fashion-mnist                    check one\n"
     "  hone data ./digits                         a directory of IDX files\n"
     "  hone data wine.csv --target class:quality  numbers that name classes\n"
+    "  hone data cifar100 --target coarse         its 20 groups\n"
     "  hone data housing --json\n\n"
     "Exit status: 0 good, 1 bad or missing data, 2 wrong usage.";
 

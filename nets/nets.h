@@ -183,11 +183,12 @@ struct hone_data {
     char (*feature)[HONE_NAME];      /* (c), a CSV header's names, cut to fit; NULL: none */
 };
 
-/* Loads DATA: a known name (fashion-mnist, mnist, letter, housing: searched for in the places that
- * nets/README.md lists), a directory (of IDX files, .gz or not, or of a known set's file), a CSV
- * file, or "synthetic:HxWxC:CLASSES:ROWS[:SEED]" (CLASSES 0: regression).  `target`, for CSV files:
+/* Loads DATA: a known name (fashion-mnist, mnist, cifar10, cifar100, letter, housing: searched for in
+ * the places that nets/README.md lists), a directory (of IDX files, CIFAR's files, or a known set's
+ * file), a CSV file, or "synthetic:HxWxC:CLASSES:ROWS[:SEED]" (CLASSES 0: regression).  `target`, for CSV files:
  * a column's name or 1-based number, with "class:" before it where numbers there name classes;
- * NULL: the one column that is not numeric, else the last.  test has 0 rows where the source has no
+ * NULL: the one column that is not numeric, else the last; for CIFAR-100: "coarse" or "fine"
+ * (NULL).  Files may be gzip or xz.  test has 0 rows where the source has no
  * split.  Both are written in any case and may be closed after an error.  Messages are "FILE: ..."
  * or "FILE:LINE: ...". */
 int hone_data_open(struct hone_data *train, struct hone_data *test, const char *data,

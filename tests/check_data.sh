@@ -61,7 +61,7 @@ run 1 synthetic:4; good 'expected synthetic:HxWxC'
 run 1 letter --target 1; good "'letter' has its own target"
 run 1 housing; good "^hone data: data set 'housing' is in none of "
 run 2 a b; good 'one data set at a time'
-run 2 --target 1; good '--target needs a CSV file'
+run 2 --target 1; good '--target needs data'
 run 2 --colour; good 'unrecognized option'
 
 if [ -w /dev/full ]; then
