@@ -1,0 +1,69 @@
+/* y = a + b: `unroll` vectors at a time, past the caches where the sum is too large to be found
+ * there again.  Y may lie where A or B does: all of a block is read before it is written. */
+#include "kernels/backend/cpu.h"
+#include "kernels/join/join.h"
+
+enum { UNROLL, STREAM, THREADS };
+
+HONE_INLINE void add(int unroll, float *y, const float *a, const float *b, int64_t n, int stream)
+{
+    int64_t i = 0;
+    if (stream) {
+        for (; i + VL <= n; i += VL) vf_stream(y + i, vf_load(a + i) + vf_load(b + i));
+        vf_stream_end();
+    }
+    for (; i + unroll * VL <= n; i += unroll * VL) {
+        vf v[4];
+        HONE_UNROLLED for (int u = 0; u < unroll; u++) v[u] = vf_load(a + i + u * VL) + vf_load(b + i + u * VL);
+        HONE_UNROLLED for (int u = 0; u < unroll; u++) vf_store(y + i + u * VL, v[u]);
+    }
+    for (; unroll > 1 && i + VL <= n; i += VL) vf_store(y + i, vf_load(a + i) + vf_load(b + i));
+    const int rest = (int)(n - i);
+    if (rest) vf_store_n(y + i, vf_load_n(a + i, rest) + vf_load_n(b + i, rest), rest);
+}
+
+static void share(int unroll, float *y, const float *a, const float *b, int64_t n, int stream)
+{
+    if (unroll == 1) add(1, y, a, b, n, stream);
+    else if (unroll == 2) add(2, y, a, b, n, stream);
+    else add(4, y, a, b, n, stream);
+}
+
+/* Streaming pays only where the arguments together exceed the L2 cache. */
+static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+{
+    if (c->v[STREAM] && (c->v[UNROLL] != 1 || hone_problem_bytes(p) < (double)d->l2_bytes)) return 0;
+    return c->v[THREADS] == 1 || p->dim[ADD_N] >= 256 * c->v[THREADS];
+}
+
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    c->v[UNROLL] = 2;
+    c->v[STREAM] = 0;
+    c->v[THREADS] = hone_guess_threads(d, hone_problem_bytes(p) / 10e3);   /* at 10 bytes a nanosecond */
+    while (!valid(p, c, d)) c->v[THREADS] /= 2;
+}
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    const int threads = plan->config.v[THREADS], unroll = plan->config.v[UNROLL], stream = plan->config.v[STREAM];
+    const int64_t n = plan->problem.dim[ADD_N];
+    float *y = mem[ADD_Y];
+    const float *a = mem[ADD_A], *b = mem[ADD_B];
+    (void)workspace;
+    if (threads == 1) { share(unroll, y, a, b, n, stream); return HONE_OK; }
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int t = 0; t < threads; t++) {
+        int64_t from = hone_part(n, 16, threads, t), to = hone_part(n, 16, threads, t + 1);
+        share(unroll, y + from, a + from, b + from, to - from, stream);
+    }
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_add, 0 };
+
+const struct hone_kernel HONE_SYM(join_cpu_add) = {
+    .name = HONE_NAME("cpu_add"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("stream", 0, 1), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
+    .valid = valid, .guess = guess, .run = run,
+};

@@ -1,0 +1,325 @@
+/* Batch normalisation and its gradient: one pass over the rows for the sums of each channel, one
+ * that writes.
+ *
+ * Rows are contiguous, so r rows of n channels are one wide row of r n columns: r is chosen such
+ * that it is whole vectors, and no channel count wastes lanes.  A block of wide rows is small enough
+ * for L1: forward reads it twice there, for its mean and then for the squares around that mean, which
+ * f32 holds well however far from 0 the numbers are.  Blocks are added up in doubles, where sums of
+ * squared means may cancel (Chan, Golub, LeVeque 1983).  Threads own runs of blocks and sums of
+ * their own, added in fixed order.  The writing pass runs backwards: what was read last is still in
+ * the cache. */
+#include "kernels/backend/cpu.h"
+#include "kernels/norm/norm.h"
+
+#include <math.h>
+
+enum { UNROLL, BLOCK, STREAM, THREADS };
+enum { WIDE = 64 * VL };   /* longest wide row made of several rows */
+
+/* Per column of a wide row.  Forward: sums of x, of block sums' squares over their rows, of squares
+ * around block means.  Backward: sums of dy and of dy (x - mean). */
+enum { SUM, SUM_OF_SQUARES, AROUND, NSUMS };
+enum { DY_SUM, DYX_SUM };
+
+/* Per column too: out = (x - mean) * slope + shift, in the gradient + dy * dy_slope. */
+enum { MEAN, SLOPE, SHIFT, DY_SLOPE, NFACTORS };
+
+struct job {
+    int64_t m;
+    int n, r, block, stream;     /* block: wide rows */
+    int64_t width, lines;        /* columns of a wide row; and in whole vectors */
+    int64_t rows, blocks;        /* wide rows; the rows behind them are one last block */
+    const float *x, *dy;
+    float *out;
+    float *factor;               /* (NFACTORS, lines) */
+    double *sums;                /* (threads, NSUMS, lines) */
+};
+
+static int gcd(int a, int b) { return b ? gcd(b, a % b) : a; }
+
+static struct job job_of(const struct hone_problem *p, const struct hone_config *c)
+{
+    struct job s = { .m = p->dim[NORM_M], .n = p->dim[NORM_N], .block = c->v[BLOCK], .stream = c->v[STREAM] };
+    int64_t r = VL / gcd(s.n, VL);
+    while (r * s.n < 4 * VL) r *= 2;   /* several chains of additions to hide their latency */
+    s.r = r * s.n <= WIDE && r <= s.m ? (int)r : 1;
+    s.width = (int64_t)s.r * s.n;
+    s.lines = (s.width + VL - 1) / VL * VL;
+    s.rows = s.m / s.r;
+    s.blocks = (s.rows + s.block - 1) / s.block + (s.m % s.r > 0);
+    return s;
+}
+
+/* ---- u vectors of columns, the last of `lanes` lanes, of the rows of one block ---- */
+
+HONE_INLINE vf get(const float *p, int lanes) { return lanes == VL ? vf_load(p) : vf_load_n(p, lanes); }
+
+HONE_INLINE void put(float *p, vf v, int lanes, int stream)
+{
+    if (lanes < VL) vf_store_n(p, v, lanes);
+    else if (stream) vf_stream(p, v);
+    else vf_store(p, v);
+}
+
+/* to[0..VL) += v */
+HONE_INLINE void add_up(double *to, vf v)
+{
+    float lane[VL];
+    vf_store(lane, v);
+    for (int i = 0; i < VL; i++) to[i] += (double)lane[i];
+}
+
+HONE_INLINE void moments(int u, int lanes, const struct job *s, const float *x, int rows, double *sums)
+{
+    const int64_t pitch = s->width;
+    const float share = 1 / (float)rows;
+    vf mean[8], left[8], around[8];
+    HONE_UNROLLED for (int v = 0; v < u; v++) mean[v] = left[v] = around[v] = (vf){ 0 };
+    for (int i = 0; i < rows; i++)
+        HONE_UNROLLED for (int v = 0; v < u; v++) mean[v] += get(x + i * pitch + v * VL, lanes);
+    HONE_UNROLLED for (int v = 0; v < u; v++) mean[v] = mean[v] * share;
+    for (int i = 0; i < rows; i++)
+        HONE_UNROLLED for (int v = 0; v < u; v++) {
+            vf d = get(x + i * pitch + v * VL, lanes) - mean[v];
+            left[v] += d;
+            around[v] += d * d;
+        }
+    HONE_UNROLLED for (int v = 0; v < u; v++, sums += VL) {
+        float c[VL], e[VL];
+        vf_store(c, mean[v]), vf_store(e, left[v]);
+        for (int i = 0; i < VL; i++) {
+            /* The mean was rounded: what is left over makes the sum right again. */
+            double sum = (double)rows * (double)c[i] + (double)e[i];
+            sums[SUM * s->lines + i] += sum;
+            sums[SUM_OF_SQUARES * s->lines + i] += sum * sum / rows;
+        }
+        add_up(sums + AROUND * s->lines, around[v] - left[v] * left[v] * share);
+    }
+}
+
+HONE_INLINE void products(int u, int lanes, const struct job *s, const float *x, const float *dy, const float *factor,
+                          int rows, double *sums)
+{
+    const int64_t pitch = s->width;
+    vf mean[8], a[8], b[8];
+    HONE_UNROLLED for (int v = 0; v < u; v++) mean[v] = vf_load(factor + v * VL), a[v] = b[v] = (vf){ 0 };
+    for (int i = 0; i < rows; i++)
+        HONE_UNROLLED for (int v = 0; v < u; v++) {
+            vf g = get(dy + i * pitch + v * VL, lanes);
+            a[v] += g;
+            b[v] += g * (get(x + i * pitch + v * VL, lanes) - mean[v]);
+        }
+    HONE_UNROLLED for (int v = 0; v < u; v++) {
+        add_up(sums + DY_SUM * s->lines + v * VL, a[v]);
+        add_up(sums + DYX_SUM * s->lines + v * VL, b[v]);
+    }
+}
+
+HONE_INLINE void apply(int backward, int u, int lanes, int stream, const struct job *s, const float *x, const float *dy,
+                       const float *factor, int rows, float *out)
+{
+    const int64_t pitch = s->width;
+    vf mean[8], slope[8], shift[8], dy_slope[8];
+    HONE_UNROLLED for (int v = 0; v < u; v++) {
+        mean[v] = vf_load(factor + MEAN * s->lines + v * VL);
+        slope[v] = vf_load(factor + SLOPE * s->lines + v * VL);
+        shift[v] = vf_load(factor + SHIFT * s->lines + v * VL);
+        dy_slope[v] = backward ? vf_load(factor + DY_SLOPE * s->lines + v * VL) : (vf){ 0 };
+    }
+    for (int i = 0; i < rows; i++)
+        HONE_UNROLLED for (int v = 0; v < u; v++) {
+            vf y = (get(x + i * pitch + v * VL, lanes) - mean[v]) * slope[v] + shift[v];
+            if (backward) y = y + get(dy + i * pitch + v * VL, lanes) * dy_slope[v];
+            put(out + i * pitch + v * VL, y, lanes, stream);
+        }
+}
+
+/* ---- a block ---- */
+
+enum pass { MOMENTS, PRODUCTS, FORWARD, BACKWARD };
+
+HONE_INLINE void columns(enum pass pass, int u, int lanes, const struct job *s, int64_t at, int64_t j, int rows, double *sums)
+{
+    const float *x = s->x + at + j, *dy = s->dy + at + j;
+    if (pass == MOMENTS) moments(u, lanes, s, x, rows, sums + j);
+    else if (pass == PRODUCTS) products(u, lanes, s, x, dy, s->factor + j, rows, sums + j);
+    else if (s->stream) apply(pass == BACKWARD, u, lanes, 1, s, x, dy, s->factor + j, rows, s->out + at + j);
+    else apply(pass == BACKWARD, u, lanes, 0, s, x, dy, s->factor + j, rows, s->out + at + j);
+}
+
+HONE_INLINE void block(enum pass pass, int u, const struct job *s, int64_t b, double *sums)
+{
+    const int64_t first = b * s->block, left = s->rows - first, at = (left > 0 ? first : s->rows) * s->width;
+    const int64_t width = left > 0 ? s->width : s->m % s->r * s->n;
+    const int rows = left <= 0 ? 1 : left < s->block ? (int)left : s->block;
+    int64_t j = 0;
+    for (; j + u * VL <= width; j += u * VL) columns(pass, u, VL, s, at, j, rows, sums);
+    for (; u > 1 && j + VL <= width; j += VL) columns(pass, 1, VL, s, at, j, rows, sums);
+    if (j < width) columns(pass, 1, (int)(width - j), s, at, j, rows, sums);
+}
+
+typedef void block_of(const struct job *s, int64_t b, double *sums);
+
+#define BLOCK_OF(PASS, U) static void PASS##_##U(const struct job *s, int64_t b, double *sums) { block(PASS, U, s, b, sums); }
+#define BLOCKS_OF(PASS) BLOCK_OF(PASS, 2) BLOCK_OF(PASS, 4) BLOCK_OF(PASS, 8)
+BLOCKS_OF(MOMENTS) BLOCKS_OF(PRODUCTS) BLOCKS_OF(FORWARD) BLOCKS_OF(BACKWARD)
+
+static block_of *const passes[4][3] = {
+    { MOMENTS_2, MOMENTS_4, MOMENTS_8 }, { PRODUCTS_2, PRODUCTS_4, PRODUCTS_8 },
+    { FORWARD_2, FORWARD_4, FORWARD_8 }, { BACKWARD_2, BACKWARD_4, BACKWARD_8 },
+};
+
+/* ---- between the passes ---- */
+
+/* Channel j's sum of kind `sum` over threads and the rows of a wide row. */
+static double total(const struct job *s, int threads, int sum, int j)
+{
+    double all = 0;
+    for (int t = 0; t < threads; t++)
+        for (int i = 0; i < s->r; i++) all += s->sums[((int64_t)t * NSUMS + sum) * s->lines + (int64_t)i * s->n + j];
+    return all;
+}
+
+static void set_factor(const struct job *s, int factor, int j, double value)
+{
+    for (int i = 0; i < s->r; i++) s->factor[factor * s->lines + (int64_t)i * s->n + j] = (float)value;
+}
+
+static void finish_fwd(const struct hone_problem *p, const struct job *s, int threads, void *const mem[])
+{
+    const double m = (double)s->m, momentum = p->value[NORM_MOMENTUM], eps = p->value[NORM_EPS];
+    const float *gamma = mem[NORM_GAMMA], *beta = mem[NORM_BETA];
+    float *rmean = mem[NORM_RMEAN], *rvar = mem[NORM_RVAR], *mean_out = mem[NORM_MEAN], *rstd_out = mem[NORM_RSTD];
+    for (int j = 0; j < s->n; j++) {
+        double mean = total(s, threads, SUM, j) / m;
+        double around = total(s, threads, SUM_OF_SQUARES, j) - mean * mean * m + total(s, threads, AROUND, j);
+        if (around < 0) around = 0;
+        double rstd = 1 / sqrt(around / m + eps), slope = (double)gamma[j] * rstd;
+        mean_out[j] = (float)mean;
+        rstd_out[j] = (float)rstd;
+        rmean[j] = (float)((1 - momentum) * (double)rmean[j] + momentum * mean);
+        rvar[j] = (float)((1 - momentum) * (double)rvar[j] + momentum * around / (m > 1 ? m - 1 : 1));
+        set_factor(s, MEAN, j, mean);
+        set_factor(s, SLOPE, j, slope);
+        set_factor(s, SHIFT, j, (double)beta[j] - (mean - (double)mean_out[j]) * slope);
+    }
+}
+
+static void prepare_infer(const struct hone_problem *p, const struct job *s, void *const mem[])
+{
+    const float *gamma = mem[INFER_GAMMA], *beta = mem[INFER_BETA], *mean = mem[INFER_RMEAN], *var = mem[INFER_RVAR];
+    for (int j = 0; j < s->n; j++) {
+        set_factor(s, MEAN, j, (double)mean[j]);
+        set_factor(s, SLOPE, j, (double)gamma[j] / sqrt((double)var[j] + p->value[INFER_EPS]));
+        set_factor(s, SHIFT, j, (double)beta[j]);
+    }
+}
+
+static void prepare_bwd(const struct job *s, void *const mem[])
+{
+    const float *mean = mem[NORM_BWD_MEAN];
+    for (int j = 0; j < s->n; j++) set_factor(s, MEAN, j, (double)mean[j]);
+}
+
+static void finish_bwd(const struct job *s, int threads, void *const mem[])
+{
+    const float *gamma = mem[NORM_BWD_GAMMA], *rstd = mem[NORM_BWD_RSTD];
+    float *dgamma = mem[NORM_DGAMMA], *dbeta = mem[NORM_DBETA];
+    for (int j = 0; j < s->n; j++) {
+        double sum = total(s, threads, DY_SUM, j), product = total(s, threads, DYX_SUM, j) * (double)rstd[j];
+        double slope = (double)gamma[j] * (double)rstd[j];
+        dbeta[j] = (float)sum;
+        dgamma[j] = (float)product;
+        set_factor(s, DY_SLOPE, j, slope);
+        set_factor(s, SLOPE, j, -slope * (double)rstd[j] * product / (double)s->m);
+        set_factor(s, SHIFT, j, -slope * sum / (double)s->m);
+    }
+}
+
+/* ---- the kernel ---- */
+
+static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+{
+    const struct job s = job_of(p, c);
+    if (c->v[UNROLL] > 2 && s.width < c->v[UNROLL] * VL) return 0;
+    if (c->v[BLOCK] > 8 && s.rows <= c->v[BLOCK] / 4) return 0;
+    /* Past the caches only what they do not hold, and whole vectors. */
+    if (c->v[STREAM] && (s.width % VL || hone_problem_bytes(p) < (double)d->l2_bytes)) return 0;
+    return c->v[THREADS] == 1 || (s.blocks >= c->v[THREADS] && s.m * s.n >= 1024 * c->v[THREADS]);
+}
+
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    c->v[UNROLL] = 4;
+    c->v[STREAM] = 0;
+    c->v[THREADS] = 1;
+    for (c->v[BLOCK] = 32; c->v[BLOCK] > 8 && !valid(p, c, d); ) c->v[BLOCK] /= 4;
+    if (!valid(p, c, d)) c->v[UNROLL] = 2;
+    c->v[THREADS] = hone_guess_threads(d, hone_problem_bytes(p) / 10e3);   /* at 10 bytes a nanosecond */
+    while (!valid(p, c, d)) c->v[THREADS] /= 2;
+}
+
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+{
+    const struct job s = job_of(p, c);
+    const int sums = p->op == &hone_op_bnorm_infer ? 0 : c->v[THREADS] * NSUMS;
+    (void)d;
+    return (size_t)s.lines * ((size_t)sums * sizeof(double) + NFACTORS * sizeof(float));
+}
+
+/* The longest chain in f32 is a block's. */
+static double growth(const struct hone_problem *p, const struct hone_config *c)
+{
+    double own = p->op->growth(p), block = c->v[BLOCK] + 16;
+    return p->op == &hone_op_bnorm_infer || own < block ? own : block;
+}
+
+static void sweep(block_of *f, const struct job *s, int t, int threads, int forwards)
+{
+    const int64_t from = hone_part(s->blocks, 1, threads, t), to = hone_part(s->blocks, 1, threads, t + 1);
+    double *sums = s->sums + (int64_t)t * NSUMS * s->lines;
+    if (forwards) memset(sums, 0, (size_t)(NSUMS * s->lines) * sizeof *sums);
+    for (int64_t b = from; b < to && forwards; b++) f(s, b, sums);
+    for (int64_t b = to; b-- > from && !forwards; ) f(s, b, NULL);
+    if (!forwards && s->stream) vf_stream_end();
+}
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    const struct hone_problem *p = &plan->problem;
+    const int threads = plan->config.v[THREADS], u = plan->config.v[UNROLL] / 4;
+    const int infer = p->op == &hone_op_bnorm_infer, backward = p->op == &hone_op_bnorm_bwd;
+    struct job s = job_of(p, &plan->config);
+    s.sums = workspace;
+    s.factor = (float *)(s.sums + (infer ? 0 : threads * NSUMS * s.lines));
+    s.x = mem[backward ? (int)NORM_BWD_X : infer ? (int)INFER_X : (int)NORM_X];
+    s.dy = backward ? mem[NORM_DY] : s.x;
+    s.out = mem[0];
+    memset(s.factor, 0, (size_t)(NFACTORS * s.lines) * sizeof *s.factor);
+    if (infer) prepare_infer(p, &s, mem);
+    if (backward) prepare_bwd(&s, mem);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        if (!infer) {
+#pragma omp for schedule(static, 1)
+            for (int t = 0; t < threads; t++) sweep(passes[backward ? PRODUCTS : MOMENTS][u], &s, t, threads, 1);
+#pragma omp single
+            {
+                if (backward) finish_bwd(&s, threads, mem);
+                else finish_fwd(p, &s, threads, mem);
+            }
+        }
+#pragma omp for schedule(static, 1)
+        for (int t = 0; t < threads; t++) sweep(passes[backward ? BACKWARD : FORWARD][u], &s, t, threads, 0);
+    }
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_bnorm_fwd, &hone_op_bnorm_infer, &hone_op_bnorm_bwd, 0 };
+
+const struct hone_kernel HONE_SYM(norm_cpu_bnorm) = {
+    .name = HONE_NAME("cpu_bnorm"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .param = { HONE_PARAM("unroll", 2, 4, 8), HONE_PARAM("block", 8, 32, 128), HONE_PARAM("stream", 0, 1),
+               HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
+    .valid = valid, .guess = guess, .workspace = workspace, .growth = growth, .run = run,
+};
