@@ -158,7 +158,7 @@ static int open_known(struct hone_data *train, struct hone_data *test, const str
     return k->derive ? k->derive(train) : HONE_OK;
 }
 
-static const struct hone_format *const formats[] = { &hone_idx, &hone_cifar };
+static const struct hone_format *const formats[] = { &hone_idx, &hone_cifar, &hone_png };
 
 enum { NFORMATS = sizeof formats / sizeof *formats };
 

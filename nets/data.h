@@ -53,7 +53,7 @@ struct hone_format {
                 const char *target, int classes);
 };
 
-extern const struct hone_format hone_idx, hone_cifar;
+extern const struct hone_format hone_idx, hone_cifar, hone_png;
 
 /* target: as for hone_data_open(). */
 int hone_csv_read(struct hone_data *d, const char *path, const char *target);

@@ -60,8 +60,8 @@ static void check_idx_good(void)
     put(in("dots/train-images.idx3-ubyte"), s.b, s.n);
     make_idx(1, &s);
     put(in("dots/train-labels.idx1-ubyte"), s.b, s.n);
-    ok(opened(&train, &test, in("dots"), NULL) && is_set(&train, ROWS) && !test.rows && !test.bytes &&
-           test.name[0],
+    ok(opened(&train, &test, in("dots"), NULL) && is_set(&train, ROWS) && !test.rows &&
+           !test.bytes && test.name[0],
        "idx: .idx names, no test files");
     hone_data_close(&train);
     hone_data_close(&test);
@@ -226,7 +226,8 @@ static void check_idx_sets(void)
     unlink(in("bad/%s", idx_name[0]));
     bad("no IDX files", in("bad"), NULL, in("bad"),
         "FILE: no data set in this directory: there is no "
-        "train-images-idx3-ubyte[.gz|.xz], data_batch_1.bin or train.bin (CIFAR), "
+        "train-images-idx3-ubyte[.gz|.xz], data_batch_1.bin or train.bin (CIFAR), a folder of PNG "
+        "images for each class, "
         "letter-recognition.data or cal_housing.data");
     snprintf(message, sizeof message,
              "FILE: a set has several IDX files: name their directory, %s/", in("good"));
