@@ -180,8 +180,9 @@ int hone_checkpoint_load(struct hone_trainer *t, const char *path, json_t *optio
     if (err) return err;
     err = check_format(&file);
     if (!err) err = read_numbers(&file, &n);
-    /* Of another net the first tensor says more than the first option. */
-    if (!err) err = hone_tensors_read(&t->net, &file, 1, 0);
+    /* Of another net the first tensor says more than the first option; of another optimizer the
+     * option does. */
+    if (!err) err = hone_tensors_read(&t->net, &file, 0, 0);
     if (!err) err = check_options(&file, options);
     if (!err) err = check_position(t, &n);
     if (!err) err = hone_tensors_read(&t->net, &file, 1, 1);

@@ -141,6 +141,15 @@ static int cut(struct hone_data *d, struct hone_data *tail, int64_t first)
     return HONE_OK;
 }
 
+/* Shuffles all rows. */
+static void deal(struct hone_data *d, uint64_t seed)
+{
+    struct column column[NCOLUMNS];
+    columns_of(d, column);
+    for (int64_t i = d->rows - 1; i > 0; i--)
+        swap_rows(column, i, (int64_t)(hone_random(seed, (uint64_t)i) % (uint64_t)(i + 1)));
+}
+
 int hone_data_split(struct hone_data *train, struct hone_data *test, double train_share,
                     uint64_t seed)
 {
@@ -154,11 +163,28 @@ int hone_data_split(struct hone_data *train, struct hone_data *test, double trai
                          (long long)rows, first < 1 ? "training" : "test");
     int err = append(train, test);
     if (err) return err;
+    deal(train, seed);
+    return cut(train, test, first);
+}
+
+int hone_data_fold(struct hone_data *train, struct hone_data *test, int folds, int fold,
+                   uint64_t seed)
+{
+    int64_t rows = train->rows + test->rows;
+    if (folds < 2 || folds > rows)
+        return hone_fail(HONE_EINVAL, "%d folds of %lld rows: expected from 2 to one fold a row",
+                         folds, (long long)rows);
+    int64_t size = rows / folds + (fold < rows % folds), more = rows % folds,
+            from = rows / folds * fold + (fold < more ? fold : more), last = rows - size;
+    int err = append(train, test);
+    if (err) return err;
+    deal(train, seed);
     struct column column[NCOLUMNS];
     columns_of(train, column);
-    for (int64_t i = rows - 1; i > 0; i--)
-        swap_rows(column, i, (int64_t)(hone_random(seed, (uint64_t)i) % (uint64_t)(i + 1)));
-    return cut(train, test, first);
+    /* The fold changes places with the last rows; where the two overlap only the rest does. */
+    int64_t first_free = from + size > last ? from + size : last;
+    for (int64_t i = 0; first_free + i < rows; i++) swap_rows(column, from + i, first_free + i);
+    return cut(train, test, last);
 }
 
 /* ---- normalise ---- */

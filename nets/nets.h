@@ -201,6 +201,13 @@ void hone_data_close(struct hone_data *d);
 int hone_data_split(struct hone_data *train, struct hone_data *test, double train_share,
                     uint64_t seed);
 
+/* Merges the rows of both, shuffles them by the seed, deals them into `folds` parts, the first of
+ * them one row larger where they do not divide (as scikit-learn's KFold with shuffle), and gives
+ * part `fold` (from 0 on) to test and the others to train.  An error where there are fewer rows
+ * than folds. */
+int hone_data_fold(struct hone_data *train, struct hone_data *test, int folds, int fold,
+                   uint64_t seed);
+
 /* Scales every feature (of images: every channel) to mean 0, deviation 1 of the training rows; one
  * that is constant there becomes 0. */
 int  hone_data_normalise(struct hone_data *train, struct hone_data *test);

@@ -23,10 +23,24 @@ struct hone_optim_choice {
     const char *lr, *momentum, *beta, *epsilon, *nesterov;
 };
 
+/* What is kept on disk, and how many runs there are. */
+struct hone_keep_choice {
+    const char *weights, *save, *best, *checkpoint; /* files; NULL: none */
+    const char *resume;                             /* file; NULL: none, or that of checkpoint */
+    int resuming;
+    int64_t every_steps;  /* 0: only after epochs */
+    double every_seconds; /* likewise */
+    int patience;         /* epochs; 0: no early stop */
+    int folds, repeat;    /* 0: one run */
+};
+
+/* An option that changes what training computes has its line in hone_train_signature() (keep.c), so
+ * that a checkpoint of other options is refused. */
 struct hone_train_command {
     const char *device, *net, *db;
     struct hone_data_choice data;
     struct hone_optim_choice optim;
+    struct hone_keep_choice keep;
     struct hone_train_options train;
     int epochs, nlosses, json, untuned;
     char command[1024];
@@ -36,6 +50,8 @@ struct hone_train_command {
 extern const struct argp hone_data_argp;
 /* options_optim.c; the input is a struct hone_optim_choice. */
 extern const struct argp hone_optim_argp;
+/* options_keep.c; the input is a struct hone_keep_choice. */
+extern const struct argp hone_keep_argp;
 /* options_train.c; the input is a struct hone_train_command. */
 extern const struct argp hone_train_argp;
 
@@ -45,6 +61,10 @@ const char *hone_data_of_net(const char *net);
 /* Opens, splits, limits and normalises as chosen; both are closed by the caller in any case. */
 int hone_data_choose(struct hone_data *train, struct hone_data *test,
                      const struct hone_data_choice *c, uint64_t seed);
+
+/* The same for part `fold` of `folds`, in place of a split. */
+int hone_data_choose_fold(struct hone_data *train, struct hone_data *test,
+                          const struct hone_data_choice *c, int folds, int fold, uint64_t seed);
 
 /* ---- values of options; what is wrong ends the program with argp_error() ---- */
 

@@ -48,13 +48,26 @@ const char *hone_data_of_net(const char *net)
     return strcmp(net, "housing-mlp") ? "fashion-mnist" : "housing";
 }
 
+static int limit_and_scale(struct hone_data *train, struct hone_data *test,
+                           const struct hone_data_choice *c)
+{
+    if (c->limit > 0 && c->limit < train->rows) train->rows = c->limit;
+    return c->raw ? HONE_OK : hone_data_normalise(train, test);
+}
+
 int hone_data_choose(struct hone_data *train, struct hone_data *test,
                      const struct hone_data_choice *c, uint64_t seed)
 {
     int err = hone_data_open(train, test, c->data, c->target);
     if (!err && (c->split > 0 || !test->rows))
         err = hone_data_split(train, test, c->split > 0 ? c->split : SPLIT, seed);
-    if (!err && c->limit > 0 && c->limit < train->rows) train->rows = c->limit;
-    if (!err && !c->raw) err = hone_data_normalise(train, test);
-    return err;
+    return err ? err : limit_and_scale(train, test, c);
+}
+
+int hone_data_choose_fold(struct hone_data *train, struct hone_data *test,
+                          const struct hone_data_choice *c, int folds, int fold, uint64_t seed)
+{
+    int err = hone_data_open(train, test, c->data, c->target);
+    if (!err) err = hone_data_fold(train, test, folds, fold, seed);
+    return err ? err : limit_and_scale(train, test, c);
 }

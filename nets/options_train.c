@@ -77,6 +77,8 @@ static void complete(struct hone_train_command *c, struct argp_state *state)
     if (c->untuned && c->train.how.reference)
         argp_error(state, "--untuned and --reference exclude each other");
     if (!c->data.data) c->data.data = hone_data_of_net(c->net);
+    if (c->keep.folds && c->data.split > 0)
+        argp_error(state, "--folds and --split exclude each other");
     c->train.net = c->net;
     c->train.how.optim = c->optim.optim;
     c->train.drop_last = c->data.drop_last;
@@ -89,6 +91,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &c->data;
         state->child_inputs[1] = &c->optim;
+        state->child_inputs[2] = &c->keep;
         return 0;
     case DEVICE: c->device = arg; return 0;
     case NET: c->net = arg; return 0;
@@ -111,6 +114,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
                                 : HONE_INIT_GLOROT;
         return 0;
     case ARGP_KEY_ARG:
+        /* `--resume FILE`, though an optional argument is written `--resume=FILE`. */
+        if (c->keep.resuming && !c->keep.resume) {
+            c->keep.resume = arg;
+            return 0;
+        }
         argp_error(state, "'%s': every parameter is an option, see --help", arg);
         return 0;
     case ARGP_KEY_END: complete(c, state); return 0;
@@ -123,20 +131,25 @@ static const char about[] =
     "and accuracy on the "
     "training rows as they went by, and on the test rows afterwards."
     "\v"
-    "Runs and epochs are kept in the database.  Ctrl-C ends after the current step.\n\n"
+    "Runs and epochs are kept in the database.  Ctrl-C ends after the current step.  A test "
+    "accuracy "
+    "or loss that chose the best epoch is no measure of new rows.\n\n"
     "Examples:\n"
     "  hone train --epochs 1                           LeNet-5 on Fashion-MNIST\n"
     "  hone train --net lenet5 --data mnist --batch 256 --optimizer sgd --lr 0.1\n"
     "  hone train --net letter-mlp --split 0.7 --epochs 300 --batch 128 --optimizer sgd --lr "
     "0.001\n"
     "  hone train --net housing-mlp --epochs 30\n"
-    "  hone train --net my.net --data my.csv --target price --loss mae\n\n"
+    "  hone train --net my.net --data my.csv --target price --loss mae\n"
+    "  hone train --checkpoint run.ckpt --checkpoint-every 60s --resume --save lenet5.safetensors\n"
+    "  hone train --net letter-mlp --folds 10 --epochs 300 --batch 128 --optimizer sgd\n\n"
     "Exit status: 0 good, 1 failure or interrupted, 2 wrong usage.";
 
 /* Without a header a child's options stand among ours, by the numbers of their groups. */
 static const struct argp_child children[] = {
     { &hone_data_argp, 0, NULL, 0 },
     { &hone_optim_argp, 0, NULL, 0 },
+    { &hone_keep_argp, 0, NULL, 0 },
     { NULL, 0, NULL, 0 },
 };
 

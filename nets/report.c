@@ -11,15 +11,13 @@ void hone_report_loss(void *ctx, int64_t step, double loss)
 {
     struct hone_report *r = ctx;
     if (step >= r->nlosses) return;
-    if (r->losses)
-        json_array_append_new(r->losses, number(loss));
-    else
-        printf("step %lld loss %.9g\n", (long long)step, loss);
+    json_array_append_new(r->losses, number(loss));
+    if (!r->quiet) printf("step %lld loss %.9g\n", (long long)step, loss);
 }
 
 void hone_report_heading(const struct hone_report *r)
 {
-    if (r->epochs) return;
+    if (r->quiet) return;
     if (r->task == HONE_CLASSIFY)
         printf("epoch    seconds   images/s  train loss  train acc   test loss   test acc\n");
     else
@@ -37,17 +35,15 @@ static void print_cell(double v, int width, int digits)
 void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e,
                        const struct hone_metrics *train, const struct hone_metrics *test)
 {
-    if (r->epochs) {
-        json_array_append_new(
-            r->epochs,
-            json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch", e->epoch,
-                      "seconds", number(e->seconds), "images_per_s", number(e->images_per_s),
-                      "train_loss", number(train->loss), "train_accuracy", number(train->accuracy),
-                      "train_mae", number(train->mae), "test_loss", number(test->loss),
-                      "test_accuracy", number(test->accuracy), "test_mse", number(test->mse),
-                      "test_mae", number(test->mae)));
-        return;
-    }
+    json_array_append_new(r->epochs,
+                          json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch",
+                                    e->epoch, "seconds", number(e->seconds), "images_per_s",
+                                    number(e->images_per_s), "train_loss", number(train->loss),
+                                    "train_accuracy", number(train->accuracy), "train_mae",
+                                    number(train->mae), "test_loss", number(test->loss),
+                                    "test_accuracy", number(test->accuracy), "test_mse",
+                                    number(test->mse), "test_mae", number(test->mae)));
+    if (r->quiet) return;
     int classify = r->task == HONE_CLASSIFY;
     printf("%5d", e->epoch);
     print_cell(e->seconds, 9, 3);

@@ -7,10 +7,11 @@
 #include <jansson.h>
 
 struct hone_report {
-    int nlosses; /* of the first steps, to print */
+    int nlosses;                  /* of the first steps, to print */
     const struct hone_data *test;
     enum hone_task task;
-    json_t *epochs, *losses; /* NULL: print lines */
+    int quiet;                    /* 1: no lines, neither of losses nor of epochs */
+    json_t *epochs, *losses;      /* all of this run so far; losses: the first nlosses */
 };
 
 /* hone_train_options.each_step; ctx: the report. */
@@ -19,6 +20,19 @@ void hone_report_loss(void *ctx, int64_t step, double loss);
 void hone_report_heading(const struct hone_report *r);
 void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e,
                        const struct hone_metrics *train, const struct hone_metrics *test);
+
+/* ---- several runs: folds, repetitions ---- */
+
+/* What stays of a run: the object for `runs` from its last epoch. */
+json_t *hone_report_result(const struct hone_report *r, int run, uint64_t seed, double seconds);
+
+/* A line for each, and their mean and deviation (of the sample). */
+void hone_report_runs_heading(enum hone_task task, const char *what);
+void hone_report_run(enum hone_task task, const json_t *result);
+void hone_report_spread(enum hone_task task, const json_t *results);
+
+/* "mean" and "deviation" of every number of the results, into `to`. */
+void hone_report_add_spread(json_t *to, const json_t *results);
 
 /* A warning where the accuracy is within three deviations of chance, or only a little above it. */
 const char *hone_report_near_chance(const struct hone_report *r, const struct hone_metrics *test,

@@ -1,0 +1,214 @@
+/* Checkpoints as training goes on, the best epoch, and when to stop. */
+#include "nets/keep.h"
+
+#include "nets/checkpoint.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- texts ---- */
+
+static void set_text(json_t *to, const char *key, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void set_text(json_t *to, const char *key, const char *fmt, ...)
+{
+    char text[640];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    json_object_set_new(to, key, json_string(text));
+}
+
+/* Every option that changes what training computes stands here. */
+json_t *hone_train_signature(const struct hone_train_command *c, const struct hone_trainer *t)
+{
+    const struct hone_optim *o = &t->net.optim;
+    json_t *s = json_object();
+    set_text(s, "--data", "%s", c->data.data);
+    set_text(s, "--target", "%s", c->data.target ? c->data.target : "");
+    set_text(s, "training rows", "%lld", (long long)t->train->rows);
+    set_text(s, "--split", "%.17g", c->data.split);
+    set_text(s, "--folds", "%d", c->keep.folds);
+    set_text(s, "--repeat", "%d", c->keep.repeat);
+    set_text(s, "--no-normalise", "%d", c->data.raw);
+    set_text(s, "--last", "%s", c->data.drop_last ? "drop" : "short");
+    set_text(s, "--batch", "%d", t->net.batch);
+    set_text(s, "--seed", "%llu", (unsigned long long)c->train.seed);
+    set_text(s, "--loss", "%s", c->train.how.loss ? c->train.how.loss : "of the net");
+    set_text(s, "--optimizer", "%s", hone_optimizer_name(o->kind));
+    set_text(s, "--lr", "%.17g", o->lr);
+    set_text(s, "--decay", "%.17g", o->decay);
+    set_text(s, "--momentum", "%.17g", o->momentum);
+    set_text(s, "--nesterov", "%d", o->nesterov);
+    set_text(s, "--weight-decay", "%.17g", o->weight_decay);
+    set_text(s, "--beta1", "%.17g", o->beta1);
+    set_text(s, "--beta2", "%.17g", o->beta2);
+    set_text(s, "--epsilon", "%.17g", o->epsilon);
+    return s;
+}
+
+static void set_json(json_t *to, const char *key, const json_t *value)
+{
+    char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    if (text) json_object_set_new(to, key, json_string(text));
+    free(text);
+}
+
+static const char *text_of(const json_t *from, const char *key, const char *dflt)
+{
+    const char *text = json_string_value(json_object_get(from, key));
+    return text ? text : dflt;
+}
+
+/* Puts the list that a text holds in place of what is in `to`. */
+static void get_json(const json_t *from, const char *key, json_t *to)
+{
+    json_t *list = json_loads(text_of(from, key, "[]"), 0, NULL);
+    if (!to || !json_is_array(list)) {
+        json_decref(list);
+        return;
+    }
+    json_array_clear(to);
+    json_array_extend(to, list);
+    json_decref(list);
+}
+
+/* ---- open, resume, begin ---- */
+
+void hone_keep_open(struct hone_keep *k, const struct hone_keep_choice *choice,
+                    const struct hone_report *report, json_t *options, json_t *state)
+{
+    *k = (struct hone_keep){ .choice = choice,
+                             .report = report,
+                             .options = options,
+                             .state = json_incref(state),
+                             .best = NAN };
+}
+
+void hone_keep_close(struct hone_keep *k)
+{
+    json_decref(k->options);
+    json_decref(k->state);
+    memset(k, 0, sizeof *k);
+}
+
+int hone_keep_resume(struct hone_keep *k, struct hone_trainer *t, const char *path)
+{
+    json_t *state = NULL;
+    int same = 1, err = hone_checkpoint_load(t, path, k->options, &state, &same);
+    if (err) return err;
+    json_object_update(k->state, state);
+    get_json(state, "epochs", k->report->epochs);
+    get_json(state, "losses", k->report->losses);
+    k->best = strtod(text_of(state, "best", "nan"), NULL);
+    k->best_epoch = atoi(text_of(state, "best_epoch", "0"));
+    k->stale = atoi(text_of(state, "stale", "0"));
+    json_decref(state);
+    fprintf(stderr, "%s: goes on in epoch %d after step %lld\n", path, t->epoch,
+            (long long)t->step);
+    if (!same)
+        fprintf(stderr,
+                "warning: %s was written with other kernels (a tuned database, another program or "
+                "machine): the continuation will not be the same to the last bit\n",
+                path);
+    return HONE_OK;
+}
+
+/* Can a file be put there?  What stands there is left alone. */
+static int probe(const char *path)
+{
+    struct hone_replacement r;
+    int err = path ? hone_replacement_open(&r, path) : HONE_OK;
+    if (path) hone_replacement_close(&r, 0);
+    return err;
+}
+
+int hone_keep_begin(struct hone_keep *k, const struct hone_trainer *t)
+{
+    int err = probe(k->choice->save);
+    if (!err) err = probe(k->choice->best);
+    if (err || !k->choice->checkpoint) return err;
+    hone_keep_write(k, t);
+    return k->trouble[0] ? hone_fail(HONE_EIO, "%s", k->trouble) : HONE_OK;
+}
+
+/* ---- as training goes on ---- */
+
+static int write_checkpoint(struct hone_keep *k, const struct hone_trainer *t)
+{
+    set_text(k->state, "best", "%a", k->best);
+    set_text(k->state, "best_epoch", "%d", k->best_epoch);
+    set_text(k->state, "stale", "%d", k->stale);
+    set_json(k->state, "epochs", k->report->epochs);
+    set_json(k->state, "losses", k->report->losses);
+    k->written = hone_now();
+    k->written_step = t->step;
+    return hone_checkpoint_save(t, k->choice->checkpoint, k->options, k->state);
+}
+
+void hone_keep_write(struct hone_keep *k, const struct hone_trainer *t)
+{
+    k->trouble[0] = 0;
+    if (k->choice->checkpoint && write_checkpoint(k, t))
+        snprintf(k->trouble, sizeof k->trouble, "%s", hone_errmsg());
+}
+
+/* A disk that is full for a while costs no training. */
+static void write_or_warn(struct hone_keep *k, const struct hone_trainer *t)
+{
+    hone_keep_write(k, t);
+    if (k->trouble[0]) {
+        hone_progress_end();
+        fprintf(stderr, "warning: no checkpoint after step %lld: %s\n", (long long)t->step,
+                k->trouble);
+    }
+}
+
+int hone_keep_between(void *ctx, struct hone_trainer *t)
+{
+    struct hone_keep *k = ctx;
+    const struct hone_keep_choice *c = k->choice;
+    if ((c->every_steps && t->step - k->written_step >= c->every_steps) ||
+        (c->every_seconds > 0 && hone_now() - k->written >= c->every_seconds))
+        write_or_warn(k, t);
+    return HONE_OK;
+}
+
+int hone_keep_is_stale(const struct hone_keep *k)
+{
+    return k->choice->patience && k->stale >= k->choice->patience;
+}
+
+int hone_keep_epoch(struct hone_keep *k, struct hone_trainer *t, const struct hone_metrics *test,
+                    int *stop)
+{
+    int classify = t->net.task == HONE_CLASSIFY, err = HONE_OK;
+    double now = classify ? test->accuracy : test->loss;
+    int better = !isnan(now) && (isnan(k->best) || (classify ? now > k->best : now < k->best));
+    k->stale = better ? 0 : k->stale + 1;
+    if (better) {
+        k->best = now;
+        k->best_epoch = t->epoch;
+        if (k->choice->best) err = hone_weights_save(&t->net, k->choice->best);
+    }
+    /* The next epoch, from its first row on. */
+    memset(&t->sums, 0, sizeof t->sums);
+    t->position = 0;
+    t->epoch_seconds = 0;
+    t->epoch++;
+    if (!err) write_or_warn(k, t);
+    *stop = hone_keep_is_stale(k);
+    return err;
+}
+
+int hone_keep_end(struct hone_keep *k, const struct hone_trainer *t)
+{
+    int err = k->choice->save ? hone_weights_save(&t->net, k->choice->save) : HONE_OK;
+    if (!err && k->trouble[0])
+        err = hone_fail(HONE_EIO, "the last checkpoint is not written: %s", k->trouble);
+    return err;
+}
