@@ -333,8 +333,66 @@ static void check_gather(void)
     hone_data_close(&b);
 }
 
+/* ---- folds ---- */
+
+/* Rows are known by their first feature. */
+static int times_seen(const struct hone_data *d, float x)
+{
+    int n = 0;
+    for (int64_t i = 0; i < d->rows; i++) n += d->x[i * d->c] == x;
+    return n;
+}
+
+static void check_fold(int64_t rows, int folds)
+{
+    struct hone_data all, none, train, test;
+    char data[64];
+    int good = 1, sizes = 1;
+    int *tested = calloc((size_t)rows, sizeof *tested);
+    snprintf(data, sizeof data, "synthetic:1x1x2:0:%lld", (long long)rows);
+    opened(&all, &none, data);
+    for (int f = 0; f < folds; f++) {
+        int err = !opened(&train, &test, data);
+        if (!err) err = hone_data_fold(&train, &test, folds, f, 4);
+        sizes &= !err && test.rows == rows / folds + (f < rows % folds) &&
+                 train.rows + test.rows == rows;
+        for (int64_t i = 0; !err && i < rows; i++) {
+            float x = i < all.rows ? all.x[i * 2] : none.x[(i - all.rows) * 2];
+            int there = times_seen(&test, x);
+            tested[i] += there;
+            good &= times_seen(&train, x) + there == 1;
+        }
+        hone_data_close(&train);
+        hone_data_close(&test);
+    }
+    for (int64_t i = 0; i < rows; i++) good &= tested[i] == 1;
+    ok(sizes, "%d folds of %lld rows: sizes as scikit-learn's KFold", folds, (long long)rows);
+    ok(good, "every row is tested once, and else trained on");
+    free(tested);
+    hone_data_close(&all);
+    hone_data_close(&none);
+}
+
+static void check_folds(void)
+{
+    struct hone_data train, test;
+    check_fold(23, 2);
+    check_fold(23, 5);
+    check_fold(24, 5);
+    check_fold(25, 5);
+    check_fold(26, 7);
+    check_fold(9, 8);
+    check_fold(9, 9);
+    opened(&train, &test, "synthetic:1x1x2:0:9");
+    ok(hone_data_fold(&train, &test, 10, 0, 1) && strstr(hone_errmsg(), "10 folds of 9 rows"),
+       "more folds than rows");
+    hone_data_close(&train);
+    hone_data_close(&test);
+}
+
 int main(void)
 {
+    check_folds();
     check_synthetic();
     check_split();
     check_normalise();
