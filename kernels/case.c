@@ -73,7 +73,7 @@ static int expect(struct hone_case *c, int a, double cost, uint64_t seed)
         c->at[a][j] = j < 8 ? j : j < 16 ? n - 1 - (j - 8) : (int64_t)(hone_random_unit(seed, (uint64_t)j) * (double)n);
     const double *in[HONE_MAX_ARGS];
     memcpy(in, c->number, sizeof in);
-    if (c->shared) in[0] = c->shared;
+    if (c->shared) in[op->shared_arg] = c->shared;
 #pragma omp parallel for schedule(dynamic, 64)
     for (int64_t j = 0; j < want; j++) {
         double scale = 0;

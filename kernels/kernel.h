@@ -183,8 +183,9 @@ struct hone_op {
     double (*ref)(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
 
     /* What many elements' meanings need, computed once per inputs, such as a column's mean: share()
-     * fills nshared() doubles, and ref() finds them in in[0], which is free, since argument 0 is an
-     * output.  Both NULL where ref() needs no such thing. */
+     * fills nshared() doubles, and ref() finds them in in[shared_arg], which is free, since that
+     * argument is an output only.  Both NULL where ref() needs no such thing. */
+    int shared_arg;
     int64_t (*nshared)(const struct hone_problem *p);
     void (*share)(const struct hone_problem *p, const double *const in[], double *shared);
 

@@ -50,7 +50,7 @@ static void exact_run(struct exact *e, int from, int to)
         int n = p->op->args(p, arg);
         for (int a = 0; a < n; a++) in[a] = arg[a].io == HONE_OUT ? NULL : e->v[step->arg[a]];
         double *shared = p->op->share ? malloc((size_t)p->op->nshared(p) * sizeof *shared) : NULL;
-        if (shared) { p->op->share(p, in, shared); in[0] = shared; }
+        if (shared) { p->op->share(p, in, shared); in[p->op->shared_arg] = shared; }
         for (int a = 0; a < n; a++) {
             double *most = &e->scale[step->arg[a]], scale;
             *most = 0;

@@ -229,6 +229,10 @@ static void check_curved(const struct pair *t)
 
 static const struct { const char *text; int dx, loss, x; } losses[] = {
     { "softmax_ce:f32:any:m3n7", CE_DX, CE_LOSS, CE_X }, { "softmax_ce:f32:any:m5n10", CE_DX, CE_LOSS, CE_X },
+    { "softmax_ce:f32:any:m5n10:smooth0.2", CE_DX, CE_LOSS, CE_X },
+    { "huber:f32:any:m4n6", ERR_DX, ERR_LOSS, ERR_X }, { "huber:f32:any:m9n1:delta0.25", ERR_DX, ERR_LOSS, ERR_X },
+    { "distill:f32:any:m5n7", DISTILL_DX, DISTILL_LOSS, DISTILL_X },
+    { "distill:f32:any:m5n7:t3+mix0.6", DISTILL_DX, DISTILL_LOSS, DISTILL_X },
     { "mse:f32:any:m4n6", ERR_DX, ERR_LOSS, ERR_X }, { "mse:f32:any:m9n1", ERR_DX, ERR_LOSS, ERR_X },
     { "mae:f32:any:m4n6", ERR_DX, ERR_LOSS, ERR_X }, { "mae:f32:any:m9n1", ERR_DX, ERR_LOSS, ERR_X },
 };
@@ -411,6 +415,8 @@ static void check_covered(void)
     for (int i = 0; hone_ops[i]; i++) {
         const char *op = hone_ops[i]->name;
         int found = names("sgd:", op) || names("adam:", op) || names("bias_bwd:", op);
+        /* tests/check_optimizers.c holds these against PyTorch and Keras. */
+        found |= names("rmsprop:", op) || names("adadelta:", op) || names("clip:", op);
         for (size_t j = 0; j < sizeof linear / sizeof *linear; j++) found |= names(linear[j].forward, op) || names(linear[j].backward, op);
         for (size_t j = 0; j < sizeof curved / sizeof *curved; j++) found |= names(curved[j].forward, op) || names(curved[j].backward, op);
         for (size_t j = 0; j < sizeof losses / sizeof *losses; j++) found |= names(losses[j].text, op);

@@ -23,7 +23,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     }
     if (p->op->share) {
         p->op->share(p, (const double *const *)number, next);
-        number[0] = next;
+        number[p->op->shared_arg] = next;
     }
     for (int a = 0; a < nargs; a++) {
         if (!out[a]) continue;

@@ -1,20 +1,34 @@
-/* Mean squared and mean absolute error with their gradients, row by row; a single column, as in
+/* Mean squared, mean absolute and Huber's error with their gradients, row by row; a single column, as in
  * regression, has rows in the lanes instead. */
 #include "kernels/activation/vector.h"
 #include "kernels/loss/loss.h"
 
 enum { UNROLL, THREADS };
+enum error { ABSOLUTE, SQUARED, HUBER };
 
-/* The loss of the differences d, and in *dx their gradient for a loss of weight `share`. */
-HONE_INLINE vf element(int squared, vf d, vf share, vf *dx)
+/* `share`: what the gradient of one number has of the batch's; delta: of huber. */
+struct weights { vf share, delta; };
+
+/* The loss of the differences d, and in *dx their gradient. */
+HONE_INLINE vf element(enum error kind, vf d, const struct weights *w, vf *dx)
 {
     vf zero = { 0 };
-    *dx = squared ? d * share : vf_select(d > zero, share, vf_select(d < zero, -share, zero));
-    return squared ? d * d : vf_abs(d);
+    if (kind == SQUARED) {
+        *dx = d * w->share;
+        return d * d;
+    }
+    if (kind == ABSOLUTE) {
+        *dx = vf_select(d > zero, w->share, vf_select(d < zero, -w->share, zero));
+        return vf_abs(d);
+    }
+    /* c (|d| - c / 2) is both branches at once. */
+    vf c = vf_min(vf_abs(d), w->delta);
+    *dx = vf_max(-w->delta, vf_min(w->delta, d)) * w->share;
+    return c * (vf_abs(d) - 0.5f * c);
 }
 
 /* Sum of the losses of n numbers of one row. */
-HONE_INLINE float row(int squared, int unroll, const float *x, const float *t, int n, vf share, float *dx)
+HONE_INLINE float row(enum error kind, int unroll, const float *x, const float *t, int n, const struct weights *w, float *dx)
 {
     const vf zero = { 0 };
     vf sum[4] = { zero, zero, zero, zero }, g;
@@ -22,55 +36,66 @@ HONE_INLINE float row(int squared, int unroll, const float *x, const float *t, i
     for (; j + unroll * VL <= n; j += unroll * VL)
         HONE_UNROLLED
         for (int u = 0; u < unroll; u++) {
-            sum[u] += element(squared, vf_load(x + j + u * VL) - vf_load(t + j + u * VL), share, &g);
+            sum[u] += element(kind, vf_load(x + j + u * VL) - vf_load(t + j + u * VL), w, &g);
             vf_store(dx + j + u * VL, g);
         }
     for (; unroll > 1 && j + VL <= n; j += VL) {
-        sum[0] += element(squared, vf_load(x + j) - vf_load(t + j), share, &g);
+        sum[0] += element(kind, vf_load(x + j) - vf_load(t + j), w, &g);
         vf_store(dx + j, g);
     }
     if (j < n) {
-        sum[0] += element(squared, vf_load_n(x + j, n - j) - vf_load_n(t + j, n - j), share, &g);
+        sum[0] += element(kind, vf_load_n(x + j, n - j) - vf_load_n(t + j, n - j), w, &g);
         vf_store_n(dx + j, g, n - j);
     }
     return vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 /* Rows [from, to) of one number each. */
-HONE_INLINE void column(int squared, const float *x, const float *t, vf share, float *dx, float *loss, int64_t from, int64_t to)
+HONE_INLINE void column(enum error kind, const float *x, const float *t, const struct weights *w, float *dx, float *loss,
+                        int64_t from, int64_t to)
 {
     vf g;
     int64_t i = from;
     for (; i + VL <= to; i += VL) {
-        vf_store(loss + i, element(squared, vf_load(x + i) - vf_load(t + i), share, &g));
+        vf_store(loss + i, element(kind, vf_load(x + i) - vf_load(t + i), w, &g));
         vf_store(dx + i, g);
     }
     int n = (int)(to - i);
     if (!n) return;
-    vf_store_n(loss + i, element(squared, vf_load_n(x + i, n) - vf_load_n(t + i, n), share, &g), n);
+    vf_store_n(loss + i, element(kind, vf_load_n(x + i, n) - vf_load_n(t + i, n), w, &g), n);
     vf_store_n(dx + i, g, n);
 }
 
-HONE_INLINE void rows(int squared, int unroll, const struct hone_problem *p, void *const mem[], int64_t from, int64_t to)
+HONE_INLINE void rows(enum error kind, int unroll, const struct hone_problem *p, void *const mem[], int64_t from, int64_t to)
 {
     const int n = p->dim[LOSS_N];
-    const vf share = vf_set((float)((squared ? 2.0 : 1.0) / ((double)p->dim[LOSS_M] * n)));
+    const struct weights w = {
+        .share = vf_set((float)((kind == SQUARED ? 2.0 : 1.0) / ((double)p->dim[LOSS_M] * n))),
+        .delta = vf_set(kind == HUBER ? (float)p->value[HUBER_DELTA] : 0),
+    };
     const float *x = mem[ERR_X], *t = mem[ERR_T];
     float *dx = mem[ERR_DX], *loss = mem[ERR_LOSS];
-    if (n == 1) { column(squared, x, t, share, dx, loss, from, to); return; }
-    for (int64_t r = from; r < to; r++) loss[r] = row(squared, unroll, x + r * n, t + r * n, n, share, dx + r * n) / (float)n;
+    if (n == 1) { column(kind, x, t, &w, dx, loss, from, to); return; }
+    for (int64_t r = from; r < to; r++)
+        loss[r] = row(kind, unroll, x + r * n, t + r * n, n, &w, dx + r * n) / (float)n;
 }
 
 typedef void rows_of(const struct hone_problem *p, void *const mem[], int64_t from, int64_t to);
 
-#define ROWS(SQUARED, UNROLL)                                                                                     \
-    static void rows_##SQUARED##_##UNROLL(const struct hone_problem *p, void *const mem[], int64_t from, int64_t to) \
-    {                                                                                                             \
-        rows(SQUARED, UNROLL, p, mem, from, to);                                                                  \
+#define ROWS(KIND, UNROLL)                                                                                      \
+    static void rows_##KIND##_##UNROLL(const struct hone_problem *p, void *const mem[], int64_t from, int64_t to) \
+    {                                                                                                           \
+        rows(KIND, UNROLL, p, mem, from, to);                                                                   \
     }
-ROWS(0, 1) ROWS(0, 2) ROWS(0, 4) ROWS(1, 1) ROWS(1, 2) ROWS(1, 4)
+ROWS(ABSOLUTE, 1) ROWS(ABSOLUTE, 2) ROWS(ABSOLUTE, 4)
+ROWS(SQUARED, 1) ROWS(SQUARED, 2) ROWS(SQUARED, 4)
+ROWS(HUBER, 1) ROWS(HUBER, 2) ROWS(HUBER, 4)
 
-static rows_of *const variants[2][3] = { { rows_0_1, rows_0_2, rows_0_4 }, { rows_1_1, rows_1_2, rows_1_4 } };
+static rows_of *const variants[][3] = {   /* unroll / 2 */
+    [ABSOLUTE] = { rows_ABSOLUTE_1, rows_ABSOLUTE_2, rows_ABSOLUTE_4 },
+    [SQUARED] = { rows_SQUARED_1, rows_SQUARED_2, rows_SQUARED_4 },
+    [HUBER] = { rows_HUBER_1, rows_HUBER_2, rows_HUBER_4 },
+};
 
 static double numbers(const struct hone_problem *p) { return (double)p->dim[LOSS_M] * p->dim[LOSS_N]; }
 
@@ -91,7 +116,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct hone_problem *p = &plan->problem;
-    rows_of *f = variants[p->op == &hone_op_mse][plan->config.v[UNROLL] / 2];
+    const enum error kind = p->op == &hone_op_mse ? SQUARED : p->op == &hone_op_huber ? HUBER : ABSOLUTE;
+    rows_of *f = variants[kind][plan->config.v[UNROLL] / 2];
     const int threads = plan->config.v[THREADS];
     const int64_t m = p->dim[LOSS_M];
     (void)workspace;
@@ -101,7 +127,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     return HONE_OK;
 }
 
-static const struct hone_op *const ops[] = { &hone_op_mse, &hone_op_mae, 0 };
+static const struct hone_op *const ops[] = { &hone_op_mse, &hone_op_mae, &hone_op_huber, 0 };
 
 const struct hone_kernel HONE_SYM(loss_cpu_error) = {
     .name = HONE_NAME("cpu_error"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,

@@ -3,32 +3,11 @@
  * and log is long; in passes the chains of 32 rows overlap, and few classes cost no more than
  * their share.  exp(x - max) rests between the passes in a buffer of whole vectors where rows are
  * short, else in DX. */
-#include "kernels/activation/vector.h"
 #include "kernels/loss/loss.h"
+#include "kernels/loss/rows.h"
 
 enum { UNROLL, THREADS };
 enum { ROWS = 32, SHORT = 64 };   /* numbers in a short row, at most */
-
-static const int32_t lanes[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
-
-static inline vi lane_numbers(void)
-{
-    vi v;
-    memcpy(&v, lanes, sizeof v);
-    return v;
-}
-
-/* The first n lanes of v, the others `fill`. */
-static inline vf first_lanes(vf v, int n, vf fill) { return vf_select(lane_numbers() < (vi){ 0 } + n, v, fill); }
-
-static inline float row_max(const float *x, int n)
-{
-    vf least = vf_set(-__builtin_inff()), most = least;
-    int j = 0;
-    for (; j + VL <= n; j += VL) most = vf_max(vf_load(x + j), most);
-    if (j < n) most = vf_max(first_lanes(vf_load_n(x + j, n - j), n - j, least), most);
-    return vf_most(most);
-}
 
 /* e = exp(x - most), n numbers, or where `whole` up to the end of a vector; returns the sum. */
 HONE_INLINE float row_exp(int unroll, int whole, const float *x, int n, float most, float *e)
@@ -57,35 +36,35 @@ HONE_INLINE float row_exp(int unroll, int whole, const float *x, int n, float mo
     return vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
-/* dx = factor e - share at the label; e may lie where dx does, or (`whole`) in whole vectors. */
-HONE_INLINE void row_gradient(int whole, const float *e, int n, float factor, int label, float share, float *dx)
+/* Sum of x - most. */
+static inline float row_depth(const float *x, int n, float most)
 {
-    const vf zero = { 0 }, target = vf_set(share);
-    vi lane = lane_numbers() - label;
+    const vf m = vf_set(most), zero = { 0 };
+    vf sum = zero;
     int j = 0;
-    for (; j + VL <= n; j += VL) vf_store(dx + j, vf_load(e + j) * factor - vf_select(lane + j == 0, target, zero));
-    if (j == n) return;
-    vf last = whole ? vf_load(e + j) : vf_load_n(e + j, n - j);
-    vf_store_n(dx + j, last * factor - vf_select(lane + j == 0, target, zero), n - j);
+    for (; j + VL <= n; j += VL) sum += vf_load(x + j) - m;
+    if (j < n) sum += first_lanes(vf_load_n(x + j, n - j) - m, n - j, zero);
+    return vf_sum(sum);
 }
 
-/* Where the first of the largest is. */
-static inline int row_first(const float *x, int n, float most)
+/* dx = factor e - target, which is `at` at the label and `else_` elsewhere; e may lie where dx does, or
+ * (`whole`) in whole vectors. */
+HONE_INLINE void row_gradient(int whole, const float *e, int n, float factor, int label, float at, float else_, float *dx)
 {
+    const vf rest = vf_set(else_), target = vf_set(at);
+    vi lane = lane_numbers() - label;
     int j = 0;
-    for (; j + VL <= n; j += VL) {
-        unsigned bits = vf_bits(vf_load(x + j) == vf_set(most));
-        if (bits) return j + __builtin_ctz(bits);
-    }
-    unsigned bits = j < n ? vf_bits(vf_load_n(x + j, n - j) == vf_set(most)) : 0;
-    return bits ? j + __builtin_ctz(bits) : -1;   /* -1: only NaN */
+    for (; j + VL <= n; j += VL) vf_store(dx + j, vf_load(e + j) * factor - vf_select(lane + j == 0, target, rest));
+    if (j == n) return;
+    vf last = whole ? vf_load(e + j) : vf_load_n(e + j, n - j);
+    vf_store_n(dx + j, last * factor - vf_select(lane + j == 0, target, rest), n - j);
 }
 
 /* Everything about rows [from, to). */
 HONE_INLINE void rows(int unroll, int whole, const struct hone_problem *p, void *const mem[], int64_t from, int64_t to)
 {
     const int n = p->dim[LOSS_N];
-    const float share = 1 / (float)p->dim[LOSS_M];
+    const float share = 1 / (float)p->dim[LOSS_M], smooth = (float)p->value[CE_SMOOTH], spread = smooth / (float)n;
     const int32_t *label = mem[CE_LABEL];
     float *loss = mem[CE_LOSS], *hit = mem[CE_HIT], most[ROWS], sum[ROWS], factor[ROWS];
     float buffer[ROWS * SHORT] __attribute__((aligned(64)));
@@ -105,9 +84,10 @@ HONE_INLINE void rows(int unroll, int whole, const struct hone_problem *p, void 
         for (int i = 0; i < k; i++) {
             int at = label[r + i];
             const float *row = x + (int64_t)i * n;
-            loss[r + i] = sum[i] - (row[at] - most[i]);
+            loss[r + i] = sum[i] - (1 - smooth) * (row[at] - most[i]);
+            if (smooth != 0) loss[r + i] -= spread * row_depth(row, n, most[i]);
             hit[r + i] = row_first(row, n, most[i]) == at;
-            row_gradient(whole, e + i * stride, n, factor[i], at, share, dx + (int64_t)i * n);
+            row_gradient(whole, e + i * stride, n, factor[i], at, (1 - smooth + spread) * share, spread * share, dx + (int64_t)i * n);
         }
     }
 }
