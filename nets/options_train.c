@@ -81,6 +81,9 @@ static void complete(struct hone_train_command *c, struct argp_state *state)
         argp_error(state, "--folds and --split exclude each other");
     c->train.net = c->net;
     c->train.how.optim = c->optim.optim;
+    c->train.how.optim.schedule.epochs = c->epochs;
+    if (c->train.how.optim.schedule.warmup > c->epochs)
+        argp_error(state, "--warmup is longer than the %d epochs", c->epochs);
     c->train.drop_last = c->data.drop_last;
 }
 

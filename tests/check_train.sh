@@ -93,7 +93,7 @@ cmp -s junk.db junk.copy; tap $? 'and is left as it was'
 run 1 train --data $images --epochs 3 --optimizer sgd --lr 9e5
 [ "$status" = 1 ] && grep -q "^hone train: epoch 1, step [0-9]*: the loss is [a-z]*: .*layer '[a-z0-9]*' ([a-z0-9_]*)" err; tap $? 'a loss that is no number names epoch, step and layer'
 
-for o in '--epochs 0' '--epochs 1.5' '--batch -1' '--lr x' '--lr -1' '--lr nan' '--optimizer rmsprop' '--split 1' '--split 0' \
+for o in '--epochs 0' '--epochs 1.5' '--batch -1' '--lr x' '--lr -1' '--lr nan' '--optimizer lion' '--split 1' '--split 0' \
     '--last maybe' '--seed -1' '--init zero' '--nesterov --optimizer sgd' '--momentum 0.9' '--beta1 0.5 --optimizer sgd' \
     '--epsilon 0' '--untuned --reference' '--nonsense' 'lenet5'; do
     # shellcheck disable=SC2086
