@@ -40,6 +40,8 @@ json_t *hone_train_signature(const struct hone_train_command *c, const struct ho
     set_text(s, "--batch", "%d", t->net.batch);
     set_text(s, "--seed", "%llu", (unsigned long long)c->train.seed);
     set_text(s, "--loss", "%s", c->train.how.loss ? c->train.how.loss : "of the net");
+    set_text(s, "--delta", "%.17g", c->train.how.huber_delta);
+    set_text(s, "--label-smoothing", "%.17g", c->train.how.label_smoothing);
     set_text(s, "--optimizer", "%s", hone_optimizer_name(o->kind));
     set_text(s, "--lr", "%.17g", o->lr);
     set_text(s, "--decay", "%.17g", o->decay);

@@ -183,13 +183,15 @@ int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_p
     return HONE_OK;
 }
 
-int hone_node_int(const struct hone_node *n, const char *name)
+double hone_node_real(const struct hone_node *n, const char *name)
 {
     int i = 0;
     while (n->kind->key[i].name && strcmp(n->kind->key[i].name, name)) i++;
     assert(n->kind->key[i].name);
-    return (int)n->value[i];
+    return n->value[i];
 }
+
+int hone_node_int(const struct hone_node *n, const char *name) { return (int)hone_node_real(n, name); }
 
 void hone_lower_say(struct hone_lower *b, const struct hone_node *n, const char *fmt, ...)
 {
@@ -211,14 +213,18 @@ void hone_lower_pass(struct hone_node *n, const struct hone_node *in)
 
 /* ---- checks of the whole ---- */
 
-/* --loss on the command line replaces the text's. */
+/* --loss on the command line replaces the text's, with that kind's usual keys. */
 static int replace_loss(struct hone_lower *b)
 {
     if (!b->how->loss) return HONE_OK;
     const struct hone_layer_kind *kind = hone_layer_kind_find(b->how->loss);
     if (!kind || !kind->is_loss) return hone_fail(HONE_EINVAL, "no loss '%s'", b->how->loss);
-    for (int i = 0; i < b->nnodes; i++)
-        if (b->node[i].kind->is_loss) b->node[i].kind = kind;
+    for (int i = 0; i < b->nnodes; i++) {
+        struct hone_node *n = &b->node[i];
+        if (!n->kind->is_loss || n->kind == kind) continue;
+        n->kind = kind;
+        for (int k = 0; kind->key[k].name; k++) n->value[k] = kind->key[k].def;
+    }
     return HONE_OK;
 }
 
@@ -236,7 +242,7 @@ static int check_whole(const struct hone_lower *b)
     }
     if (!ninputs) return hone_fail(HONE_EPARSE, "%s:%d: the net has no input", b->file, line);
     if (!nlosses)
-        return hone_fail(HONE_EPARSE, "%s:%d: the net has no loss (softmax_ce, mse or mae)",
+        return hone_fail(HONE_EPARSE, "%s:%d: the net has no loss (softmax_ce, mse, mae or huber)",
                          b->file, line);
     for (int i = 0; i < b->nnodes; i++) {
         const struct hone_node *n = &b->node[i];
@@ -358,7 +364,8 @@ int hone_net_parse(struct hone_net *net, const char *file, const char *text,
     net->init = how->init;
     net->optim = how->optim;
     net->input = net->target = net->output = net->loss = net->hit = net->params = net->grads =
-        net->hyper = net->seed = net->norm = -1;
+        net->hyper = net->seed = net->norm =
+            net->teacher = -1;
     if (how->batch < 1) return hone_fail(HONE_EINVAL, "batch %d: it must be 1 or more", how->batch);
     int err = hone_lower_read(&b, text);
     if (!err) err = lower(&b);

@@ -17,6 +17,7 @@ enum hone_key_type {
     HONE_KEY_WHOLE,       /* k=16 */
     HONE_KEY_WHOLE_SAME,  /* p=2 or p=same, which reads as HONE_SAME */
     HONE_KEY_SHARE,       /* p=0.25: a number in [0, 1) */
+    HONE_KEY_POSITIVE,    /* delta=1.5: a number above 0, up to max */
     HONE_KEY_ACT          /* act=relu: sets the node's act */
 };
 
@@ -116,8 +117,9 @@ int hone_lower_new_gradient(struct hone_lower *b, int layer, int t);
 int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase,
                     const char *problem, const int arg[], int nargs);
 
-/* The value of key `name`. */
-int hone_node_int(const struct hone_node *n, const char *name);
+/* The value of key `name`, as a whole number and as it is. */
+int    hone_node_int(const struct hone_node *n, const char *name);
+double hone_node_real(const struct hone_node *n, const char *name);
 
 /* n's index, and what the layer table says of it. */
 int hone_node_index(const struct hone_lower *b, const struct hone_node *n);

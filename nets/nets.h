@@ -133,6 +133,7 @@ struct hone_net {
     int input, target, output, loss, hit;
     int params, grads;                       /* the flat arrays as tensors, for the update step */
     int hyper, seed;                         /* the optimizer's numbers, dropout's seed; -1: none */
+    int teacher;                             /* (mb, classes) a teacher's logits, DATA; -1: none */
     int norm;                                /* (1) of the gradients, before clipping; -1: none */
     int first_backward, first_update;        /* steps [0, first_backward) are forward and loss */
     /* after assemble */
@@ -151,6 +152,12 @@ struct hone_lowering {
     int train;                    /* 0: evaluation: forward and loss only, no dropout */
     struct hone_optim optim;
     const char *loss;             /* NULL: as the text says */
+    double label_smoothing;       /* of softmax_ce in training; 0: as the text says */
+    double huber_delta;           /* 0: as the text says */
+    /* Above 0, softmax_ce becomes distill in training: net->teacher must hold a teacher's logits
+     * before each step, and the loss is mix of the teacher, at this temperature, and the rest of
+     * the labels.  Evaluation measures softmax_ce as ever. */
+    double teacher_temperature, teacher_mix;
     int reference;                /* 1: run the reference kernels, for checking */
     enum hone_init init;
 };
