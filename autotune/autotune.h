@@ -77,7 +77,7 @@ struct hone_run {
     int64_t id;                  /* in its database, set by hone_db_add_run() */
     char session[40];            /* set where empty; names the run in every database */
     char when[32];               /* likewise: ISO 8601, UTC */
-    char net[64], data[256], device[192];
+    char net[128], data[256], device[192];
     int epochs, batch;
     char optimizer[32];
     double lr;
@@ -148,8 +148,7 @@ int hone_plan_best(struct hone_plan *plan, struct hone_db *db, const struct hone
 
 /* The list of problems of a net, supplied by nets/ (which stands to the right of this folder):
  * hone.c ties them together.  Returns how many were put into p[max], or a negative code. */
-typedef int hone_net_problems_fn(const char *net, int batch, const char *optimizers,
-                                 struct hone_problem p[], int max);
+typedef int hone_net_problems_fn(const char *net, int batch, struct hone_problem p[], int max);
 
 int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems);
 int hone_cmd_db(int argc, char **argv);

@@ -81,11 +81,12 @@ static int by_size(const void *a, const void *b)
     return x->tensor - y->tensor;
 }
 
-static int by_offset(const void *a, const void *b)
+/* Inserts b among placed[0..n), which are in order of their offsets. */
+static void place(struct block *b, struct block *placed[], int n)
 {
-    const struct block *const *x = a, *const *y = b;
-    if ((*x)->offset != (*y)->offset) return (*x)->offset < (*y)->offset ? -1 : 1;
-    return (*x)->tensor - (*y)->tensor;
+    int at = n;
+    for (; at && placed[at - 1]->offset > b->offset; at--) placed[at] = placed[at - 1];
+    placed[at] = b;
 }
 
 /* The smallest gap that holds b between those of placed[0..n) (by offset) that live when b does;
@@ -118,8 +119,7 @@ static int plan_arena(struct hone_net *net)
     if (nblocks) qsort(block, (size_t)nblocks, sizeof *block, by_size);
     for (int i = 0; i < nblocks; i++) {
         block[i].offset = best_fit(&block[i], placed, i);
-        placed[i] = &block[i];
-        qsort(placed, (size_t)i + 1, sizeof *placed, by_offset);
+        place(&block[i], placed, i);
         net->tensor[block[i].tensor].offset = block[i].offset;
         if (block[i].offset + block[i].bytes > net->arena_bytes)
             net->arena_bytes = block[i].offset + block[i].bytes;
@@ -141,7 +141,7 @@ static void plan_rest(struct hone_net *net)
         tensor->offset = *end;
         *end += aligned(hone_tensor_bytes(tensor));
     }
-    net->gradients_bytes = net->grads >= 0 ? net->weights_bytes : 0;
+    net->gradients_bytes = net->grads >= 0 ? net->trainable_bytes : 0;
 }
 
 static int zeros(struct hone_device *d, int64_t bytes, char **mem)
@@ -188,8 +188,8 @@ void *hone_net_mem(const struct hone_net *net, int t)
 {
     char *const base[] = {
         [HONE_ROLE_DATA] = net->data,          [HONE_ROLE_WEIGHT] = net->weights,
-        [HONE_ROLE_GRADIENT] = net->gradients, [HONE_ROLE_STATE] = net->state,
-        [HONE_ROLE_ACTIVATION] = net->arena,
+        [HONE_ROLE_RUNNING] = net->weights,    [HONE_ROLE_GRADIENT] = net->gradients,
+        [HONE_ROLE_STATE] = net->state,        [HONE_ROLE_ACTIVATION] = net->arena,
     };
     return base[net->tensor[t].role] + net->tensor[t].offset;
 }

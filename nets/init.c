@@ -3,11 +3,25 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+int hone_init_find(const char *name)
+{
+    static const char *const names[] = { [HONE_INIT_GLOROT] = "glorot",
+                                         [HONE_INIT_HE] = "he",
+                                         [HONE_INIT_PYTORCH] = "pytorch" };
+    for (int i = HONE_INIT_GLOROT; i <= HONE_INIT_PYTORCH; i++)
+        if (!strcmp(names[i], name)) return i;
+    return hone_fail(HONE_EINVAL, "no first weights '%s'; there are glorot, he, pytorch", name);
+}
+
+/* Numbers start uniform in first +- this. */
 static double limit_of(const struct hone_tensor *t, enum hone_init init)
 {
     int he = init == HONE_INIT_HE && t->rectified;
     if (!t->fan_in) return 0;
+    if (init == HONE_INIT_PYTORCH) return 1 / sqrt((double)t->fan_in);
+    if (!t->fan_out) return 0;
     return sqrt(6.0 / (double)(he ? t->fan_in : t->fan_in + t->fan_out));
 }
 
@@ -30,14 +44,15 @@ int hone_net_init(struct hone_net *net, uint64_t seed)
     if (!w) return hone_fail(HONE_ENOMEM, "%lld bytes of weights", (long long)net->weights_bytes);
     for (int t = 0; t < net->ntensors; t++) {
         const struct hone_tensor *tensor = &net->tensor[t];
-        if (tensor->role != HONE_ROLE_WEIGHT || t == net->params) continue;
+        int running = tensor->role == HONE_ROLE_RUNNING;
+        if ((tensor->role != HONE_ROLE_WEIGHT && !running) || t == net->params) continue;
         double limit = limit_of(tensor, net->init);
         /* By the tensor's number among the weights: the batch size changes nothing.  ~seed: the
          * order of rows is drawn from the seed itself. */
-        uint64_t key = hone_random(~seed, nth++);
+        uint64_t key = running ? 0 : hone_random(~seed, nth++);
         float *to = w + tensor->offset / (int64_t)sizeof *w;
         for (int64_t i = 0; i < hone_tensor_len(tensor); i++)
-            to[i] = (float)(limit * (2 * hone_random_unit(key, (uint64_t)i) - 1));
+            to[i] = (float)(tensor->first + limit * (2 * hone_random_unit(key, (uint64_t)i) - 1));
     }
     int err = d->backend->put(d, net->weights, w, (size_t)net->weights_bytes);
     free(w);

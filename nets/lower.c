@@ -19,9 +19,7 @@ const char *hone_phase_name(enum hone_phase phase)
 
 /* ---- what kinds call ---- */
 
-/* Room for number n in an array that doubles at powers of two; NULL: no memory, and the array
- * stands. */
-static void *grown(void *array, int n, size_t size)
+void *hone_lower_grown(void *array, int n, size_t size)
 {
     if (n & (n - 1)) return array;
     array = realloc(array, (n ? 2 * (size_t)n : 1) * size);
@@ -35,12 +33,12 @@ int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype
     struct hone_net *net = b->net;
     double len = 1;
     int t = net->ntensors;
-    struct hone_tensor *tensor = grown(net->tensor, t, sizeof *tensor);
+    struct hone_tensor *tensor = hone_lower_grown(net->tensor, t, sizeof *tensor);
     if (!tensor) return HONE_ENOMEM;
     net->tensor = tensor;
-    int *gradient = grown(b->gradient, t, sizeof *gradient);
-    if (!gradient) return HONE_ENOMEM;
-    b->gradient = gradient;
+    int *last = hone_lower_grown(b->last, t, sizeof *last);
+    if (!last) return HONE_ENOMEM;
+    b->last = last;
     net->tensor[t] =
         (struct hone_tensor){ .role = role, .dtype = dtype, .rank = rank, .layer = layer };
     va_list ap;
@@ -51,7 +49,7 @@ int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype
     if (len > INT32_MAX)
         return hone_fail(HONE_EPARSE, "'%s' would hold %.4g numbers; at most %d are possible",
                          net->tensor[t].name, len, INT32_MAX);
-    b->gradient[t] = -1;
+    b->last[t] = -1;
     return net->ntensors++;
 }
 
@@ -102,10 +100,15 @@ static int is_rectified(const struct hone_lower *b, const struct hone_node *n)
     return 0;
 }
 
+static int64_t on_lines(int64_t len)
+{
+    enum { LINE = HONE_ALIGN / sizeof(float) };
+    return (len + LINE - 1) / LINE * LINE;
+}
+
 int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suffix, int64_t fan_in,
                       int64_t fan_out, int rank, const int64_t dim[])
 {
-    enum { LINE = HONE_ALIGN / sizeof(float) };
     int layer = hone_node_index(b, n), g = 0;
     int w = hone_lower_tensor(b, HONE_ROLE_WEIGHT, HONE_F32, layer, rank, dim, "%s.%s", n->name,
                               suffix);
@@ -120,36 +123,86 @@ int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suf
     t[w].fan_in = fan_in;
     t[w].fan_out = fan_out;
     t[w].rectified = is_rectified(b, n);
+    int err = HONE_OK;
     if (b->how->train) {
         t[g].offset = t[w].offset;
-        b->gradient[w] = g;
+        err = hone_lower_same_gradient(b, w, g);
     }
+    if (err) return err;
     /* The next tensor starts on a cache line; the numbers between stay 0, for their gradient is 0.
      */
-    b->nflat += (len + LINE - 1) / LINE * LINE;
+    b->nflat += on_lines(len);
     hone_node_layer(b, n)->parameters += len;
     b->net->parameters += len;
     if (b->nflat > INT32_MAX) return hone_fail(HONE_EPARSE, "more than %d parameters", INT32_MAX);
     return w;
 }
 
-int hone_lower_gradient_of(const struct hone_lower *b, int t)
+int hone_lower_running(struct hone_lower *b, struct hone_node *n, const char *suffix, int64_t len,
+                       double first)
 {
-    assert(b->gradient[t] >= 0);
-    return b->gradient[t];
+    int t = hone_lower_tensor(b, HONE_ROLE_RUNNING, HONE_F32, hone_node_index(b, n), 1,
+                              (int64_t[]){ len }, "%s.%s", n->name, suffix);
+    if (t < 0) return t;
+    /* Where the trainable numbers end is known when all layers are lowered. */
+    b->net->tensor[t].offset = b->nrunning * (int64_t)sizeof(float);
+    b->net->tensor[t].first = first;
+    b->nrunning += on_lines(len);
+    return t;
+}
+
+/* Puts the running values behind the trainable ones. */
+static void place_running(struct hone_lower *b)
+{
+    struct hone_net *net = b->net;
+    for (int t = 0; t < net->ntensors; t++)
+        if (net->tensor[t].role == HONE_ROLE_RUNNING)
+            net->tensor[t].offset += b->nflat * (int64_t)sizeof(float);
+    net->trainable_bytes = b->nflat * (int64_t)sizeof(float);
+    net->weights_bytes = net->trainable_bytes + b->nrunning * (int64_t)sizeof(float);
+}
+
+/* ---- gradients ---- */
+
+int hone_lower_same_gradient(struct hone_lower *b, int t, int g)
+{
+    struct hone_partial *p = hone_lower_grown(b->partial, b->npartials, sizeof *p);
+    if (!p) return HONE_ENOMEM;
+    b->partial = p;
+    p[b->npartials] = (struct hone_partial){ .gradient = g, .next = b->last[t] };
+    b->last[t] = b->npartials++;
+    return HONE_OK;
 }
 
 int hone_lower_new_gradient(struct hone_lower *b, int layer, int t)
 {
     const struct hone_tensor of = b->net->tensor[t];
-    if (b->gradient[t] >= 0)
-        return hone_fail(HONE_EPARSE,
-                         "'%s' is read by two layers, and no op adds up their gradients yet",
-                         of.name);
     int g = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, of.dtype, layer, of.rank, of.dim, "d %s",
                               of.name);
-    if (g >= 0) b->gradient[t] = g;
-    return g;
+    int err = g < 0 ? g : hone_lower_same_gradient(b, t, g);
+    return err ? err : g;
+}
+
+/* Where n's tensor is read by several layers, their parts are added up in the order of the text. */
+int hone_lower_gradient_of(struct hone_lower *b, int t)
+{
+    assert(b->last[t] >= 0);
+    struct hone_partial sum = b->partial[b->last[t]];
+    while (sum.next >= 0) {
+        const struct hone_tensor of = b->net->tensor[t];
+        int other = b->partial[sum.next].gradient;
+        char text[HONE_TEXT];
+        int g = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, of.dtype, of.layer, of.rank, of.dim,
+                                  "d %s", of.name);
+        if (g < 0) return g;
+        snprintf(text, sizeof text, "add:f32:any:n%lld", (long long)hone_tensor_len(&of));
+        int err = hone_lower_step(b, &b->node[of.layer], HONE_BACKWARD_DATA, text,
+                                  (int[]){ g, sum.gradient, other }, 3);
+        if (err) return err;
+        sum = (struct hone_partial){ .gradient = g, .next = b->partial[sum.next].next };
+    }
+    b->partial[b->last[t]] = sum;
+    return sum.gradient;
 }
 
 int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase,
@@ -157,7 +210,9 @@ int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_p
 {
     struct hone_net *net = b->net;
     struct hone_arg want[HONE_MAX_ARGS] = { 0 };
-    struct hone_step *s = grown(net->step, net->nsteps, sizeof *s);
+    for (int i = 0; i < nargs; i++)
+        if (arg[i] < 0) return arg[i];
+    struct hone_step *s = hone_lower_grown(net->step, net->nsteps, sizeof *s);
     if (!s) return HONE_ENOMEM;
     net->step = s;
     s += net->nsteps;
@@ -191,7 +246,10 @@ double hone_node_real(const struct hone_node *n, const char *name)
     return n->value[i];
 }
 
-int hone_node_int(const struct hone_node *n, const char *name) { return (int)hone_node_real(n, name); }
+int hone_node_int(const struct hone_node *n, const char *name)
+{
+    return (int)hone_node_real(n, name);
+}
 
 void hone_lower_say(struct hone_lower *b, const struct hone_node *n, const char *fmt, ...)
 {
@@ -213,18 +271,14 @@ void hone_lower_pass(struct hone_node *n, const struct hone_node *in)
 
 /* ---- checks of the whole ---- */
 
-/* --loss on the command line replaces the text's, with that kind's usual keys. */
+/* --loss on the command line replaces the text's. */
 static int replace_loss(struct hone_lower *b)
 {
     if (!b->how->loss) return HONE_OK;
     const struct hone_layer_kind *kind = hone_layer_kind_find(b->how->loss);
     if (!kind || !kind->is_loss) return hone_fail(HONE_EINVAL, "no loss '%s'", b->how->loss);
-    for (int i = 0; i < b->nnodes; i++) {
-        struct hone_node *n = &b->node[i];
-        if (!n->kind->is_loss || n->kind == kind) continue;
-        n->kind = kind;
-        for (int k = 0; kind->key[k].name; k++) n->value[k] = kind->key[k].def;
-    }
+    for (int i = 0; i < b->nnodes; i++)
+        if (b->node[i].kind->is_loss) b->node[i].kind = kind;
     return HONE_OK;
 }
 
@@ -242,7 +296,7 @@ static int check_whole(const struct hone_lower *b)
     }
     if (!ninputs) return hone_fail(HONE_EPARSE, "%s:%d: the net has no input", b->file, line);
     if (!nlosses)
-        return hone_fail(HONE_EPARSE, "%s:%d: the net has no loss (softmax_ce, mse, mae or huber)",
+        return hone_fail(HONE_EPARSE, "%s:%d: the net has no loss (softmax_ce, mse or mae)",
                          b->file, line);
     for (int i = 0; i < b->nnodes; i++) {
         const struct hone_node *n = &b->node[i];
@@ -277,7 +331,8 @@ static int forward(struct hone_lower *b)
         l->line = n->line;
         int err = n->kind->forward(b, n);
         if (err) return hone_fail_at(err, "%s:%d", b->file, n->line);
-        n->backward = n->weight >= 0 || (n->kind->ninputs && hone_node_input(b, n)->backward);
+        n->backward = n->weight >= 0;
+        for (int j = 0; j < n->ninputs; j++) n->backward |= b->node[n->input[j]].backward;
         l->out = n->y;
         l->h = n->h;
         l->w = n->w;
@@ -296,31 +351,18 @@ static int backward(struct hone_lower *b)
     return HONE_OK;
 }
 
-/* Clips the gradients by the norm of all of them. */
-static int clip(struct hone_lower *b)
-{
-    struct hone_net *net = b->net;
-    char problem[HONE_TEXT];
-    net->norm = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, (int64_t[]){ 1 }, "norm");
-    if (net->norm < 0) return net->norm;
-    snprintf(problem, sizeof problem, "clip:f32:any:n%lld", (long long)b->nflat);
-    return hone_lower_step(b, NULL, HONE_UPDATE, problem,
-                           (int[]){ net->grads, net->norm, net->hyper }, 3);
-}
-
 /* One step of the optimizer over the flat arrays. */
 static int update(struct hone_lower *b)
 {
+    const struct hone_optim *o = &b->how->optim;
     struct hone_net *net = b->net;
-    char problem[HONE_TEXT];
+    char problem[HONE_TEXT], attrs[64] = "";
     int64_t flat[] = { b->nflat }, eight[] = { 8 };
-    int nstates = hone_optim_problem(&b->how->optim, b->nflat, problem), arg[HONE_MAX_ARGS], n = 0;
+    int nstates = o->kind == HONE_ADAM ? 2 : o->momentum != 0, arg[HONE_MAX_ARGS], n = 0;
     net->params = hone_lower_tensor(b, HONE_ROLE_WEIGHT, HONE_F32, -1, 1, flat, "parameters");
     net->grads = hone_lower_tensor(b, HONE_ROLE_GRADIENT, HONE_F32, -1, 1, flat, "gradients");
     net->hyper = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, eight, "hyper-parameters");
     if (net->params < 0 || net->grads < 0 || net->hyper < 0) return HONE_ENOMEM;
-    int err = b->how->optim.clip > 0 ? clip(b) : HONE_OK;
-    if (err) return err;
     arg[n++] = net->params;
     for (int i = 0; i < nstates; i++, n++)
         if ((arg[n] = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, flat, "moment %d",
@@ -328,6 +370,11 @@ static int update(struct hone_lower *b)
             return arg[n];
     arg[n++] = net->grads;
     arg[n++] = net->hyper;
+    if (o->kind == HONE_SGD && o->momentum != 0) strcat(attrs, "+momentum");
+    if (o->kind == HONE_SGD && o->nesterov) strcat(attrs, "+nesterov");
+    if (o->weight_decay != 0) strcat(attrs, "+wd");
+    snprintf(problem, sizeof problem, "%s:f32:any:n%lld%s%s", hone_optimizer_name(o->kind),
+             (long long)b->nflat, attrs[0] ? ":" : "", attrs[0] ? attrs + 1 : "");
     return hone_lower_step(b, NULL, HONE_UPDATE, problem, arg, n);
 }
 
@@ -343,7 +390,7 @@ static int lower(struct hone_lower *b)
     if (!net->layer) return hone_fail(HONE_ENOMEM, "%d layers", b->nnodes);
     err = forward(b);
     net->first_backward = net->first_update = net->nsteps;
-    net->weights_bytes = b->nflat * (int64_t)sizeof(float);
+    place_running(b);
     if (err || !b->how->train) return err;
     if (!net->parameters)
         return hone_fail(HONE_EPARSE, "%s: the net has no parameters to train", b->file);
@@ -358,19 +405,19 @@ int hone_net_parse(struct hone_net *net, const char *file, const char *text,
     struct hone_lower b = { .net = net, .how = how, .file = file };
     memset(net, 0, sizeof *net);
     const char *base = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;
-    snprintf(net->name, sizeof net->name, "%.*s", (int)strcspn(base, "."), base);
+    snprintf(net->name, HONE_NAME, "%.*s", (int)strcspn(base, "."), base);
     net->batch = how->batch;
     net->reference = how->reference;
-    net->init = how->init;
+    net->init = how->init ? how->init : HONE_INIT_GLOROT;
     net->optim = how->optim;
     net->input = net->target = net->output = net->loss = net->hit = net->params = net->grads =
-        net->hyper = net->seed = net->norm =
-            net->teacher = -1;
+        net->hyper = net->seed = -1;
     if (how->batch < 1) return hone_fail(HONE_EINVAL, "batch %d: it must be 1 or more", how->batch);
     int err = hone_lower_read(&b, text);
     if (!err) err = lower(&b);
     free(b.node);
-    free(b.gradient);
+    free(b.last);
+    free(b.partial);
     if (err) hone_net_close(net);
     return err;
 }

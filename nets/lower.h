@@ -6,7 +6,7 @@
 
 #include "nets/nets.h"
 
-enum { HONE_MAX_KEYS = 12, HONE_MAX_INPUTS = 2, HONE_MAX_SIZE = 1 << 24, HONE_SAME = -1 };
+enum { HONE_MAX_KEYS = 12, HONE_MAX_INPUTS = 16, HONE_MAX_SIZE = 1 << 24, HONE_SAME = -1 };
 
 struct hone_lower;
 struct hone_node;
@@ -17,7 +17,6 @@ enum hone_key_type {
     HONE_KEY_WHOLE,       /* k=16 */
     HONE_KEY_WHOLE_SAME,  /* p=2 or p=same, which reads as HONE_SAME */
     HONE_KEY_SHARE,       /* p=0.25: a number in [0, 1) */
-    HONE_KEY_POSITIVE,    /* delta=1.5: a number above 0, up to max */
     HONE_KEY_ACT          /* act=relu: sets the node's act */
 };
 
@@ -34,6 +33,7 @@ struct hone_key {
 struct hone_layer_kind {
     const char *name;
     int ninputs;
+    int or_more;          /* 1: reads ninputs tensors or more, up to HONE_MAX_INPUTS */
     struct hone_key key[HONE_MAX_KEYS + 1];
     int is_loss;
     int is_act;           /* an activation: the name is an op's and an epilogue's */
@@ -62,6 +62,7 @@ struct hone_node {
     char name[HONE_NAME];
     int line;
     int input[HONE_MAX_INPUTS];              /* nodes */
+    int ninputs;
     double value[HONE_MAX_KEYS];             /* of kind->key[i] */
     uint32_t given;                          /* bit i: key i stands in the text */
     int nreaders;
@@ -72,7 +73,8 @@ struct hone_node {
     int h, w, c;                             /* shape of one sample; h = w = 1: features */
     int y;                                   /* tensor with the output */
     int pre;                                 /* what act was applied to, where kept; else -1 */
-    int weight, bias;                        /* tensors; -1 */
+    int weight, bias;                        /* tensors; -1; of bnorm: gamma, beta */
+    int mean, rstd;                          /* of bnorm: tensors for its backward */
     int backward;                            /* 1: weights here or before it need a gradient */
     char sizes[HONE_TEXT];                   /* of the op, for the kind's backward */
 };
@@ -83,8 +85,14 @@ struct hone_lower {
     const char *file;
     struct hone_node *node; /* one per net->layer */
     int nnodes;
-    int *gradient; /* gradient[t]: tensor with that of tensor t; -1 */
-    int64_t nflat; /* numbers in the parameter array so far, with padding */
+    /* What its readers wrote of the gradient of tensor t is a list: partial[last[t]], and so on. */
+    int *last;     /* (ntensors) -1: none */
+    struct hone_partial {
+        int gradient, next; /* a tensor; index into partial, -1 */
+    } *partial;
+    int npartials;
+    int64_t nflat;    /* trainable numbers in the weights' array so far, with padding */
+    int64_t nrunning; /* running values, behind them */
     int lastline;
 };
 
@@ -103,17 +111,31 @@ int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype
 /* The tensor (batch, h, w, c), or (batch, c) where the node is flat, for n's output. */
 int hone_lower_output(struct hone_lower *b, struct hone_node *n, const char *suffix);
 
-/* A weight of n, and with training its gradient.  fan_in 0: it starts at 0. */
+/* A weight of n, and with training its gradient.  fan_out 0: a bias; fan_in 0: it starts at 0. */
 int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suffix, int64_t fan_in,
                       int64_t fan_out, int rank, const int64_t dim[]);
 
-/* The tensor with the gradient of t, which is there because t's readers were lowered before. */
-int hone_lower_gradient_of(const struct hone_lower *b, int t);
+/* Numbers of n that steps change but training does not: running statistics.  They start at
+ * `first`. */
+int hone_lower_running(struct hone_lower *b, struct hone_node *n, const char *suffix, int64_t len,
+                       double first);
 
-/* A new tensor for the gradient of t, which a step is about to write. */
+/* The tensor with the gradient of t, for the layer that computes t: t's readers were lowered
+ * before.  Where several read t, adds the steps that add up what they wrote. */
+int hone_lower_gradient_of(struct hone_lower *b, int t);
+
+/* A new tensor for what one reader adds to the gradient of t, which a step is about to write. */
 int hone_lower_new_gradient(struct hone_lower *b, int layer, int t);
 
-/* Adds a step; the arguments must be what the op says.  n NULL: the whole net's. */
+/* The same where that is tensor g already: as of a sum, whose gradient is that of its terms. */
+int hone_lower_same_gradient(struct hone_lower *b, int t, int g);
+
+/* Room for number n in an array that doubles at powers of two; NULL: no memory, and the array
+ * stands. */
+void *hone_lower_grown(void *array, int n, size_t size);
+
+/* Adds a step; the arguments must be what the op says, and one that is a negative code is the error
+ * that it is.  n NULL: the whole net's. */
 int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase,
                     const char *problem, const int arg[], int nargs);
 

@@ -40,10 +40,10 @@ static int read_file(const char *path, char **text)
     return HONE_OK;
 }
 
-int hone_net_open(struct hone_net *net, const char *name, const struct hone_lowering *how)
+/* A net's name or path without parameters. */
+static int open_named(struct hone_net *net, const char *name, const struct hone_lowering *how)
 {
     char list[HONE_TEXT] = "", *text = NULL;
-    memset(net, 0, sizeof *net);
     if (is_path(name)) {
         int err = read_file(name, &text);
         if (!err) err = hone_net_parse(net, name, text, how);
@@ -60,6 +60,24 @@ int hone_net_open(struct hone_net *net, const char *name, const struct hone_lowe
     }
     return hone_fail(HONE_EINVAL, "no net '%s'; there are %s, and any file whose name ends in .net",
                      name, list);
+}
+
+int hone_net_open(struct hone_net *net, const char *name, const struct hone_lowering *how)
+{
+    char base[1024];
+    size_t len = strlen(name);
+    const char *colon = strrchr(name, ':');
+    struct hone_lowering with = *how;
+    memset(net, 0, sizeof *net);
+    /* A path may hold colons: parameters end its ".net", or there is none. */
+    if (!colon || (len > 4 && !strcmp(name + len - 4, ".net"))) return open_named(net, name, how);
+    if (!strchr(colon, '='))
+        return hone_fail(HONE_EINVAL, "net '%s': expected NAME:PARAMETER=VALUE,...", name);
+    if ((size_t)(colon - name) >= sizeof base)
+        return hone_fail(HONE_EINVAL, "a net's name of more than %zu letters", sizeof base - 1);
+    snprintf(base, sizeof base, "%.*s", (int)(colon - name), name);
+    with.set = colon + 1;
+    return open_named(net, base, &with);
 }
 
 void hone_net_close(struct hone_net *net)
@@ -83,9 +101,9 @@ void hone_net_close(struct hone_net *net)
 
 /* ---- problems ---- */
 
-/* Adds those of `net` to the n that are there. */
-static int add_problems(const struct hone_net *net, struct hone_problem p[], int n, int max)
+int hone_net_problems(const struct hone_net *net, struct hone_problem p[], int max)
 {
+    int n = 0;
     for (int i = 0; i < net->nsteps; i++) {
         int j = 0;
         while (j < n && !hone_problem_equal(&p[j], &net->step[i].problem)) j++;
@@ -98,27 +116,23 @@ static int add_problems(const struct hone_net *net, struct hone_problem p[], int
     return n;
 }
 
-int hone_net_problems(const struct hone_net *net, struct hone_problem p[], int max)
-{
-    return add_problems(net, p, 0, max);
-}
-
-int hone_net_problems_of(const char *name, int batch, const char *optimizers, struct hone_problem p[],
-                         int max)
+int hone_net_problems_of(const char *name, int batch, struct hone_problem p[], int max)
 {
     struct hone_net net;
-    char list[HONE_TEXT], *rest = list;
     int n = 0;
-    if (strlen(optimizers) >= sizeof list)
-        return hone_fail(HONE_EINVAL, "optimizers '%.40s...': the list is too long", optimizers);
-    snprintf(list, sizeof list, "%s", optimizers);
-    while (rest && n >= 0) {
-        struct hone_lowering how = { .batch = batch, .train = 1 };
-        int err = hone_optim_parse(strsep(&rest, ","), &how.optim);
-        if (!err) err = hone_net_open(&net, name, &how);
+    /* How the net will be trained is not known yet: the usual ways. */
+    for (int i = 0; i < 2; i++) {
+        struct hone_lowering how = { .batch = batch,
+                                     .train = 1,
+                                     .optim = hone_optim_default(i ? HONE_ADAM : HONE_SGD) };
+        int err = hone_net_open(&net, name, &how);
         if (err) return err;
-        n = add_problems(&net, p, n, max);
+        if (i && n < max)
+            p[n++] = net.step[net.first_update].problem;
+        else if (!i)
+            n = hone_net_problems(&net, p, max);
         hone_net_close(&net);
+        if (n < 0) return n;
     }
     return n;
 }
@@ -155,6 +169,7 @@ void hone_net_print(const struct hone_net *net, FILE *f)
         if ((int)strlen(net->layer[i].name) > name) name = (int)strlen(net->layer[i].name);
         if ((int)strlen(net->layer[i].what) > what) what = (int)strlen(net->layer[i].what);
     }
+    if (net->params_text[0]) fprintf(f, "%s with %s\n\n", net->name, net->params_text);
     fprintf(f, "%-*s  %-10s  %-*s  %-14s %12s %14s\n", name, "layer", "kind", what, "what",
             "output", "parameters", "MACs");
     for (int i = 0; i < net->nlayers; i++) {

@@ -13,6 +13,7 @@ enum { HONE_NAME = 32 };
 enum hone_role {
     HONE_ROLE_DATA,        /* inputs and labels of a batch */
     HONE_ROLE_WEIGHT,      /* in the one parameter array */
+    HONE_ROLE_RUNNING,     /* running statistics: behind the parameters, not trainable */
     HONE_ROLE_GRADIENT,    /* of a weight: in the one gradient array */
     HONE_ROLE_STATE,       /* the optimizer's, hyper-parameters, seeds: live as long as the net */
     HONE_ROLE_ACTIVATION   /* in the arena, from its first writer to its last reader */
@@ -27,7 +28,8 @@ struct hone_tensor {
     int64_t dim[HONE_MAX_RANK];
     int64_t offset;               /* bytes into its array, or, after assemble, the arena */
     int layer;                    /* that made it, index into net->layer; -1: the whole net's */
-    int64_t fan_in, fan_out;      /* of a weight, for its first values; 0: it starts at 0 */
+    int64_t fan_in, fan_out;      /* of a weight, for its first values; fan_out 0: a bias */
+    double first;                 /* fan_in 0: where all its numbers start */
     int rectified;                /* relu or the like comes next */
 };
 
@@ -62,66 +64,35 @@ struct hone_layer {
 
 /* ---- what a net is trained with ---- */
 
-enum hone_optimizer { HONE_SGD, HONE_ADAM, HONE_ADAMW, HONE_RMSPROP, HONE_ADADELTA, HONE_NOPTIMIZERS };
+enum hone_optimizer { HONE_SGD, HONE_ADAM };
 
-enum { HONE_MAX_MILESTONES = 8 };
-
-/* How the learning rate changes; times are in epochs, which steps_per_epoch makes steps of. */
-struct hone_schedule {
-    enum { HONE_CONSTANT, HONE_STEPS, HONE_COSINE, HONE_EXP } kind;
-    double warmup;                /* first epochs: step t of W runs at (t + 1) / W of the rate */
-    int nat;
-    double at[HONE_MAX_MILESTONES];   /* STEPS: each of these multiplies the rate by factor */
-    double factor;                /* EXP: after warm-up every epoch does, step by step */
-    int64_t epochs;               /* COSINE: falls to 0 from the end of warm-up to here */
-    int64_t steps_per_epoch;      /* set by hone_trainer_open(); 0 counts as 1 */
-};
-
-/* "constant", "step:30,60:0.1", "cosine", "exp:0.95"; the warm-up, epochs and their steps in *s stay. */
-int  hone_schedule_parse(const char *text, struct hone_schedule *s);
-void hone_schedule_print(const struct hone_schedule *s, char text[HONE_TEXT]);
+const char *hone_optimizer_name(enum hone_optimizer o);   /* also the op's name */
 
 struct hone_optim {
     enum hone_optimizer kind;
     double lr, decay;             /* Keras's: step t = 0, 1, ... runs at lr / (1 + decay t) */
-    double momentum, weight_decay, beta1, beta2, rho, epsilon;
+    double momentum, weight_decay, beta1, beta2, epsilon;
     int nesterov;
-    double clip;                  /* largest norm of all gradients together; 0: any */
-    struct hone_schedule schedule;
 };
 
-/* PyTorch's defaults: momentum 0, weight decay 0 (adamw: 0.01), beta 0.9 and 0.999, rho 0.99
- * (adadelta: 0.9), epsilon 1e-8 (adadelta: 1e-6); lr 0.001 of adam and adamw, 0.01 of sgd and
- * rmsprop, 1 of adadelta. */
+/* The defaults of PyTorch: momentum 0, no weight decay, beta 0.9 and 0.999, epsilon 1e-8; lr is
+ * 0.01 for SGD, 0.001 for Adam. */
 struct hone_optim hone_optim_default(enum hone_optimizer o);
 
-const char *hone_optimizer_name(enum hone_optimizer o);
-int hone_optimizer_find(const char *name, enum hone_optimizer *o);
-
-/* Which numbers an optimizer has. */
-enum hone_optimizer_number { HONE_HAS_MOMENTUM, HONE_HAS_BETAS, HONE_HAS_RHO, HONE_HAS_EPSILON };
-int hone_optimizer_has(enum hone_optimizer o, enum hone_optimizer_number number);
-
-/* "sgd+momentum+nesterov+wd+clip": a name, and what of its variants, at its usual value. */
-int  hone_optim_parse(const char *text, struct hone_optim *o);
-void hone_optim_print(const struct hone_optim *o, char text[HONE_TEXT]);
-
-/* The problem of a step on n parameters; returns how many arrays of states it has. */
-int hone_optim_problem(const struct hone_optim *o, int64_t n, char text[HONE_TEXT]);
-
-/* The learning rate of step t = 0, 1, ...: of decay, schedule and warm-up together. */
-double hone_optim_lr(const struct hone_optim *o, int64_t t);
-
-/* What the optimizer's op reads at step t. */
+/* What the optimizer's op reads at step t = 0, 1, ... */
 void hone_optim_hyper(const struct hone_optim *o, int64_t t, float hyper[8]);
 
-/* First weights, see hone_net_init(). */
-enum hone_init { HONE_INIT_GLOROT, HONE_INIT_HE };
+/* First weights, see hone_net_init(); DEFAULT: as the text says, else GLOROT. */
+enum hone_init { HONE_INIT_DEFAULT, HONE_INIT_GLOROT, HONE_INIT_HE, HONE_INIT_PYTORCH };
+
+/* By its name in texts and on the command line, "he"; a negative code where there is none. */
+int hone_init_find(const char *name);
 
 enum hone_task { HONE_CLASSIFY, HONE_REGRESS };
 
 struct hone_net {
-    char name[HONE_NAME];
+    char name[128];                          /* "resnet56:n=3": what differs is in it */
+    char params_text[HONE_TEXT];             /* "n=3 width=16": parameters of the text */
     int batch;
     enum hone_task task;
     int64_t parameters;                      /* trainable numbers */
@@ -133,12 +104,11 @@ struct hone_net {
     int input, target, output, loss, hit;
     int params, grads;                       /* the flat arrays as tensors, for the update step */
     int hyper, seed;                         /* the optimizer's numbers, dropout's seed; -1: none */
-    int teacher;                             /* (mb, classes) a teacher's logits, DATA; -1: none */
-    int norm;                                /* (1) of the gradients, before clipping; -1: none */
     int first_backward, first_update;        /* steps [0, first_backward) are forward and loss */
     /* after assemble */
     struct hone_device *device;
     char *arena, *weights, *gradients, *state, *data;
+    int64_t trainable_bytes;                 /* of the weights' array; running values follow */
     int64_t arena_bytes, weights_bytes, gradients_bytes, state_bytes, data_bytes, workspace_bytes;
     int owns_weights;
     int reference;                           /* all plans are the reference kernel's */
@@ -152,18 +122,14 @@ struct hone_lowering {
     int train;                    /* 0: evaluation: forward and loss only, no dropout */
     struct hone_optim optim;
     const char *loss;             /* NULL: as the text says */
-    double label_smoothing;       /* of softmax_ce in training; 0: as the text says */
-    double huber_delta;           /* 0: as the text says */
-    /* Above 0, softmax_ce becomes distill in training: net->teacher must hold a teacher's logits
-     * before each step, and the loss is mix of the teacher, at this temperature, and the rest of
-     * the labels.  Evaluation measures softmax_ce as ever. */
-    double teacher_temperature, teacher_mix;
     int reference;                /* 1: run the reference kernels, for checking */
     enum hone_init init;
+    const char *set;              /* "n=3,width=32": parameters of the text; NULL: its defaults */
 };
 
-/* Reads a net by name (built in), or by path where the name holds a '/' or ends in ".net"; errors
- * are "file:line: ...".  Lowered to steps at once for the batch given. */
+/* Reads a net by name (built in), or by path where the name holds a '/' or ends in ".net"; behind a
+ * colon, parameters of the text: "resnet56:n=3,width=32".  Errors are "file:line: ...".  Lowered to
+ * steps at once for the batch given. */
 int  hone_net_open(struct hone_net *net, const char *name, const struct hone_lowering *how);
 int hone_net_parse(struct hone_net *net, const char *file, const char *text,
                    const struct hone_lowering *how);
@@ -187,7 +153,9 @@ void *hone_net_mem(const struct hone_net *net, int t);
 /* Fills weights from the seed.  GLOROT: uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and
  * Bengio 2010), the default of Keras, and ours since it gives the studies' accuracies: wide first
  * weights fit housing-mlp's outliers. HE: +-sqrt(6 / fan_in) before relu and its like (He et al.
- * 2015), else Glorot's: for deep nets without normalisation.  Biases start at 0. */
+ * 2015), else Glorot's: for deep nets without normalisation.  Biases start at 0.  PYTORCH:
+ * +-1 / sqrt(fan_in), biases too: its default for these layers.  Of bnorm, gamma and the running
+ * variance start at 1, beta and the running mean at 0. */
 int  hone_net_init(struct hone_net *net, uint64_t seed);
 
 /* What the op dropout reads first, of the seed of a training run: 52 bits, so that doubles hold it.
@@ -301,9 +269,6 @@ struct hone_trainer {
     int64_t position;             /* its rows done */
     struct hone_metrics sums;     /* over these rows: means come when the epoch ends */
     double epoch_seconds;         /* of its steps, evaluation left out */
-    /* Of its steps since the start or the resumption, where gradients are clipped. */
-    double norm;                  /* mean before clipping; NAN: none */
-    int64_t nnorms, nclipped;
     int restored;                 /* 1: the next epoch goes on where the four above say */
     void *host;                   /* a batch, for a device that does not share our memory */
 };
@@ -330,9 +295,7 @@ int hone_cmd_net(int argc, char **argv);
 int hone_cmd_train(int argc, char **argv);
 int hone_cmd_data(int argc, char **argv);
 
-/* For hone_cmd_autotune(): the problems of a training step of a net with each of the optimizers, a
- * list such as "sgd+momentum,adam". */
-int hone_net_problems_of(const char *net, int batch, const char *optimizers, struct hone_problem p[],
-                         int max);
+/* For hone_cmd_autotune(): the problems of a training step of a net. */
+int hone_net_problems_of(const char *net, int batch, struct hone_problem p[], int max);
 
 #endif

@@ -2,7 +2,9 @@
  *
  *     KIND NAME [= INPUT...] [KEY=VALUE...]
  *
- * into nodes.  It knows words, names and keys; shapes are the business of the kinds. */
+ * into nodes, after expand.c has replaced parameters and repeated lines.  It knows words, names and
+ * keys; shapes are the business of the kinds. */
+#include "nets/expand.h"
 #include "nets/lower.h"
 
 #include <ctype.h>
@@ -10,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_WORDS = 64 };
+/* Names are looked for among all before: more would take minutes. */
+enum { MAX_WORDS = 64, MAX_LAYERS = 20000 };
 
 const struct hone_layer_kind *hone_layer_kind_find(const char *name)
 {
@@ -74,16 +77,6 @@ static int read_share(const struct hone_key *key, const char *text, double *valu
     return HONE_OK;
 }
 
-static int read_positive(const struct hone_key *key, const char *text, double *value)
-{
-    char *end;
-    *value = strtod(text, &end);
-    if (end == text || *end || !(*value > 0 && *value <= key->max))
-        return hone_fail(HONE_EPARSE, "%s=%s: expected a number above 0, at most %g", key->name,
-                         text, key->max);
-    return HONE_OK;
-}
-
 static int read_key(struct hone_node *n, const char *name, const char *text)
 {
     int i = 0;
@@ -96,7 +89,6 @@ static int read_key(struct hone_node *n, const char *name, const char *text)
     case HONE_KEY_WHOLE:
     case HONE_KEY_WHOLE_SAME: return read_whole(key, text, &n->value[i]);
     case HONE_KEY_SHARE: return read_share(key, text, &n->value[i]);
-    case HONE_KEY_POSITIVE: return read_positive(key, text, &n->value[i]);
     case HONE_KEY_ACT: break;
     }
     n->act = hone_layer_kind_find(text);
@@ -139,9 +131,12 @@ static int find_node(const struct hone_lower *b, const char *name)
 static int read_inputs(struct hone_lower *b, struct hone_node *n, char *const word[], int nwords)
 {
     int self = b->nnodes;
-    if (nwords != n->kind->ninputs)
-        return hone_fail(HONE_EPARSE, "%s reads %d tensor%s, not %d", n->kind->name,
-                         n->kind->ninputs, n->kind->ninputs == 1 ? "" : "s", nwords);
+    int most = n->kind->or_more ? HONE_MAX_INPUTS : n->kind->ninputs;
+    if (nwords < n->kind->ninputs || nwords > most)
+        return hone_fail(HONE_EPARSE, "%s reads %d%s tensor%s, not %d", n->kind->name,
+                         n->kind->ninputs, n->kind->or_more ? " or more, at most 16," : "", most == 1 ? "" : "s",
+                         nwords);
+    n->ninputs = nwords;
     for (int i = 0; i < nwords; i++) {
         int in = find_node(b, word[i]);
         if (in < 0) return hone_fail(HONE_EPARSE, "no tensor '%s' in the lines above", word[i]);
@@ -151,6 +146,15 @@ static int read_inputs(struct hone_lower *b, struct hone_node *n, char *const wo
         b->node[in].nreaders++;
         b->node[in].reader = self;
     }
+    return HONE_OK;
+}
+
+/* `init he`: first weights, unless the command line says otherwise. */
+static int read_init(struct hone_lower *b, char *const word[], int nwords)
+{
+    int init = nwords == 2 ? hone_init_find(word[1]) : -1;
+    if (init < 0) return hone_fail(HONE_EPARSE, "expected 'init glorot', 'init he' or 'init pytorch'");
+    if (b->how->init == HONE_INIT_DEFAULT) b->net->init = (enum hone_init)init;
     return HONE_OK;
 }
 
@@ -197,38 +201,49 @@ static int split(char *line, char *word[MAX_WORDS])
     return n;
 }
 
-static int read_line(struct hone_lower *b, char *line)
+static int read_line(void *ctx, int number, char *line)
 {
+    struct hone_lower *b = ctx;
     char *word[MAX_WORDS];
-    line[strcspn(line, "#")] = 0;
     for (const char *s = line; *s; s++)
         if ((unsigned char)*s < ' ' && *s != '\t' && *s != '\r')
             return hone_fail(HONE_EPARSE, "a control character: this is no text");
     int nwords = split(line, word);
     if (nwords < 0) return hone_fail(HONE_EPARSE, "more than %d words", MAX_WORDS);
     if (!nwords) return HONE_OK;
-    struct hone_node *grown = realloc(b->node, ((size_t)b->nnodes + 1) * sizeof *grown);
-    if (!grown) return hone_fail(HONE_ENOMEM, "%d layers", b->nnodes + 1);
-    b->node = grown;
+    if (!strcmp(word[0], "init")) return read_init(b, word, nwords);
+    if (b->nnodes == MAX_LAYERS) return hone_fail(HONE_EPARSE, "more than %d layers", MAX_LAYERS);
+    struct hone_node *node = hone_lower_grown(b->node, b->nnodes, sizeof *node);
+    if (!node) return HONE_ENOMEM;
+    b->node = node;
     b->node[b->nnodes] = (struct hone_node){
-        .line = b->lastline, .reader = -1, .y = -1, .pre = -1, .weight = -1, .bias = -1
+        .line = number, .reader = -1, .y = -1, .pre = -1, .weight = -1, .bias = -1
     };
     int err = read_words(b, &b->node[b->nnodes], word, nwords);
     b->nnodes += !err;
     return err;
 }
 
+/* "resnet56:n=3": the name alone would be that of another net. */
+static int name_net(struct hone_net *net, const struct hone_expand *e)
+{
+    size_t len = strlen(net->name), more = strlen(e->changed);
+    if (len + more + 1 >= sizeof net->name)
+        return hone_fail(HONE_EINVAL, "%s:%s: a name of more than %zu letters", net->name,
+                         e->changed, sizeof net->name - 1);
+    if (more) {
+        net->name[len] = ':';
+        memcpy(net->name + len + 1, e->changed, more + 1);
+    }
+    snprintf(net->params_text, sizeof net->params_text, "%s", e->params);
+    return HONE_OK;
+}
+
 int hone_lower_read(struct hone_lower *b, const char *text)
 {
-    int err = HONE_OK;
-    for (const char *s = text; !err && *s;) {
-        size_t len = strcspn(s, "\n");
-        char *line = strndup(s, len);
-        b->lastline++;
-        err = line ? read_line(b, line) : hone_fail(HONE_ENOMEM, "a line of %zu bytes", len);
-        free(line);
-        if (err) return hone_fail_at(err, "%s:%d", b->file, b->lastline);
-        s += len + (s[len] == '\n');
-    }
-    return HONE_OK;
+    struct hone_expand e = { .set = b->how->set, .line = read_line, .ctx = b };
+    int err = hone_expand_run(&e, text);
+    b->lastline = e.last;
+    if (err) return e.last ? hone_fail_at(err, "%s:%d", b->file, e.last) : hone_fail_at(err, "%s", b->file);
+    return name_net(b->net, &e);
 }

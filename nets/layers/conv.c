@@ -1,4 +1,5 @@
-/* conv: two-dimensional convolution, with a bias and an activation where asked for. */
+/* conv: two-dimensional convolution, with a bias and an activation where asked for.  dwconv: the
+ * same with a group and a filter for each channel. */
 #include "nets/lower.h"
 
 #include <stdio.h>
@@ -14,6 +15,18 @@ static int resolve_same(int in, int kernel, int stride, int dilation, int *pad)
     return (int)out;
 }
 
+static int is_depthwise(const struct hone_node *n) { return n->kind->name[0] == 'd'; }
+
+static int filters(const struct hone_node *n, const struct hone_node *in)
+{
+    return is_depthwise(n) ? in->c : hone_node_int(n, "k");
+}
+
+static int groups(const struct hone_node *n, const struct hone_node *in)
+{
+    return is_depthwise(n) ? in->c : hone_node_int(n, "g");
+}
+
 static void print_sizes(struct hone_lower *b, struct hone_node *n, const struct hone_node *in)
 {
     int kh = hone_node_int(n, "r"), kw = hone_node_int(n, "kw"), s = hone_node_int(n, "stride");
@@ -26,21 +39,20 @@ static void print_sizes(struct hone_lower *b, struct hone_node *n, const struct 
         if (ow) snprintf(outs + strlen(outs), sizeof outs - strlen(outs), "ow%d", ow);
     }
     snprintf(n->sizes, sizeof n->sizes, "g%dmb%dic%dih%diw%doc%d%skh%dkw%dsh%dsw%dph%dpw%ddh%ddw%d",
-             hone_node_int(n, "g"), b->how->batch, in->c, in->h, in->w, hone_node_int(n, "k"), outs,
-             kh, kw, s, s, ph, pw, d - 1, d - 1);
+             groups(n, in), b->how->batch, in->c, in->h, in->w, filters(n, in), outs, kh, kw, s, s, ph, pw, d - 1, d - 1);
 }
 
 static void describe(struct hone_lower *b, const struct hone_node *n, const struct hone_node *in)
 {
-    int s = hone_node_int(n, "stride"), d = hone_node_int(n, "d"), g = hone_node_int(n, "g"),
+    int s = hone_node_int(n, "stride"), d = hone_node_int(n, "d"), g = groups(n, in),
         p = hone_node_int(n, "p");
-    hone_lower_say(b, n, "%dx%d %d->%d", hone_node_int(n, "r"), hone_node_int(n, "kw"), in->c,
-                   n->c);
+    hone_lower_say(b, n, "%dx%d %d", hone_node_int(n, "r"), hone_node_int(n, "kw"), in->c);
+    if (!is_depthwise(n)) hone_lower_say(b, n, "->%d", n->c);
     if (s > 1) hone_lower_say(b, n, " s%d", s);
     if (p == HONE_SAME) hone_lower_say(b, n, " same");
     if (p > 0) hone_lower_say(b, n, " p%d", p);
     if (d > 1) hone_lower_say(b, n, " d%d", d);
-    if (g > 1) hone_lower_say(b, n, " g%d", g);
+    if (g > 1 && !is_depthwise(n)) hone_lower_say(b, n, " g%d", g);
     if (n->act) hone_lower_say(b, n, " %s", n->act->name);
 }
 
@@ -50,11 +62,13 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     struct hone_problem p;
     struct hone_arg arg[HONE_MAX_ARGS];
     char text[2 * HONE_TEXT], act[HONE_NAME];
-    int g = hone_node_int(n, "g"), has_bias = hone_node_int(n, "bias"), x = in->y;
+    int g = groups(n, in), has_bias = hone_node_int(n, "bias"), x = in->y;
     print_sizes(b, n, in);
     snprintf(text, sizeof text, "conv2d_fwd:f32:nhwc:%s", n->sizes);
     int err = hone_problem_parse(text, &p);
-    if (err) return hone_fail_at(err, "conv '%s' on %dx%dx%d", n->name, in->h, in->w, in->c);
+    if (err)
+        return hone_fail_at(err, "%s '%s' on %dx%dx%d", n->kind->name, n->name, in->h, in->w,
+                            in->c);
     p.op->args(&p, arg);
     n->h = (int)arg[0].dim[1];
     n->w = (int)arg[0].dim[2];
@@ -62,7 +76,7 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     int64_t *wdim = arg[2].dim, taps = wdim[1] * wdim[2];
     n->weight = hone_lower_weight(b, n, "w", taps * wdim[3], taps * wdim[0] / g, 4, wdim);
     if (n->weight < 0) return n->weight;
-    if (has_bias && (n->bias = hone_lower_weight(b, n, "bias", 0, 0, 1, wdim)) < 0) return n->bias;
+    if (has_bias && (n->bias = hone_lower_weight(b, n, "bias", taps * wdim[3], 0, 1, wdim)) < 0) return n->bias;
     describe(b, n, in);
     hone_node_layer(b, n)->macs = (int64_t)n->h * n->w * n->c * taps * wdim[3];
     int y = hone_lower_act_output(b, n);
@@ -94,6 +108,18 @@ static int backward(struct hone_lower *b, struct hone_node *n)
     return hone_lower_step(b, n, HONE_BACKWARD_DATA, text, (int[]){ dx, dy, n->weight }, 3);
 }
 
+/* clang-format off */
+#define WINDOW                                                                  \
+    { .name = "r", .required = 1, .min = 1, .max = 4096 },                      \
+    { .name = "kw", .min = 1, .max = 4096, .same = "r" },                       \
+    { .name = "stride", .min = 1, .max = 4096, .def = 1 },                      \
+    { .name = "p", .type = HONE_KEY_WHOLE_SAME, .max = 4096 },                  \
+    { .name = "pw", .type = HONE_KEY_WHOLE_SAME, .max = 4096, .same = "p" },    \
+    { .name = "d", .min = 1, .max = 4096, .def = 1 },                           \
+    { .name = "bias", .max = 1, .def = 1 },                                     \
+    { .name = "act", .type = HONE_KEY_ACT }
+/* clang-format on */
+
 const struct hone_layer_kind hone_layers_conv[] = {
     { .name = "conv",
       .ninputs = 1,
@@ -101,14 +127,13 @@ const struct hone_layer_kind hone_layers_conv[] = {
       .forward = forward,
       .backward = backward,
       .key = { { .name = "k", .required = 1, .min = 1, .max = HONE_MAX_SIZE },
-               { .name = "r", .required = 1, .min = 1, .max = 4096 },
-               { .name = "kw", .min = 1, .max = 4096, .same = "r" },
-               { .name = "stride", .min = 1, .max = 4096, .def = 1 },
-               { .name = "p", .type = HONE_KEY_WHOLE_SAME, .max = 4096 },
-               { .name = "pw", .type = HONE_KEY_WHOLE_SAME, .max = 4096, .same = "p" },
-               { .name = "d", .min = 1, .max = 4096, .def = 1 },
                { .name = "g", .min = 1, .max = HONE_MAX_SIZE, .def = 1 },
-               { .name = "bias", .max = 1, .def = 1 },
-               { .name = "act", .type = HONE_KEY_ACT } } },
+               WINDOW } },
+    { .name = "dwconv",
+      .ninputs = 1,
+      .takes_act = 1,
+      .forward = forward,
+      .backward = backward,
+      .key = { WINDOW } },
     { 0 },
 };

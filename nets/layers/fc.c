@@ -32,8 +32,9 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     n->c = hone_node_int(n, "k");
     n->weight = hone_lower_weight(b, n, "w", in->c, n->c, 2, (int64_t[]){ in->c, n->c });
     if (n->weight < 0) return n->weight;
-    if (has_bias && (n->bias = hone_lower_weight(b, n, "bias", 0, 0, 1, (int64_t[]){ n->c })) < 0)
-        return n->bias;
+    if (has_bias)
+        n->bias = hone_lower_weight(b, n, "bias", in->c, 0, 1, (int64_t[]){ n->c });
+    if (has_bias && n->bias < 0) return n->bias;
     hone_lower_say(b, n, "%d->%d%s%s", in->c, n->c, n->act ? " " : "", n->act ? n->act->name : "");
     hone_node_layer(b, n)->macs = (int64_t)in->c * n->c;
     int y = hone_lower_act_output(b, n);

@@ -1,16 +1,30 @@
 /* maxpool and avgpool.  The stride is the window unless given; what does not fill a window is left
- * out. */
+ * out.  gap: the average of the whole image. */
 #include "nets/lower.h"
 
-static int is_avg(const struct hone_node *n) { return n->kind->name[0] == 'a'; }
+static int is_whole(const struct hone_node *n) { return n->kind->name[0] == 'g'; }
+static int is_avg(const struct hone_node *n) { return n->kind->name[0] != 'm'; }
 
 static int pool(struct hone_lower *b, struct hone_node *n, enum hone_phase phase,
                 const char *suffix, const int arg[], int nargs)
 {
     char text[2 * HONE_TEXT];
-    snprintf(text, sizeof text, "%s_%s:f32:nhwc:%s%s", n->kind->name, suffix, n->sizes,
-             is_avg(n) && hone_node_int(n, "include_pad") ? ":include_pad" : "");
+    int include_pad = is_avg(n) && !is_whole(n) && hone_node_int(n, "include_pad");
+    snprintf(text, sizeof text, "%s_%s:f32:nhwc:%s%s", is_avg(n) ? "avgpool" : "maxpool", suffix,
+             n->sizes, include_pad ? ":include_pad" : "");
     return hone_lower_step(b, n, phase, text, arg, nargs);
+}
+
+static int forward_gap(struct hone_lower *b, struct hone_node *n)
+{
+    const struct hone_node *in = hone_node_input(b, n);
+    snprintf(n->sizes, sizeof n->sizes, "mb%dic%dih%diw%dkh%dkw%dsh%dsw%dph0pw0", b->how->batch,
+             in->c, in->h, in->w, in->h, in->w, in->h, in->w);
+    n->h = n->w = 1;
+    n->c = in->c;
+    hone_lower_say(b, n, "%dx%d", in->h, in->w);
+    if ((n->y = hone_lower_output(b, n, "")) < 0) return n->y;
+    return pool(b, n, HONE_FORWARD, "fwd", (int[]){ n->y, in->y }, 2);
 }
 
 static int forward(struct hone_lower *b, struct hone_node *n)
@@ -63,5 +77,6 @@ const struct hone_layer_kind hone_layers_pool[] = {
       .forward = forward,
       .backward = backward,
       .key = { KEYS, { .name = "include_pad", .max = 1 } } },
+    { .name = "gap", .ninputs = 1, .forward = forward_gap, .backward = backward },
     { 0 },
 };
