@@ -58,6 +58,8 @@ static int can_count(void) { return 0; }
 
 static struct hone_device device;
 
+static int near(float got, double want) { return fabs((double)got - want) <= 1e-6 * fabs(want); }
+
 static struct hone_lowering lowering(int batch, int train)
 {
     return (struct hone_lowering){ .batch = batch,
@@ -130,6 +132,15 @@ static int weights_are_sound(const struct hone_net *net)
         if (w->role != HONE_ROLE_WEIGHT || t == net->params) continue;
         if (w->offset % HONE_ALIGN || w->offset < end || w->offset >= end + HONE_ALIGN) return 0;
         end = w->offset + hone_tensor_bytes(w);
+    }
+    if (end > net->trainable_bytes || net->trainable_bytes >= end + HONE_ALIGN) return 0;
+    /* Running values follow. */
+    end = net->trainable_bytes;
+    for (int t = 0; t < net->ntensors; t++) {
+        const struct hone_tensor *r = &net->tensor[t];
+        if (r->role != HONE_ROLE_RUNNING) continue;
+        if (r->offset % HONE_ALIGN || r->offset < end || r->offset >= end + HONE_ALIGN) return 0;
+        end = r->offset + hone_tensor_bytes(r);
     }
     return end <= net->weights_bytes && net->weights_bytes < end + HONE_ALIGN;
 }
@@ -293,6 +304,87 @@ static void check_allocations(const char *net, const struct hone_data *data)
     hone_trainer_close(&t);
 }
 
+/* ---- running statistics ---- */
+
+static const float *numbers(const struct hone_net *net, const char *name)
+{
+    for (int t = 0; t < net->ntensors; t++)
+        if (!strcmp(net->tensor[t].name, name)) return hone_net_mem(net, t);
+    return NULL;
+}
+
+/* Two steps on one batch: running values go from 0 and 1 by momentum towards the batch's mean and
+ * unbiased variance, evaluation reads them, and the optimizer leaves them alone. */
+static void check_running(void)
+{
+    static const char text[] = "input x c=2\nbnorm b = x momentum=0.25 eps=0\nfc y = b k=1\n"
+                               "mse l = y\n";
+    static const float x[] = { 1, 10, 3, 20, 5, 60 };
+    struct hone_net net, eval = { 0 };
+    struct hone_lowering how = lowering(3, 1), how_eval = lowering(3, 0);
+    how.optim.weight_decay = 0.5;
+    int err = hone_net_parse(&net, "t.net", text, &how);
+    if (!err) err = hone_net_parse(&eval, "t.net", text, &how_eval);
+    if (!err) err = hone_net_assemble(&net, NULL, &device, NULL);
+    if (!err) err = hone_net_assemble(&eval, NULL, &device, &net);
+    if (!err) err = hone_net_init(&net, 1);
+    if (!ok(!err && net.parameters == 4 + 3, "bnorm of 2 channels has 4 parameters")) return;
+    const float *mean = numbers(&net, "b.mean"), *var = numbers(&net, "b.var"),
+                *gamma = numbers(&net, "b.gamma"), *beta = numbers(&net, "b.beta");
+    ok(mean[0] == 0 && mean[1] == 0 && var[0] == 1 && var[1] == 1 && gamma[0] == 1 && beta[1] == 0,
+       "it starts with mean 0, variance 1, gamma 1, beta 0");
+    memcpy(hone_net_mem(&net, net.input), x, sizeof x);
+    for (int i = 0; !err && i < 2; i++) err = hone_net_run(&net, 0, net.nsteps);
+    /* Batch: mean 3 and 30, unbiased variance 4 and 700; share of what is new: 1 - 0.75^2. */
+    ok(!err && near(mean[0], 3 * 0.4375) && near(mean[1], 30 * 0.4375) &&
+           near(var[0], 0.5625 + 4 * 0.4375) && near(var[1], 0.5625 + 700 * 0.4375),
+       "two steps move it by momentum (%g %g %g %g)", mean[0], mean[1], var[0], var[1]);
+    ok(gamma[0] != 1, "while gamma is trained");
+    const float *y = numbers(&eval, "b");
+    float before = mean[0];
+    memcpy(hone_net_mem(&eval, eval.input), x, sizeof x);
+    if (!err) err = hone_net_run(&eval, 0, 1);
+    double want = (60 - (double)mean[1]) / sqrt((double)var[1]) * (double)gamma[1] + (double)beta[1];
+    ok(!err && near(y[5], want) && numbers(&eval, "b.mean") == mean && mean[0] == before,
+       "evaluation normalises by it, and leaves it alone");
+    hone_net_close(&eval);
+    hone_net_close(&net);
+    how.batch = 1;
+    ok(hone_net_parse(&net, "t.net", text, &how) && strstr(hone_errmsg(), "--last drop"),
+       "a batch of one row has nothing to normalise by");
+    hone_net_close(&net);
+}
+
+/* PyTorch's first weights: +-1 / sqrt(fan_in), for biases too; a depthwise convolution's fan_in is
+ * its taps. */
+static void check_init(void)
+{
+    static const char text[] = "init pytorch\ninput x c=64 h=6 w=6\ndwconv d = x r=3\n"
+                               "conv c = d k=64 r=1\ngap g = c\nfc y = g k=10\nmse l = y\n";
+    static const struct {
+        const char *name;
+        double limit;
+    } want[] = { { "d.w", 1 / 3.0 }, { "d.bias", 1 / 3.0 }, { "c.w", 0.125 }, { "c.bias", 0.125 },
+                 { "y.w", 0.125 } };
+    struct hone_net net;
+    struct hone_lowering how = lowering(3, 1);
+    int err = hone_net_parse(&net, "t.net", text, &how);
+    if (!err) err = hone_net_assemble(&net, NULL, &device, NULL);
+    if (!err) err = hone_net_init(&net, 1);
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        const float *v = err ? NULL : numbers(&net, want[i].name);
+        double most = 0;
+        for (int j = 0; v && j < 64; j++) most = fmax(most, fabs((double)v[j]));
+        ok(v && most <= want[i].limit && most > 0.9 * want[i].limit,
+           "init pytorch: %s in +-%g (%g)", want[i].name, want[i].limit, most);
+    }
+    hone_net_close(&net);
+    how.init = HONE_INIT_GLOROT;
+    err = hone_net_parse(&net, "t.net", text, &how);
+    ok(!err && net.init == HONE_INIT_GLOROT, "the command line's first weights go before the text's");
+    hone_net_close(&net);
+}
+
 /* ---- batches ---- */
 
 static void check_batches(const struct hone_data *data)
@@ -331,8 +423,6 @@ static void check_batches(const struct hone_data *data)
 }
 
 /* ---- numbers of the optimizer ---- */
-
-static int near(float got, double want) { return fabs((double)got - want) <= 1e-6 * fabs(want); }
 
 static void check_hyper(void)
 {
@@ -463,7 +553,8 @@ static void check_misfits(const struct hone_data *images, const struct hone_data
 int main(void)
 {
     static const char *const names[] = { "lenet5", "lenet5-student", "mnist-cnn", "letter-mlp",
-                                         "housing-mlp" };
+                                         "housing-mlp", "resnet56:n=2", "resnet56:n=1,option=B",
+                                         "resnet152:n3=2", "mobilenetv1", "vgg16:width=0.125,fc=8" };
     struct hone_data images, few, test_images, rows, few_rows, test_rows;
     if (hone_device_open(&device, "cpu0")) {
         printf("Bail out! %s\n", hone_errmsg());
@@ -482,6 +573,8 @@ int main(void)
     check_allocations("housing-mlp", &few_rows);
     check_batches(&few);
     check_hyper();
+    check_running();
+    check_init();
     check_golden(&runs[0], &images, &test_images);
     check_golden(&runs[1], &rows, &test_rows);
     check_blame(&few);
