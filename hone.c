@@ -24,6 +24,8 @@ static const struct {
     { "bench", hone_cmd_bench, "prove, time and count one problem" },
     { "autotune", autotune, "find the fastest kernels for a net or for problems" },
     { "train", hone_cmd_train, "train a net; a line for every epoch" },
+    { "evaluate", hone_cmd_evaluate, "a trained net on test rows: loss, metrics, time of inference" },
+    { "predict", hone_cmd_predict, "what a trained net makes of rows, images, CSV files" },
     { "profile", hone_cmd_profile, "where a training step's time and memory go, layer by layer" },
     { "net", hone_cmd_net, "the layers of a net: shapes, parameters, multiply-accumulates" },
     { "data", hone_cmd_data, "what data sets are here; check and sum up one" },

@@ -155,7 +155,7 @@ int hone_checkpoint_save(const struct hone_trainer *t, const char *path, json_t 
     write_numbers(&n, metadata);
     write_group("options", options, metadata);
     write_group("state", state, metadata);
-    int err = hone_tensors_save(&t->net, path, 1, metadata);
+    int err = hone_tensors_save(&t->net, t->train, path, 1, metadata);
     json_decref(metadata);
     return err;
 }

@@ -9,11 +9,12 @@
 #define HONE_CHECKPOINT "hone.checkpoint"
 
 /* weights.c: writes the tensors in the net's array of weights, and with_state the optimizer's;
- * metadata gets the net's name and the layouts.  Reads them back, all or, after an error or
+ * metadata gets the net's name, the layouts, and what is
+ * to be known of the data.  Reads them back, all or, after an error or
  * without `store`, none; a tensor that the file or the net lacks is an error, and with_state
  * another dtype. */
-int hone_tensors_save(const struct hone_net *net, const char *path, int with_state,
-                      json_t *metadata);
+int hone_tensors_save(const struct hone_net *net, const struct hone_data *data, const char *path,
+                      int with_state, json_t *metadata);
 int hone_tensors_read(const struct hone_net *net, const struct hone_safetensors *file,
                       int with_state, int store);
 

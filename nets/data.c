@@ -268,6 +268,7 @@ void hone_data_close(struct hone_data *d)
     free(d->bytes);
     free(d->value);
     free(d->black);
+    free(d->range);
     free(d->label);
     free(d->y);
     free(d->class_name);

@@ -58,6 +58,12 @@ extern const struct hone_format hone_idx, hone_cifar, hone_png;
 /* target: as for hone_data_open(). */
 int hone_csv_read(struct hone_data *d, const char *path, const char *target);
 
+/* All columns are features; there is no target. */
+int hone_csv_read_features(struct hone_data *d, const char *path);
+
+/* The images named, of one size and colour; without labels. */
+int hone_png_read_files(struct hone_data *d, char *const path[], int64_t n);
+
 /* text: "synthetic:...". */
 int hone_synthetic_make(struct hone_data *d, const char *text);
 
@@ -78,10 +84,6 @@ extern const struct hone_known hone_known_sets[]; /* ended by name NULL */
 int hone_known_find(const struct hone_known *k, char dir[512]);
 
 /* ---- columns ---- */
-
-struct hone_range {
-    double min, max, mean, std;
-};
 
 /* Of feature or channel c of all rows. */
 struct hone_range hone_data_range(const struct hone_data *d, int c);

@@ -21,6 +21,7 @@ struct csv {
     char **field;        /* (ncols) */
     char **name;         /* (ncols), of a header, else NULL */
     int target, classify;
+    int bare; /* 1: all columns are features */
 };
 
 /* ---- text into rows ---- */
@@ -231,7 +232,7 @@ static int read_first(struct csv *c, const char *target)
         column = (int)v - 1;
     int n = words(c, column, &last);
     /* One word alone is the class of a first row, unless the target stands elsewhere. */
-    header = n > 1 || (n == 1 && column >= 0);
+    header = n > 1 || (n == 1 && (column >= 0 || c->bare));
     c->target = column;
     if (target && column < 0) header = n > 0;
     for (int j = 0; target && header && j < c->ncols; j++)
@@ -270,7 +271,7 @@ static int begin(struct csv *c, const char *target)
     if (c->nfields > c->ncols)
         return hone_fail(HONE_EDATA, "%s:%d: quotes in the middle of fields", c->path, c->line);
     c->ncols = c->nfields;
-    if (c->ncols < 2)
+    if (c->ncols < 2 && !c->bare)
         return hone_fail(
             HONE_EDATA,
             "%s:%d: one column only: no comma, semicolon or tab parts a target from features",
@@ -281,7 +282,7 @@ static int begin(struct csv *c, const char *target)
         if (!err && !more)
             err = hone_fail(HONE_EDATA, "%s: there are no rows after the header", c->path);
     }
-    if (err || c->nfields != c->ncols) return err;
+    if (err || c->nfields != c->ncols || c->bare) return err;
     if (c->target < 0) c->target = words(c, -1, &last) == 1 ? last : c->ncols - 1;
     c->classify |= is_word(c->field[c->target]);
     return HONE_OK;
@@ -295,11 +296,13 @@ struct rows {
     char **label; /* texts of classes, in c->text */
 };
 
+static int nfeatures(const struct csv *c) { return c->ncols - !c->bare; }
+
 static int grow(struct csv *c, struct rows *r)
 {
     if (r->n < r->room) return HONE_OK;
     int64_t room = r->room ? 2 * r->room : 256,
-            bytes = hone_mul(room, (int64_t)sizeof(float) * (c->ncols - 1));
+            bytes = hone_mul(room, (int64_t)sizeof(float) * nfeatures(c));
     float *x = bytes < 0 ? NULL : realloc(r->x, (size_t)bytes);
     if (x) r->x = x;
     float *y = realloc(r->y, (size_t)room * sizeof *y);
@@ -347,7 +350,7 @@ static int take_row(struct csv *c, struct rows *r)
     char text[700];
     int err = c->nfields == c->ncols ? grow(c, r) : ragged(c);
     if (err) return err;
-    float *x = r->x + r->n * (c->ncols - 1);
+    float *x = r->x + r->n * nfeatures(c);
     for (int j = 0; !err && j < c->ncols; j++) {
         if (j != c->target)
             err = take_number(c, j, x++);
@@ -406,7 +409,7 @@ static int finish(const struct csv *c, struct rows *r, struct hone_data *d)
 {
     d->rows = r->n;
     d->h = d->w = 1;
-    d->c = c->ncols - 1;
+    d->c = nfeatures(c);
     d->x = r->x;
     r->x = NULL;
     if (c->name) {
@@ -416,6 +419,7 @@ static int finish(const struct csv *c, struct rows *r, struct hone_data *d)
         for (int j = 0, f = 0; j < c->ncols; j++)
             if (j != c->target) hone_data_text(d->feature[f++], c->name[j]);
     }
+    if (c->bare) return HONE_OK;
     if (c->classify) return make_labels(c, r, d);
     d->outputs = 1;
     d->y = r->y;
@@ -423,26 +427,40 @@ static int finish(const struct csv *c, struct rows *r, struct hone_data *d)
     return HONE_OK;
 }
 
+static int read_csv(struct csv *c, struct hone_data *d, const char *target)
+{
+    struct rows r = { 0 };
+    int more = 1, err = slurp(c);
+    if (!err) err = begin(c, target);
+    while (!err && more) {
+        err = take_row(c, &r);
+        if (!err) err = next_row(c, &more);
+    }
+    if (!err) err = finish(c, &r, d);
+    free(r.x);
+    free(r.y);
+    free(r.label);
+    free(c->text);
+    free(c->field);
+    free(c->name);
+    return err;
+}
+
 int hone_csv_read(struct hone_data *d, const char *path, const char *target)
 {
     struct csv c = { .path = path, .target = -1 };
-    struct rows r = { 0 };
-    int more = 1, err = slurp(&c);
     if (target && !strncmp(target, "class:", 6)) {
         c.classify = 1;
         target = target[6] ? target + 6 : NULL;
     }
-    if (!err) err = begin(&c, target);
-    while (!err && more) {
-        err = take_row(&c, &r);
-        if (!err) err = next_row(&c, &more);
-    }
-    if (!err) err = finish(&c, &r, d);
-    free(r.x);
-    free(r.y);
-    free(r.label);
-    free(c.text);
-    free(c.field);
-    free(c.name);
-    return err;
+    return read_csv(&c, d, target);
+}
+
+int hone_csv_read_features(struct hone_data *d, const char *path)
+{
+    struct csv c = { .path = path, .target = -1, .bare = 1 };
+    memset(d, 0, sizeof *d);
+    snprintf(d->source, sizeof d->source, "%s", path);
+    snprintf(d->name, sizeof d->name, "%.*s", HONE_NAME - 1, path);
+    return read_csv(&c, d, NULL);
 }

@@ -377,6 +377,16 @@ static int fill(struct hone_data *d, struct listing *l, const char *first)
     return read_images(d, l, first);
 }
 
+int hone_png_read_files(struct hone_data *d, char *const path[], int64_t n)
+{
+    struct listing l = { .path = (char **)path, .n = n };
+    memset(d, 0, sizeof *d);
+    snprintf(d->source, sizeof d->source, "%s", path[0]);
+    snprintf(d->name, sizeof d->name, "%.*s", HONE_NAME - 1, path[0]);
+    int err = look_at(path[0], d);
+    return err ? err : fill(d, &l, path[0]);
+}
+
 static int read_set(struct hone_data *train, struct hone_data *test, const char *dir,
                     const char *target, int classes)
 {

@@ -129,9 +129,10 @@ static int cut(struct hone_data *d, struct hone_data *tail, int64_t first)
     }
     tail->value = copy_of(d->value, c * 256 * sizeof *d->value);
     tail->black = copy_of(d->black, c * sizeof *d->black);
+    tail->range = copy_of(d->range, c * sizeof *d->range);
     tail->class_name = copy_of(d->class_name, (size_t)d->classes * sizeof *d->class_name);
     tail->feature = copy_of(d->feature, c * sizeof *d->feature);
-    if (failed || !tail->value != !d->value || !tail->black != !d->black ||
+    if (failed || !tail->value != !d->value || !tail->black != !d->black || !tail->range != !d->range ||
         !tail->class_name != !d->class_name || !tail->feature != !d->feature) {
         hone_data_close(tail);
         return no_memory(d);
@@ -262,19 +263,27 @@ static int make_black(struct hone_data *d)
     return d->black ? HONE_OK : HONE_ENOMEM;
 }
 
+int hone_data_scale(struct hone_data *d, const struct hone_range range[])
+{
+    free(d->range);
+    d->range = copy_of(range, (size_t)d->c * sizeof *range);
+    if (!d->range || make_black(d))
+        return hone_fail(HONE_ENOMEM, "%s: no memory to normalise %d features", d->source, d->c);
+    scale(d, range);
+    return HONE_OK;
+}
+
 int hone_data_normalise(struct hone_data *train, struct hone_data *test)
 {
     struct hone_range *r = calloc((size_t)train->c, sizeof *r);
-    if (!r || make_black(train) || make_black(test)) {
-        free(r);
+    if (!r)
         return hone_fail(HONE_ENOMEM, "%s: no memory to normalise %d features", train->source,
                          train->c);
-    }
     for (int c = 0; c < train->c; c++) r[c] = hone_data_range(train, c);
-    scale(train, r);
-    if (test->rows) scale(test, r);
+    int err = hone_data_scale(train, r);
+    if (!err && test->rows) err = hone_data_scale(test, r);
     free(r);
-    return HONE_OK;
+    return err;
 }
 
 /* ---- shuffle ---- */

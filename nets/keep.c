@@ -193,7 +193,7 @@ int hone_keep_epoch(struct hone_keep *k, struct hone_trainer *t, const struct ho
     if (better) {
         k->best = now;
         k->best_epoch = t->epoch;
-        if (k->choice->best) err = hone_weights_save(&t->net, k->choice->best);
+        if (k->choice->best) err = hone_weights_save(&t->net, t->train, k->choice->best);
     }
     /* The next epoch, from its first row on. */
     memset(&t->sums, 0, sizeof t->sums);
@@ -207,7 +207,7 @@ int hone_keep_epoch(struct hone_keep *k, struct hone_trainer *t, const struct ho
 
 int hone_keep_end(struct hone_keep *k, const struct hone_trainer *t)
 {
-    int err = k->choice->save ? hone_weights_save(&t->net, k->choice->save) : HONE_OK;
+    int err = k->choice->save ? hone_weights_save(&t->net, t->train, k->choice->save) : HONE_OK;
     if (!err && k->trouble[0])
         err = hone_fail(HONE_EIO, "the last checkpoint is not written: %s", k->trouble);
     return err;

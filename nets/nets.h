@@ -90,6 +90,8 @@ int hone_init_find(const char *name);
 
 enum hone_task { HONE_CLASSIFY, HONE_REGRESS };
 
+struct hone_data;
+
 struct hone_net {
     char name[128];                          /* "resnet56:n=3": what differs is in it */
     char params_text[HONE_TEXT];             /* "n=3 width=16": parameters of the text */
@@ -163,9 +165,14 @@ int  hone_net_init(struct hone_net *net, uint64_t seed);
 uint64_t hone_dropout_seed(uint64_t seed);
 
 /* Writes the weights, and what else lies in their array, as a safetensors file: by their names
- * ("c1.w"), in the net's layout, which the metadata say.  The path holds the old file or the new
- * one at any moment. */
-int hone_weights_save(const struct hone_net *net, const char *path);
+ * ("c1.w"), in the net's layout, which the metadata say.  With the data it was trained on (NULL:
+ * none) they also say how features were normalised, and the names of the classes.  The path holds
+ * the old file or the new one at any moment. */
+int hone_weights_save(const struct hone_net *net, const struct hone_data *data, const char *path);
+
+/* What a file of weights says of the data: fills in range, classes and class_name of *d, which is
+ * otherwise empty and is closed by the caller. */
+int hone_weights_data(const char *path, struct hone_data *d);
 
 /* Reads them from such a file, or from a checkpoint.  An error, and the weights as they were, where
  * the file is damaged, of another net, in another layout, or holds numbers that are not finite. */
@@ -175,6 +182,11 @@ int hone_weights_load(struct hone_net *net, const char *path);
 int  hone_net_run(const struct hone_net *net, int from, int to);
 
 /* ---- data ---- */
+
+/* Of the numbers of a feature, or of a channel of pictures. */
+struct hone_range {
+    double min, max, mean, std;
+};
 
 struct hone_data {
     char source[512];             /* path, for messages; a synthetic set's text */
@@ -188,6 +200,7 @@ struct hone_data {
     float *value;                 /* (c, 256): the number that a byte of a channel stands for: 0..1,
                                    * or what normalising made of it */
     float *black;                 /* (c): what normalising made of x = 0; NULL: 0 */
+    struct hone_range *range;     /* (c): what normalising made mean 0 and deviation 1; NULL: nothing */
     int32_t *label;               /* (rows), classification: in [0, classes) */
     float *y;                     /* (rows, outputs), regression */
     char (*class_name)[HONE_NAME];   /* (classes), cut to fit; NULL: classes are 0, 1, ... */
@@ -222,6 +235,9 @@ int hone_data_fold(struct hone_data *train, struct hone_data *test, int folds, i
 /* Scales every feature (of images: every channel) to mean 0, deviation 1 of the training rows; one
  * that is constant there becomes 0. */
 int  hone_data_normalise(struct hone_data *train, struct hone_data *test);
+
+/* The same by ranges that are known, (c) of them. */
+int  hone_data_scale(struct hone_data *d, const struct hone_range range[]);
 
 /* The order of rows in an epoch: a permutation from the seed, equal on every machine. */
 void hone_data_shuffle(int64_t *order, int64_t n, uint64_t seed, int epoch);
@@ -289,7 +305,39 @@ int  hone_trainer_epoch(struct hone_trainer *t, int epoch, struct hone_metrics *
 /* Passes all rows of the test set forward. */
 int  hone_trainer_evaluate(struct hone_trainer *t, struct hone_metrics *m);
 
+/* Do rows of d go through the net; and with targets, are they such as its loss reads? */
+int hone_net_fits(const struct hone_net *net, const struct hone_data *d, int with_targets);
+
+/* ---- trained nets ---- */
+
+/* A net with its weights, for rows in batches; and what its weights say of the data. */
+struct hone_infer {
+    struct hone_net net, rest;    /* rest: for rows that fill no batch; opened when needed */
+    struct hone_data about;       /* range, classes and their names; rows 0 */
+    struct hone_lowering how;
+    const char *name;
+    struct hone_db *db;
+    float *x, *output, *loss, *hit;   /* of a batch, in our memory */
+    void *target;
+};
+
+int hone_infer_open(struct hone_infer *f, const char *net, const char *weights, const char *loss,
+                    int batch, struct hone_db *db, struct hone_device *d);
+void hone_infer_close(struct hone_infer *f);
+
+/* Normalises rows as those were that the net was trained on, once they fit.  Without
+ * targets those of d, if it has any, are forgotten. */
+int hone_infer_prepare(struct hone_infer *f, struct hone_data *d, int with_targets);
+
+/* Passes all rows forward.  After every batch f->output (n, outputs), f->loss (n) and, where the
+ * net classifies, f->hit (n) are of rows [first, first + n); seconds: of the steps alone. */
+int hone_infer_rows(struct hone_infer *f, const struct hone_data *d,
+                    int (*each)(void *ctx, int64_t first, int n, double seconds), void *ctx);
+
 /* ---- commands ---- */
+
+int hone_cmd_evaluate(int argc, char **argv);
+int hone_cmd_predict(int argc, char **argv);
 
 int hone_cmd_net(int argc, char **argv);
 int hone_cmd_train(int argc, char **argv);

@@ -245,32 +245,6 @@ int hone_trainer_evaluate(struct hone_trainer *t, struct hone_metrics *m)
 
 /* ---- open and close ---- */
 
-static int check_data(const struct hone_net *net, const struct hone_data *d)
-{
-    const struct hone_tensor *x = &net->tensor[net->input];
-    int64_t outputs = net->tensor[net->output].dim[1], n = (int64_t)d->h * d->w * d->c;
-    int flat = x->rank == 2, h = flat ? 1 : (int)x->dim[1], w = flat ? 1 : (int)x->dim[2],
-        c = (int)x->dim[x->rank - 1];
-    if (flat ? c != n : (h != d->h || w != d->w || c != d->c))
-        return hone_fail(HONE_EDATA, "net '%s' reads %dx%dx%d, and a row of '%s' is %dx%dx%d",
-                         net->name, h, w, c, d->name, d->h, d->w, d->c);
-    if (net->task == HONE_CLASSIFY && !d->classes)
-        return hone_fail(HONE_EDATA,
-                         "net '%s' classifies, and '%s' has numbers as targets: use --loss mse",
-                         net->name, d->name);
-    if (net->task == HONE_REGRESS && d->classes)
-        return hone_fail(HONE_EDATA, "net '%s' computes numbers, and '%s' has classes as targets",
-                         net->name, d->name);
-    if (d->classes > outputs)
-        return hone_fail(HONE_EDATA, "net '%s' knows %lld classes, and '%s' has %d", net->name,
-                         (long long)outputs, d->name, d->classes);
-    if (!d->classes && d->outputs != outputs)
-        return hone_fail(HONE_EDATA,
-                         "net '%s' computes %lld numbers, and '%s' has %d targets in a row",
-                         net->name, (long long)outputs, d->name, d->outputs);
-    return HONE_OK;
-}
-
 static int open_net(struct hone_trainer *t, struct hone_net *net, int batch, int train,
                     struct hone_device *d)
 {
@@ -279,8 +253,8 @@ static int open_net(struct hone_trainer *t, struct hone_net *net, int batch, int
     how.train = train;
     int err = hone_net_open(net, t->options.net, &how);
     if (!err && net == &t->net) {
-        err = check_data(net, t->train);
-        if (!err && t->test->rows) err = check_data(net, t->test);
+        err = hone_net_fits(net, t->train, 1);
+        if (!err && t->test->rows) err = hone_net_fits(net, t->test, 1);
     }
     return err ? err : hone_net_assemble(net, t->options.db, d, net == &t->net ? NULL : &t->net);
 }

@@ -120,6 +120,15 @@ static void set_text(json_t *to, const char *key, const char *fmt, ...)
     json_object_set_new(to, key, json_string(text));
 }
 
+/* Takes the list over; an empty one is left out. */
+static void set_list(json_t *to, const char *key, json_t *list)
+{
+    char *text = json_array_size(list) ? json_dumps(list, JSON_COMPACT) : NULL;
+    if (text) json_object_set_new(to, key, json_string(text));
+    free(text);
+    json_decref(list);
+}
+
 /* Collects the entries of all kept tensors; returns how many, or a negative code. */
 static int collect(const struct kept *k, struct hone_safetensor *entry, json_t *metadata)
 {
@@ -140,8 +149,23 @@ static int collect(const struct kept *k, struct hone_safetensor *entry, json_t *
     return n;
 }
 
-int hone_tensors_save(const struct hone_net *net, const char *path, int with_state,
-                      json_t *metadata)
+/* Lists as texts: "data.mean": "[0.28, ...]". */
+static void describe(const struct hone_data *d, json_t *metadata)
+{
+    json_t *mean = json_array(), *std = json_array(), *classes = json_array();
+    for (int c = 0; d && d->range && c < d->c; c++) {
+        json_array_append_new(mean, json_real(d->range[c].mean));
+        json_array_append_new(std, json_real(d->range[c].std));
+    }
+    for (int k = 0; d && d->class_name && k < d->classes; k++)
+        json_array_append_new(classes, json_string(d->class_name[k]));
+    set_list(metadata, "data.mean", mean);
+    set_list(metadata, "data.std", std);
+    set_list(metadata, "data.classes", classes);
+}
+
+int hone_tensors_save(const struct hone_net *net, const struct hone_data *data, const char *path,
+                      int with_state, json_t *metadata)
 {
     struct kept k;
     struct hone_safetensor *entry = calloc((size_t)net->ntensors + 1, sizeof *entry);
@@ -150,16 +174,17 @@ int hone_tensors_save(const struct hone_net *net, const char *path, int with_sta
     if (!err && (n = collect(&k, entry, metadata)) < 0)
         err = hone_fail_at(n, "%s: not written", path);
     set_text(metadata, "net", "%s", net->name);
+    describe(data, metadata);
     if (!err) err = hone_safetensors_write(path, entry, n, metadata);
     kept_close(&k);
     free(entry);
     return err;
 }
 
-int hone_weights_save(const struct hone_net *net, const char *path)
+int hone_weights_save(const struct hone_net *net, const struct hone_data *data, const char *path)
 {
     json_t *metadata = json_pack("{s:s}", "format", WEIGHTS);
-    int err = hone_tensors_save(net, path, 0, metadata);
+    int err = hone_tensors_save(net, data, path, 0, metadata);
     json_decref(metadata);
     return err;
 }
@@ -252,6 +277,67 @@ int hone_weights_load(struct hone_net *net, const char *path)
     if (err) return err;
     err = check_format(&file);
     if (!err) err = hone_tensors_read(net, &file, 0, 1);
+    hone_safetensors_close(&file);
+    return err ? hone_fail_at(err, "%s", path) : HONE_OK;
+}
+
+/* ---- what is said of the data ---- */
+
+static json_t *get_list(const struct hone_safetensors *file, const char *key)
+{
+    const char *text = hone_safetensors_text(file, key);
+    json_t *list = text ? json_loads(text, 0, NULL) : NULL;
+    if (json_is_array(list)) return list;
+    json_decref(list);
+    return json_array();
+}
+
+static int read_ranges(const json_t *mean, const json_t *std, struct hone_data *d)
+{
+    size_t n = json_array_size(mean);
+    if (n != json_array_size(std) || n > INT32_MAX)
+        return hone_fail(HONE_EDATA, "its metadata hold %zu means and %zu deviations", n,
+                         json_array_size(std));
+    if (!n) return HONE_OK;
+    d->c = (int)n;
+    d->range = calloc(n, sizeof *d->range);
+    if (!d->range) return hone_fail(HONE_ENOMEM, "%zu means", n);
+    for (size_t c = 0; c < n; c++) {
+        d->range[c].mean = json_number_value(json_array_get(mean, c));
+        d->range[c].std = json_number_value(json_array_get(std, c));
+        if (!isfinite(d->range[c].mean) || !(d->range[c].std >= 0))
+            return hone_fail(HONE_EDATA, "its metadata hold a mean that is no number");
+    }
+    return HONE_OK;
+}
+
+static int read_classes(const json_t *classes, struct hone_data *d)
+{
+    size_t n = json_array_size(classes);
+    if (!n || n > INT32_MAX) return HONE_OK;
+    d->class_name = calloc(n, sizeof *d->class_name);
+    if (!d->class_name) return hone_fail(HONE_ENOMEM, "%zu classes", n);
+    d->classes = (int)n;
+    for (size_t k = 0; k < n; k++) {
+        const char *name = json_string_value(json_array_get(classes, k));
+        snprintf(d->class_name[k], sizeof d->class_name[k], "%s", name ? name : "?");
+    }
+    return HONE_OK;
+}
+
+int hone_weights_data(const char *path, struct hone_data *d)
+{
+    struct hone_safetensors file;
+    memset(d, 0, sizeof *d);
+    int err = hone_safetensors_open(&file, path);
+    if (err) return err;
+    json_t *mean = get_list(&file, "data.mean"), *std = get_list(&file, "data.std"),
+           *classes = get_list(&file, "data.classes");
+    err = read_ranges(mean, std, d);
+    if (!err) err = read_classes(classes, d);
+    json_decref(mean);
+    json_decref(std);
+    json_decref(classes);
     hone_safetensors_close(&file);
     return err ? hone_fail_at(err, "%s", path) : HONE_OK;
 }

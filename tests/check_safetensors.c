@@ -179,7 +179,7 @@ static void check_weights(struct hone_device *d)
     int err = open_net(&net, d, "a.net", text, 1);
     if (!err) err = open_net(&twin, d, "a.net", text, 2);
     ok(!err && memcmp(net.weights, twin.weights, (size_t)net.weights_bytes), "two nets differ");
-    ok(!hone_weights_save(&net, in_dir("w")) && !hone_weights_load(&twin, in_dir("w")) &&
+    ok(!hone_weights_save(&net, NULL, in_dir("w")) && !hone_weights_load(&twin, in_dir("w")) &&
            !memcmp(net.weights, twin.weights, (size_t)net.weights_bytes),
        "weights come back bit by bit");
     ok(access(in_dir("w.part"), F_OK), "nothing else is left behind");
@@ -199,7 +199,7 @@ static void check_weights(struct hone_device *d)
           "tensor 'y.w' is none of net 'other'");
     check_damage(&twin);
     ((float *)net.weights)[1] = NAN;
-    ok(hone_weights_save(&net, in_dir("w")) && strstr(hone_errmsg(), "'c1.w' holds a number that"),
+    ok(hone_weights_save(&net, NULL, in_dir("w")) && strstr(hone_errmsg(), "'c1.w' holds a number that"),
        "weights that are not finite are not written");
     ok(!hone_weights_load(&net, in_dir("w")) &&
            !memcmp(net.weights, twin.weights, (size_t)net.weights_bytes),
@@ -241,14 +241,14 @@ static void check_places(struct hone_device *d)
     struct hone_net net;
     struct hone_replacement r;
     int err = open_net(&net, d, "a.net", text, 1);
-    ok(!err && hone_weights_save(&net, in_dir("none/w")) && strstr(hone_errmsg(), "No such file"),
+    ok(!err && hone_weights_save(&net, NULL, in_dir("none/w")) && strstr(hone_errmsg(), "No such file"),
        "a directory that is not there");
-    ok(hone_weights_save(&net, dir) && strstr(hone_errmsg(), "is no file"),
+    ok(hone_weights_save(&net, NULL, dir) && strstr(hone_errmsg(), "is no file"),
        "a directory is no file");
-    ok(hone_weights_save(&net, "/dev/null") && strstr(hone_errmsg(), "is no file"),
+    ok(hone_weights_save(&net, NULL, "/dev/null") && strstr(hone_errmsg(), "is no file"),
        "nor is a device, and it stays one");
     err = hone_replacement_open(&r, in_dir("twice"));
-    ok(!err && hone_weights_save(&net, in_dir("twice")) &&
+    ok(!err && hone_weights_save(&net, NULL, in_dir("twice")) &&
            strstr(hone_errmsg(), "another process is writing it"),
        "two writers: the second is told");
     ok(!access(in_dir("twice.part"), F_OK), "and the first one's part stays");
@@ -260,7 +260,7 @@ static void check_places(struct hone_device *d)
     for (int i = 0; i < 100000; i++) fputc('x', junk);
     fclose(junk);
     struct hone_safetensors s;
-    ok(!hone_weights_save(&net, in_dir("w")) && !hone_safetensors_open(&s, in_dir("w")),
+    ok(!hone_weights_save(&net, NULL, in_dir("w")) && !hone_safetensors_open(&s, in_dir("w")),
        "the part that a killed process left is written over");
     hone_safetensors_close(&s);
     hone_net_close(&net);
