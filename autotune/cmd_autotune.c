@@ -12,7 +12,7 @@
 enum { MAX_PROBLEMS = 1024 };
 
 struct options {
-    const char *device, *net, *db;
+    const char *device, *net, *db, *optimizers;
     int batch, json;
     struct hone_tune_options tune;
     int ntexts;
@@ -35,13 +35,18 @@ struct session {
 
 /* ---- options ---- */
 
-enum { OPT_SEARCH = 256, OPT_BUILD, OPT_CACHE, OPT_SEED, OPT_DB, OPT_JSON, OPT_AGAIN };
+enum { OPT_SEARCH = 256, OPT_BUILD, OPT_CACHE, OPT_SEED, OPT_DB, OPT_JSON, OPT_AGAIN,
+       OPT_OPTIMIZER };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to tune for (default cpu0)", 0 },
     { "problem", 'p', "PROBLEM", 0, "a problem to tune; may be given again, or as an argument", 0 },
     { "net", 'n', "NET", 0, "all problems of a training step of this net", 0 },
     { "batch", 'b', "N", 0, "samples in a step of the net (default 64)", 0 },
+    { "optimizer", OPT_OPTIMIZER, "LIST", 0,
+      "optimizers of the net to tune for, such as sgd+momentum+wd,adamw,rmsprop+clip: sgd, adam, "
+      "adamw, rmsprop or adadelta with +momentum, +nesterov, +wd, +clip (default sgd,adam)",
+      0 },
     { "budget", 't', "TIME", 0,
       "time for all problems together: 60s, 5m, 1h or seconds; 0 measures nothing and says what "
       "would be used; full searches until every race is settled (default 60s)",
@@ -116,6 +121,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'n': o->net = arg; break;
     case 'k': o->tune.kernel = arg; break;
     case OPT_DB: o->db = arg; break;
+    case OPT_OPTIMIZER: o->optimizers = arg; break;
     case OPT_JSON: o->json = 1; break;
     case OPT_AGAIN: o->tune.again = 1; break;
     case 't': err = parse_budget(arg, &o->tune.seconds); break;
@@ -154,6 +160,7 @@ static const char doc[] =
     "candidates tried of all there are.\n\n"
     "Examples:\n"
     "  hone autotune --net lenet5 --batch 64 --budget 60s\n"
+    "  hone autotune --net lenet5 --optimizer sgd+momentum,adamw\n"
     "  hone autotune --problem gemm:f32:nn:m64n128k8\n"
     "  hone autotune -p relu:f32:any:n4096 --search exhaustive --budget full\n"
     "  hone autotune --net lenet5 --budget 0          what would be used\n"
@@ -187,7 +194,7 @@ static int list_problems(struct session *s, hone_net_problems_fn *net_problems)
         return hone_fail(HONE_EINVAL, "net '%s': this program was built without nets", o->net);
     struct hone_problem *of_net = calloc(MAX_PROBLEMS, sizeof *of_net);
     if (!of_net) return hone_fail(HONE_ENOMEM, "%d problems", MAX_PROBLEMS);
-    int n = net_problems(o->net, o->batch, of_net, MAX_PROBLEMS);
+    int n = net_problems(o->net, o->batch, o->optimizers, of_net, MAX_PROBLEMS);
     if (n < 0) err = n;
     for (int i = 0; !err && i < n; i++) err = add_problem(s, &of_net[i]);
     free(of_net);
@@ -400,7 +407,10 @@ int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems)
     static const struct argp argp = {
         .options = option, .parser = parse, .args_doc = "[PROBLEM...]", .doc = doc
     };
-    struct options o = { .device = "cpu0", .batch = 64, .tune = { .seconds = 60, .seed = 1 } };
+    struct options o = { .device = "cpu0",
+                         .batch = 64,
+                         .optimizers = "sgd,adam",
+                         .tune = { .seconds = 60, .seed = 1 } };
     struct session s = { .o = &o, .p = calloc(MAX_PROBLEMS, sizeof *s.p) };
     argp_err_exit_status = 2;
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return 2;

@@ -11,19 +11,25 @@ static void say_what(const struct hone_train_command *o, const struct hone_train
                      const struct hone_device *d)
 {
     const struct hone_optim *op = &t->net.optim;
+    char optimizer[HONE_TEXT], schedule[HONE_TEXT];
     int known = 0;
+    hone_optim_print(op, optimizer);
+    hone_schedule_print(&op->schedule, schedule);
     for (int i = 0; i < t->net.nsteps; i++) known += t->net.step[i].known;
     fprintf(stderr, "%s: %lld parameters; %s: %lld rows to train on, %lld to test on\n",
             t->net.name, (long long)t->net.parameters, t->train->name, (long long)t->train->rows,
             (long long)t->test->rows);
     fprintf(stderr, "%s (%s); batch %d, %s, lr %g, seed %llu; %d of %d steps tuned\n", d->name,
-            d->text, t->net.batch, hone_optimizer_name(op->kind), op->lr,
-            (unsigned long long)o->train.seed, known, t->net.nsteps);
+            d->text, t->net.batch, optimizer, op->lr, (unsigned long long)o->train.seed, known,
+            t->net.nsteps);
+    if (op->schedule.kind != HONE_CONSTANT || op->schedule.warmup > 0)
+        fprintf(stderr, "schedule %s, warm-up %g epochs, %lld steps each\n", schedule,
+                op->schedule.warmup, (long long)op->schedule.steps_per_epoch);
     if (known < t->net.nsteps && !o->untuned && !o->train.how.reference)
         fprintf(stderr,
-                "untuned steps run by default kernels; `hone autotune --net %s --batch %d` finds "
-                "better ones\n",
-                o->net, t->net.batch);
+                "untuned steps run by default kernels; `hone autotune --net %s --batch %d "
+                "--optimizer %s` finds better ones\n",
+                o->net, t->net.batch, optimizer);
 }
 
 /* ---- a run ---- */
@@ -114,6 +120,7 @@ static int one_epoch(struct session *s, struct training *r, int epoch, int *stop
                             .test_accuracy = test->accuracy,
                             .test_mae = test->mae };
     hone_report_epoch(&s->report, &e, &train, test);
+    hone_report_rate(&s->report, &r->t);
     if (!err) err = hone_db_add_epoch(&s->db, &r->record, &e);
     return err ? err : hone_keep_epoch(&r->keep, &r->t, test, stop);
 }

@@ -27,6 +27,7 @@ static void set_text(json_t *to, const char *key, const char *fmt, ...)
 json_t *hone_train_signature(const struct hone_train_command *c, const struct hone_trainer *t)
 {
     const struct hone_optim *o = &t->net.optim;
+    char schedule[HONE_TEXT];
     json_t *s = json_object();
     set_text(s, "--data", "%s", c->data.data);
     set_text(s, "--target", "%s", c->data.target ? c->data.target : "");
@@ -39,6 +40,8 @@ json_t *hone_train_signature(const struct hone_train_command *c, const struct ho
     set_text(s, "--batch", "%d", t->net.batch);
     set_text(s, "--seed", "%llu", (unsigned long long)c->train.seed);
     set_text(s, "--loss", "%s", c->train.how.loss ? c->train.how.loss : "of the net");
+    set_text(s, "--delta", "%.17g", c->train.how.huber_delta);
+    set_text(s, "--label-smoothing", "%.17g", c->train.how.label_smoothing);
     set_text(s, "--optimizer", "%s", hone_optimizer_name(o->kind));
     set_text(s, "--lr", "%.17g", o->lr);
     set_text(s, "--decay", "%.17g", o->decay);
@@ -48,6 +51,14 @@ json_t *hone_train_signature(const struct hone_train_command *c, const struct ho
     set_text(s, "--beta1", "%.17g", o->beta1);
     set_text(s, "--beta2", "%.17g", o->beta2);
     set_text(s, "--epsilon", "%.17g", o->epsilon);
+    set_text(s, "--rho", "%.17g", o->rho);
+    set_text(s, "--clip", "%.17g", o->clip);
+    hone_schedule_print(&o->schedule, schedule);
+    set_text(s, "--schedule", "%s", schedule);
+    set_text(s, "--warmup", "%.17g", o->schedule.warmup);
+    /* The cosine's end is the number of epochs; other schedules may be trained for longer. */
+    if (o->schedule.kind == HONE_COSINE)
+        set_text(s, "--epochs", "%lld", (long long)o->schedule.epochs);
     return s;
 }
 

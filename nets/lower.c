@@ -246,10 +246,7 @@ double hone_node_real(const struct hone_node *n, const char *name)
     return n->value[i];
 }
 
-int hone_node_int(const struct hone_node *n, const char *name)
-{
-    return (int)hone_node_real(n, name);
-}
+int hone_node_int(const struct hone_node *n, const char *name) { return (int)hone_node_real(n, name); }
 
 void hone_lower_say(struct hone_lower *b, const struct hone_node *n, const char *fmt, ...)
 {
@@ -271,14 +268,18 @@ void hone_lower_pass(struct hone_node *n, const struct hone_node *in)
 
 /* ---- checks of the whole ---- */
 
-/* --loss on the command line replaces the text's. */
+/* --loss on the command line replaces the text's, with that kind's usual keys. */
 static int replace_loss(struct hone_lower *b)
 {
     if (!b->how->loss) return HONE_OK;
     const struct hone_layer_kind *kind = hone_layer_kind_find(b->how->loss);
     if (!kind || !kind->is_loss) return hone_fail(HONE_EINVAL, "no loss '%s'", b->how->loss);
-    for (int i = 0; i < b->nnodes; i++)
-        if (b->node[i].kind->is_loss) b->node[i].kind = kind;
+    for (int i = 0; i < b->nnodes; i++) {
+        struct hone_node *n = &b->node[i];
+        if (!n->kind->is_loss || n->kind == kind) continue;
+        n->kind = kind;
+        for (int k = 0; kind->key[k].name; k++) n->value[k] = kind->key[k].def;
+    }
     return HONE_OK;
 }
 
@@ -296,7 +297,7 @@ static int check_whole(const struct hone_lower *b)
     }
     if (!ninputs) return hone_fail(HONE_EPARSE, "%s:%d: the net has no input", b->file, line);
     if (!nlosses)
-        return hone_fail(HONE_EPARSE, "%s:%d: the net has no loss (softmax_ce, mse or mae)",
+        return hone_fail(HONE_EPARSE, "%s:%d: the net has no loss (softmax_ce, mse, mae or huber)",
                          b->file, line);
     for (int i = 0; i < b->nnodes; i++) {
         const struct hone_node *n = &b->node[i];
@@ -351,18 +352,31 @@ static int backward(struct hone_lower *b)
     return HONE_OK;
 }
 
+/* Clips the gradients by the norm of all of them. */
+static int clip(struct hone_lower *b)
+{
+    struct hone_net *net = b->net;
+    char problem[HONE_TEXT];
+    net->norm = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, (int64_t[]){ 1 }, "norm");
+    if (net->norm < 0) return net->norm;
+    snprintf(problem, sizeof problem, "clip:f32:any:n%lld", (long long)b->nflat);
+    return hone_lower_step(b, NULL, HONE_UPDATE, problem,
+                           (int[]){ net->grads, net->norm, net->hyper }, 3);
+}
+
 /* One step of the optimizer over the flat arrays. */
 static int update(struct hone_lower *b)
 {
-    const struct hone_optim *o = &b->how->optim;
     struct hone_net *net = b->net;
-    char problem[HONE_TEXT], attrs[64] = "";
+    char problem[HONE_TEXT];
     int64_t flat[] = { b->nflat }, eight[] = { 8 };
-    int nstates = o->kind == HONE_ADAM ? 2 : o->momentum != 0, arg[HONE_MAX_ARGS], n = 0;
+    int nstates = hone_optim_problem(&b->how->optim, b->nflat, problem), arg[HONE_MAX_ARGS], n = 0;
     net->params = hone_lower_tensor(b, HONE_ROLE_WEIGHT, HONE_F32, -1, 1, flat, "parameters");
     net->grads = hone_lower_tensor(b, HONE_ROLE_GRADIENT, HONE_F32, -1, 1, flat, "gradients");
     net->hyper = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, eight, "hyper-parameters");
     if (net->params < 0 || net->grads < 0 || net->hyper < 0) return HONE_ENOMEM;
+    int err = b->how->optim.clip > 0 ? clip(b) : HONE_OK;
+    if (err) return err;
     arg[n++] = net->params;
     for (int i = 0; i < nstates; i++, n++)
         if ((arg[n] = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, flat, "moment %d",
@@ -370,11 +384,6 @@ static int update(struct hone_lower *b)
             return arg[n];
     arg[n++] = net->grads;
     arg[n++] = net->hyper;
-    if (o->kind == HONE_SGD && o->momentum != 0) strcat(attrs, "+momentum");
-    if (o->kind == HONE_SGD && o->nesterov) strcat(attrs, "+nesterov");
-    if (o->weight_decay != 0) strcat(attrs, "+wd");
-    snprintf(problem, sizeof problem, "%s:f32:any:n%lld%s%s", hone_optimizer_name(o->kind),
-             (long long)b->nflat, attrs[0] ? ":" : "", attrs[0] ? attrs + 1 : "");
     return hone_lower_step(b, NULL, HONE_UPDATE, problem, arg, n);
 }
 
@@ -411,7 +420,8 @@ int hone_net_parse(struct hone_net *net, const char *file, const char *text,
     net->init = how->init ? how->init : HONE_INIT_GLOROT;
     net->optim = how->optim;
     net->input = net->target = net->output = net->loss = net->hit = net->params = net->grads =
-        net->hyper = net->seed = -1;
+        net->hyper = net->seed = net->norm =
+            net->teacher = -1;
     if (how->batch < 1) return hone_fail(HONE_EINVAL, "batch %d: it must be 1 or more", how->batch);
     int err = hone_lower_read(&b, text);
     if (!err) err = lower(&b);

@@ -17,6 +17,7 @@ enum hone_key_type {
     HONE_KEY_WHOLE,       /* k=16 */
     HONE_KEY_WHOLE_SAME,  /* p=2 or p=same, which reads as HONE_SAME */
     HONE_KEY_SHARE,       /* p=0.25: a number in [0, 1) */
+    HONE_KEY_POSITIVE,    /* delta=1.5: a number above 0, up to max */
     HONE_KEY_ACT          /* act=relu: sets the node's act */
 };
 

@@ -101,9 +101,9 @@ void hone_net_close(struct hone_net *net)
 
 /* ---- problems ---- */
 
-int hone_net_problems(const struct hone_net *net, struct hone_problem p[], int max)
+/* Adds those of `net` to the n that are there. */
+static int add_problems(const struct hone_net *net, struct hone_problem p[], int n, int max)
 {
-    int n = 0;
     for (int i = 0; i < net->nsteps; i++) {
         int j = 0;
         while (j < n && !hone_problem_equal(&p[j], &net->step[i].problem)) j++;
@@ -116,23 +116,27 @@ int hone_net_problems(const struct hone_net *net, struct hone_problem p[], int m
     return n;
 }
 
-int hone_net_problems_of(const char *name, int batch, struct hone_problem p[], int max)
+int hone_net_problems(const struct hone_net *net, struct hone_problem p[], int max)
+{
+    return add_problems(net, p, 0, max);
+}
+
+int hone_net_problems_of(const char *name, int batch, const char *optimizers, struct hone_problem p[],
+                         int max)
 {
     struct hone_net net;
+    char list[HONE_TEXT], *rest = list;
     int n = 0;
-    /* How the net will be trained is not known yet: the usual ways. */
-    for (int i = 0; i < 2; i++) {
-        struct hone_lowering how = { .batch = batch,
-                                     .train = 1,
-                                     .optim = hone_optim_default(i ? HONE_ADAM : HONE_SGD) };
-        int err = hone_net_open(&net, name, &how);
+    if (strlen(optimizers) >= sizeof list)
+        return hone_fail(HONE_EINVAL, "optimizers '%.40s...': the list is too long", optimizers);
+    snprintf(list, sizeof list, "%s", optimizers);
+    while (rest && n >= 0) {
+        struct hone_lowering how = { .batch = batch, .train = 1 };
+        int err = hone_optim_parse(strsep(&rest, ","), &how.optim);
+        if (!err) err = hone_net_open(&net, name, &how);
         if (err) return err;
-        if (i && n < max)
-            p[n++] = net.step[net.first_update].problem;
-        else if (!i)
-            n = hone_net_problems(&net, p, max);
+        n = add_problems(&net, p, n, max);
         hone_net_close(&net);
-        if (n < 0) return n;
     }
     return n;
 }

@@ -64,22 +64,57 @@ struct hone_layer {
 
 /* ---- what a net is trained with ---- */
 
-enum hone_optimizer { HONE_SGD, HONE_ADAM };
+enum hone_optimizer { HONE_SGD, HONE_ADAM, HONE_ADAMW, HONE_RMSPROP, HONE_ADADELTA, HONE_NOPTIMIZERS };
 
-const char *hone_optimizer_name(enum hone_optimizer o);   /* also the op's name */
+enum { HONE_MAX_MILESTONES = 8 };
+
+/* How the learning rate changes; times are in epochs, which steps_per_epoch makes steps of. */
+struct hone_schedule {
+    enum { HONE_CONSTANT, HONE_STEPS, HONE_COSINE, HONE_EXP } kind;
+    double warmup;                /* first epochs: step t of W runs at (t + 1) / W of the rate */
+    int nat;
+    double at[HONE_MAX_MILESTONES];   /* STEPS: each of these multiplies the rate by factor */
+    double factor;                /* EXP: after warm-up every epoch does, step by step */
+    int64_t epochs;               /* COSINE: falls to 0 from the end of warm-up to here */
+    int64_t steps_per_epoch;      /* set by hone_trainer_open(); 0 counts as 1 */
+};
+
+/* "constant", "step:30,60:0.1", "cosine", "exp:0.95"; the warm-up, epochs and their steps in *s stay. */
+int  hone_schedule_parse(const char *text, struct hone_schedule *s);
+void hone_schedule_print(const struct hone_schedule *s, char text[HONE_TEXT]);
 
 struct hone_optim {
     enum hone_optimizer kind;
     double lr, decay;             /* Keras's: step t = 0, 1, ... runs at lr / (1 + decay t) */
-    double momentum, weight_decay, beta1, beta2, epsilon;
+    double momentum, weight_decay, beta1, beta2, rho, epsilon;
     int nesterov;
+    double clip;                  /* largest norm of all gradients together; 0: any */
+    struct hone_schedule schedule;
 };
 
-/* The defaults of PyTorch: momentum 0, no weight decay, beta 0.9 and 0.999, epsilon 1e-8; lr is
- * 0.01 for SGD, 0.001 for Adam. */
+/* PyTorch's defaults: momentum 0, weight decay 0 (adamw: 0.01), beta 0.9 and 0.999, rho 0.99
+ * (adadelta: 0.9), epsilon 1e-8 (adadelta: 1e-6); lr 0.001 of adam and adamw, 0.01 of sgd and
+ * rmsprop, 1 of adadelta. */
 struct hone_optim hone_optim_default(enum hone_optimizer o);
 
-/* What the optimizer's op reads at step t = 0, 1, ... */
+const char *hone_optimizer_name(enum hone_optimizer o);
+int hone_optimizer_find(const char *name, enum hone_optimizer *o);
+
+/* Which numbers an optimizer has. */
+enum hone_optimizer_number { HONE_HAS_MOMENTUM, HONE_HAS_BETAS, HONE_HAS_RHO, HONE_HAS_EPSILON };
+int hone_optimizer_has(enum hone_optimizer o, enum hone_optimizer_number number);
+
+/* "sgd+momentum+nesterov+wd+clip": a name, and what of its variants, at its usual value. */
+int  hone_optim_parse(const char *text, struct hone_optim *o);
+void hone_optim_print(const struct hone_optim *o, char text[HONE_TEXT]);
+
+/* The problem of a step on n parameters; returns how many arrays of states it has. */
+int hone_optim_problem(const struct hone_optim *o, int64_t n, char text[HONE_TEXT]);
+
+/* The learning rate of step t = 0, 1, ...: of decay, schedule and warm-up together. */
+double hone_optim_lr(const struct hone_optim *o, int64_t t);
+
+/* What the optimizer's op reads at step t. */
 void hone_optim_hyper(const struct hone_optim *o, int64_t t, float hyper[8]);
 
 /* First weights, see hone_net_init(); DEFAULT: as the text says, else GLOROT. */
@@ -106,6 +141,8 @@ struct hone_net {
     int input, target, output, loss, hit;
     int params, grads;                       /* the flat arrays as tensors, for the update step */
     int hyper, seed;                         /* the optimizer's numbers, dropout's seed; -1: none */
+    int teacher;                             /* (mb, classes) a teacher's logits, DATA; -1: none */
+    int norm;                                /* (1) of the gradients, before clipping; -1: none */
     int first_backward, first_update;        /* steps [0, first_backward) are forward and loss */
     /* after assemble */
     struct hone_device *device;
@@ -124,6 +161,12 @@ struct hone_lowering {
     int train;                    /* 0: evaluation: forward and loss only, no dropout */
     struct hone_optim optim;
     const char *loss;             /* NULL: as the text says */
+    double label_smoothing;       /* of softmax_ce in training; 0: as the text says */
+    double huber_delta;           /* 0: as the text says */
+    /* Above 0, softmax_ce becomes distill in training: net->teacher must hold a teacher's logits
+     * before each step, and the loss is mix of the teacher, at this temperature, and the rest of
+     * the labels.  Evaluation measures softmax_ce as ever. */
+    double teacher_temperature, teacher_mix;
     int reference;                /* 1: run the reference kernels, for checking */
     enum hone_init init;
     const char *set;              /* "n=3,width=32": parameters of the text; NULL: its defaults */
@@ -285,6 +328,9 @@ struct hone_trainer {
     int64_t position;             /* its rows done */
     struct hone_metrics sums;     /* over these rows: means come when the epoch ends */
     double epoch_seconds;         /* of its steps, evaluation left out */
+    /* Of its steps since the start or the resumption, where gradients are clipped. */
+    double norm;                  /* mean before clipping; NAN: none */
+    int64_t nnorms, nclipped;
     int restored;                 /* 1: the next epoch goes on where the four above say */
     void *host;                   /* a batch, for a device that does not share our memory */
 };
@@ -343,7 +389,9 @@ int hone_cmd_net(int argc, char **argv);
 int hone_cmd_train(int argc, char **argv);
 int hone_cmd_data(int argc, char **argv);
 
-/* For hone_cmd_autotune(): the problems of a training step of a net. */
-int hone_net_problems_of(const char *net, int batch, struct hone_problem p[], int max);
+/* For hone_cmd_autotune(): the problems of a training step of a net with each of the optimizers, a
+ * list such as "sgd+momentum,adam". */
+int hone_net_problems_of(const char *net, int batch, const char *optimizers, struct hone_problem p[],
+                         int max);
 
 #endif

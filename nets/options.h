@@ -20,7 +20,7 @@ struct hone_data_choice {
 /* The optimizer, and the options that were given, to find what does not go together. */
 struct hone_optim_choice {
     struct hone_optim optim;
-    const char *lr, *momentum, *beta, *epsilon, *nesterov;
+    const char *lr, *momentum, *beta, *rho, *epsilon, *nesterov, *weight_decay;
 };
 
 /* What is kept on disk, and how many runs there are. */

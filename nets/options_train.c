@@ -49,7 +49,9 @@ enum {
     LOSSES,
     REFERENCE,
     UNTUNED,
-    LOSS
+    LOSS,
+    DELTA,
+    SMOOTHING
 };
 
 static const struct argp_option options[] = {
@@ -58,7 +60,12 @@ static const struct argp_option options[] = {
     { "net", NET, "NET", 0, "name or file of a net, see `hone net` (default lenet5)", 1 },
     { "epochs", EPOCHS, "E", 0, "passes over the training rows (default 10)", 1 },
     { "batch", BATCH, "B", 0, "rows per step (default 64)", 1 },
-    { "loss", LOSS, "LOSS", 0, "softmax_ce, mse or mae instead of the net's own", 2 },
+    { "loss", LOSS, "LOSS", 0, "softmax_ce, mse, mae or huber instead of the net's own", 2 },
+    { "delta", DELTA, "D", 0, "of the loss huber: errors beyond D count linearly (default 1)", 2 },
+    { "label-smoothing", SMOOTHING, "S", 0,
+      "of softmax_ce: training gives the label 1 - S and all classes S together; the test loss is "
+      "without (default 0)",
+      2 },
     { "init", INIT, "HOW", 0,
       "first weights, uniform: glorot, he before relu and its like, or pytorch (default: as the "
       "net's text says, else glorot)",
@@ -83,6 +90,9 @@ static void complete(struct hone_train_command *c, struct argp_state *state)
         argp_error(state, "--folds and --split exclude each other");
     c->train.net = c->net;
     c->train.how.optim = c->optim.optim;
+    c->train.how.optim.schedule.epochs = c->epochs;
+    if (c->train.how.optim.schedule.warmup > c->epochs)
+        argp_error(state, "--warmup is longer than the %d epochs", c->epochs);
     c->train.drop_last = c->data.drop_last;
 }
 
@@ -110,6 +120,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case REFERENCE: c->train.how.reference = 1; return 0;
     case LOSSES: c->nlosses = (int)hone_option_whole(state, "losses", arg, 0, INT32_MAX); return 0;
     case LOSS: c->train.how.loss = arg; return 0;
+    case DELTA:
+        c->train.how.huber_delta = hone_option_real(state, "delta", arg, 0, 1e6, 1);
+        return 0;
+    case SMOOTHING:
+        c->train.how.label_smoothing = hone_option_real(state, "label-smoothing", arg, 0, 1, 0);
+        return 0;
     case INIT:
         if (hone_init_find(arg) < 0) argp_error(state, "--init: %s", hone_errmsg());
         c->train.how.init = (enum hone_init)hone_init_find(arg);

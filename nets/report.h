@@ -21,6 +21,10 @@ void hone_report_heading(const struct hone_report *r);
 void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e,
                        const struct hone_metrics *train, const struct hone_metrics *test);
 
+/* Learning rate of the epoch's last step, and norm of the gradients where they are clipped: into the
+ * JSON of the last epoch, and the norm as a line on stderr. */
+void hone_report_rate(const struct hone_report *r, const struct hone_trainer *t);
+
 /* ---- several runs: folds, repetitions ---- */
 
 /* What stays of a run: the object for `runs` from its last epoch. */

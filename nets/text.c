@@ -77,6 +77,16 @@ static int read_share(const struct hone_key *key, const char *text, double *valu
     return HONE_OK;
 }
 
+static int read_positive(const struct hone_key *key, const char *text, double *value)
+{
+    char *end;
+    *value = strtod(text, &end);
+    if (end == text || *end || !(*value > 0 && *value <= key->max))
+        return hone_fail(HONE_EPARSE, "%s=%s: expected a number above 0, at most %g", key->name,
+                         text, key->max);
+    return HONE_OK;
+}
+
 static int read_key(struct hone_node *n, const char *name, const char *text)
 {
     int i = 0;
@@ -89,6 +99,7 @@ static int read_key(struct hone_node *n, const char *name, const char *text)
     case HONE_KEY_WHOLE:
     case HONE_KEY_WHOLE_SAME: return read_whole(key, text, &n->value[i]);
     case HONE_KEY_SHARE: return read_share(key, text, &n->value[i]);
+    case HONE_KEY_POSITIVE: return read_positive(key, text, &n->value[i]);
     case HONE_KEY_ACT: break;
     }
     n->act = hone_layer_kind_find(text);

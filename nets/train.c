@@ -152,6 +152,16 @@ static void blame(struct hone_trainer *t, const struct hone_net *net, char text[
 
 /* ---- steps ---- */
 
+static int add_norm(struct hone_trainer *t, const struct hone_net *net)
+{
+    const float *norm = get(t, net, net->norm);
+    if (!norm) return HONE_EDEVICE;
+    t->norm = ((t->nnorms ? t->norm * (double)t->nnorms : 0) + (double)*norm) / (double)(t->nnorms + 1);
+    t->nnorms++;
+    t->nclipped += (double)*norm > net->optim.clip;
+    return HONE_OK;
+}
+
 static int train_step(struct hone_trainer *t, const struct hone_net *net, const int64_t *order,
                       struct hone_metrics *m)
 {
@@ -174,7 +184,8 @@ static int train_step(struct hone_trainer *t, const struct hone_net *net, const 
         return hone_fail(HONE_EDATA, "the loss is %s: %s", isnan(loss) ? "nan" : "infinite", why);
     }
     t->step++;
-    return hone_net_run(net, net->first_backward, net->nsteps);
+    err = hone_net_run(net, net->first_backward, net->nsteps);
+    return err || net->norm < 0 ? err : add_norm(t, net);
 }
 
 /* Begins an epoch, or goes on with the one that was restored. */
@@ -187,6 +198,8 @@ static void begin(struct hone_trainer *t, int epoch)
     }
     t->epoch = epoch;
     t->restored = 0;
+    t->norm = NAN;
+    t->nnorms = t->nclipped = 0;
     hone_data_shuffle(t->order, t->train->rows, t->options.seed, epoch);
 }
 
@@ -263,6 +276,8 @@ static int open_nets(struct hone_trainer *t, struct hone_device *d)
 {
     int batch = t->options.how.batch;
     int64_t rest = t->train->rows % batch, test_rest = t->test->rows % batch;
+    t->options.how.optim.schedule.steps_per_epoch =
+        t->train->rows / batch + (rest && !t->options.drop_last);
     if (!t->train->rows)
         return hone_fail(HONE_EDATA, "'%s' has no rows to train on", t->train->name);
     if (t->train->rows < batch && t->options.drop_last)

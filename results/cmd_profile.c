@@ -18,7 +18,7 @@ static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to run on (default cpu0)", 0 },
     { "net", 'n', "NET", 0, "a built-in net's name, or the path of a .net file", 0 },
     { "batch", 'b', "N", 0, "samples in a step (default 64)", 0 },
-    { "optimizer", OPT_OPTIMIZER, "NAME", 0, "sgd or adam (default sgd)", 0 },
+    { "optimizer", OPT_OPTIMIZER, "NAME", 0, "as for `hone autotune`, such as sgd+momentum or adamw (default sgd)", 0 },
     { "rounds", OPT_ROUNDS, "N", 0, "steps measured, traced and untraced in turn (default 101)", 0 },
     { "counters", OPT_COUNTERS, "LIST", 0, "events to count per part, in runs of their own", 0 },
     { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },
@@ -46,8 +46,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_DB: o->db = arg; break;
     case OPT_JSON: o->json = 1; break;
     case OPT_OPTIMIZER:
-        if (!strcmp(arg, "adam")) o->optim.kind = HONE_ADAM;
-        else if (strcmp(arg, "sgd")) argp_error(state, "--optimizer: '%s' is neither sgd nor adam", arg);
+        if (hone_optim_parse(arg, &o->optim)) argp_error(state, "--optimizer: %s", hone_errmsg());
         break;
     case ARGP_KEY_ARG: argp_error(state, "unexpected argument '%s'", arg); break;
     case ARGP_KEY_END:
@@ -82,7 +81,7 @@ int hone_cmd_profile(int argc, char **argv)
 {
     struct options o = {
         .device = "cpu0", .batch = 64, .profile = { .rounds = 101 },
-        .optim = { .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8 },
+        .optim = hone_optim_default(HONE_SGD),
     };
     static const struct argp argp = { .options = option, .parser = parse, .doc = doc };
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return 2;

@@ -7,10 +7,9 @@
 
 static int parse(struct hone_net *net, const char *text, const char *set)
 {
-    struct hone_lowering how = { .batch = 2,
-                                 .train = 1,
-                                 .optim = hone_optim_default(HONE_SGD),
-                                 .set = set };
+    struct hone_lowering how = {
+        .batch = 2, .train = 1, .optim = hone_optim_default(HONE_SGD), .set = set
+    };
     return hone_net_parse(net, "t.net", text, &how);
 }
 
@@ -93,8 +92,7 @@ static const struct {
     { "n=2", "x0 3, h1 4, x1 4, h2 8, x2 8, l 8", "t", "n=2 width=4 act=relu" },
     { "n=1,width=5", "x0 3, h1 5, x1 5, l 5", "t:n=1,width=5", "n=1 width=5 act=relu" },
     { "width=5,n=1", "x0 3, h1 5, x1 5, l 5", "t:n=1,width=5", "n=1 width=5 act=relu" },
-    { "act=none,width=1.0", "x0 3, x1 1, x2 2, l 2", "t:width=1,act=none",
-      "n=2 width=1 act=none" },
+    { "act=none,width=1.0", "x0 3, x1 1, x2 2, l 2", "t:width=1,act=none", "n=2 width=1 act=none" },
     { "act=tanh,n=1", "x0 3, h1 4, x1 4, l 4", "t:n=1,act=tanh", "n=1 width=4 act=tanh" },
 };
 
@@ -146,8 +144,7 @@ static const struct {
       "t.net:2: {pick(3, 1, 2)}: the result is no number" },
     { "division by zero", "param n=0\n" X "fc y = x k={8 / n}\n", NULL,
       "t.net:3: {8 / n}: division by zero" },
-    { "remainder by zero", X "fc y = x k={8 % 0}\n", NULL,
-      "t.net:2: {8 % 0}: division by zero" },
+    { "remainder by zero", X "fc y = x k={8 % 0}\n", NULL, "t.net:2: {8 % 0}: division by zero" },
     { "overflow", X "fc y = x k={pow(10, 999)}\n", NULL,
       "t.net:2: {pow(10, 999)}: the result is no number" },
     { "nothing", X "fc y = x k={}\n", NULL,
@@ -253,9 +250,7 @@ static void check_large(void)
 static void check_names(void)
 {
     struct hone_net net;
-    struct hone_lowering how = { .batch = 2,
-                                 .train = 1,
-                                 .optim = hone_optim_default(HONE_SGD) };
+    struct hone_lowering how = { .batch = 2, .train = 1, .optim = hone_optim_default(HONE_SGD) };
     struct hone_problem p[512];
     int err = hone_net_open(&net, "resnet56:n=1,option=B", &how);
     ok(!err && !strcmp(net.name, "resnet56:n=1,option=B"), "a name keeps its parameters");
@@ -272,10 +267,11 @@ static void check_names(void)
     ok(hone_net_open(&net, "./no.net:n=1", &how) &&
            !strcmp(hone_errmsg(), "./no.net: No such file or directory"),
        "a missing file with parameters");
-    int few = hone_net_problems_of("resnet56:n=1", 4, p, 512),
-        many = hone_net_problems_of("resnet56:n=1,option=B", 4, p, 512);
+    int few = hone_net_problems_of("resnet56:n=1", 4, "sgd", p, 512),
+        many = hone_net_problems_of("resnet56:n=1,option=B", 4, "sgd", p, 512);
     ok(few > 20 && many > few, "problems follow the parameters (%d, %d)", few, many);
-    ok(hone_net_problems_of("mobilenetv1", 4, p, 512) > 40, "mobilenetv1 has a list of problems");
+    ok(hone_net_problems_of("mobilenetv1", 4, "sgd", p, 512) > 40,
+       "mobilenetv1 has a list of problems");
 }
 
 int main(void)

@@ -174,7 +174,9 @@ static void check_kernels(struct exact *e, const char *name, const char *with)
         printf("# %s: %g of the bound\n", err ? hone_errmsg() : net->tensor[at].name, worst);
 }
 
-static void check(const char *name, const char *text, struct hone_device *d)
+/* t: a teacher's temperature; 0: none. */
+static void check_taught(const char *name, const char *text, double t, double mix,
+                         struct hone_device *d)
 {
     for (int reference = 0; reference < 2; reference++) {
         struct hone_net net;
@@ -182,6 +184,8 @@ static void check(const char *name, const char *text, struct hone_device *d)
         struct hone_lowering how = { .batch = BATCH,
                                      .train = 1,
                                      .optim = hone_optim_default(HONE_SGD),
+                                     .teacher_temperature = t,
+                                     .teacher_mix = mix,
                                      .reference = reference };
         int err = hone_net_parse(&net, "t.net", text, &how);
         if (!err) err = hone_net_assemble(&net, NULL, d, NULL);
@@ -200,6 +204,11 @@ static void check(const char *name, const char *text, struct hone_device *d)
     }
 }
 
+static void check(const char *name, const char *text, struct hone_device *d)
+{
+    check_taught(name, text, 0, 0, d);
+}
+
 /* ---- the nets ---- */
 
 #define IMAGE "input x c=2 h=6 w=5\n"
@@ -213,6 +222,9 @@ static const struct {
     { "fc three deep", "input x c=5\nfc g = x k=4\nfc h = g k=6\nfc y = h k=3\nmse l = y\n" },
     { "softmax_ce", "input x c=5\nfc y = x k=4\nsoftmax_ce l = y\n" },
     { "mae", "input x c=5\nfc y = x k=3\nmae l = y\n" },
+    { "huber", "input x c=5\nfc y = x k=3\nhuber l = y\n" },
+    { "huber, delta", "input x c=5\nfc y = x k=3\nhuber l = y delta=0.3\n" },
+    { "label smoothing", "input x c=5\nfc y = x k=4\nsoftmax_ce l = y smooth=0.2\n" },
     { "conv", IMAGE "conv c = x k=3 r=3\n" TAIL("c") },
     { "conv after conv", IMAGE "conv b = x k=3 r=3 p=1\nconv c = b k=2 r=3\n" TAIL("c") },
     { "conv without bias",
@@ -301,6 +313,9 @@ int main(void)
     }
     for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) check(nets[i].name, nets[i].text, &d);
     for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) check_act(acts[i], &d);
+    check_taught("distillation", "input x c=5\nfc y = x k=4\nsoftmax_ce l = y\n", 3, 0.7, &d);
+    check_taught("distillation without labels", "input x c=5\nfc y = x k=4\nsoftmax_ce l = y\n", 1, 1,
+                 &d);
     hone_device_close(&d);
     return tap_end();
 }

@@ -18,7 +18,7 @@ static struct hone_lowering lowering(int batch, int train)
 #define KINDS                                                                                      \
     "input, flatten, conv, dwconv, fc, relu, relu6, leaky_relu, sigmoid, tanh, gelu_erf, "         \
     "gelu_tanh, silu, maxpool, avgpool, gap, bnorm, add, concat, shortcut, dropout, softmax_ce, "  \
-    "mse, mae"
+    "mse, mae, huber"
 
 static const struct {
     const char *what, *text, *message;
@@ -27,7 +27,7 @@ static const struct {
     { "comments only", "# nothing\n\n", "t.net:2: the net has no input" },
     { "no input", "# head\nrelu a = x\n", "t.net:2: no tensor 'x' in the lines above" },
     { "no loss", "input x c=4\nfc y = x k=2\n",
-      "t.net:2: the net has no loss (softmax_ce, mse or mae)" },
+      "t.net:2: the net has no loss (softmax_ce, mse, mae or huber)" },
     { "unknown layer", "input x c=4\ncnov y = x k=2\n",
       "t.net:2: no layer 'cnov'; there are " KINDS },
     { "unknown key", "input x c=4\nfc y = x k=2 bais=0\n",
@@ -294,15 +294,38 @@ static void check_act_key(void)
 static void check_problems(void)
 {
     struct hone_problem p[128];
-    int n = hone_net_problems_of("lenet5", 64, p, 128), twice = 0, adam = 0;
+    int n = hone_net_problems_of("lenet5", 64, "sgd,adam", p, 128), twice = 0, adam = 0;
     for (int i = 0; i < n; i++) {
         adam += !strcmp(p[i].op->name, "adam");
         for (int j = 0; j < i; j++) twice += hone_problem_equal(&p[i], &p[j]);
     }
     ok(n > 20 && !twice, "lenet5 has %d different problems, none twice", n);
     ok(adam == 1, "among them both optimizers'");
-    ok(hone_net_problems_of("lenet5", 64, p, 3) < 0, "a list too short is an error");
-    ok(hone_net_problems_of("no-net", 64, p, 128) < 0, "so is an unknown net");
+    ok(hone_net_problems_of("lenet5", 64, "sgd,adam", p, 3) < 0, "a list too short is an error");
+    ok(hone_net_problems_of("no-net", 64, "sgd", p, 128) < 0, "so is an unknown net");
+}
+
+/* A teacher's logits are an input of training alone. */
+static void check_teacher(void)
+{
+    static const char text[] = "input x c=5\nfc y = x k=4\nsoftmax_ce l = y\n";
+    struct hone_lowering how = {
+        .batch = 8, .optim = hone_optim_default(HONE_SGD), .teacher_temperature = 4, .teacher_mix = 0.5
+    };
+    char problem[HONE_TEXT] = "";
+    struct hone_net net;
+    for (int train = 0; train < 2; train++) {
+        how.train = train;
+        int err = hone_net_parse(&net, "t.net", text, &how), t = err ? -1 : net.teacher;
+        for (int i = 0; !err && i < net.nsteps; i++)
+            if (net.step[i].phase == HONE_LOSS) hone_problem_print(&net.step[i].problem, problem);
+        ok(!err && (train ? t >= 0 && net.tensor[t].role == HONE_ROLE_DATA &&
+                                net.tensor[t].dim[0] == 8 && net.tensor[t].dim[1] == 4
+                          : t < 0) &&
+               !strcmp(problem, train ? "distill:f32:any:m8n4:t4+mix0.5" : "softmax_ce:f32:any:m8n4"),
+           "with a teacher %s computes %s", train ? "training" : "evaluation", problem);
+        hone_net_close(&net);
+    }
 }
 
 int main(void)
@@ -313,5 +336,6 @@ int main(void)
     check_lowering();
     check_act_key();
     check_problems();
+    check_teacher();
     return tap_end();
 }

@@ -61,6 +61,13 @@ run 0 train --data $images --epochs 2 --batch 32; good '^epoch  *seconds  *image
 grep -q '^lenet5: 61706 parameters; synthetic: 256 rows to train on, 64 to test on$' err; tap $? 'what it does is said on stderr'
 run 0 train --net housing-mlp --data $rows --epochs 1; good 'train mae    test mse   test mae$' '^    1 '
 run 0 train --net own.net --data $rows --epochs 1 --loss mae; good '^    1 '
+run 0 train --net own.net --data $rows --epochs 1 --loss huber --delta 0.5; good '^    1 '
+run 1 train --net own.net --data $rows --epochs 1 --delta 0.5; fails '^hone train: own.net:3: --delta is of the loss huber, and this is mse$'
+run 1 train --net own.net --data $rows --label-smoothing 0.1; fails ': --label-smoothing is of the loss softmax_ce, and this is mse$'
+run 0 train --data $images --epochs 1 --label-smoothing 0.1 --optimizer adamw --schedule cosine --warmup 0.5 --clip 1 --json
+good '"optimizer": "adamw"' '"lr": 0' '"gradient_norm": [0-9]' '"clipped": [0-9]'
+run 0 train --data $images --epochs 2 --net lenet5-student --optimizer rmsprop --rho 0.9 --momentum 0.5 --epsilon 1e-7 --lr 0.001 --schedule step:1:0.1; good '^    2 '
+run 0 train --data $images --epochs 1 --net lenet5-student --optimizer adadelta --rho 0.95; good '^    1 '
 run 0 train --data $images --epochs 1 --limit 100 --losses 2 --split 0.5; good '^step 0 loss 2\.[0-9]*$' '^step 1 loss '
 cp out first
 run 0 train --data $images --epochs 1 --limit 100 --losses 2 --split 0.5
@@ -93,9 +100,10 @@ cmp -s junk.db junk.copy; tap $? 'and is left as it was'
 run 1 train --data $images --epochs 3 --optimizer sgd --lr 9e5
 [ "$status" = 1 ] && grep -q "^hone train: epoch 1, step [0-9]*: the loss is [a-z]*: .*layer '[a-z0-9]*' ([a-z0-9_]*)" err; tap $? 'a loss that is no number names epoch, step and layer'
 
-for o in '--epochs 0' '--epochs 1.5' '--batch -1' '--lr x' '--lr -1' '--lr nan' '--optimizer rmsprop' '--split 1' '--split 0' \
+for o in '--epochs 0' '--epochs 1.5' '--batch -1' '--lr x' '--lr -1' '--lr nan' '--optimizer lion' '--split 1' '--split 0' \
     '--last maybe' '--seed -1' '--init zero' '--nesterov --optimizer sgd' '--momentum 0.9' '--beta1 0.5 --optimizer sgd' \
-    '--epsilon 0' '--untuned --reference' '--nonsense' 'lenet5'; do
+    '--epsilon 0' '--rho 0.5' '--clip 0' '--schedule step:3' '--schedule cosine:1' '--warmup 2 --epochs 1' '--optimizer adadelta --momentum 0.5' \
+    '--optimizer rmsprop --momentum 0.5 --nesterov' '--label-smoothing 1' '--delta 0' '--untuned --reference' '--nonsense' 'lenet5'; do
     # shellcheck disable=SC2086
     run 2 train --data $images $o; good .
 done

@@ -1,0 +1,275 @@
+/* Depthwise convolution, forward and data gradient (gather.h): each channel has a filter of its own,
+ * so channels lie in the lanes, and an output is a sum over taps of a vector of the input times a
+ * vector of weights.
+ *
+ * A tile of rp pixels x nv vectors of channels stays in registers while the taps pass; weights are
+ * repacked as (kh, kw, channels) to be read as vectors.  Nothing is padded: near an edge of the image a
+ * tile is one pixel and only the taps inside of it are visited, which on images of 2x2 are 4 of 9. */
+#include "kernels/backend/cpu.h"
+#include "kernels/conv2d/gather.h"
+
+#include <math.h>
+
+enum { RP, NV, ROWS, THREADS };
+enum { MOST = VB == 64 ? 16 : 8, MAX_RP = 8, MAX_NV = 4 };   /* sums in registers */
+
+/* The taps of a tile's first pixel that lie inside the image, and how the others' lie. */
+struct taps {
+    const float *x, *w, *bias;
+    int nh, nw;
+    int64_t x_row, x_tap, w_row, w_tap;   /* floats from tap to tap, down and across */
+    int64_t pixel, out_pixel;             /* floats from pixel to pixel, in and out */
+    float lo, hi;                         /* clamp: relu and relu6 are done here */
+};
+
+/* The last vector has `lanes` lanes. */
+HONE_INLINE void tile(int rp, int nv, int lanes, const struct taps *job, float *y)
+{
+    const struct taps t = *job;
+    vf acc[MAX_RP][MAX_NV];
+    HONE_UNROLLED for (int p = 0; p < rp; p++)
+        HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] = vf_load(t.bias + v * VL);
+    for (int i = 0; i < t.nh; i++)
+        for (int j = 0; j < t.nw; j++) {
+            const float *x = t.x + i * t.x_row + j * t.x_tap, *w = t.w + i * t.w_row + j * t.w_tap;
+            HONE_UNROLLED for (int v = 0; v < nv; v++) {
+                vf wv = vf_load(w + v * VL);
+                HONE_UNROLLED for (int p = 0; p < rp; p++) {
+                    const float *at = x + p * t.pixel + v * VL;
+                    acc[p][v] += (lanes == VL ? vf_load(at) : vf_load_n(at, lanes)) * wv;
+                }
+            }
+        }
+    const vf lo = vf_set(t.lo), hi = vf_set(t.hi);
+    HONE_UNROLLED for (int p = 0; p < rp; p++)
+        HONE_UNROLLED for (int v = 0; v < nv; v++) {
+            /* In this order NaN stays NaN. */
+            vf s = vf_min(hi, vf_max(lo, acc[p][v]));
+            if (lanes == VL) vf_store(y + p * t.out_pixel + v * VL, s);
+            else vf_store_n(y + p * t.out_pixel + v * VL, s, lanes);
+        }
+}
+
+typedef void tile_fn(const struct taps *t, int lanes, float *y);
+
+#define TILE(rp, nv)                                                                               \
+    static void tile_##rp##x##nv(const struct taps *t, int lanes, float *y)                        \
+    {                                                                                              \
+        if (nv > 1 || lanes == VL) tile(rp, nv, VL, t, y);                                         \
+        else tile(rp, nv, lanes, t, y);                                                            \
+    }
+TILE(1, 1) TILE(2, 1) TILE(4, 1) TILE(8, 1)
+TILE(1, 2) TILE(2, 2) TILE(4, 2)
+TILE(1, 4) TILE(2, 4)
+#if HONE_VB == 64
+TILE(8, 2) TILE(4, 4)
+#endif
+
+/* By the logarithms of nv and rp. */
+static tile_fn *const tiles[3][4] = {
+    { tile_1x1, tile_2x1, tile_4x1, tile_8x1 },
+#if HONE_VB == 64
+    { tile_1x2, tile_2x2, tile_4x2, tile_8x2 },
+    { tile_1x4, tile_2x4, tile_4x4, NULL },
+#else
+    { tile_1x2, tile_2x2, tile_4x2, NULL },
+    { tile_1x4, tile_2x4, NULL, NULL },
+#endif
+};
+
+/* ---- how the work is cut ---- */
+
+struct layout {
+    struct gather q;
+    int rp, nv;             /* logarithms */
+    int rows, bands;        /* of output per phase; a band of an image is a unit of work */
+    int64_t lines;          /* channels in whole vectors */
+    const float *w, *bias;  /* (kh, kw, lines), (lines) */
+    float lo, hi;
+};
+
+static int log_of(int n) { return n == 1 ? 0 : n == 2 ? 1 : n == 4 ? 2 : 3; }
+
+static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
+{
+    struct layout l = { .q = gather_of(p), .rp = log_of(c->v[RP]), .nv = log_of(c->v[NV]), .rows = c->v[ROWS] };
+    if (!l.rows || l.rows > l.q.count_h) l.rows = l.q.count_h;
+    l.bands = (l.q.count_h + l.rows - 1) / l.rows;
+    l.lines = (l.q.out_c + VL - 1) / VL * VL;
+    return l;
+}
+
+/* The taps [from, to) of axis a that lie inside of n inputs for output o. */
+struct inside { int from, to; };
+
+static struct inside inside_of(const struct conv_axis *a, int o, int n)
+{
+    const int64_t at = (int64_t)o * a->step + a->at;
+    struct inside s = { 0, a->n };
+    while (s.from < s.to && at + (int64_t)s.from * a->dist < 0) s.from++;
+    while (s.to > s.from && at + (int64_t)(s.to - 1) * a->dist >= n) s.to--;
+    return s;
+}
+
+/* What one row of outputs of one phase needs for all its pixels. */
+struct row {
+    struct conv_axis w;
+    struct inside h;
+    int first, end;         /* outputs [first, end) have all taps across inside */
+    const float *x, *taps;  /* input row of the first tap down; its weights */
+    float *y;
+    int64_t x_row, w_row;
+};
+
+/* `n` pixels from output o on, whose taps across are s, and `1 << nv` vectors of channels from c on. */
+static void pixels(const struct layout *l, const struct row *r, int o, int n, struct inside s, int nv, int c)
+{
+    const struct gather *q = &l->q;
+    const int64_t column = (int64_t)o * r->w.step + r->w.at + (int64_t)s.from * r->w.dist;
+    struct taps t = { .bias = l->bias + c, .nh = r->h.to - r->h.from, .nw = s.to - s.from,
+                      .x_row = r->x_row, .x_tap = (int64_t)r->w.dist * q->in_c,
+                      .w_row = r->w_row, .w_tap = r->w.tap_step * l->lines,
+                      .pixel = (int64_t)r->w.step * q->in_c, .out_pixel = (int64_t)r->w.stride * q->out_c,
+                      .lo = l->lo, .hi = l->hi };
+    /* Without a tap, x and w point to no number, and none is read. */
+    if (t.nh <= 0 || t.nw <= 0) t.nh = 0, t.x = r->x, t.w = l->w;
+    else t.x = r->x + column * q->in_c + c, t.w = r->taps + (r->w.tap + s.from * r->w.tap_step) * l->lines + c;
+    float *y = r->y + o * t.out_pixel + c;
+    const int lanes = q->out_c - c < VL ? q->out_c - c : VL;
+    for (int rp = l->rp; n; rp--)
+        for (; n >= 1 << rp && tiles[nv][rp]; n -= 1 << rp, t.x += t.pixel << rp, y += t.out_pixel << rp)
+            tiles[nv][rp](&t, lanes, y);
+}
+
+static void all_pixels(const struct layout *l, const struct row *r, int nv, int c)
+{
+    for (int o = 0; o < r->w.count; o++) {
+        int n = o == r->first && r->end > o ? r->end - o : 1;
+        pixels(l, r, o, n, inside_of(&r->w, o, l->q.in_w), nv, c);
+        o += n - 1;
+    }
+}
+
+/* Output rows [a0, a1) of each phase of an image. */
+static void band(const struct layout *l, const float *x, float *y, int a0, int a1, int nv, int c)
+{
+    const struct gather *q = &l->q;
+    const int64_t pitch = (int64_t)q->in_w * q->in_c;
+    for (int i = 0; i < q->phases_h * q->phases_w; i++) {
+        const struct conv_axis h = gather_h(q, i / q->phases_w);
+        struct row r = { .w = gather_w(q, i % q->phases_w), .x_row = h.dist * pitch,
+                         .w_row = (int64_t)h.tap_step * q->kw * l->lines };
+        int last = r.w.count;
+        while (r.first < last && inside_of(&r.w, r.first, q->in_w).from > 0) r.first++;
+        while (last > r.first && inside_of(&r.w, last - 1, q->in_w).to < r.w.n) last--;
+        r.end = last;
+        for (int a = a0; a < a1 && a < h.count; a++) {
+            r.h = inside_of(&h, a, q->in_h);
+            r.x = r.h.from < r.h.to ? x + ((int64_t)a * h.step + h.at + (int64_t)r.h.from * h.dist) * pitch : x;
+            r.taps = l->w + (int64_t)(h.tap + r.h.from * h.tap_step) * q->kw * l->lines;
+            r.y = y + ((int64_t)(h.start + a * h.stride) * q->out_w + r.w.start) * q->out_c;
+            all_pixels(l, &r, nv, c);
+        }
+    }
+}
+
+static void unit(const struct layout *l, const float *in, float *out, enum hone_act act, int64_t u)
+{
+    const struct gather *q = &l->q;
+    const int64_t n = u / l->bands;
+    const int a0 = (int)(u % l->bands) * l->rows, a1 = a0 + l->rows < q->count_h ? a0 + l->rows : q->count_h;
+    const float *x = in + n * q->in_h * q->in_w * q->in_c;
+    float *y = out + n * q->out_h * q->out_w * q->out_c;
+    int c = 0;
+    for (; c + (VL << l->nv) <= q->out_c; c += VL << l->nv) band(l, x, y, a0, a1, l->nv, c);
+    for (; c < q->out_c; c += VL) band(l, x, y, a0, a1, 0, c);
+    const int64_t row = (int64_t)q->out_w * q->out_c;
+    if (act != HONE_ACT_none) gather_activate(act, y + a0 * row, (a1 - a0) * row);
+}
+
+/* Channel c's weights and bias into place. */
+static void pack(const struct layout *l, int c, const float *w, const float *bias, float *to, float *to_bias)
+{
+    const int taps = l->q.kh * l->q.kw;
+    to_bias[c] = bias && c < l->q.out_c ? bias[c] : 0;
+    for (int i = 0; i < taps; i++) to[i * l->lines + c] = c < l->q.out_c ? w[(int64_t)c * taps + i] : 0;
+}
+
+/* ---- the kernel ---- */
+
+static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
+{
+    const struct conv v = conv_of(p);
+    (void)d;
+    return v.g != v.ic || v.g != v.oc ? "not depthwise: groups, input and output channels differ in number" : NULL;
+}
+
+static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+{
+    const struct gather q = gather_of(p);
+    (void)d;
+    if (c->v[RP] * c->v[NV] > MOST) return 0;
+    if (c->v[NV] > 1 && q.out_c < c->v[NV] * VL) return 0;
+    if (c->v[RP] > 1 && q.count_w < c->v[RP]) return 0;
+    if (c->v[ROWS] >= q.count_h) return 0;
+    return c->v[THREADS] == 1 || (int64_t)q.mb * q.count_h >= c->v[THREADS];
+}
+
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    const struct gather q = gather_of(p);
+    c->v[NV] = q.out_c >= 4 * VL ? 4 : q.out_c >= 2 * VL ? 2 : 1;
+    c->v[RP] = q.count_w >= 4 ? MOST / 4 : q.count_w >= 2 ? 2 : 1;
+    while (c->v[RP] * c->v[NV] > MOST) c->v[NV] /= 2;
+    c->v[THREADS] = hone_guess_threads(d, hone_problem_bytes(p) / 10e3);   /* at 10 bytes a nanosecond */
+    c->v[ROWS] = q.mb < 4 * c->v[THREADS] && q.count_h > 4 ? 4 : 0;
+    while (!valid(p, c, d)) c->v[THREADS] /= 2;
+}
+
+static int64_t weight_floats(const struct layout *l) { return (int64_t)l->q.kh * l->q.kw * l->lines; }
+
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+{
+    const struct layout l = layout_of(p, c);
+    (void)d;
+    return (size_t)(weight_floats(&l) + l.lines) * sizeof(float);
+}
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    const struct hone_problem *p = &plan->problem;
+    struct layout l = layout_of(p, &plan->config);
+    const int threads = plan->config.v[THREADS], dgrad = l.q.dgrad;
+    enum hone_act act = dgrad ? HONE_ACT_none : hone_act_of(p);
+    const int clamp = act == HONE_ACT_relu || act == HONE_ACT_relu6;
+    const float *w = mem[2], *bias = !dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
+    float *weights = workspace, *biases = weights + weight_floats(&l);
+    const int64_t units = (int64_t)l.q.mb * l.bands;
+    l.w = weights, l.bias = biases;
+    l.lo = clamp ? 0 : -INFINITY;
+    l.hi = act == HONE_ACT_relu6 ? 6 : INFINITY;
+    if (clamp) act = HONE_ACT_none;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+#pragma omp for schedule(static)
+        for (int c = 0; c < (int)l.lines; c++) pack(&l, c, w, bias, weights, biases);
+#pragma omp for schedule(static)
+        for (int64_t u = 0; u < units; u++) unit(&l, mem[1], mem[0], act, u);
+    }
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad, NULL };
+
+const struct hone_kernel HONE_SYM(conv2d_cpu_depthwise) = {
+    .name = HONE_NAME("cpu_depthwise"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
+    .param = { HONE_PARAM("rp", 1, 2, 4, 8), HONE_PARAM("nv", 1, 2, 4), HONE_PARAM("rows", 0, 1, 4, 8), CONV_THREADS },
+    .refuse = refuse,
+    .valid = valid,
+    .guess = guess,
+    .workspace = workspace,
+    .run = run,
+};
