@@ -119,7 +119,7 @@ static int one_epoch(struct session *s, struct training *r, int epoch, int *stop
                             .test_loss = test->loss,
                             .test_accuracy = test->accuracy,
                             .test_mae = test->mae };
-    hone_report_epoch(&s->report, &e, &train, test);
+    hone_report_epoch(&s->report, &e, r->t.wait_seconds, &train, test);
     hone_report_rate(&s->report, &r->t);
     if (!err) err = hone_db_add_epoch(&s->db, &r->record, &e);
     return err ? err : hone_keep_epoch(&r->keep, &r->t, test, stop);

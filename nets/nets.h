@@ -148,6 +148,7 @@ struct hone_net {
     struct hone_device *device;
     char *arena, *weights, *gradients, *state, *data;
     int64_t trainable_bytes;                 /* of the weights' array; running values follow */
+    void *fed[2];                            /* see hone_net_read_at() */
     int64_t arena_bytes, weights_bytes, gradients_bytes, state_bytes, data_bytes, workspace_bytes;
     int owns_weights;
     int reference;                           /* all plans are the reference kernel's */
@@ -191,6 +192,10 @@ int  hone_net_problems(const struct hone_net *net, struct hone_problem p[], int 
  * also serve problems without a record. */
 int hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_device *d,
                       struct hone_net *shared);
+
+/* Lets the steps read their batch at x and target, on the device, until the next call; NULL: in the
+ * net's own memory. */
+void hone_net_read_at(struct hone_net *net, void *x, void *target);
 
 /* Where tensor t lies, on the device. */
 void *hone_net_mem(const struct hone_net *net, int t);
@@ -250,14 +255,14 @@ struct hone_data {
     char (*feature)[HONE_NAME];      /* (c), a CSV header's names, cut to fit; NULL: none */
 };
 
-/* Loads DATA: a known name (fashion-mnist, mnist, cifar10, cifar100, letter, housing: searched for in
- * the places that nets/README.md lists), a directory (of IDX files, CIFAR's files, or a known set's
- * file), a CSV file, or "synthetic:HxWxC:CLASSES:ROWS[:SEED]" (CLASSES 0: regression).  `target`, for CSV files:
- * a column's name or 1-based number, with "class:" before it where numbers there name classes;
- * NULL: the one column that is not numeric, else the last; for CIFAR-100: "coarse" or "fine"
- * (NULL).  Files may be gzip or xz.  test has 0 rows where the source has no
- * split.  Both are written in any case and may be closed after an error.  Messages are "FILE: ..."
- * or "FILE:LINE: ...". */
+/* Loads DATA: a known name (hone_known_sets in data.c: searched for in the places that
+ * nets/README.md lists), a directory (of IDX files, CIFAR's files, a folder of PNG images for each
+ * class, or a known set's file), a CSV file, or "synthetic:HxWxC:CLASSES:ROWS[:SEED]" (CLASSES 0:
+ * regression).  Files may be gzip or xz.  `target`, for CSV files: a column's name or 1-based
+ * number, with "class:" before it where numbers there name classes; NULL: the one column that is
+ * not numeric, else the last.  For CIFAR-100: "coarse" or "fine"; NULL: fine.  test has 0 rows where
+ * the source has no split.  Both are written in any case and may be closed after an error.
+ * Messages are "FILE: ..." or "FILE:LINE: ...". */
 int hone_data_open(struct hone_data *train, struct hone_data *test, const char *data,
                    const char *target);
 void hone_data_close(struct hone_data *d);
@@ -290,6 +295,29 @@ void hone_data_shuffle(int64_t *order, int64_t n, uint64_t seed, int epoch);
 void hone_data_gather(const struct hone_data *d, const int64_t *order, int n, float *x,
                       void *target);
 
+/* How training pictures are changed each time they are seen: padded with `crop` pixels of zero on
+ * every side, cut out again at a random place, and mirrored (`flip`) every second time, as in He et
+ * al. 2015.  The zero is that of the numbers before normalising, black, as with torchvision, which
+ * pads first. */
+struct hone_augment {
+    int crop, flip;
+};
+
+/* "crop:4,flip", in any order. */
+int hone_augment_parse(struct hone_augment *a, const char *text);
+
+/* An error where d's rows are no pictures, or too small. */
+int hone_augment_check(const struct hone_augment *a, const struct hone_data *d);
+
+/* What a row becomes depends on the key and its number alone: on no thread, batch or order. */
+uint64_t hone_augment_key(uint64_t seed, int epoch);
+void hone_data_gather_augmented(const struct hone_data *d, const int64_t *order, int n,
+                                const struct hone_augment *a, uint64_t key, float *x, void *target);
+
+/* Who makes the next batch ready: the thread that trains, when it needs it; another one, while the
+ * step runs; or the second where batches are so large that it pays. */
+enum hone_feeding { HONE_FEED_AUTO, HONE_FEED_INLINE, HONE_FEED_BACKGROUND };
+
 /* ---- training ---- */
 
 struct hone_trainer;
@@ -300,6 +328,8 @@ struct hone_train_options {
     int drop_last;                /* 1: rows that fill no batch are left out; 0: a short batch */
     uint64_t seed;                /* of the weights, the order of rows, and dropout */
     struct hone_db *db;           /* of the plans; NULL: untuned */
+    struct hone_augment augment;  /* of the training rows */
+    enum hone_feeding feeding;    /* changes no result */
     /* Called after every step of training with its number from 0 on and its loss; may be NULL. */
     void (*each_step)(void *ctx, int64_t step, double loss);
     void *ctx;
@@ -328,6 +358,7 @@ struct hone_trainer {
     int64_t position;             /* its rows done */
     struct hone_metrics sums;     /* over these rows: means come when the epoch ends */
     double epoch_seconds;         /* of its steps, evaluation left out */
+    double wait_seconds;          /* of these, for batches */
     /* Of its steps since the start or the resumption, where gradients are clipped. */
     double norm;                  /* mean before clipping; NAN: none */
     int64_t nnorms, nclipped;

@@ -15,6 +15,8 @@ struct hone_data_choice {
     int64_t limit;             /* training rows; 0: all */
     int raw;                   /* 1: not normalised */
     int drop_last;
+    struct hone_augment augment;
+    enum hone_feeding feeding;
 };
 
 /* The optimizer, and the options that were given, to find what does not go together. */

@@ -5,7 +5,7 @@
 
 static const double SPLIT = 0.8;
 
-enum { DATA = 'D', SPLIT_KEY = 256, LAST, TARGET, NO_NORMALISE, LIMIT };
+enum { DATA = 'D', SPLIT_KEY = 256, LAST, TARGET, NO_NORMALISE, LIMIT, AUGMENT, FEED };
 
 static const struct argp_option options[] = {
     { "data", DATA, "DATA", 0,
@@ -22,7 +22,17 @@ static const struct argp_option options[] = {
       3 },
     { "no-normalise", NO_NORMALISE, NULL, 0,
       "leave features as they are; else they get mean 0 and deviation 1", 3 },
-    { "target", TARGET, "COL", 0, "target column of a CSV file, see `hone data`", 3 },
+    { "target", TARGET, "COL", 0,
+      "target column of a CSV file, or coarse of CIFAR-100, see `hone data`", 3 },
+    { "augment", AUGMENT, "HOW", 0,
+      "change training pictures each time: crop:PIXELS pads by so many black ones and cuts out at "
+      "a "
+      "random place, flip mirrors every second one; crop:4,flip: both",
+      3 },
+    { "feed", FEED, "HOW", 0,
+      "who makes the next batch: background, a thread while the step runs, or inline (default: by "
+      "the size of a batch)",
+      3 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
 
@@ -36,6 +46,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case LAST: c->drop_last = hone_option_choice(state, "last", arg, "short", "drop"); return 0;
     case NO_NORMALISE: c->raw = 1; return 0;
     case TARGET: c->target = arg; return 0;
+    case AUGMENT:
+        if (hone_augment_parse(&c->augment, arg)) argp_error(state, "--augment %s", hone_errmsg());
+        return 0;
+    case FEED:
+        c->feeding = hone_option_choice(state, "feed", arg, "inline", "background")
+                         ? HONE_FEED_BACKGROUND
+                         : HONE_FEED_INLINE;
+        return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
 }

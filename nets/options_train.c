@@ -94,6 +94,8 @@ static void complete(struct hone_train_command *c, struct argp_state *state)
     if (c->train.how.optim.schedule.warmup > c->epochs)
         argp_error(state, "--warmup is longer than the %d epochs", c->epochs);
     c->train.drop_last = c->data.drop_last;
+    c->train.augment = c->data.augment;
+    c->train.feeding = c->data.feeding;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -157,6 +159,7 @@ static const char about[] =
     "  hone train --net letter-mlp --split 0.7 --epochs 300 --batch 128 --optimizer sgd --lr "
     "0.001\n"
     "  hone train --net housing-mlp --epochs 30\n"
+    "  hone train --net mnist-cnn --augment crop:2     pictures moved by up to 2 pixels\n"
     "  hone train --net my.net --data my.csv --target price --loss mae\n"
     "  hone train --checkpoint run.ckpt --checkpoint-every 60s --resume --save lenet5.safetensors\n"
     "  hone train --net letter-mlp --folds 10 --epochs 300 --batch 128 --optimizer sgd\n\n"

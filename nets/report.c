@@ -19,9 +19,11 @@ void hone_report_heading(const struct hone_report *r)
 {
     if (r->quiet) return;
     if (r->task == HONE_CLASSIFY)
-        printf("epoch    seconds   images/s  train loss  train acc   test loss   test acc\n");
+        printf("epoch    seconds   images/s  train loss  train acc   test loss   test acc       "
+               "wait\n");
     else
-        printf("epoch    seconds     rows/s  train loss  train mae    test mse   test mae\n");
+        printf("epoch    seconds     rows/s  train loss  train mae    test mse   test mae       "
+               "wait\n");
 }
 
 static void print_cell(double v, int width, int digits)
@@ -32,17 +34,17 @@ static void print_cell(double v, int width, int digits)
         printf("  %*.*f", width, digits, v);
 }
 
-void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e,
+void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e, double wait,
                        const struct hone_metrics *train, const struct hone_metrics *test)
 {
-    json_array_append_new(r->epochs,
-                          json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch",
-                                    e->epoch, "seconds", number(e->seconds), "images_per_s",
-                                    number(e->images_per_s), "train_loss", number(train->loss),
-                                    "train_accuracy", number(train->accuracy), "train_mae",
-                                    number(train->mae), "test_loss", number(test->loss),
-                                    "test_accuracy", number(test->accuracy), "test_mse",
-                                    number(test->mse), "test_mae", number(test->mae)));
+    json_array_append_new(
+        r->epochs,
+        json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch", e->epoch,
+                  "seconds", number(e->seconds), "wait", number(wait), "images_per_s",
+                  number(e->images_per_s), "train_loss", number(train->loss), "train_accuracy",
+                  number(train->accuracy), "train_mae", number(train->mae), "test_loss",
+                  number(test->loss), "test_accuracy", number(test->accuracy), "test_mse",
+                  number(test->mse), "test_mae", number(test->mae)));
     if (r->quiet) return;
     int classify = r->task == HONE_CLASSIFY;
     printf("%5d", e->epoch);
@@ -52,6 +54,7 @@ void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e,
     print_cell(classify ? train->accuracy : train->mae, 9, 4);
     print_cell(classify ? test->loss : test->mse, 10, 4);
     print_cell(classify ? test->accuracy : test->mae, 9, 4);
+    print_cell(wait, 9, 3);
     putchar('\n');
     fflush(stdout);
 }

@@ -18,7 +18,8 @@ struct hone_report {
 void hone_report_loss(void *ctx, int64_t step, double loss);
 
 void hone_report_heading(const struct hone_report *r);
-void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e,
+/* wait: seconds of the epoch that steps waited for batches. */
+void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e, double wait,
                        const struct hone_metrics *train, const struct hone_metrics *test);
 
 /* Learning rate of the epoch's last step, and norm of the gradients where they are clipped: into the

@@ -1,5 +1,5 @@
 /* The training loop: gather a batch, set this step's numbers, run the steps, add up the losses. */
-#include "nets/nets.h"
+#include "nets/feed.h"
 
 #include <assert.h>
 #include <math.h>
@@ -20,18 +20,21 @@ static void *host_side(const struct hone_trainer *t, const struct hone_net *net,
     return shares_memory(net) ? hone_net_mem(net, tensor) : (char *)t->host + offset;
 }
 
-static int put_batch(struct hone_trainer *t, const struct hone_net *net,
-                     const struct hone_data *data, const int64_t *order)
+static int put_batch(struct hone_trainer *t, struct hone_net *net, struct hone_feed *feed)
 {
     struct hone_device *d = net->device;
     size_t xbytes = (size_t)hone_tensor_bytes(&net->tensor[net->input]);
-    void *x = host_side(t, net, net->input, 0),
-         *target = host_side(t, net, net->target, (int64_t)xbytes);
-    hone_data_gather(data, order, net->batch, x, target);
-    if (shares_memory(net)) return HONE_OK;
-    int err = d->backend->put(d, hone_net_mem(net, net->input), x, xbytes);
+    struct hone_batch b = { host_side(t, net, net->input, 0),
+                            host_side(t, net, net->target, (int64_t)xbytes) };
+    const float *offered = b.x;
+    hone_feed_next(feed, &b);
+    if (shares_memory(net)) {
+        if (b.x != offered) hone_net_read_at(net, b.x, b.target);
+        return HONE_OK;
+    }
+    int err = d->backend->put(d, hone_net_mem(net, net->input), b.x, xbytes);
     return err ? err
-               : d->backend->put(d, hone_net_mem(net, net->target), target,
+               : d->backend->put(d, hone_net_mem(net, net->target), b.target,
                                  (size_t)hone_tensor_bytes(&net->tensor[net->target]));
 }
 
@@ -162,12 +165,13 @@ static int add_norm(struct hone_trainer *t, const struct hone_net *net)
     return HONE_OK;
 }
 
-static int train_step(struct hone_trainer *t, const struct hone_net *net, const int64_t *order,
+static int train_step(struct hone_trainer *t, struct hone_net *net, struct hone_feed *feed,
                       struct hone_metrics *m)
 {
     float hyper[8];
     double loss;
-    int err = put_batch(t, net, t->train, order);
+    const int64_t *order = t->order + t->position;
+    int err = put_batch(t, net, feed);
     hone_optim_hyper(&net->optim, t->step, hyper);
     if (!err) err = put_state(net, net->hyper, hyper, sizeof hyper);
     if (!err && net->seed >= 0) {
@@ -195,6 +199,7 @@ static void begin(struct hone_trainer *t, int epoch)
         memset(&t->sums, 0, sizeof t->sums);
         t->position = 0;
         t->epoch_seconds = 0;
+        t->wait_seconds = 0;
     }
     t->epoch = epoch;
     t->restored = 0;
@@ -203,19 +208,44 @@ static void begin(struct hone_trainer *t, int epoch)
     hone_data_shuffle(t->order, t->train->rows, t->options.seed, epoch);
 }
 
+/* The batches of the rows t->order[at..end). */
+static int open_feed(struct hone_trainer *t, struct hone_feed *feed, int64_t at, int64_t end)
+{
+    struct hone_feed_source s = {
+        .data = t->train,
+        .order = t->order,
+        .at = at,
+        .end = end,
+        .batch = t->net.batch,
+        .augment = t->options.augment,
+        .key = hone_augment_key(t->options.seed, t->epoch),
+    };
+    return hone_feed_open(feed, &s, t->options.feeding);
+}
+
+static void close_feed(struct hone_feed *feed, struct hone_net *net, struct hone_net *rest)
+{
+    hone_net_read_at(net, NULL, NULL);
+    hone_net_read_at(rest, NULL, NULL);
+    hone_feed_close(feed);
+}
+
 int hone_trainer_epoch(struct hone_trainer *t, int epoch, struct hone_metrics *m)
 {
     int64_t rows = t->train->rows, whole = rows / t->net.batch * t->net.batch;
     int64_t end = t->rest.nsteps ? rows : whole;
-    int err = HONE_OK;
+    struct hone_feed feed;
     char what[64];
     snprintf(what, sizeof what, "epoch %d", epoch);
     begin(t, epoch);
+    int err = open_feed(t, &feed, t->position, end);
+    double waited = t->wait_seconds;
     double started = hone_now(), before = t->epoch_seconds;
     while (!err && t->position < end) {
-        const struct hone_net *net = t->position < whole ? &t->net : &t->rest;
+        struct hone_net *net = t->position < whole ? &t->net : &t->rest;
         int64_t step = t->position / t->net.batch + 1;
-        err = train_step(t, net, t->order + t->position, &t->sums);
+        err = train_step(t, net, &feed, &t->sums);
+        t->wait_seconds = waited + feed.wait;
         if (err) {
             err = hone_fail_at(err, "epoch %d, step %lld", epoch, (long long)step);
             break;
@@ -232,6 +262,7 @@ int hone_trainer_epoch(struct hone_trainer *t, int epoch, struct hone_metrics *m
     }
     t->epoch_seconds = before + hone_now() - started;
     hone_progress_end();
+    close_feed(&feed, &t->net, &t->rest);
     *m = t->sums;
     finish(m, t->net.task);
     return err;
@@ -240,20 +271,26 @@ int hone_trainer_epoch(struct hone_trainer *t, int epoch, struct hone_metrics *m
 int hone_trainer_evaluate(struct hone_trainer *t, struct hone_metrics *m)
 {
     int64_t rows = t->test->rows, whole = t->eval.nsteps ? rows / t->eval.batch * t->eval.batch : 0;
+    struct hone_feed_source s = {
+        .data = t->test, .order = t->order, .end = rows, .batch = t->net.batch
+    };
+    struct hone_feed feed;
     double loss;
     memset(m, 0, sizeof *m);
     for (int64_t i = 0; i < rows; i++) t->order[i] = i;
-    for (int64_t at = 0; at < rows;) {
-        const struct hone_net *net = at < whole ? &t->eval : &t->eval_rest;
-        int err = put_batch(t, net, t->test, t->order + at);
+    int err = hone_feed_open(&feed, &s, t->options.feeding);
+    for (int64_t at = 0; !err && at < rows;) {
+        struct hone_net *net = at < whole ? &t->eval : &t->eval_rest;
+        err = put_batch(t, net, &feed);
         if (!err) err = hone_net_run(net, 0, net->nsteps);
         if (!err) err = add_batch(t, net, t->test, t->order + at, m, &loss);
-        if (err) return hone_fail_at(err, "evaluation");
+        if (err) err = hone_fail_at(err, "evaluation");
         at += net->batch;
-        if (hone_interrupted()) return hone_fail(HONE_EINTR, "interrupted in evaluation");
+        if (!err && hone_interrupted()) err = hone_fail(HONE_EINTR, "interrupted in evaluation");
     }
-    finish(m, t->net.task);
-    return HONE_OK;
+    close_feed(&feed, &t->eval, &t->eval_rest);
+    if (!err) finish(m, t->net.task);
+    return err;
 }
 
 /* ---- open and close ---- */
@@ -310,7 +347,8 @@ int hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o
     t->options = *o;
     t->train = train;
     t->test = test;
-    int err = open_nets(t, d);
+    int err = hone_augment_check(&o->augment, train);
+    if (!err) err = open_nets(t, d);
     int64_t rows = train->rows > test->rows ? train->rows : test->rows;
     t->order = err ? NULL : malloc((size_t)rows * sizeof *t->order);
     if (!err && !t->order) err = hone_fail(HONE_ENOMEM, "the order of %lld rows", (long long)rows);
