@@ -159,7 +159,8 @@ static int add_norm(struct hone_trainer *t, const struct hone_net *net)
 {
     const float *norm = get(t, net, net->norm);
     if (!norm) return HONE_EDEVICE;
-    t->norm = ((t->nnorms ? t->norm * (double)t->nnorms : 0) + (double)*norm) / (double)(t->nnorms + 1);
+    t->norm =
+        ((t->nnorms ? t->norm * (double)t->nnorms : 0) + (double)*norm) / (double)(t->nnorms + 1);
     t->nnorms++;
     t->nclipped += (double)*norm > net->optim.clip;
     return HONE_OK;

@@ -59,7 +59,7 @@ run 2 net lenet5 --batch 0; good 'expected a whole number from 1 on'
 # ---- good runs ----
 run 0 train --data $images --epochs 2 --batch 32; good '^epoch  *seconds  *images/s' '^    1 ' '^    2 '
 grep -q '^lenet5: 61706 parameters; synthetic: 256 rows to train on, 64 to test on$' err; tap $? 'what it does is said on stderr'
-run 0 train --net housing-mlp --data $rows --epochs 1; good 'train mae    test mse   test mae$' '^    1 '
+run 0 train --net housing-mlp --data $rows --epochs 1; good 'train mae    test mse   test mae  *wait$' '^    1 '
 run 0 train --net own.net --data $rows --epochs 1 --loss mae; good '^    1 '
 run 0 train --net own.net --data $rows --epochs 1 --loss huber --delta 0.5; good '^    1 '
 run 1 train --net own.net --data $rows --epochs 1 --delta 0.5; fails '^hone train: own.net:3: --delta is of the loss huber, and this is mse$'
@@ -72,6 +72,11 @@ run 0 train --data $images --epochs 1 --limit 100 --losses 2 --split 0.5; good '
 cp out first
 run 0 train --data $images --epochs 1 --limit 100 --losses 2 --split 0.5
 grep step first >a; grep step out >b; cmp -s a b; tap $? 'the same seed gives the same losses'
+for feed in inline background; do
+    run 0 train --data $images --epochs 1 --limit 100 --batch 16 --losses 7 --augment crop:2,flip --feed $feed
+    grep step out >$feed
+done
+cmp -s inline background; tap $? 'a thread makes the same augmented batches'
 run 0 train --data $images --epochs 1 --limit 100 --losses 2 --split 0.5 --seed 2
 grep step out >b; cmp -s a b; [ $? = 1 ]; tap $? 'another seed does not'
 run 0 train --data $images --epochs 1 --limit 20 --batch 8 --reference --net lenet5-student --split 0.9; good '^    1 '
@@ -83,6 +88,10 @@ grep -q '^warning: test accuracy .* is near chance (0\.1' err; tap $? 'accuracy 
 run 0 train --help; good '^Usage: hone train' 'seven parameters' 'Examples:'
 
 # ---- bad input ----
+run 1 train --net housing-mlp --data $rows --augment flip; fails "^hone train: augmentation is for pictures, and 'synthetic' has features$"
+run 1 train --data $images --augment crop:28; fails '^hone train: crop:28 moves pictures of 28 x 28 pixels out of sight$'
+run 2 train --augment twist; grep -q -- "--augment 'twist': expected crop:PIXELS (1 to 1024), flip, or both with a comma" err; tap $? '--augment twist'
+run 2 train --feed later; grep -q -- '--feed later: expected inline or background' err; tap $? '--feed later'
 run 1 train --net bad.net --data $rows; fails "^hone train: bad.net:3: no tensor 'z'"
 run 1 train --net nonet; fails "^hone train: no net 'nonet'"
 run 1 train --data nowhere; fails "^hone train: 'nowhere' is no file"
