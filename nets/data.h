@@ -83,6 +83,17 @@ extern const struct hone_known hone_known_sets[]; /* ended by name NULL */
 /* Finds a known set's directory; else HONE_EDATA and a message that lists the places tried. */
 int hone_known_find(const struct hone_known *k, char dir[512]);
 
+/* ---- rows that occur more than once ---- */
+
+struct hone_equals {
+    int64_t train;    /* training rows that repeat an earlier one */
+    int64_t test;     /* test rows that are training rows, too */
+    int64_t contrary; /* of both: those whose class is another */
+};
+
+int hone_data_equals(const struct hone_data *train, const struct hone_data *test,
+                     struct hone_equals *e);
+
 /* ---- columns ---- */
 
 /* Of feature or channel c of all rows. */

@@ -18,7 +18,8 @@ struct options {
 struct summary {
     struct hone_data train, test;
     struct hone_range *range; /* (c) of the training rows, then (outputs) of the target */
-    int64_t *count;           /* (classes) training rows of each, then (classes) test rows */
+    struct hone_equals equals;
+    int64_t *count; /* (classes) training rows of each, then (classes) test rows */
     int nwarnings;
     char warning[MAX_WARNINGS][160];
 };
@@ -72,7 +73,8 @@ static void warn_of_classes(struct summary *s)
              (long long)d->rows);
     for (int64_t i = 1; i < d->rows; i++) sorted &= d->label[i] >= d->label[i - 1];
     if (sorted && d->rows > d->classes)
-        warn(s, "rows are sorted by class: split them only after a shuffle");
+        warn(s, "rows are sorted by class: --limit alone takes the first classes, --split shuffles "
+                "before");
 }
 
 static int sum_up(struct summary *s)
@@ -90,6 +92,12 @@ static int sum_up(struct summary *s)
     for (int64_t i = 0; d->classes && i < s->test.rows; i++)
         s->count[d->classes + s->test.label[i]]++;
     if (d->classes) warn_of_classes(s);
+    int err = hone_data_equals(d, &s->test, &s->equals);
+    if (err) return err;
+    if (s->equals.test)
+        warn(s, "%lld test rows are training rows, too: tests flatter", (long long)s->equals.test);
+    if (s->equals.contrary)
+        warn(s, "%lld rows equal one of another class", (long long)s->equals.contrary);
     for (int c = 0; c < d->c; c++)
         if (s->range[c].std == 0)
             warn(s, "%s is constant (%g): it teaches nothing", feature_name(d, c, name),
@@ -119,6 +127,14 @@ static void print_classes(const struct summary *s)
         printf("  ... and %d more (--json has all)\n", d->classes - TABLE_ROWS);
 }
 
+/* Of all rows' inputs in memory. */
+static int64_t bytes_of(const struct summary *s)
+{
+    const struct hone_data *d = &s->train;
+    int64_t n = (d->rows + s->test.rows) * d->h * d->w * d->c;
+    return d->bytes ? n : n * (int64_t)sizeof *d->x;
+}
+
 static void print(const struct summary *s)
 {
     const struct hone_data *d = &s->train;
@@ -133,6 +149,10 @@ static void print(const struct summary *s)
         printf("  target   %d classes\n", d->classes);
     else
         printf("  target   %d value%s (regression)\n", d->outputs, d->outputs > 1 ? "s" : "");
+    printf("  memory   %.1f MB, as %s\n", (double)bytes_of(s) / 1e6,
+           d->bytes ? "bytes" : "32-bit floats");
+    printf("  equal    %lld training rows repeat another, %lld test rows are training rows\n",
+           (long long)s->equals.train, (long long)s->equals.test);
     printf("\n  %-20s %12s %12s %12s %12s\n", "of training rows", "min", "mean", "max", "std");
     for (int c = 0; c < d->c && c < TABLE_ROWS; c++)
         print_range(feature_name(d, c, name), &s->range[c]);
@@ -185,11 +205,14 @@ static int print_json(const struct summary *s)
                                                  (json_int_t)s->count[d->classes + k]));
     for (int i = 0; i < s->nwarnings; i++)
         json_array_append_new(warnings, json_string_nocheck(utf8(s->warning[i], number, i)));
-    return dump(json_pack("{s:s, s:s, s:I, s:I, s:[i,i,i], s:o, s:o, s:o, s:o}", "name",
-                          utf8(d->name, number, 0), "source", utf8(d->source, number, 0),
+    return dump(json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:[i,i,i], s:o, s:o, s:o, s:o}",
+                          "name", utf8(d->name, number, 0), "source", utf8(d->source, number, 0),
                           "train_rows", (json_int_t)d->rows, "test_rows", (json_int_t)s->test.rows,
-                          "shape", d->h, d->w, d->c, "features", features, "targets", targets,
-                          "classes", classes, "warnings", warnings));
+                          "memory_bytes", (json_int_t)bytes_of(s), "repeated_train_rows",
+                          (json_int_t)s->equals.train, "test_rows_in_train",
+                          (json_int_t)s->equals.test, "contrary_rows",
+                          (json_int_t)s->equals.contrary, "shape", d->h, d->w, d->c, "features",
+                          features, "targets", targets, "classes", classes, "warnings", warnings));
 }
 
 /* ---- the command ---- */

@@ -50,6 +50,17 @@ run 0 two.csv --target a; good '^  y  *2  *3  *4  *1$'
 run 0 two.csv --target class:y; good 'target  *2 classes'
 run 0 two.csv --json; good '"name": "two.csv"' '"train_rows": 2' '"mean": 3'
 run 0 synthetic:4x4x1:3:30; good '^synthetic$' 'rows  *30 train' 'shape  *4 x 4 x 1'
+printf 'a,b,kind\n1,2,x\n3,4,y\n1,2,x\n1,2,y\n5,6,x\n3,5,y\n' >twins.csv
+run 0 twins.csv; good 'memory  *0.0 MB, as 32-bit floats' 'equal  *2 training rows repeat another, 0 test rows are training rows' \
+    'warning: 1 rows equal one of another class'
+run 0 twins.csv --json; good '"repeated_train_rows": 2' '"contrary_rows": 1' '"memory_bytes": 48'
+mkdir twins
+printf '\0\0\10\3\0\0\0\3\0\0\0\1\0\0\0\2abcdab' >twins/train-images-idx3-ubyte
+printf '\0\0\10\1\0\0\0\3\0\1\0' >twins/train-labels-idx1-ubyte
+printf '\0\0\10\3\0\0\0\2\0\0\0\1\0\0\0\2cdxy' >twins/t10k-images-idx3-ubyte
+printf '\0\0\10\1\0\0\0\2\0\1' >twins/t10k-labels-idx1-ubyte
+run 0 twins; good 'as bytes' 'equal  *1 training rows repeat another, 1 test rows are training rows' \
+    'warning: 1 test rows are training rows, too: tests flatter' 'warning: 1 rows equal one of another class'
 run 0 --help; good '^Usage: hone data' 'Examples:' 'Exit status:'
 run 0 --json; good '"name": "housing"' '"found": null'
 
