@@ -57,6 +57,7 @@ struct training {
     struct hone_keep keep;
     struct hone_run record;
     struct hone_metrics tested;
+    struct hone_scores scores;
     char warning[HONE_TEXT];
 };
 
@@ -178,6 +179,10 @@ static int open_run(struct session *s, struct training *r, const char *resume)
     int err = open_data(s, r, options.seed);
     if (!err) err = hone_trainer_open(&r->t, &options, &s->device, &r->train, &r->test);
     if (err) return err;
+    const struct hone_net *net = &r->t.net;
+    err = hone_scores_open(&r->scores, net->task, (int)net->tensor[net->output].dim[1]);
+    if (err) return err;
+    r->t.scores = &r->scores;
     s->report.task = r->t.net.task;
     s->report.test = &r->test;
     json_array_clear(s->report.epochs);
@@ -197,6 +202,7 @@ static void close_run(struct training *r)
 {
     hone_keep_close(&r->keep);
     hone_trainer_close(&r->t);
+    hone_scores_close(&r->scores);
     hone_data_close(&r->train);
     hone_data_close(&r->test);
 }
@@ -221,6 +227,11 @@ static int print_json(struct session *s, const struct training *r, int err)
         (json_int_t)r->record.parameters, "epochs_wanted", s->o->epochs, "complete", !err, "losses",
         s->report.losses, "epochs", s->report.epochs, "warning",
         r->warning[0] ? json_string(r->warning) : json_null());
+    if (root && !s->several)
+        json_object_set_new(root, "metrics",
+                            err ? json_null()
+                                : hone_report_scores_json(&s->report, &r->scores,
+                                                          r->warning[0] != 0));
     if (root && s->several) json_object_update_new(root, spread_json(s));
     if (!root || json_dumpf(root, stdout, JSON_INDENT(2)))
         err = hone_fail(HONE_ENOMEM, "cannot write JSON");
@@ -256,9 +267,13 @@ static int one_run(struct session *s, int run, const char *resume, int first)
         if (!err && s->several) {
             json_t *result = hone_report_result(&s->report, run + 1, r.record.seed,
                                                 r.before + hone_now() - r.started);
+            if (r.t.net.task == HONE_CLASSIFY)
+                json_object_set_new(result, "no_better_than_chance", json_boolean(r.warning[0] != 0));
             json_array_append_new(s->results, result);
             if (!s->o->json) hone_report_run(s->report.task, result);
         }
+        if (!err && s->o->metrics && !s->o->json && !s->several)
+            hone_report_scores(&s->report, &r.scores, r.warning[0] != 0);
         if (s->o->json && (err || run + 1 == s->nruns)) err = print_json(s, &r, err);
     }
     close_run(&r);

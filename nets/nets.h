@@ -346,6 +346,42 @@ struct hone_metrics {
     double mse, mae;              /* regression: of the values */
 };
 
+/* What is counted while rows of a test set pass; width: the net's outputs.  Shares without rows are
+ * NAN. */
+struct hone_scores {
+    enum hone_task task;
+    int width;
+    int64_t rows, top5;           /* top5: the label is among the five largest */
+    int64_t *confusion;           /* (width, width): label, answer; NULL for numbers */
+    struct hone_output_score {
+        double mean, spread;      /* of what is wanted: mean, sum of squares about it */
+        double squares, sizes;    /* sums of errors */
+    } *output;                    /* (width) NULL for classes */
+};
+
+struct hone_class_score {
+    int64_t rows;                 /* with this label */
+    double precision, recall, f1;
+};
+
+int  hone_scores_open(struct hone_scores *s, enum hone_task task, int width);
+void hone_scores_close(struct hone_scores *s);
+void hone_scores_reset(struct hone_scores *s);
+
+/* A row's outputs (width), and what they should be.  The answer is the first largest. */
+void hone_scores_add_label(struct hone_scores *s, const float *x, int32_t label);
+void hone_scores_add_values(struct hone_scores *s, const float *x, const float *want);
+
+struct hone_class_score hone_scores_class(const struct hone_scores *s, int k);
+struct hone_class_score hone_scores_macro(const struct hone_scores *s);   /* means over classes */
+double hone_scores_accuracy(const struct hone_scores *s);
+double hone_scores_top5(const struct hone_scores *s);
+
+/* Over all numbers; R2, the share of the spread that is explained, is the mean of the outputs'. */
+double hone_scores_mse(const struct hone_scores *s);
+double hone_scores_mae(const struct hone_scores *s);
+double hone_scores_r2(const struct hone_scores *s);
+
 /* A net in training: it and, where rows are left over, its twin for the short batch; likewise for
  * evaluation. */
 struct hone_trainer {
@@ -363,6 +399,7 @@ struct hone_trainer {
     double norm;                  /* mean before clipping; NAN: none */
     int64_t nnorms, nclipped;
     int restored;                 /* 1: the next epoch goes on where the four above say */
+    struct hone_scores *scores;   /* the caller's: filled in by evaluation; NULL: none */
     void *host;                   /* a batch, for a device that does not share our memory */
 };
 

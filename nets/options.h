@@ -44,7 +44,7 @@ struct hone_train_command {
     struct hone_optim_choice optim;
     struct hone_keep_choice keep;
     struct hone_train_options train;
-    int epochs, nlosses, json, untuned;
+    int epochs, nlosses, json, untuned, metrics;
     char command[1024];
 };
 

@@ -51,7 +51,8 @@ enum {
     UNTUNED,
     LOSS,
     DELTA,
-    SMOOTHING
+    SMOOTHING,
+    METRICS
 };
 
 static const struct argp_option options[] = {
@@ -76,6 +77,10 @@ static const struct argp_option options[] = {
     { "untuned", UNTUNED, NULL, 0, "default kernels, whatever the database knows", 4 },
     { "reference", REFERENCE, NULL, 0, "the reference kernels: slow, for checking", 4 },
     { "losses", LOSSES, "N", 0, "print the losses of the first N steps, all digits", 4 },
+    { "metrics", METRICS, NULL, 0,
+      "print the test rows' confusion matrix and each class's precision, recall and F1, or of "
+      "numbers R2, MSE and MAE, after the last epoch; --json always has them",
+      4 },
     { "json", JSON, NULL, 0, "print JSON", 4 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
@@ -117,6 +122,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         c->train.seed = (uint64_t)hone_option_whole(state, "seed", arg, 0, INT64_MAX);
         return 0;
     case JSON: c->json = 1; return 0;
+    case METRICS: c->metrics = 1; return 0;
     case DB: c->db = arg; return 0;
     case UNTUNED: c->untuned = 1; return 0;
     case REFERENCE: c->train.how.reference = 1; return 0;

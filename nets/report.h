@@ -26,6 +26,11 @@ void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e, 
  * JSON of the last epoch, and the norm as a line on stderr. */
 void hone_report_rate(const struct hone_report *r, const struct hone_trainer *t);
 
+/* ---- scores of the last evaluation (report_scores.c); chance: its accuracy is no better ---- */
+
+void hone_report_scores(const struct hone_report *r, const struct hone_scores *s, int chance);
+json_t *hone_report_scores_json(const struct hone_report *r, const struct hone_scores *s, int chance);
+
 /* ---- several runs: folds, repetitions ---- */
 
 /* What stays of a run: the object for `runs` from its last epoch. */

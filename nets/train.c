@@ -102,6 +102,23 @@ static int add_batch(struct hone_trainer *t, const struct hone_net *net,
     return HONE_OK;
 }
 
+/* The rows of a batch of the test set, for t->scores. */
+static int add_scores(struct hone_trainer *t, const struct hone_net *net, const int64_t *order)
+{
+    const float *x = t->scores ? get(t, net, net->output) : NULL;
+    const struct hone_data *data = t->test;
+    if (!t->scores) return HONE_OK;
+    if (!x) return HONE_EDEVICE;
+    for (int i = 0; i < net->batch; i++) {
+        const float *row = x + (int64_t)i * t->scores->width;
+        if (net->task == HONE_CLASSIFY)
+            hone_scores_add_label(t->scores, row, data->label[order[i]]);
+        else
+            hone_scores_add_values(t->scores, row, data->y + order[i] * data->outputs);
+    }
+    return HONE_OK;
+}
+
 static void finish(struct hone_metrics *m, enum hone_task task)
 {
     double n = (double)m->rows;
@@ -278,6 +295,7 @@ int hone_trainer_evaluate(struct hone_trainer *t, struct hone_metrics *m)
     struct hone_feed feed;
     double loss;
     memset(m, 0, sizeof *m);
+    if (t->scores) hone_scores_reset(t->scores);
     for (int64_t i = 0; i < rows; i++) t->order[i] = i;
     int err = hone_feed_open(&feed, &s, t->options.feeding);
     for (int64_t at = 0; !err && at < rows;) {
@@ -285,6 +303,7 @@ int hone_trainer_evaluate(struct hone_trainer *t, struct hone_metrics *m)
         err = put_batch(t, net, &feed);
         if (!err) err = hone_net_run(net, 0, net->nsteps);
         if (!err) err = add_batch(t, net, t->test, t->order + at, m, &loss);
+        if (!err) err = add_scores(t, net, t->order + at);
         if (err) err = hone_fail_at(err, "evaluation");
         at += net->batch;
         if (!err && hone_interrupted()) err = hone_fail(HONE_EINTR, "interrupted in evaluation");

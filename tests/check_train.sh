@@ -85,6 +85,12 @@ run 0 train --data $images --epochs 1 --limit 70 --json --optimizer sgd --lr 0.0
 good '"net": "lenet5"' '"optimizer": "sgd"' '"complete": true' '"test_accuracy": 0' '"test_mae": null' '"losses": \['
 run 0 train --data $images --epochs 1 --optimizer sgd --lr 0
 grep -q '^warning: test accuracy .* is near chance (0\.1' err; tap $? 'accuracy near chance is warned of'
+run 0 train --data $images --epochs 1 --optimizer sgd --lr 0 --json
+good '"no_better_than_chance": true' '"accuracy": null' '"measured_accuracy": 0' '"confusion": \['
+run 0 train --data $images --epochs 1 --optimizer sgd --lr 0 --metrics; good '^accuracy no better than chance$'
+run 0 train --net lenet5-student --data $images --epochs 4 --batch 16 --metrics; good '^labels  *answers' '^class  *rows  *precision  *recall  *F1$' '^accuracy [01][.0-9]*, top-5 '
+run 0 train --net housing-mlp --data $rows --epochs 1 --metrics; good '^R2 .*, MSE .*, MAE '
+run 0 train --net housing-mlp --data $rows --epochs 1 --json; good '"r2": ' '"mae": '
 run 0 train --help; good '^Usage: hone train' 'seven parameters' 'Examples:'
 
 # ---- bad input ----
