@@ -58,8 +58,9 @@ static int show(const struct options *o)
     int64_t macs = 0;
     for (int i = 0; i < net.nlayers; i++) macs += net.layer[i].macs;
     if (o->json)
-        err = dump(json_pack("{s:s, s:i, s:I, s:I, s:o, s:o}", "net", net.name, "batch", net.batch,
-                             "parameters", (json_int_t)net.parameters, "macs", (json_int_t)macs,
+        err = dump(json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:o, s:o}", "net", net.name,
+                             "params", net.params_text, "batch", net.batch, "parameters", (json_int_t)net.parameters, "running", (json_int_t)hone_net_running(&net),
+                             "macs", (json_int_t)macs,
                              "layers", layers_json(&net), "steps", steps_json(&net)));
     else
         hone_net_print(&net, stdout);
@@ -114,10 +115,11 @@ static const char about[] =
     "forward."
     "\v"
     "NET is a name, or a file: one whose name holds a '/' or ends in .net.  Without it, the names "
-    "are listed.\n\n"
+    "are listed.  Parameters of its text follow a colon.\n\n"
     "Examples:\n"
     "  hone net                       which nets are built in\n"
     "  hone net lenet5                its layers\n"
+    "  hone net resnet56:n=3,width=8  a smaller one: ResNet-20 at half width\n"
     "  hone net my.net --json         a net of your own; nets/README.md explains the text\n\n"
     "Exit status: 0 good, 1 a bad net, 2 wrong usage.";
 

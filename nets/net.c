@@ -164,6 +164,14 @@ static const char *grouped(int64_t n, char text[32])
     return text;
 }
 
+int64_t hone_net_running(const struct hone_net *net)
+{
+    int64_t n = 0;
+    for (int i = 0; i < net->ntensors; i++)
+        if (net->tensor[i].role == HONE_ROLE_RUNNING) n += hone_tensor_len(&net->tensor[i]);
+    return n;
+}
+
 void hone_net_print(const struct hone_net *net, FILE *f)
 {
     char shape[48], parameters[32], macs[32];
@@ -185,4 +193,8 @@ void hone_net_print(const struct hone_net *net, FILE *f)
     }
     fprintf(f, "%-*s  %-10s  %-*s  %-14s %12s %14s\n", name, "total", "", what, "", "",
             grouped(net->parameters, parameters), grouped(all, macs));
+    int64_t running = hone_net_running(net);
+    if (running)
+        fprintf(f, "\nrunning statistics, besides the parameters: %s\n",
+                grouped(running, parameters));
 }

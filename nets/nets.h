@@ -181,6 +181,9 @@ int hone_net_parse(struct hone_net *net, const char *file, const char *text,
                    const struct hone_lowering *how);
 void hone_net_close(struct hone_net *net);
 
+/* Numbers of running statistics, which are no parameters. */
+int64_t hone_net_running(const struct hone_net *net);
+
 /* The layer table: name, kind, output shape, parameters, MACs, and the totals. */
 void hone_net_print(const struct hone_net *net, FILE *f);
 

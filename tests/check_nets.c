@@ -201,6 +201,21 @@ static const struct {
     { "mobilenetv1:width=0.5", 829194, 3045632, 10 },
 };
 
+static void check_running(void)
+{
+    static const struct {
+        const char *name;
+        long running;
+    } nets[] = { { "lenet5", 0 }, { "resnet56", 4064 }, { "mobilenetv1", 21888 } };
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
+        struct hone_net net;
+        struct hone_lowering how = lowering(3, 0);
+        ok(!hone_net_open(&net, nets[i].name, &how) && hone_net_running(&net) == nets[i].running,
+           "%s has %ld running values", nets[i].name, nets[i].running);
+        hone_net_close(&net);
+    }
+}
+
 static void check_totals(void)
 {
     for (size_t i = 0; i < sizeof totals / sizeof *totals; i++) {
@@ -333,6 +348,7 @@ int main(void)
     check_bad();
     check_open();
     check_totals();
+    check_running();
     check_lowering();
     check_act_key();
     check_problems();
