@@ -45,10 +45,16 @@ static void *fill(void *arg)
     return NULL;
 }
 
-/* Signals are the main thread's. */
+/* The first batch is wanted at once, so it is made here.  Signals are the main thread's. */
 static int start(struct hone_feed *f)
 {
     sigset_t all, old;
+    double started = hone_now();
+    if (f->source.at < f->source.end) {
+        gather(f, &f->slot[0]);
+        f->filled = 1;
+    }
+    f->wait = hone_now() - started;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     f->running = !pthread_create(&f->thread, NULL, fill, f);

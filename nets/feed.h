@@ -25,7 +25,7 @@ struct hone_batch {
 struct hone_feed {
     struct hone_feed_source source; /* at: the next row to gather */
     int background;
-    double wait; /* seconds in hone_feed_next() */
+    double wait; /* seconds in hone_feed_next(), and for the first batch before */
     /* Of the background: two batches, of which the caller reads one while the thread fills the
      * other.  `filled` and `taken` count batches. */
     struct hone_batch slot[2];
