@@ -93,8 +93,8 @@ struct hone_optim {
 };
 
 /* PyTorch's defaults: momentum 0, weight decay 0 (adamw: 0.01), beta 0.9 and 0.999, rho 0.99
- * (adadelta: 0.9), epsilon 1e-8 (adadelta: 1e-6); lr 0.001 of adam and adamw, 0.01 of sgd and
- * rmsprop, 1 of adadelta. */
+ * (adadelta: 0.9), epsilon 1e-8 (adadelta: 1e-6); lr 0.001 of adam and adamw, 0.01 of rmsprop, 1 of
+ * adadelta; but 0.01 of sgd, as Keras has it. */
 struct hone_optim hone_optim_default(enum hone_optimizer o);
 
 const char *hone_optimizer_name(enum hone_optimizer o);
