@@ -268,7 +268,8 @@ static int one_run(struct session *s, int run, const char *resume, int first)
             json_t *result = hone_report_result(&s->report, run + 1, r.record.seed,
                                                 r.before + hone_now() - r.started);
             if (r.t.net.task == HONE_CLASSIFY)
-                json_object_set_new(result, "no_better_than_chance", json_boolean(r.warning[0] != 0));
+                json_object_set_new(result, "no_better_than_chance",
+                                    json_boolean(r.warning[0] != 0));
             json_array_append_new(s->results, result);
             if (!s->o->json) hone_report_run(s->report.task, result);
         }

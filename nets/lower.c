@@ -246,7 +246,10 @@ double hone_node_real(const struct hone_node *n, const char *name)
     return n->value[i];
 }
 
-int hone_node_int(const struct hone_node *n, const char *name) { return (int)hone_node_real(n, name); }
+int hone_node_int(const struct hone_node *n, const char *name)
+{
+    return (int)hone_node_real(n, name);
+}
 
 void hone_lower_say(struct hone_lower *b, const struct hone_node *n, const char *fmt, ...)
 {

@@ -11,8 +11,10 @@ int hone_scores_open(struct hone_scores *s, enum hone_task task, int width)
     memset(s, 0, sizeof *s);
     s->task = task;
     s->width = width;
-    if (task == HONE_CLASSIFY) s->confusion = calloc(n * n, sizeof *s->confusion);
-    else s->output = calloc(n, sizeof *s->output);
+    if (task == HONE_CLASSIFY)
+        s->confusion = calloc(n * n, sizeof *s->confusion);
+    else
+        s->output = calloc(n, sizeof *s->output);
     if (s->confusion || s->output) return HONE_OK;
     return hone_fail(HONE_ENOMEM, "scores of %d outputs", width);
 }

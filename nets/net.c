@@ -121,8 +121,8 @@ int hone_net_problems(const struct hone_net *net, struct hone_problem p[], int m
     return add_problems(net, p, 0, max);
 }
 
-int hone_net_problems_of(const char *name, int batch, const char *optimizers, struct hone_problem p[],
-                         int max)
+int hone_net_problems_of(const char *name, int batch, const char *optimizers,
+                         struct hone_problem p[], int max)
 {
     struct hone_net net;
     char list[HONE_TEXT], *rest = list;

@@ -64,7 +64,9 @@ struct hone_layer {
 
 /* ---- what a net is trained with ---- */
 
-enum hone_optimizer { HONE_SGD, HONE_ADAM, HONE_ADAMW, HONE_RMSPROP, HONE_ADADELTA, HONE_NOPTIMIZERS };
+enum hone_optimizer {
+    HONE_SGD, HONE_ADAM, HONE_ADAMW, HONE_RMSPROP, HONE_ADADELTA, HONE_NOPTIMIZERS
+};
 
 enum { HONE_MAX_MILESTONES = 8 };
 
@@ -79,7 +81,7 @@ struct hone_schedule {
     int64_t steps_per_epoch;      /* set by hone_trainer_open(); 0 counts as 1 */
 };
 
-/* "constant", "step:30,60:0.1", "cosine", "exp:0.95"; the warm-up, epochs and their steps in *s stay. */
+/* "constant", "step:30,60:0.1", "cosine", "exp:0.95"; warm-up, epochs and their steps stay. */
 int  hone_schedule_parse(const char *text, struct hone_schedule *s);
 void hone_schedule_print(const struct hone_schedule *s, char text[HONE_TEXT]);
 
@@ -462,7 +464,7 @@ int hone_cmd_data(int argc, char **argv);
 
 /* For hone_cmd_autotune(): the problems of a training step of a net with each of the optimizers, a
  * list such as "sgd+momentum,adam". */
-int hone_net_problems_of(const char *net, int batch, const char *optimizers, struct hone_problem p[],
-                         int max);
+int hone_net_problems_of(const char *net, int batch, const char *optimizers,
+                         struct hone_problem p[], int max);
 
 #endif

@@ -9,10 +9,10 @@ enum { LR, MOMENTUM, BETA1 = 1, BETA2, RHO = 2, EPSILON, WEIGHT_DECAY, C1, C2, M
 
 static const struct kind {
     const char *name, *op;
-    int nstates;        /* arrays as long as the parameters', without momentum's */
-    int momentum;       /* 1: it can have momentum, in one more array */
-    int moments;        /* 1: beta1 and beta2 are its numbers; 0: rho, or none */
-    int decoupled;      /* 1: weight decay works on the weights, not through the gradient */
+    int nstates;   /* arrays as long as the parameters', without momentum's */
+    int momentum;  /* 1: it can have momentum, in one more array */
+    int moments;   /* 1: beta1 and beta2 are its numbers; 0: rho, or none */
+    int decoupled; /* 1: weight decay works on the weights, not through the gradient */
     double lr, rho, epsilon, weight_decay;
 } kinds[HONE_NOPTIMIZERS] = {
     [HONE_SGD] = { "sgd", "sgd", .momentum = 1, .lr = 0.01 },
@@ -57,18 +57,23 @@ int hone_optimizer_find(const char *name, enum hone_optimizer *o)
             *o = (enum hone_optimizer)i;
             return HONE_OK;
         }
-    return hone_fail(HONE_EINVAL, "no optimizer '%s'; there are sgd, adam, adamw, rmsprop, adadelta",
-                     name);
+    return hone_fail(HONE_EINVAL,
+                     "no optimizer '%s'; there are sgd, adam, adamw, rmsprop, adadelta", name);
 }
 
 /* The usual value of what stands after a '+'. */
 static int add_word(struct hone_optim *o, const char *word)
 {
-    if (!strcmp(word, "momentum") && kinds[o->kind].momentum) o->momentum = 0.9;
-    else if (!strcmp(word, "nesterov") && o->kind == HONE_SGD && o->momentum > 0) o->nesterov = 1;
-    else if (!strcmp(word, "wd")) o->weight_decay = kinds[o->kind].decoupled ? 0.01 : 1e-4;
-    else if (!strcmp(word, "clip")) o->clip = 1;
-    else return 0;
+    if (!strcmp(word, "momentum") && kinds[o->kind].momentum)
+        o->momentum = 0.9;
+    else if (!strcmp(word, "nesterov") && o->kind == HONE_SGD && o->momentum > 0)
+        o->nesterov = 1;
+    else if (!strcmp(word, "wd"))
+        o->weight_decay = kinds[o->kind].decoupled ? 0.01 : 1e-4;
+    else if (!strcmp(word, "clip"))
+        o->clip = 1;
+    else
+        return 0;
     return 1;
 }
 
@@ -96,9 +101,9 @@ int hone_optim_parse(const char *text, struct hone_optim *o)
 void hone_optim_print(const struct hone_optim *o, char text[HONE_TEXT])
 {
     const struct kind *k = &kinds[o->kind];
-    snprintf(text, HONE_TEXT, "%s%s%s%s%s", k->name, k->momentum && o->momentum != 0 ? "+momentum" : "",
-             o->nesterov ? "+nesterov" : "", o->weight_decay != 0 && !k->decoupled ? "+wd" : "",
-             o->clip > 0 ? "+clip" : "");
+    snprintf(text, HONE_TEXT, "%s%s%s%s%s", k->name,
+             k->momentum && o->momentum != 0 ? "+momentum" : "", o->nesterov ? "+nesterov" : "",
+             o->weight_decay != 0 && !k->decoupled ? "+wd" : "", o->clip > 0 ? "+clip" : "");
 }
 
 /* ---- the op ---- */

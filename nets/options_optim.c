@@ -24,7 +24,8 @@ static const struct argp_option options[] = {
       "its author's and PyTorch's; tf.keras has 0.001 there, at which it hardly moves)",
       1 },
     { NULL, 0, NULL, 0,
-      "More of the optimizer (defaults are PyTorch's; nets/README.md has Keras's beside them):", 2 },
+      "More of the optimizer (defaults are PyTorch's; nets/README.md has Keras's beside them):",
+      2 },
     { "momentum", MOMENTUM, "M", 0, "of sgd and rmsprop (default 0)", 2 },
     { "nesterov", NESTEROV, NULL, 0, "Nesterov's form of momentum, of sgd", 2 },
     { "weight-decay", WEIGHT_DECAY, "W", 0,
@@ -79,7 +80,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     struct hone_optim *op = &c->optim;
     switch (key) {
     case OPTIMIZER:
-        if (hone_optimizer_find(arg, &op->kind)) argp_error(state, "--optimizer: %s", hone_errmsg());
+        if (hone_optimizer_find(arg, &op->kind))
+            argp_error(state, "--optimizer: %s", hone_errmsg());
         return 0;
     case LR: op->lr = hone_option_real(state, "lr", c->lr = arg, 0, 1e6, 0); return 0;
     case MOMENTUM:

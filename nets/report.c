@@ -63,7 +63,8 @@ void hone_report_rate(const struct hone_report *r, const struct hone_trainer *t)
 {
     json_t *epoch = json_array_get(r->epochs, json_array_size(r->epochs) - 1);
     double clipped = t->nnorms ? (double)t->nclipped / (double)t->nnorms : NAN;
-    json_object_set_new(epoch, "lr", number(hone_optim_lr(&t->net.optim, t->step ? t->step - 1 : 0)));
+    json_object_set_new(epoch, "lr",
+                        number(hone_optim_lr(&t->net.optim, t->step ? t->step - 1 : 0)));
     json_object_set_new(epoch, "gradient_norm", number(t->norm));
     json_object_set_new(epoch, "clipped", number(clipped));
     if (t->nnorms && !r->quiet)

@@ -22,14 +22,15 @@ void hone_report_heading(const struct hone_report *r);
 void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e, double wait,
                        const struct hone_metrics *train, const struct hone_metrics *test);
 
-/* Learning rate of the epoch's last step, and norm of the gradients where they are clipped: into the
- * JSON of the last epoch, and the norm as a line on stderr. */
+/* Learning rate of the epoch's last step, and norm of the gradients where they are clipped: into
+ * the JSON of the last epoch, and the norm as a line on stderr. */
 void hone_report_rate(const struct hone_report *r, const struct hone_trainer *t);
 
 /* ---- scores of the last evaluation (report_scores.c); chance: its accuracy is no better ---- */
 
 void hone_report_scores(const struct hone_report *r, const struct hone_scores *s, int chance);
-json_t *hone_report_scores_json(const struct hone_report *r, const struct hone_scores *s, int chance);
+json_t *hone_report_scores_json(const struct hone_report *r, const struct hone_scores *s,
+                                int chance);
 
 /* ---- several runs: folds, repetitions ---- */
 

@@ -1,4 +1,4 @@
-/* The confusion matrix and the scores of classes, or the errors of numbers, as lines and as JSON. */
+/* The confusion matrix and the scores of classes, or the errors of numbers: lines and JSON. */
 #include "nets/report.h"
 
 #include <math.h>
@@ -26,7 +26,8 @@ static void print_confusion(const struct hone_report *r, const struct hone_score
     int width = snprintf(NULL, 0, "%lld", (long long)most);
     if (width < 4) width = 4;
     printf("\n%-*s  answers\n%-*s", NAME_WIDTH, "labels", NAME_WIDTH, "");
-    for (int k = 0; k < s->width; k++) printf("  %*.*s", width, width, class_name(r->test, k, text));
+    for (int k = 0; k < s->width; k++)
+        printf("  %*.*s", width, width, class_name(r->test, k, text));
     putchar('\n');
     for (int k = 0; k < s->width; k++) {
         printf("%-*.*s", NAME_WIDTH, NAME_WIDTH, class_name(r->test, k, text));
@@ -38,8 +39,10 @@ static void print_confusion(const struct hone_report *r, const struct hone_score
 
 static void print_cell(double v)
 {
-    if (isnan(v)) printf("  %9s", "-");
-    else printf("  %9.4f", v);
+    if (isnan(v))
+        printf("  %9s", "-");
+    else
+        printf("  %9.4f", v);
 }
 
 static void print_class(const char *name, const struct hone_class_score *c)
@@ -56,13 +59,15 @@ static void print_classes(const struct hone_report *r, const struct hone_scores 
     char text[HONE_NAME];
     struct hone_class_score mean = hone_scores_macro(s);
     if (s->width <= MOST_CLASSES) print_confusion(r, s);
-    printf("\n%-*s  %9s  %9s  %9s  %9s\n", NAME_WIDTH, "class", "rows", "precision", "recall", "F1");
+    printf("\n%-*s  %9s  %9s  %9s  %9s\n", NAME_WIDTH, "class", "rows", "precision", "recall",
+           "F1");
     for (int k = 0; k < s->width && s->width <= MOST_CLASSES; k++) {
         struct hone_class_score c = hone_scores_class(s, k);
         print_class(class_name(r->test, k, text), &c);
     }
     print_class("mean", &mean);
-    if (chance) printf("\naccuracy no better than chance\n");
+    if (chance)
+        printf("\naccuracy no better than chance\n");
     else if (s->width > 5)
         printf("\naccuracy %.4f, top-5 %.4f\n", hone_scores_accuracy(s), hone_scores_top5(s));
     else
@@ -91,7 +96,8 @@ static json_t *class_json(const struct hone_report *r, const struct hone_scores 
                      number(c.recall), "f1", number(c.f1));
 }
 
-json_t *hone_report_scores_json(const struct hone_report *r, const struct hone_scores *s, int chance)
+json_t *hone_report_scores_json(const struct hone_report *r, const struct hone_scores *s,
+                                int chance)
 {
     if (!s->rows) return json_null();
     if (s->task != HONE_CLASSIFY)
@@ -110,8 +116,8 @@ json_t *hone_report_scores_json(const struct hone_report *r, const struct hone_s
     double none = NAN, accuracy = hone_scores_accuracy(s);
     return json_pack("{s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "rows",
                      (json_int_t)s->rows, "no_better_than_chance", chance, "accuracy",
-                     number(chance ? none : accuracy), "measured_accuracy", number(accuracy), "top5",
-                     number(chance || s->width <= 5 ? none : hone_scores_top5(s)), "precision",
-                     number(mean.precision), "recall", number(mean.recall), "f1", number(mean.f1),
-                     "classes", classes, "confusion", confusion);
+                     number(chance ? none : accuracy), "measured_accuracy", number(accuracy),
+                     "top5", number(chance || s->width <= 5 ? none : hone_scores_top5(s)),
+                     "precision", number(mean.precision), "recall", number(mean.recall), "f1",
+                     number(mean.f1), "classes", classes, "confusion", confusion);
 }

@@ -50,8 +50,8 @@ int hone_schedule_parse(const char *text, struct hone_schedule *to)
     }
     if (!good)
         return hone_fail(HONE_EPARSE,
-                         "schedule '%s': expected constant, step:EPOCH,EPOCH,...:FACTOR with epochs "
-                         "that rise (at most %d), cosine, or exp:FACTOR",
+                         "schedule '%s': expected constant, step:EPOCH,EPOCH,...:FACTOR with "
+                         "epochs that rise (at most %d), cosine, or exp:FACTOR",
                          text, HONE_MAX_MILESTONES);
     *to = s;
     return HONE_OK;
@@ -59,8 +59,10 @@ int hone_schedule_parse(const char *text, struct hone_schedule *to)
 
 void hone_schedule_print(const struct hone_schedule *s, char text[HONE_TEXT])
 {
-    static const char *const name[] = { [HONE_CONSTANT] = "constant", [HONE_STEPS] = "step",
-                                        [HONE_COSINE] = "cosine", [HONE_EXP] = "exp" };
+    static const char *const name[] = { [HONE_CONSTANT] = "constant",
+                                        [HONE_STEPS] = "step",
+                                        [HONE_COSINE] = "cosine",
+                                        [HONE_EXP] = "exp" };
     int n = snprintf(text, HONE_TEXT, "%s", name[s->kind]);
     for (int i = 0; i < s->nat; i++)
         n += snprintf(text + n, (size_t)(HONE_TEXT - n), "%c%.9g", i ? ',' : ':', s->at[i]);

@@ -33,8 +33,8 @@ static void check_classes(void)
     ok(!err && near(hone_scores_accuracy(&s), 4.0 / 6), "accuracy");
     for (int k = 0; !err && k < 3; k++) {
         struct hone_class_score c = hone_scores_class(&s, k);
-        ok(c.rows == rows[k] && near(c.precision, precision[k]) &&
-               near(c.recall, recall[k]) && near(c.f1, f1[k]),
+        ok(c.rows == rows[k] && near(c.precision, precision[k]) && near(c.recall, recall[k]) &&
+               near(c.f1, f1[k]),
            "class %d: precision %.4f, recall %.4f, F1 %.4f", k, c.precision, c.recall, c.f1);
     }
     struct hone_class_score mean = hone_scores_macro(&s);
@@ -64,7 +64,8 @@ static void check_top5(void)
     struct hone_scores s;
     int err = hone_scores_open(&s, HONE_CLASSIFY, 7);
     for (int label = 0; !err && label < 7; label++) hone_scores_add_label(&s, x, label);
-    ok(!err && s.top5 == 5, "five of seven labels are among the five largest; of equals, the first");
+    ok(!err && s.top5 == 5,
+       "five of seven labels are among the five largest; of equals, the first");
     hone_scores_reset(&s);
     hone_scores_add_label(&s, (float[7]){ NAN, NAN, 2, 1, NAN, 0, 0 }, 0);
     ok(s.top5 == 0 && s.confusion[2] == 1, "NaN is no answer");
@@ -83,7 +84,8 @@ static void check_values(void)
     hone_scores_close(&s);
     err = hone_scores_open(&s, HONE_REGRESS, 2);
     for (int i = 0; !err && i < 3; i++) hone_scores_add_values(&s, &x2[2 * i], &y2[2 * i]);
-    ok(!err && near(hone_scores_r2(&s), (1 - 1.25 / (50.25 - 42.25 / 3) + 1 - 3 / (38 - 16.0 / 3)) / 2),
+    ok(!err &&
+           near(hone_scores_r2(&s), (1 - 1.25 / (50.25 - 42.25 / 3) + 1 - 3 / (38 - 16.0 / 3)) / 2),
        "R2 of two outputs is the mean of theirs: %.9f", hone_scores_r2(&s));
     hone_scores_reset(&s);
     hone_scores_add_values(&s, x2, y2);

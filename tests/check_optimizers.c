@@ -1,6 +1,6 @@
-/* Optimizers, schedules and losses against what PyTorch and Keras compute: tests/golden/torch.txt and
- * keras.txt, which tests/golden/make_golden.py made.  A line is a name, which says what it was made
- * with, then numbers. */
+/* Optimizers, schedules and losses against what PyTorch and Keras compute: tests/golden/torch.txt
+ * and keras.txt, which tests/golden/make_golden.py made.  A line is a name, which says what it was
+ * made with, then numbers. */
 #include "nets/nets.h"
 #include "tests/tap.h"
 
@@ -91,8 +91,8 @@ static int read_optim(const char *name, struct hone_optim *o)
     return 1;
 }
 
-/* STEPS steps from P; path: how far each parameter went in all; norm: of each step's gradient, where
- * it is clipped. */
+/* STEPS steps from P; path: how far each parameter went in all; norm: of each step's gradient,
+ * where it is clipped. */
 static int train(const struct hone_optim *o, int reference, double p[N], double path[N],
                  double norm[STEPS], double *growth)
 {
@@ -149,7 +149,8 @@ static void check_norms(const char *name, const double want[])
     struct hone_optim o;
     double p[N], path[N], norm[STEPS], growth;
     snprintf(text, sizeof text, "sgd%s", strchr(name, ':'));
-    int err = read_optim(text, &o) ? train(&o, 0, p, path, norm, &growth) : HONE_EPARSE, good = !err;
+    int err = read_optim(text, &o) ? train(&o, 0, p, path, norm, &growth) : HONE_EPARSE,
+        good = !err;
     for (int t = 0; good && t < STEPS; t++) good = fabs(norm[t] - want[t]) <= 2e-6 * want[t];
     ok(good, "%s: norms before clipping", name);
 }
@@ -180,10 +181,23 @@ static void check_schedule(const char *name, const double want[], int n)
 
 static void check_bad_schedules(void)
 {
-    static const char *const bad[] = { "",         "line",        "step",      "step:",     "step:3",
-                                       "step:3:",  "step:3,2:.1", "step:0:.1", "step:3:-1", "exp:",
-                                       "exp:0",    "exp:nan",     "exp:.5x",   "cosine:3",  "constant:1",
-                                       "step:a:.1", "step:1,2,3,4,5,6,7,8,9:.1" };
+    static const char *const bad[] = { "",
+                                       "line",
+                                       "step",
+                                       "step:",
+                                       "step:3",
+                                       "step:3:",
+                                       "step:3,2:.1",
+                                       "step:0:.1",
+                                       "step:3:-1",
+                                       "exp:",
+                                       "exp:0",
+                                       "exp:nan",
+                                       "exp:.5x",
+                                       "cosine:3",
+                                       "constant:1",
+                                       "step:a:.1",
+                                       "step:1,2,3,4,5,6,7,8,9:.1" };
     int accepted = 0;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct hone_schedule s = { 0 };
@@ -194,10 +208,13 @@ static void check_bad_schedules(void)
 
 static void check_texts(void)
 {
-    static const char *const good[] = { "sgd", "sgd+momentum+nesterov+wd+clip", "adam+wd",
-                                        "adamw+clip", "rmsprop+momentum", "adadelta" };
-    static const char *const bad[] = { "", "lion", "adam+momentum", "sgd+nesterov", "sgd+", "sgd+fast",
-                                       "rmsprop+momentum+nesterov" };
+    static const char *const good[] = {
+        "sgd",     "sgd+momentum+nesterov+wd+clip", "adam+wd", "adamw+clip", "rmsprop+momentum",
+        "adadelta"
+    };
+    static const char *const bad[] = {
+        "", "lion", "adam+momentum", "sgd+nesterov", "sgd+", "sgd+fast", "rmsprop+momentum+nesterov"
+    };
     struct hone_optim o;
     char again[HONE_TEXT];
     int same = 1, accepted = 0;
@@ -239,7 +256,8 @@ static void check_loss(const char *name, const double want[], int n)
         double growth = err ? 0 : c.plan.problem.op->growth(&c.plan.problem);
         const float *got = err ? NULL : argument(&c, output);
         for (int i = 0; got && i < n; i++)
-            worst = fmax(worst, fabs((double)got[i] - want[i]) / (growth * 0x1p-24 * (1 + fabs(want[i]))));
+            worst = fmax(worst,
+                         fabs((double)got[i] - want[i]) / (growth * 0x1p-24 * (1 + fabs(want[i]))));
         if (!ok(got && n == (*output == 'd' ? 12 : 3) && worst <= 1, "%s, %s", name,
                 reference ? "reference" : "kernel"))
             printf("# %s: %g of the bound\n", err ? hone_errmsg() : "off", worst);
@@ -260,11 +278,16 @@ static void check_line(char *line)
         n++;
     }
     const char *last = strrchr(name, ':');
-    if (!strncmp(name, "schedule:", 9)) check_schedule(name, v, n);
-    else if (!strncmp(name, "norm:", 5)) check_norms(name, v);
-    else if (last && (!strcmp(last, ":loss") || !strcmp(last, ":dx"))) check_loss(name, v, n);
-    else if (n == N) check_optimizer(name, v);
-    else ok(0, "%s holds %d numbers", name, n);
+    if (!strncmp(name, "schedule:", 9))
+        check_schedule(name, v, n);
+    else if (!strncmp(name, "norm:", 5))
+        check_norms(name, v);
+    else if (last && (!strcmp(last, ":loss") || !strcmp(last, ":dx")))
+        check_loss(name, v, n);
+    else if (n == N)
+        check_optimizer(name, v);
+    else
+        ok(0, "%s holds %d numbers", name, n);
 }
 
 static void check_file(const char *name, int least)

@@ -62,7 +62,8 @@ static int classify(struct hone_lower *b, struct hone_node *n)
         return hone_fail(HONE_EPARSE, "%s '%s' needs at least 2 classes, and '%s' has 1",
                          n->kind->name, n->name, hone_node_input(b, n)->name);
     if (b->how->huber_delta > 0)
-        return hone_fail(HONE_EINVAL, "--delta is of the loss huber, and this is %s", n->kind->name);
+        return hone_fail(HONE_EINVAL, "--delta is of the loss huber, and this is %s",
+                         n->kind->name);
     net->task = HONE_CLASSIFY;
     if ((dx = hone_lower_new_gradient(b, hone_node_index(b, n), n->y)) < 0) return dx;
     if ((net->loss = add(b, n, n->name, HONE_ROLE_ACTIVATION, HONE_F32, 1)) < 0) return net->loss;
@@ -87,7 +88,8 @@ static int regress(struct hone_lower *b, struct hone_node *n)
         double delta = b->how->huber_delta > 0 ? b->how->huber_delta : hone_node_real(n, "delta");
         snprintf(attrs, sizeof attrs, ":delta%.9g", delta);
     } else if (b->how->huber_delta > 0) {
-        return hone_fail(HONE_EINVAL, "--delta is of the loss huber, and this is %s", n->kind->name);
+        return hone_fail(HONE_EINVAL, "--delta is of the loss huber, and this is %s",
+                         n->kind->name);
     }
     net->task = HONE_REGRESS;
     if ((dx = hone_lower_new_gradient(b, hone_node_index(b, n), n->y)) < 0) return dx;
@@ -97,11 +99,17 @@ static int regress(struct hone_lower *b, struct hone_node *n)
 }
 
 const struct hone_layer_kind hone_layers_loss[] = {
-    { .name = "softmax_ce", .ninputs = 1, .is_loss = 1, .forward = classify,
+    { .name = "softmax_ce",
+      .ninputs = 1,
+      .is_loss = 1,
+      .forward = classify,
       .key = { { .name = "smooth", .type = HONE_KEY_SHARE } } },
     { .name = "mse", .ninputs = 1, .is_loss = 1, .forward = regress },
     { .name = "mae", .ninputs = 1, .is_loss = 1, .forward = regress },
-    { .name = "huber", .ninputs = 1, .is_loss = 1, .forward = regress,
+    { .name = "huber",
+      .ninputs = 1,
+      .is_loss = 1,
+      .forward = regress,
       .key = { { .name = "delta", .type = HONE_KEY_POSITIVE, .max = 1e6, .def = 1 } } },
     { 0 },
 };
