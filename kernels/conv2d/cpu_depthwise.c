@@ -9,6 +9,7 @@
 #include "kernels/conv2d/gather.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 enum { RP, NV, ROWS, THREADS };
 enum { MOST = VB == 64 ? 16 : 8, MAX_RP = 8, MAX_NV = 4 };   /* sums in registers */
@@ -79,12 +80,24 @@ static tile_fn *const tiles[3][4] = {
 
 /* ---- how the work is cut ---- */
 
+/* The taps [from, to) that lie inside the input for one output. */
+struct inside { int from, to; };
+
+/* A phase in one direction: for each of its outputs, which taps are inside; for outputs [first, end)
+ * all are. */
+struct phase {
+    struct conv_axis a;
+    const struct inside *in;
+    int first, end;
+};
+
 struct layout {
     struct gather q;
+    const struct phase *h, *w;
     int rp, nv;             /* logarithms */
     int rows, bands;        /* of output per phase; a band of an image is a unit of work */
     int64_t lines;          /* channels in whole vectors */
-    const float *w, *bias;  /* (kh, kw, lines), (lines) */
+    const float *w_packed, *bias;   /* (kh, kw, lines), (lines) */
     float lo, hi;
 };
 
@@ -99,23 +112,10 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     return l;
 }
 
-/* The taps [from, to) of axis a that lie inside of n inputs for output o. */
-struct inside { int from, to; };
-
-static struct inside inside_of(const struct conv_axis *a, int o, int n)
-{
-    const int64_t at = (int64_t)o * a->step + a->at;
-    struct inside s = { 0, a->n };
-    while (s.from < s.to && at + (int64_t)s.from * a->dist < 0) s.from++;
-    while (s.to > s.from && at + (int64_t)(s.to - 1) * a->dist >= n) s.to--;
-    return s;
-}
-
 /* What one row of outputs of one phase needs for all its pixels. */
 struct row {
-    struct conv_axis w;
+    const struct phase *w;
     struct inside h;
-    int first, end;         /* outputs [first, end) have all taps across inside */
     const float *x, *taps;  /* input row of the first tap down; its weights */
     float *y;
     int64_t x_row, w_row;
@@ -125,15 +125,16 @@ struct row {
 static void pixels(const struct layout *l, const struct row *r, int o, int n, struct inside s, int nv, int c)
 {
     const struct gather *q = &l->q;
-    const int64_t column = (int64_t)o * r->w.step + r->w.at + (int64_t)s.from * r->w.dist;
+    const struct conv_axis *a = &r->w->a;
+    const int64_t column = (int64_t)o * a->step + a->at + (int64_t)s.from * a->dist;
     struct taps t = { .bias = l->bias + c, .nh = r->h.to - r->h.from, .nw = s.to - s.from,
-                      .x_row = r->x_row, .x_tap = (int64_t)r->w.dist * q->in_c,
-                      .w_row = r->w_row, .w_tap = r->w.tap_step * l->lines,
-                      .pixel = (int64_t)r->w.step * q->in_c, .out_pixel = (int64_t)r->w.stride * q->out_c,
+                      .x_row = r->x_row, .x_tap = (int64_t)a->dist * q->in_c,
+                      .w_row = r->w_row, .w_tap = a->tap_step * l->lines,
+                      .pixel = (int64_t)a->step * q->in_c, .out_pixel = (int64_t)a->stride * q->out_c,
                       .lo = l->lo, .hi = l->hi };
     /* Without a tap, x and w point to no number, and none is read. */
-    if (t.nh <= 0 || t.nw <= 0) t.nh = 0, t.x = r->x, t.w = l->w;
-    else t.x = r->x + column * q->in_c + c, t.w = r->taps + (r->w.tap + s.from * r->w.tap_step) * l->lines + c;
+    if (t.nh <= 0 || t.nw <= 0) t.nh = 0, t.x = r->x, t.w = l->w_packed;
+    else t.x = r->x + column * q->in_c + c, t.w = r->taps + (a->tap + s.from * a->tap_step) * l->lines + c;
     float *y = r->y + o * t.out_pixel + c;
     const int lanes = q->out_c - c < VL ? q->out_c - c : VL;
     for (int rp = l->rp; n; rp--)
@@ -143,9 +144,10 @@ static void pixels(const struct layout *l, const struct row *r, int o, int n, st
 
 static void all_pixels(const struct layout *l, const struct row *r, int nv, int c)
 {
-    for (int o = 0; o < r->w.count; o++) {
-        int n = o == r->first && r->end > o ? r->end - o : 1;
-        pixels(l, r, o, n, inside_of(&r->w, o, l->q.in_w), nv, c);
+    const struct phase *w = r->w;
+    for (int o = 0; o < w->a.count; o++) {
+        int n = o == w->first && w->end > o ? w->end - o : 1;
+        pixels(l, r, o, n, w->in[o], nv, c);
         o += n - 1;
     }
 }
@@ -155,20 +157,17 @@ static void band(const struct layout *l, const float *x, float *y, int a0, int a
 {
     const struct gather *q = &l->q;
     const int64_t pitch = (int64_t)q->in_w * q->in_c;
-    for (int i = 0; i < q->phases_h * q->phases_w; i++) {
-        const struct conv_axis h = gather_h(q, i / q->phases_w);
-        struct row r = { .w = gather_w(q, i % q->phases_w), .x_row = h.dist * pitch,
-                         .w_row = (int64_t)h.tap_step * q->kw * l->lines };
-        int last = r.w.count;
-        while (r.first < last && inside_of(&r.w, r.first, q->in_w).from > 0) r.first++;
-        while (last > r.first && inside_of(&r.w, last - 1, q->in_w).to < r.w.n) last--;
-        r.end = last;
-        for (int a = a0; a < a1 && a < h.count; a++) {
-            r.h = inside_of(&h, a, q->in_h);
-            r.x = r.h.from < r.h.to ? x + ((int64_t)a * h.step + h.at + (int64_t)r.h.from * h.dist) * pitch : x;
-            r.taps = l->w + (int64_t)(h.tap + r.h.from * h.tap_step) * q->kw * l->lines;
-            r.y = y + ((int64_t)(h.start + a * h.stride) * q->out_w + r.w.start) * q->out_c;
-            all_pixels(l, &r, nv, c);
+    for (int i = 0; i < q->phases_h; i++) {
+        const struct conv_axis *h = &l->h[i].a;
+        struct row r = { .x_row = h->dist * pitch, .w_row = (int64_t)h->tap_step * q->kw * l->lines };
+        for (int a = a0; a < a1 && a < h->count; a++) {
+            r.h = l->h[i].in[a];
+            r.x = r.h.from < r.h.to ? x + ((int64_t)a * h->step + h->at + (int64_t)r.h.from * h->dist) * pitch : x;
+            r.taps = l->w_packed + (int64_t)(h->tap + r.h.from * h->tap_step) * q->kw * l->lines;
+            for (r.w = l->w; r.w < l->w + q->phases_w; r.w++) {
+                r.y = y + ((int64_t)(h->start + a * h->stride) * q->out_w + r.w->a.start) * q->out_c;
+                all_pixels(l, &r, nv, c);
+            }
         }
     }
 }
@@ -226,6 +225,39 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
 
+static void release(struct hone_plan *plan)
+{
+    free(plan->priv);
+    plan->priv = NULL;
+}
+
+/* Fills a phase whose input has n numbers in its direction; `in` has one entry per output. */
+static void set_phase(struct phase *f, struct conv_axis a, int n, struct inside *in)
+{
+    *f = (struct phase){ .a = a, .in = in, .end = a.count };
+    for (int o = 0; o < a.count; o++) {
+        const int64_t at = (int64_t)o * a.step + a.at;
+        in[o] = (struct inside){ 0, a.n };
+        while (in[o].from < a.n && at + (int64_t)in[o].from * a.dist < 0) in[o].from++;
+        while (in[o].to > in[o].from && at + (int64_t)(in[o].to - 1) * a.dist >= n) in[o].to--;
+    }
+    while (f->first < f->end && in[f->first].from > 0) f->first++;
+    while (f->end > f->first && in[f->end - 1].to < a.n) f->end--;
+}
+
+/* One allocation: the phases down, across, and their outputs' taps. */
+static int prepare(struct hone_plan *plan)
+{
+    const struct gather q = gather_of(&plan->problem);
+    const size_t nphases = (size_t)q.phases_h + (size_t)q.phases_w, outputs = (size_t)q.out_h + (size_t)q.out_w;
+    struct phase *phase = plan->priv = malloc(nphases * sizeof *phase + outputs * sizeof(struct inside));
+    if (!phase) return hone_fail(HONE_ENOMEM, "phases of a depthwise convolution");
+    struct inside *in = (struct inside *)(phase + nphases);
+    for (int i = 0; i < q.phases_h; i++, phase++, in += phase[-1].a.count) set_phase(phase, gather_h(&q, i), q.in_h, in);
+    for (int i = 0; i < q.phases_w; i++, phase++, in += phase[-1].a.count) set_phase(phase, gather_w(&q, i), q.in_w, in);
+    return HONE_OK;
+}
+
 static int64_t weight_floats(const struct layout *l) { return (int64_t)l->q.kh * l->q.kw * l->lines; }
 
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
@@ -245,7 +277,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const float *w = mem[2], *bias = !dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
     float *weights = workspace, *biases = weights + weight_floats(&l);
     const int64_t units = (int64_t)l.q.mb * l.bands;
-    l.w = weights, l.bias = biases;
+    l.h = plan->priv, l.w = l.h + l.q.phases_h;
+    l.w_packed = weights, l.bias = biases;
     l.lo = clamp ? 0 : -INFINITY;
     l.hi = act == HONE_ACT_relu6 ? 6 : INFINITY;
     if (clamp) act = HONE_ACT_none;
@@ -271,5 +304,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_depthwise) = {
     .valid = valid,
     .guess = guess,
     .workspace = workspace,
+    .prepare = prepare,
+    .release = release,
     .run = run,
 };

@@ -253,7 +253,9 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     c->v[UNROLL] = 4;
     c->v[STREAM] = 0;
     c->v[THREADS] = 1;
-    for (c->v[BLOCK] = 32; c->v[BLOCK] > 8 && !valid(p, c, d); ) c->v[BLOCK] /= 4;
+    /* A block of 32 KiB, in L1 or nearly so. */
+    for (c->v[BLOCK] = 128; c->v[BLOCK] > 8; c->v[BLOCK] /= 4)
+        if (c->v[BLOCK] * job_of(p, c).width <= 8192 && valid(p, c, d)) break;
     if (!valid(p, c, d)) c->v[UNROLL] = 2;
     c->v[THREADS] = hone_guess_threads(d, hone_problem_bytes(p) / 10e3);   /* at 10 bytes a nanosecond */
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
