@@ -28,6 +28,7 @@ static const struct {
     { "predict", hone_cmd_predict, "what a trained net makes of rows, images, CSV files" },
     { "profile", hone_cmd_profile, "where a training step's time and memory go, layer by layer" },
     { "net", hone_cmd_net, "the layers of a net: shapes, parameters, multiply-accumulates" },
+    { "import", hone_cmd_import, "an ONNX model as a net with its weights" },
     { "data", hone_cmd_data, "what data sets are here; check and sum up one" },
     { "db", hone_cmd_db, "what was measured: list, explain, export, import, audit" },
     { NULL, NULL, NULL },

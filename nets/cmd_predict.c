@@ -59,12 +59,17 @@ static void rank_classes(struct printer *w)
     }
 }
 
-/* What names a row: its file, or its number from 1 on. */
+static int is_png(const char *path)
+{
+    size_t len = strlen(path);
+    return len > 4 && !strcasecmp(path + len - 4, ".png");
+}
+
+/* What names a row: its image, or its number from 1 on. */
 static const char *row_name(const struct printer *w, int64_t row, char text[HONE_NAME])
 {
     snprintf(text, HONE_NAME, "%lld", (long long)row + 1);
-    return w->o->nfiles > 1 || (w->o->nfiles == 1 && w->d->h * w->d->w > 1) ? w->o->file[row]
-                                                                            : text;
+    return w->o->nfiles && is_png(w->o->file[0]) ? w->o->file[row] : text;
 }
 
 static void print_classes(struct printer *w, const char *name)
@@ -146,18 +151,24 @@ static int predict(const struct options *o, struct hone_infer *f, const struct h
 
 /* ---- where rows come from ---- */
 
-static int is_png(const char *path)
-{
-    size_t len = strlen(path);
-    return len > 4 && !strcasecmp(path + len - 4, ".png");
-}
-
 static int read_rows(const struct options *o, struct hone_data *other, struct hone_data *d)
 {
     if (!o->nfiles) return hone_data_choose(other, d, &o->data, o->seed);
     if (is_png(o->file[0])) return hone_png_read_files(d, o->file, o->nfiles);
     if (o->data.target) return hone_data_open(d, other, o->file[0], o->data.target);
     return hone_csv_read_features(d, o->file[0]);
+}
+
+/* The columns of a CSV file may be a picture's numbers, in the order (h, w, c). */
+static void shape_rows(const struct hone_net *net, struct hone_data *d)
+{
+    const struct hone_tensor *x = &net->tensor[net->input];
+    if (x->rank != 4 || d->h != 1 || d->w != 1 || d->c != x->dim[1] * x->dim[2] * x->dim[3]) return;
+    free(d->feature);
+    d->feature = NULL;
+    d->h = (int)x->dim[1];
+    d->w = (int)x->dim[2];
+    d->c = (int)x->dim[3];
 }
 
 static int run(const struct options *o)
@@ -171,6 +182,7 @@ static int run(const struct options *o)
     if (!err) err = read_rows(o, &other, &d);
     int batch = d.rows && d.rows < o->batch ? (int)d.rows : o->batch;
     if (!err) err = hone_infer_open(&f, o->net, o->weights, NULL, batch, &db, &device);
+    if (!err) shape_rows(&f.net, &d);
     if (!err) err = hone_infer_prepare(&f, &d, 0);
     hone_catch_interrupt();
     if (!err) err = predict(o, &f, &d);
@@ -241,7 +253,8 @@ static const char about[] =
     "Runs a trained net on rows.  A line for each: its number or file, the class and its "
     "probability, or the values; tabs between."
     "\v"
-    "FILE is a CSV file whose columns are the features, or PNG images.  Features are normalised "
+    "FILE is a CSV file whose columns are the features, or a picture's numbers in the order "
+    "(h, w, c), or PNG images.  Features are normalised "
     "as the weights say that they were in training.\n\n"
     "Examples:\n"
     "  hone predict --net lenet5 --weights lenet5.safetensors --data mnist --top 3\n"

@@ -457,6 +457,7 @@ int hone_infer_rows(struct hone_infer *f, const struct hone_data *d,
 
 int hone_cmd_evaluate(int argc, char **argv);
 int hone_cmd_predict(int argc, char **argv);
+int hone_cmd_import(int argc, char **argv);
 
 int hone_cmd_net(int argc, char **argv);
 int hone_cmd_train(int argc, char **argv);

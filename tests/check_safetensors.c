@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char dir[] = "/tmp/hone-safetensors-XXXXXX";
+static char dir[] = "hone-safetensors-XXXXXX"; /* in the build folder */
 
 static const char *in_dir(const char *name)
 {
