@@ -51,6 +51,9 @@ json_t *hone_train_signature(const struct hone_train_command *c, const struct ho
     set_text(s, "--beta1", "%.17g", o->beta1);
     set_text(s, "--beta2", "%.17g", o->beta2);
     set_text(s, "--epsilon", "%.17g", o->epsilon);
+    set_text(s, "--label-smoothing", "%.17g", c->train.how.label_smoothing);
+    set_text(s, "--huber-delta", "%.17g", c->train.how.huber_delta);
+    set_text(s, "--augment", "crop:%d,flip:%d", c->data.augment.crop, c->data.augment.flip);
     set_text(s, "--rho", "%.17g", o->rho);
     set_text(s, "--clip", "%.17g", o->clip);
     hone_schedule_print(&o->schedule, schedule);
