@@ -130,7 +130,7 @@ def hone(args, *more):
 
 def torch_losses(args, weights, params):
     dtype = torch.float64 if args.f64 else torch.float32
-    w = {name: t.to(dtype).requires_grad_() for name, t in weights.items()}
+    w = {name: t.to(dtype, copy=True).requires_grad_() for name, t in weights.items()}
     x, label = first_rows(args.data, args.steps * args.batch)
     order = torch.tensor(order_of_epoch(args.steps * args.batch, args.seed, 1))
     opt = torch.optim.SGD(w.values(), lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay)
