@@ -163,6 +163,7 @@ const char *hone_kernel_refuse(const struct hone_kernel *k, const struct hone_pr
     if (!hone_kernel_does(k, p->op)) return "computes another op";
     if (k->backend != d->backend) return "runs on another backend";
     if (k->isa > d->isa) return lacks[k->isa];
+    if (k->dtypes && !(k->dtypes >> p->dtype & 1)) return "is compiled for another number type";
     return k->refuse ? k->refuse(p, d) : NULL;
 }
 

@@ -59,6 +59,8 @@ const char *hone_errname(int code);
 
 enum hone_dtype { HONE_F32, HONE_F64, HONE_BF16, HONE_I32, HONE_U64, HONE_NDTYPES };
 
+enum { HONE_F32_F64 = 1u << HONE_F32 | 1u << HONE_F64 };   /* for op->dtypes */
+
 size_t hone_dtype_bytes(enum hone_dtype t);
 const char *hone_dtype_name(enum hone_dtype t);
 
@@ -238,6 +240,7 @@ struct hone_kernel {
     const struct hone_backend *backend;
     enum hone_build build;
     enum hone_isa isa;                       /* CPU: the least it needs */
+    unsigned dtypes;                         /* bit t: it computes enum hone_dtype t; 0: all */
     struct hone_param param[HONE_MAX_PARAMS];
     int slow;                                /* 1: for checking, not a candidate of the tuner */
 

@@ -7,14 +7,14 @@
 enum { UNROLL, STREAM, THREADS };
 
 /* One function per act, direction and unroll, so that inner loops know all three. */
-typedef void loop(float *y, const float *x, const float *s, int64_t n, int stream);
+typedef void loop(real *y, const real *x, const real *s, int64_t n, int stream);
 
 HONE_INLINE vf element(enum hone_act act, int backward, vf x, vf s)
 {
     return backward ? vf_activate_bwd(act, x, s) : vf_activate(act, x);
 }
 
-HONE_INLINE void loop_of(enum hone_act act, int backward, int unroll, float *y, const float *x, const float *s,
+HONE_INLINE void loop_of(enum hone_act act, int backward, int unroll, real *y, const real *x, const real *s,
                          int64_t n, int stream)
 {
     const vf none = { 0 };
@@ -40,7 +40,7 @@ HONE_INLINE void loop_of(enum hone_act act, int backward, int unroll, float *y, 
 }
 
 #define LOOP(NAME, BACKWARD, UNROLL)                                                                              \
-    static void NAME##_##BACKWARD##_##UNROLL(float *y, const float *x, const float *s, int64_t n, int stream)     \
+    static void NAME##_##BACKWARD##_##UNROLL(real *y, const real *x, const real *s, int64_t n, int stream)     \
     {                                                                                                             \
         loop_of(HONE_ACT_##NAME, BACKWARD, UNROLL, y, x, s, n, stream);                                           \
     }
@@ -92,8 +92,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const struct entry *e = plan->priv;
     const int threads = plan->config.v[THREADS], stream = plan->config.v[STREAM];
     const int64_t n = plan->problem.dim[ACT_N];
-    float *y = mem[0];                            /* Y or DX */
-    const float *x = mem[1], *s = e->backward ? mem[ACT_S] : NULL;   /* X, nothing; or DY, S */
+    real *y = mem[0];                            /* Y or DX */
+    const real *x = mem[1], *s = e->backward ? mem[ACT_S] : NULL;   /* X, nothing; or DY, S */
     (void)workspace;
     if (threads == 1) { e->run(y, x, s, n, stream); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
@@ -106,6 +106,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 
 const struct hone_kernel HONE_SYM(activation_cpu_vector) = {
     .name = HONE_NAME("cpu_vector"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("stream", 0, 1), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = valid, .guess = guess, .prepare = prepare, .run = run,
 };

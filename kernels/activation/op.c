@@ -74,7 +74,7 @@ static int exact_of(enum hone_act a) { return hone_act_exact(a) ? 8 : 0; }
         return forward(HONE_ACT_##NAME, in[ACT_X][i], scale);                                                          \
     }                                                                                                                  \
     const struct hone_op hone_op_##NAME = {                                                                            \
-        .name = #NAME, .dtypes = 1u << HONE_F32, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },         \
+        .name = #NAME, .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },         \
         .args = forward_args, .flops = NAME##_flops, .ref = NAME##_ref, .growth = NAME##_growth,                       \
         .exact = NAME##_exact,                                                                                         \
     };                                                                                                                 \
@@ -93,7 +93,7 @@ static int exact_of(enum hone_act a) { return hone_act_exact(a) ? 8 : 0; }
         return backward(HONE_ACT_##NAME, in[ACT_DY][i], in[ACT_S][i], scale);                                          \
     }                                                                                                                  \
     const struct hone_op hone_op_##NAME##_bwd = {                                                                      \
-        .name = #NAME "_bwd", .dtypes = 1u << HONE_F32, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },  \
+        .name = #NAME "_bwd", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },  \
         .args = NAME##_bwd_args, .flops = NAME##_bwd_flops, .ref = NAME##_bwd_ref, .growth = NAME##_growth,            \
         .exact = NAME##_exact,                                                                                         \
     };

@@ -2,7 +2,9 @@
  * file is compiled once per instruction set, and vectors of that set's width.
  *
  * Files in Makefile.am's SIMD_KERNELS are compiled once per ISA with -DHONE_ISA=avx2 and the flags
- * that go with it; HONE_SYM(gemm_cpu_blocked) then is hone_gemm_cpu_blocked_avx2. */
+ * that go with it; HONE_SYM(gemm_cpu_blocked) then is hone_gemm_cpu_blocked_avx2.  Those in
+ * SIMD_F64_KERNELS are compiled again with -DHONE_REAL=64, where `real` is double, and are
+ * hone_gemm_cpu_blocked_avx2_f64. */
 #ifndef HONE_CPU_H
 #define HONE_CPU_H
 
@@ -38,8 +40,26 @@ static inline int hone_threads(void) { return 1; }
 #define HONE_TEXT_OF_(a) #a
 #define HONE_TEXT_OF(a) HONE_TEXT_OF_(a)
 
+#ifndef HONE_REAL
+#define HONE_REAL 32
+#endif
+
+/* The number type of a kernel, whole numbers of its size, and what tells the builds apart. */
+#if HONE_REAL == 64
+typedef double real;
+typedef int64_t ireal;
+typedef uint64_t ureal;
+#define HONE_THIS_DTYPES (1u << HONE_F64)
+#define HONE_SYM(name) HONE_PASTE(HONE_PASTE(hone_, name), HONE_PASTE(HONE_PASTE(_, HONE_ISA), _f64))
+#define HONE_NAME(name) name "_" HONE_TEXT_OF(HONE_ISA) "_f64"
+#else
+typedef float real;
+typedef int32_t ireal;
+typedef uint32_t ureal;
+#define HONE_THIS_DTYPES (1u << HONE_F32)
 #define HONE_SYM(name) HONE_PASTE(HONE_PASTE(hone_, name), HONE_PASTE(_, HONE_ISA))
 #define HONE_NAME(name) name "_" HONE_TEXT_OF(HONE_ISA)
+#endif
 #define HONE_THIS_ISA HONE_PASTE(HONE_ISA_, HONE_ISA)
 
 /* Loops over registers must vanish before the compiler gives registers out: HONE_INLINE functions
@@ -51,16 +71,7 @@ static inline int hone_threads(void) { return 1; }
 #define HONE_UNROLLED _Pragma("GCC unroll 64")
 #endif
 
-/* ---- vectors: GCC and Clang's extension; VL floats of VB bytes ---- */
-
-#if defined __AVX512F__
-enum { VB = 64 };
-#elif defined __AVX2__
-enum { VB = 32 };
-#else
-enum { VB = 16 };
-#endif
-enum { VL = VB / 4 };
+/* ---- vectors: GCC and Clang's extension; VL reals of VB bytes ---- */
 
 #if defined __AVX512F__
 #define HONE_VB 64
@@ -69,90 +80,116 @@ enum { VL = VB / 4 };
 #else
 #define HONE_VB 16
 #endif
+enum { VB = HONE_VB, VL = VB / (int)sizeof(real) };
 
-typedef float vf __attribute__((vector_size(HONE_VB)));
-typedef int32_t vi __attribute__((vector_size(HONE_VB)));
-typedef float vf_unaligned __attribute__((vector_size(HONE_VB), aligned(4), may_alias));
+typedef real vf __attribute__((vector_size(HONE_VB)));
+typedef ireal vi __attribute__((vector_size(HONE_VB)));
+typedef real vf_unaligned __attribute__((vector_size(HONE_VB), aligned(sizeof(real)), may_alias));
 
-static inline vf vf_load(const float *p) { return *(const vf_unaligned *)p; }
-static inline void vf_store(float *p, vf v) { *(vf_unaligned *)p = v; }
-static inline vf vf_set(float x) { return x - (vf){ 0 }; }
+/* x86's instructions by number type and width: HONE_MM(sqrt) is _mm512_sqrt_ps, _mm256_sqrt_pd, ...,
+ * on a vm, whose masks in registers are vk. */
+#ifdef __SSE__
+#if HONE_REAL == 64
+#define HONE_MM_OF(width, op) _mm##width##_##op##_pd
+#else
+#define HONE_MM_OF(width, op) _mm##width##_##op##_ps
+#endif
+#if defined __AVX512F__
+#define HONE_MM(op) HONE_MM_OF(512, op)
+#elif defined __AVX2__
+#define HONE_MM(op) HONE_MM_OF(256, op)
+#else
+#define HONE_MM(op) HONE_MM_OF(, op)
+#endif
+#if defined __AVX512F__ && HONE_REAL == 64
+typedef __m512d vm;
+typedef __mmask8 vk;
+static inline vk vi_mask(vi mask) { return _mm512_movepi64_mask((__m512i)mask); }
+#elif defined __AVX512F__
+typedef __m512 vm;
+typedef __mmask16 vk;
+static inline vk vi_mask(vi mask) { return _mm512_movepi32_mask((__m512i)mask); }
+#elif defined __AVX2__ && HONE_REAL == 64
+typedef __m256d vm;
+#elif defined __AVX2__
+typedef __m256 vm;
+#elif HONE_REAL == 64
+typedef __m128d vm;
+#else
+typedef __m128 vm;
+#endif
+#endif
 
-/* Lane-wise mask ? a : b for masks of all or no bits; the larger and the smaller of two, b where one is NaN. */
-#if defined __AVX512DQ__
+static inline vf vf_load(const real *p) { return *(const vf_unaligned *)p; }
+static inline void vf_store(real *p, vf v) { *(vf_unaligned *)p = v; }
+static inline vf vf_set(real x) { return x - (vf){ 0 }; }
+
+/* Lane-wise mask ? a : b for masks of all or no bits; the larger and the smaller of two, b where
+ * one is NaN. */
+#if defined __AVX512F__
 static inline vf vf_select(vi mask, vf a, vf b)
 {
-    return (vf)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)mask), (__m512)b, (__m512)a);
+    return (vf)HONE_MM(mask_blend)(vi_mask(mask), (vm)b, (vm)a);
 }
-
-static inline vf vf_max(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
-static inline vf vf_min(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
 #elif defined __AVX2__
-static inline vf vf_select(vi mask, vf a, vf b) { return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask); }
-static inline vf vf_max(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
-static inline vf vf_min(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
+static inline vf vf_select(vi mask, vf a, vf b) { return (vf)HONE_MM(blendv)((vm)b, (vm)a, (vm)mask); }
 #else
 static inline vf vf_select(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
+#endif
 #ifdef __SSE__
-static inline vf vf_max(vf a, vf b) { return (vf)_mm_max_ps((__m128)a, (__m128)b); }
-static inline vf vf_min(vf a, vf b) { return (vf)_mm_min_ps((__m128)a, (__m128)b); }
+static inline vf vf_max(vf a, vf b) { return (vf)HONE_MM(max)((vm)a, (vm)b); }
+static inline vf vf_min(vf a, vf b) { return (vf)HONE_MM(min)((vm)a, (vm)b); }
+static inline vf vf_sqrt(vf v) { return (vf)HONE_MM(sqrt)((vm)v); }
 #else
 static inline vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
 static inline vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
-#endif
+
+static inline vf vf_sqrt(vf v)
+{
+    for (int i = 0; i < VL; i++) v[i] = (real)__builtin_sqrt((double)v[i]);
+    return v;
+}
 #endif
 
 /* Bit i is set where lane i of the mask is. */
 static inline unsigned vf_bits(vi mask)
 {
-#if defined __AVX512DQ__
-    return _mm512_movepi32_mask((__m512i)mask);
-#elif defined __AVX2__
-    return (unsigned)_mm256_movemask_ps((__m256)mask);
+#if defined __AVX512F__
+    return vi_mask(mask);
 #elif defined __SSE__
-    return (unsigned)_mm_movemask_ps((__m128)mask);
+    return (unsigned)HONE_MM(movemask)((vm)mask);
 #else
-    unsigned bits = 0;
-    for (int i = 0; i < VL; i++) bits |= (unsigned)(mask[i] & 1) << i;
-    return bits;
+    unsigned set = 0;
+    for (int i = 0; i < VL; i++) set |= (unsigned)(mask[i] & 1) << i;
+    return set;
 #endif
 }
 
-#if defined __AVX512F__
-static inline vf vf_sqrt(vf v) { return (vf)_mm512_sqrt_ps((__m512)v); }
-#elif defined __AVX2__
-static inline vf vf_sqrt(vf v) { return (vf)_mm256_sqrt_ps((__m256)v); }
-#elif defined __SSE__
-static inline vf vf_sqrt(vf v) { return (vf)_mm_sqrt_ps((__m128)v); }
-#else
-static inline vf vf_sqrt(vf v)
+/* 0, 1, 2, ... */
+static inline vi vi_lanes(void)
 {
-    for (int i = 0; i < VL; i++) v[i] = __builtin_sqrtf(v[i]);
+    vi v = { 0 };
+    for (int i = 0; i < VL; i++) v[i] = i;
     return v;
 }
-#endif
 
 /* The first n lanes, 0 <= n <= VL; the rest is 0 and is not touched in memory. */
 #if defined __AVX512F__
-static inline vf vf_load_n(const float *p, int n)
+static inline vf vf_load_n(const real *p, int n)
 {
-    return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+    return (vf)HONE_MM(maskz_loadu)((vk)((1u << n) - 1), p);
 }
 
-static inline void vf_store_n(float *p, vf v, int n)
+static inline void vf_store_n(real *p, vf v, int n)
 {
-    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+    HONE_MM(mask_storeu)(p, (vk)((1u << n) - 1), (vm)v);
 }
 #elif defined __AVX2__
-static inline __m256i vf_first(int n)
-{
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-
-static inline vf vf_load_n(const float *p, int n) { return (vf)_mm256_maskload_ps(p, vf_first(n)); }
-static inline void vf_store_n(float *p, vf v, int n) { _mm256_maskstore_ps(p, vf_first(n), (__m256)v); }
+static inline __m256i vf_first(int n) { return (__m256i)(vi_lanes() < (vi){ 0 } + n); }
+static inline vf vf_load_n(const real *p, int n) { return (vf)HONE_MM(maskload)(p, vf_first(n)); }
+static inline void vf_store_n(real *p, vf v, int n) { HONE_MM(maskstore)(p, vf_first(n), (vm)v); }
 #else
-static inline vf vf_load_n(const float *p, int n)
+static inline vf vf_load_n(const real *p, int n)
 {
     vf v = { 0 };
     if (n == VL) return vf_load(p);
@@ -160,7 +197,7 @@ static inline vf vf_load_n(const float *p, int n)
     return v;
 }
 
-static inline void vf_store_n(float *p, vf v, int n)
+static inline void vf_store_n(real *p, vf v, int n)
 {
     if (n == VL) vf_store(p, v);
     else for (int i = 0; i < VL - 1; i++) if (i < n) p[i] = v[i];
@@ -168,7 +205,7 @@ static inline void vf_store_n(float *p, vf v, int n)
 #endif
 
 /* Sum and maximum of the lanes by halving: lane i meets lane i + VL/2, and so on. */
-#ifdef __SSE__
+#if defined __SSE__ && HONE_REAL == 32
 #define HONE_FOLD(name, op)                                                                         \
     static inline float name(vf v)                                                                  \
     {                                                                                               \
@@ -193,14 +230,14 @@ HONE_FOLD(vf_most, max)
 #undef HONE_FOLD_512
 #undef HONE_FOLD_256
 #else
-static inline float vf_sum(vf v)
+static inline real vf_sum(vf v)
 {
     for (int n = VL / 2; n; n /= 2)
         for (int i = 0; i < n; i++) v[i] += v[i + n];
     return v[0];
 }
 
-static inline float vf_most(vf v)
+static inline real vf_most(vf v)
 {
     for (int n = VL / 2; n; n /= 2)
         for (int i = 0; i < n; i++) v[i] = v[i] > v[i + n] ? v[i] : v[i + n];
@@ -210,14 +247,10 @@ static inline float vf_most(vf v)
 
 /* Stores past the caches to a p on a vector's boundary, and what must follow the last of them
  * before another thread reads; plain stores where the processor has no such thing. */
-#if defined __AVX512F__
-static inline void vf_stream(float *p, vf v) { _mm512_stream_ps(p, (__m512)v); }
-#elif defined __AVX2__
-static inline void vf_stream(float *p, vf v) { _mm256_stream_ps(p, (__m256)v); }
-#elif defined __SSE__
-static inline void vf_stream(float *p, vf v) { _mm_stream_ps(p, (__m128)v); }
+#ifdef __SSE__
+static inline void vf_stream(real *p, vf v) { HONE_MM(stream)(p, (vm)v); }
 #else
-static inline void vf_stream(float *p, vf v) { vf_store(p, v); }
+static inline void vf_stream(real *p, vf v) { vf_store(p, v); }
 #endif
 
 static inline void vf_stream_end(void)

@@ -20,7 +20,7 @@ static int rows_joined(int m, int n)
 }
 
 /* sum[j] = column j of x (m, n), for u vectors of columns. */
-static inline __attribute__((always_inline)) void block(int u, const float *x, int64_t m, int64_t n, float *sum)
+static inline __attribute__((always_inline)) void block(int u, const real *x, int64_t m, int64_t n, real *sum)
 {
     vf s[8];
 #pragma GCC unroll 8
@@ -32,7 +32,7 @@ static inline __attribute__((always_inline)) void block(int u, const float *x, i
     for (int v = 0; v < u; v++) vf_store(sum + v * VL, s[v]);
 }
 
-static void columns(int unroll, const float *x, int64_t m, int64_t n, float *sum)
+static void columns(int unroll, const real *x, int64_t m, int64_t n, real *sum)
 {
     int64_t j = 0;
     if (unroll == 8) for (; j + 8 * VL <= n; j += 8 * VL) block(8, x + j, m, n, sum + j);
@@ -46,11 +46,11 @@ static void columns(int unroll, const float *x, int64_t m, int64_t n, float *sum
 }
 
 /* sum[0..n) = column sums of x (m, n). */
-static void column_sums(int unroll, const float *x, int64_t m, int n, float *sum)
+static void column_sums(int unroll, const real *x, int64_t m, int n, real *sum)
 {
     int r = rows_joined((int)m, n);
     if (r == 1) { columns(unroll, x, m, n, sum); return; }
-    float wide[WIDE];
+    real wide[WIDE];
     columns(unroll, x, m / r, (int64_t)r * n, wide);
     memcpy(sum, wide, (size_t)n * sizeof *sum);
     for (int i = 1; i < r; i++)
@@ -78,7 +78,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
 {
     (void)d;
-    return c->v[THREADS] == 1 ? 0 : (size_t)c->v[THREADS] * (size_t)p->dim[BIAS_N] * sizeof(float);
+    return c->v[THREADS] == 1 ? 0 : (size_t)c->v[THREADS] * (size_t)p->dim[BIAS_N] * sizeof(real);
 }
 
 /* The longest chain: a thread's wide rows, then the fold, the left-over rows, the threads. */
@@ -93,8 +93,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const int m = plan->problem.dim[BIAS_M], n = plan->problem.dim[BIAS_N];
     const int unroll = plan->config.v[UNROLL], threads = plan->config.v[THREADS];
-    const float *dy = mem[BIAS_DY];
-    float *db = mem[BIAS_DB], *part = workspace;
+    const real *dy = mem[BIAS_DY];
+    real *db = mem[BIAS_DB], *part = workspace;
     if (threads == 1) { column_sums(unroll, dy, m, n, db); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++) {
@@ -111,6 +111,7 @@ static const struct hone_op *const ops[] = { &hone_op_bias_bwd, 0 };
 
 const struct hone_kernel HONE_SYM(bias_cpu_columns) = {
     .name = HONE_NAME("cpu_columns"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4, 8), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = valid, .guess = guess, .workspace = workspace, .growth = growth, .run = run,
 };

@@ -16,15 +16,15 @@ enum { MOST = VB == 64 ? 16 : 8, MAX_RP = 8, MAX_NV = 4 };   /* sums in register
 
 /* The taps of a tile's first pixel that lie inside the image, and how the others' lie. */
 struct taps {
-    const float *x, *w, *bias;
+    const real *x, *w, *bias;
     int nh, nw;
     int64_t x_row, x_tap, w_row, w_tap;   /* floats from tap to tap, down and across */
     int64_t pixel, out_pixel;             /* floats from pixel to pixel, in and out */
-    float lo, hi;                         /* clamp: relu and relu6 are done here */
+    real lo, hi;                         /* clamp: relu and relu6 are done here */
 };
 
 /* The last vector has `lanes` lanes. */
-HONE_INLINE void tile(int rp, int nv, int lanes, const struct taps *job, float *y)
+HONE_INLINE void tile(int rp, int nv, int lanes, const struct taps *job, real *y)
 {
     const struct taps t = *job;
     vf acc[MAX_RP][MAX_NV];
@@ -32,11 +32,11 @@ HONE_INLINE void tile(int rp, int nv, int lanes, const struct taps *job, float *
         HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] = vf_load(t.bias + v * VL);
     for (int i = 0; i < t.nh; i++)
         for (int j = 0; j < t.nw; j++) {
-            const float *x = t.x + i * t.x_row + j * t.x_tap, *w = t.w + i * t.w_row + j * t.w_tap;
+            const real *x = t.x + i * t.x_row + j * t.x_tap, *w = t.w + i * t.w_row + j * t.w_tap;
             HONE_UNROLLED for (int v = 0; v < nv; v++) {
                 vf wv = vf_load(w + v * VL);
                 HONE_UNROLLED for (int p = 0; p < rp; p++) {
-                    const float *at = x + p * t.pixel + v * VL;
+                    const real *at = x + p * t.pixel + v * VL;
                     acc[p][v] += (lanes == VL ? vf_load(at) : vf_load_n(at, lanes)) * wv;
                 }
             }
@@ -51,10 +51,10 @@ HONE_INLINE void tile(int rp, int nv, int lanes, const struct taps *job, float *
         }
 }
 
-typedef void tile_fn(const struct taps *t, int lanes, float *y);
+typedef void tile_fn(const struct taps *t, int lanes, real *y);
 
 #define TILE(rp, nv)                                                                               \
-    static void tile_##rp##x##nv(const struct taps *t, int lanes, float *y)                        \
+    static void tile_##rp##x##nv(const struct taps *t, int lanes, real *y)                        \
     {                                                                                              \
         if (nv > 1 || lanes == VL) tile(rp, nv, VL, t, y);                                         \
         else tile(rp, nv, lanes, t, y);                                                            \
@@ -97,8 +97,8 @@ struct layout {
     int rp, nv;             /* logarithms */
     int rows, bands;        /* of output per phase; a band of an image is a unit of work */
     int64_t lines;          /* channels in whole vectors */
-    const float *w_packed, *bias;   /* (kh, kw, lines), (lines) */
-    float lo, hi;
+    const real *w_packed, *bias;   /* (kh, kw, lines), (lines) */
+    real lo, hi;
 };
 
 static int log_of(int n) { return n == 1 ? 0 : n == 2 ? 1 : n == 4 ? 2 : 3; }
@@ -116,8 +116,8 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
 struct row {
     const struct phase *w;
     struct inside h;
-    const float *x, *taps;  /* input row of the first tap down; its weights */
-    float *y;
+    const real *x, *taps;  /* input row of the first tap down; its weights */
+    real *y;
     int64_t x_row, w_row;
 };
 
@@ -135,7 +135,7 @@ static void pixels(const struct layout *l, const struct row *r, int o, int n, st
     /* Without a tap, x and w point to no number, and none is read. */
     if (t.nh <= 0 || t.nw <= 0) t.nh = 0, t.x = r->x, t.w = l->w_packed;
     else t.x = r->x + column * q->in_c + c, t.w = r->taps + (a->tap + s.from * a->tap_step) * l->lines + c;
-    float *y = r->y + o * t.out_pixel + c;
+    real *y = r->y + o * t.out_pixel + c;
     const int lanes = q->out_c - c < VL ? q->out_c - c : VL;
     for (int rp = l->rp; n; rp--)
         for (; n >= 1 << rp && tiles[nv][rp]; n -= 1 << rp, t.x += t.pixel << rp, y += t.out_pixel << rp)
@@ -153,7 +153,7 @@ static void all_pixels(const struct layout *l, const struct row *r, int nv, int 
 }
 
 /* Output rows [a0, a1) of each phase of an image. */
-static void band(const struct layout *l, const float *x, float *y, int a0, int a1, int nv, int c)
+static void band(const struct layout *l, const real *x, real *y, int a0, int a1, int nv, int c)
 {
     const struct gather *q = &l->q;
     const int64_t pitch = (int64_t)q->in_w * q->in_c;
@@ -172,13 +172,13 @@ static void band(const struct layout *l, const float *x, float *y, int a0, int a
     }
 }
 
-static void unit(const struct layout *l, const float *in, float *out, enum hone_act act, int64_t u)
+static void unit(const struct layout *l, const real *in, real *out, enum hone_act act, int64_t u)
 {
     const struct gather *q = &l->q;
     const int64_t n = u / l->bands;
     const int a0 = (int)(u % l->bands) * l->rows, a1 = a0 + l->rows < q->count_h ? a0 + l->rows : q->count_h;
-    const float *x = in + n * q->in_h * q->in_w * q->in_c;
-    float *y = out + n * q->out_h * q->out_w * q->out_c;
+    const real *x = in + n * q->in_h * q->in_w * q->in_c;
+    real *y = out + n * q->out_h * q->out_w * q->out_c;
     int c = 0;
     for (; c + (VL << l->nv) <= q->out_c; c += VL << l->nv) band(l, x, y, a0, a1, l->nv, c);
     for (; c < q->out_c; c += VL) band(l, x, y, a0, a1, 0, c);
@@ -187,7 +187,7 @@ static void unit(const struct layout *l, const float *in, float *out, enum hone_
 }
 
 /* Channel c's weights and bias into place. */
-static void pack(const struct layout *l, int c, const float *w, const float *bias, float *to, float *to_bias)
+static void pack(const struct layout *l, int c, const real *w, const real *bias, real *to, real *to_bias)
 {
     const int taps = l->q.kh * l->q.kw;
     to_bias[c] = bias && c < l->q.out_c ? bias[c] : 0;
@@ -264,7 +264,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     const struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(weight_floats(&l) + l.lines) * sizeof(float);
+    return (size_t)(weight_floats(&l) + l.lines) * sizeof(real);
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -274,8 +274,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int threads = plan->config.v[THREADS], dgrad = l.q.dgrad;
     enum hone_act act = dgrad ? HONE_ACT_none : hone_act_of(p);
     const int clamp = act == HONE_ACT_relu || act == HONE_ACT_relu6;
-    const float *w = mem[2], *bias = !dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
-    float *weights = workspace, *biases = weights + weight_floats(&l);
+    const real *w = mem[2], *bias = !dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
+    real *weights = workspace, *biases = weights + weight_floats(&l);
     const int64_t units = (int64_t)l.q.mb * l.bands;
     l.h = plan->priv, l.w = l.h + l.q.phases_h;
     l.w_packed = weights, l.bias = biases;
@@ -299,6 +299,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_depthwise) = {
     .ops = ops,
     .backend = &hone_backend_cpu,
     .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("rp", 1, 2, 4, 8), HONE_PARAM("nv", 1, 2, 4), HONE_PARAM("rows", 0, 1, 4, 8), CONV_THREADS },
     .refuse = refuse,
     .valid = valid,

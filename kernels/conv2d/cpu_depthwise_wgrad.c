@@ -16,7 +16,7 @@ struct layout {
     int64_t rows, block, blocks;   /* output rows of all images; of a block; blocks */
     int64_t lines;                 /* channels in whole vectors */
     int first, end;                /* outputs of a row whose taps across all lie inside */
-    const float *x, *dy;
+    const real *x, *dy;
 };
 
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
@@ -34,10 +34,10 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     return l;
 }
 
-HONE_INLINE vf get(const float *p, int lanes) { return lanes == VL ? vf_load(p) : vf_load_n(p, lanes); }
+HONE_INLINE vf get(const real *p, int lanes) { return lanes == VL ? vf_load(p) : vf_load_n(p, lanes); }
 
 /* acc (nt, nv) += x * dy for one pixel, whose tap 0 lies in column `at`; x points to that tap. */
-HONE_INLINE void pixel(int nt, int nv, int lanes, int edge, const struct conv *v, int at, const float *x, const float *dy,
+HONE_INLINE void pixel(int nt, int nv, int lanes, int edge, const struct conv *v, int at, const real *x, const real *dy,
                        vf acc[MAX_NT][MAX_NV])
 {
     const int64_t tap = (int64_t)v->dw * v->ic;
@@ -51,7 +51,7 @@ HONE_INLINE void pixel(int nt, int nv, int lanes, int edge, const struct conv *v
 
 /* Adds to sum (nt, lines) what rows [from, to) give taps (i, j) to (i, j + nt - 1), channels from c on. */
 HONE_INLINE void tile(int nt, int nv, int lanes, const struct layout *l, int i, int j, int c, int64_t from, int64_t to,
-                      float *sum)
+                      real *sum)
 {
     const struct conv v = l->v;
     const int64_t step = (int64_t)v.sw * v.ic;
@@ -62,24 +62,24 @@ HONE_INLINE void tile(int nt, int nv, int lanes, const struct layout *l, int i, 
         const int64_t ih = r % v.oh * v.sh - v.ph + (int64_t)i * v.dh;
         if (ih < 0 || ih >= v.ih) continue;
         int at = j * v.dw - v.pw, o = 0;
-        const float *dy = l->dy + r * v.ow * v.oc + c;
-        const float *x = l->x + ((r / v.oh * v.ih + ih) * v.iw + at) * v.ic + c;
+        const real *dy = l->dy + r * v.ow * v.oc + c;
+        const real *x = l->x + ((r / v.oh * v.ih + ih) * v.iw + at) * v.ic + c;
         for (; o < l->first; o++, at += v.sw, x += step, dy += v.oc) pixel(nt, nv, lanes, 1, &v, at, x, dy, acc);
         for (; o < l->end; o++, at += v.sw, x += step, dy += v.oc) pixel(nt, nv, lanes, 0, &v, at, x, dy, acc);
         for (; o < v.ow; o++, at += v.sw, x += step, dy += v.oc) pixel(nt, nv, lanes, 1, &v, at, x, dy, acc);
     }
     HONE_UNROLLED for (int t = 0; t < nt; t++)
         HONE_UNROLLED for (int u = 0; u < nv; u++) {
-            float *s = sum + t * l->lines + u * VL;   /* whole vectors: lines are */
+            real *s = sum + t * l->lines + u * VL;   /* whole vectors: lines are */
             vf_store(s, vf_load(s) + acc[t][u]);
         }
 }
 
-typedef void tile_fn(const struct layout *l, int i, int j, int c, int64_t from, int64_t to, float *sum);
+typedef void tile_fn(const struct layout *l, int i, int j, int c, int64_t from, int64_t to, real *sum);
 
 #define TILE(nt, nv)                                                                               \
     static void tile_##nt##x##nv(const struct layout *l, int i, int j, int c, int64_t from,        \
-                                 int64_t to, float *sum)                                           \
+                                 int64_t to, real *sum)                                           \
     {                                                                                              \
         if (nv > 1 || l->v.ic - c >= VL) tile(nt, nv, VL, l, i, j, c, from, to, sum);              \
         else tile(nt, nv, l->v.ic - c, l, i, j, c, from, to, sum);                                 \
@@ -94,7 +94,7 @@ static tile_fn *const tiles[3][3] = {
 };
 
 /* All taps of `nv` vectors of channels from c on: sums (kh, kw, lines). */
-static void channels(const struct layout *l, int nv, int c, int64_t from, int64_t to, float *sums)
+static void channels(const struct layout *l, int nv, int c, int64_t from, int64_t to, real *sums)
 {
     for (int i = 0; i < l->v.kh; i++)
         for (int j = 0, nt; j < l->v.kw; j += nt) {
@@ -104,7 +104,7 @@ static void channels(const struct layout *l, int nv, int c, int64_t from, int64_
         }
 }
 
-static void sum_blocks(const struct layout *l, int nv, int64_t first, int64_t last, float *sums)
+static void sum_blocks(const struct layout *l, int nv, int64_t first, int64_t last, real *sums)
 {
     memset(sums, 0, (size_t)((int64_t)l->v.kh * l->v.kw * l->lines) * sizeof *sums);
     for (int64_t b = first; b < last; b++) {
@@ -150,15 +150,15 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     const struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(c->v[THREADS] * sum_floats(&l)) * sizeof(float);
+    return (size_t)(c->v[THREADS] * sum_floats(&l)) * sizeof(real);
 }
 
 /* Channel c of dw (ic, kh, kw), of the threads' sums in their order. */
-static void add_up(const struct layout *l, int threads, int c, const float *sums, float *dw)
+static void add_up(const struct layout *l, int threads, int c, const real *sums, real *dw)
 {
     const int taps = l->v.kh * l->v.kw;
     for (int i = 0; i < taps; i++) {
-        float s = 0;
+        real s = 0;
         for (int t = 0; t < threads; t++) s += sums[t * sum_floats(l) + i * l->lines + c];
         dw[(int64_t)c * taps + i] = s;
     }
@@ -168,7 +168,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     struct layout l = layout_of(&plan->problem, &plan->config);
     const int threads = plan->config.v[THREADS], nv = plan->config.v[NV];
-    float *sums = workspace, *dw = mem[CONV_DWT];
+    real *sums = workspace, *dw = mem[CONV_DWT];
     l.x = mem[CONV_DWT_X], l.dy = mem[CONV_DWT_DY];
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
@@ -189,6 +189,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_depthwise_wgrad) = {
     .ops = ops,
     .backend = &hone_backend_cpu,
     .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("nv", 1, 2, 4), HONE_PARAM("rows", 4, 16, 64, 256), CONV_THREADS },
     .refuse = refuse,
     .valid = valid,

@@ -15,25 +15,25 @@ enum { REGISTERS = VB == 64 ? 32 : 16, MAX_RP = 14, MAX_NV = 4 };
 
 /* What all tiles of one block of channels and one phase share. */
 struct block {
-    const float *w;             /* (nh, nw, run, vectors * VL) */
-    const float *bias;          /* (vectors * VL) */
+    const real *w;             /* (nh, nw, run, vectors * VL) */
+    const real *bias;          /* (vectors * VL) */
     int nh, nw, run;            /* taps down, taps across, numbers side by side under each */
     int64_t tap_h, tap_w;       /* floats from tap to tap in the input */
     int64_t pixel, out_pixel;   /* floats from pixel to pixel of the tile, in and out */
     int lanes;                  /* channels in the last vector */
-    float lo, hi;               /* clamp: relu and relu6 are done here */
+    real lo, hi;               /* clamp: relu and relu6 are done here */
 };
 
-HONE_INLINE void tile(int rp, int nv, const struct block *b, const float *x, float *y)
+HONE_INLINE void tile(int rp, int nv, const struct block *b, const real *x, real *y)
 {
     vf acc[MAX_RP][MAX_NV];
-    const float *w = b->w;
+    const real *w = b->w;
     const int64_t pixel = b->pixel;
     HONE_UNROLLED for (int p = 0; p < rp; p++)
         HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] = vf_load(b->bias + v * VL);
     for (int i = 0; i < b->nh; i++)
         for (int j = 0; j < b->nw; j++) {
-            const float *at = x + i * b->tap_h + j * b->tap_w;
+            const real *at = x + i * b->tap_h + j * b->tap_w;
             for (int c = 0; c < b->run; c++, w += nv * VL) {
                 vf wv[MAX_NV];
                 HONE_UNROLLED for (int v = 0; v < nv; v++) wv[v] = vf_load(w + v * VL);
@@ -54,7 +54,7 @@ HONE_INLINE void tile(int rp, int nv, const struct block *b, const float *x, flo
 }
 
 #define TILE(rp, nv)                                                                               \
-    static void tile_##rp##x##nv(const struct block *b, const float *x, float *y)                  \
+    static void tile_##rp##x##nv(const struct block *b, const real *x, real *y)                  \
     {                                                                                              \
         tile(rp, nv, b, x, y);                                                                     \
     }
@@ -74,7 +74,7 @@ TILE(5, 3) TILE(6, 3) TILE(7, 3) TILE(8, 3)
 TILES_1_TO_3(TILE, 4) TILES_4_TO_6(TILE, 4)
 #endif
 
-static void (*const tiles[MAX_NV][MAX_RP])(const struct block *b, const float *x, float *y) = {
+static void (*const tiles[MAX_NV][MAX_RP])(const struct block *b, const real *x, real *y) = {
     { TILES_1_TO_3(NAME, 1) TILES_4_TO_6(NAME, 1) TILES_7_TO_14(NAME, 1) },
 #if HONE_VB == 64
     { TILES_1_TO_3(NAME, 2) TILES_4_TO_6(NAME, 2) TILES_7_TO_14(NAME, 2) },
@@ -121,8 +121,8 @@ static int vectors_of(const struct layout *l, int i)
 }
 
 /* Weights of one block for all phases, and its bias, in the order in which tiles read them. */
-static void pack(const struct layout *l, int group, int index, const float *w, const float *bias,
-                 float *to, float *to_bias)
+static void pack(const struct layout *l, int group, int index, const real *w, const real *bias,
+                 real *to, real *to_bias)
 {
     const struct gather *q = &l->q;
     const int width = vectors_of(l, index) * VL, first = index * l->nv * VL;
@@ -137,7 +137,7 @@ static void pack(const struct layout *l, int group, int index, const float *w, c
             struct conv_axis h = gather_h(q, ph), x = gather_w(q, pw);
             for (int i = 0; i < h.n; i++)
                 for (int j = 0; j < x.n; j++) {
-                    const float *from =
+                    const real *from =
                         w + ((int64_t)(h.tap + i * h.tap_step) * q->kw + x.tap + j * x.tap_step) *
                                 q->v.icg;
                     for (int c = 0; c < q->inc; c++, to += width) {
@@ -150,7 +150,7 @@ static void pack(const struct layout *l, int group, int index, const float *w, c
 
 /* One block of channels, all phases, output rows [a0, a1) of each.  x: input row a0 * step +
  * from_h, column from_w of the group's first channel; y: the image's first output of the block. */
-static void sweep(const struct layout *l, struct block b, int vectors, const float *x, float *y,
+static void sweep(const struct layout *l, struct block b, int vectors, const real *x, real *y,
                   int a0, int a1)
 {
     const struct gather *q = &l->q;
@@ -167,9 +167,9 @@ static void sweep(const struct layout *l, struct block b, int vectors, const flo
             b.out_pixel = (int64_t)w.stride * q->out_c;
             int ntiles = (w.count + l->rp - 1) / l->rp;
             for (int a = a0; a < a1 && a < h.count; a++) {
-                const float *row = x + ((int64_t)(a - a0) * h.step + h.at - q->from_h) * l->pitch +
+                const real *row = x + ((int64_t)(a - a0) * h.step + h.at - q->from_h) * l->pitch +
                                    (int64_t)(w.at - q->from_w) * q->in_c;
-                float *out =
+                real *out =
                     y + ((int64_t)(h.start + a * h.stride) * q->out_w + w.start) * q->out_c;
                 /* Tiles of nearly equal size: 26 pixels are 13 + 13 rather than 14 + 12. */
                 for (int t = 0, at = 0; t < ntiles; t++) {
@@ -225,7 +225,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
     struct layout l = layout_of(p, c);
     (void)d;
     return (size_t)(whole_lines(l.weight_floats + l.bias_floats) + c->v[THREADS] * l.frame_floats) *
-           sizeof(float);
+           sizeof(real);
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -236,11 +236,11 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int threads = plan->config.v[THREADS];
     enum hone_act act = q->dgrad ? HONE_ACT_none : hone_act_of(p);
     const int clamp = act == HONE_ACT_relu || act == HONE_ACT_relu6;
-    const float lo = clamp ? 0 : -INFINITY, hi = act == HONE_ACT_relu6 ? 6 : INFINITY;
-    const float *in = mem[1], *w = mem[2],
+    const real lo = clamp ? 0 : -INFINITY, hi = act == HONE_ACT_relu6 ? 6 : INFINITY;
+    const real *in = mem[1], *w = mem[2],
                 *bias = !q->dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
-    float *out = mem[0], *weights = workspace, *biases = weights + l.weight_floats;
-    float *frames = weights + whole_lines(l.weight_floats + l.bias_floats);
+    real *out = mem[0], *weights = workspace, *biases = weights + l.weight_floats;
+    real *frames = weights + whole_lines(l.weight_floats + l.bias_floats);
     const int64_t units = (int64_t)q->mb * l.bands, nblocks = (int64_t)q->g * l.blocks;
 
 #pragma omp parallel num_threads(threads) if (threads > 1)
@@ -255,8 +255,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
                 const int64_t n = u / l.bands;
                 const int a0 = (int)(u % l.bands) * l.rows,
                           a1 = a0 + l.rows < q->count_h ? a0 + l.rows : q->count_h;
-                float *y = out + n * q->out_h * q->out_w * q->out_c;
-                const float *x = gather_frame(q, in + n * q->in_h * q->in_w * q->in_c, a0, a1,
+                real *y = out + n * q->out_h * q->out_w * q->out_c;
+                const real *x = gather_frame(q, in + n * q->in_h * q->in_w * q->in_c, a0, a1,
                                               frames + t * l.frame_floats);
                 for (int64_t i = 0; i < nblocks; i++) {
                     int group = (int)(i / l.blocks), index = (int)(i % l.blocks),
@@ -284,6 +284,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_direct) = {
     .ops = ops,
     .backend = &hone_backend_cpu,
     .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("rp", 4, 6, 8, 10, 12, 13, 14), HONE_PARAM("nv", 1, 2, 3, 4),
                HONE_PARAM("rows", 0, 4, 8, 16), CONV_THREADS },
     .valid = valid,

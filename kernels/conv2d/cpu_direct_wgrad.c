@@ -19,8 +19,8 @@ struct band {
 };
 
 /* sum (rr, nv * VL) += over all pixels x (rr) * dy (nv * VL). */
-HONE_INLINE void tile(int rr, int nv, int tail, const struct band *b, const float *x,
-                                                       const float *dy, float *sum)
+HONE_INLINE void tile(int rr, int nv, int tail, const struct band *b, const real *x,
+                                                       const real *dy, real *sum)
 {
     vf acc[MAX_RR][MAX_NV];
     const int64_t x_pixel = b->x_pixel, dy_pixel = b->dy_pixel;
@@ -28,7 +28,7 @@ HONE_INLINE void tile(int rr, int nv, int tail, const struct band *b, const floa
     HONE_UNROLLED for (int r = 0; r < rr; r++)
         HONE_UNROLLED for (int v = 0; v < nv; v++) acc[r][v] = vf_load(sum + (r * nv + v) * VL);
     for (int i = 0; i < b->rows; i++) {
-        const float *at = x + i * b->x_row, *from = dy + i * b->dy_row;
+        const real *at = x + i * b->x_row, *from = dy + i * b->dy_row;
         for (int j = 0; j < b->cols; j++, at += x_pixel, from += dy_pixel) {
             vf dv[MAX_NV];
             HONE_UNROLLED for (int v = 0; v < nv - 1; v++) dv[v] = vf_load(from + v * VL);
@@ -45,8 +45,8 @@ HONE_INLINE void tile(int rr, int nv, int tail, const struct band *b, const floa
 }
 
 #define TILE(rr, nv)                                                                               \
-    static void tile_##rr##x##nv(const struct band *b, const float *x, const float *dy,            \
-                                 float *sum)                                                       \
+    static void tile_##rr##x##nv(const struct band *b, const real *x, const real *dy,            \
+                                 real *sum)                                                       \
     {                                                                                              \
         if (b->lanes == VL)                                                                        \
             tile(rr, nv, 0, b, x, dy, sum);                                                        \
@@ -58,7 +58,7 @@ HONE_INLINE void tile(int rr, int nv, int tail, const struct band *b, const floa
 #define TILES_5_TO_8(X, nv) X(5, nv) X(6, nv) X(7, nv) X(8, nv)
 #define TILES_9_TO_14(X, nv) X(9, nv) X(10, nv) X(11, nv) X(12, nv) X(13, nv) X(14, nv)
 
-typedef void tile_fn(const struct band *b, const float *x, const float *dy, float *sum);
+typedef void tile_fn(const struct band *b, const real *x, const real *dy, real *sum);
 
 /* As many as the registers hold: rr * nv sums, nv vectors of dy and one broadcast. */
 TILES_1_TO_4(TILE, 1) TILES_5_TO_8(TILE, 1) TILES_9_TO_14(TILE, 1)
@@ -124,13 +124,13 @@ static int vectors_of(const struct layout *l, int i)
 }
 
 /* Adds what a band contributes to one block: sum (kh, taps_w, run, vectors * VL). */
-static void sweep(const struct layout *l, const struct band *b, int vectors, const float *x,
-                  const float *dy, float *sum)
+static void sweep(const struct layout *l, const struct band *b, int vectors, const real *x,
+                  const real *dy, real *sum)
 {
     const int ntiles = (l->run + l->rr - 1) / l->rr;
     for (int i = 0; i < l->q.kh; i++)
         for (int j = 0; j < l->taps_w; j++) {
-            const float *at = x + i * l->h.dist * l->pitch + j * l->tap_w;
+            const real *at = x + i * l->h.dist * l->pitch + j * l->tap_w;
             for (int t = 0; t < ntiles; t++) {
                 int n = l->run / ntiles + (t < l->run % ntiles);
                 tiles[vectors - 1][n - 1](b, at, dy, sum);
@@ -141,8 +141,8 @@ static void sweep(const struct layout *l, const struct band *b, int vectors, con
 }
 
 /* All of one thread's units, one after another, into its own sums. */
-static void sum_units(const struct layout *l, int64_t from, int64_t to, const float *x,
-                      const float *dy, float *sums, float *frame)
+static void sum_units(const struct layout *l, int64_t from, int64_t to, const real *x,
+                      const real *dy, real *sums, real *frame)
 {
     const struct gather *q = &l->q;
     memset(sums, 0, (size_t)l->sum_floats * sizeof *sums);
@@ -150,8 +150,8 @@ static void sum_units(const struct layout *l, int64_t from, int64_t to, const fl
         const int64_t n = u / l->bands;
         const int a0 = (int)(u % l->bands) * l->rows,
                   a1 = a0 + l->rows < q->count_h ? a0 + l->rows : q->count_h;
-        const float *in = gather_frame(q, x + n * q->in_h * q->in_w * q->in_c, a0, a1, frame);
-        const float *out = dy + (n * q->out_h + a0) * q->out_w * q->out_c;
+        const real *in = gather_frame(q, x + n * q->in_h * q->in_w * q->in_c, a0, a1, frame);
+        const real *out = dy + (n * q->out_h + a0) * q->out_w * q->out_c;
         struct band b = { .rows = a1 - a0,
                           .cols = q->out_w,
                           .x_row = q->step_h * l->pitch,
@@ -170,17 +170,17 @@ static void sum_units(const struct layout *l, int64_t from, int64_t to, const fl
 
 /* Adds the threads' sums of block i, kernel row kh, in order of thread, and turns them into
  * dw (oc, kh, kw, icg). */
-static void add_up(const struct layout *l, int threads, int i, int kh, const float *sums, float *dw)
+static void add_up(const struct layout *l, int threads, int i, int kh, const real *sums, real *dw)
 {
     const struct gather *q = &l->q;
     const int index = i % l->blocks, width = vectors_of(l, index) * VL,
               left = q->outc - index * l->nv * VL;
     const int64_t row = (int64_t)q->kw * q->inc;
-    const float *from = sums + i * l->block_floats + kh * row * width;
-    float *to = dw + (((int64_t)(i / l->blocks) * q->outc + index * l->nv * VL) * q->kh + kh) * row;
+    const real *from = sums + i * l->block_floats + kh * row * width;
+    real *to = dw + (((int64_t)(i / l->blocks) * q->outc + index * l->nv * VL) * q->kh + kh) * row;
     for (int64_t r = 0; r < row; r++)
         for (int o = 0; o < width && o < left; o++) {
-            float s = 0;
+            real s = 0;
             for (int t = 0; t < threads; t++) s += from[t * l->sum_floats + r * width + o];
             to[o * q->kh * row + r] = s;
         }
@@ -224,15 +224,15 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(c->v[THREADS] * (l.sum_floats + l.frame_floats)) * sizeof(float);
+    return (size_t)(c->v[THREADS] * (l.sum_floats + l.frame_floats)) * sizeof(real);
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct layout l = layout_of(&plan->problem, &plan->config);
     const int threads = plan->config.v[THREADS], nblocks = l.q.g * l.blocks;
-    const float *x = mem[CONV_DWT_X], *dy = mem[CONV_DWT_DY];
-    float *dw = mem[CONV_DWT], *sums = workspace, *frames = sums + threads * l.sum_floats;
+    const real *x = mem[CONV_DWT_X], *dy = mem[CONV_DWT_DY];
+    real *dw = mem[CONV_DWT], *sums = workspace, *frames = sums + threads * l.sum_floats;
     const int64_t units = (int64_t)l.q.mb * l.bands;
 
 #pragma omp parallel num_threads(threads) if (threads > 1)
@@ -255,6 +255,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_direct_wgrad) = {
     .ops = ops,
     .backend = &hone_backend_cpu,
     .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("rr", 4, 6, 8, 10, 12, 14, 16), HONE_PARAM("nv", 1, 2, 3, 4),
                HONE_PARAM("rows", 0, 4, 8, 16), CONV_THREADS },
     .valid = valid,

@@ -28,16 +28,17 @@ static int product_of(const struct im2col *s, const struct hone_problem *p, int 
 {
     const long long pixels = (size == WHOLE ? s->block : im2col_rows(s, s->nblocks - 1)) * s->v.ow;
     const long long k = s->k, oc = s->v.oc;
+    const char *type = hone_dtype_name(p->dtype);
     char text[HONE_TEXT];
     if (p->op == &hone_op_conv2d_wgrad) {
-        snprintf(text, sizeof text, "gemm:f32:tn:m%lldn%lldk%lld%s", oc, k, pixels,
+        snprintf(text, sizeof text, "gemm:%s:tn:m%lldn%lldk%lld%s", type, oc, k, pixels,
                  mode == ADD ? ":beta1" : "");
     } else if (p->op == &hone_op_conv2d_dgrad) {
-        snprintf(text, sizeof text, "gemm:f32:nn:m%lldn%lldk%lld", pixels, k, oc);
+        snprintf(text, sizeof text, "gemm:%s:nn:m%lldn%lldk%lld", type, pixels, k, oc);
     } else {
         enum hone_act act = hone_act_of(p);
         int bias = hone_problem_has(p, "bias"), named = act != HONE_ACT_none;
-        snprintf(text, sizeof text, "gemm:f32:nt:m%lldn%lldk%lld%s%s%s%s", pixels, oc, k,
+        snprintf(text, sizeof text, "gemm:%s:nt:m%lldn%lldk%lld%s%s%s%s", type, pixels, oc, k,
                  bias || named ? ":" : "", bias ? "bias" : "", bias && named ? "+" : "",
                  named ? hone_act_name(act) : "");
     }
@@ -101,7 +102,7 @@ static int64_t gemm_floats(const struct im2col *s, const struct hone_problem *p,
             size_t bytes = k && k->workspace ? k->workspace(&gemm, &c, d) : 0;
             if (bytes > most) most = bytes;
         }
-    return (int64_t)(most + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN / (int64_t)sizeof(float);
+    return (int64_t)(most + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN / (int64_t)sizeof(real);
 }
 
 /* Of one thread's dw. */
@@ -115,7 +116,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     struct im2col s = im2col_of(p, c->v[PIXELS]);
     return (size_t)(c->v[THREADS] * (s.cols_floats + sum_floats(&s, p) + gemm_floats(&s, p, d))) *
-           sizeof(float);
+           sizeof(real);
 }
 
 static void release(struct hone_plan *plan)
@@ -148,7 +149,7 @@ static int prepare(struct hone_plan *plan)
 }
 
 /* What one thread works with. */
-struct scratch { float *cols, *sum, *gemm; };
+struct scratch { real *cols, *sum, *gemm; };
 
 /* Block b; the thread's first one sets its sum, later ones add to it. */
 static int do_block(const struct hone_plan *plan, const struct im2col *s, void *const mem[],
@@ -160,9 +161,9 @@ static int do_block(const struct hone_plan *plan, const struct im2col *s, void *
     const int64_t first = b * s->block, rows = im2col_rows(s, b), pixel = first * v->ow;
     const struct hone_plan *product = &r->plan[rows == s->block ? WHOLE : LAST][mode];
     if (op == &hone_op_conv2d_dgrad) {
-        float *dx = mem[CONV_DX], *dcols = s->direct ? dx + pixel * v->ic : mine->cols;
+        real *dx = mem[CONV_DX], *dcols = s->direct ? dx + pixel * v->ic : mine->cols;
         int err = hone_plan_run(
-            product, (void *[]){ dcols, (float *)mem[CONV_DX_DY] + pixel * v->oc, mem[CONV_DX_W] },
+            product, (void *[]){ dcols, (real *)mem[CONV_DX_DY] + pixel * v->oc, mem[CONV_DX_W] },
             mine->gemm);
         if (err || s->direct) return err;
         const int64_t image = (int64_t)v->ih * v->iw * v->ic;
@@ -170,17 +171,17 @@ static int do_block(const struct hone_plan *plan, const struct im2col *s, void *
         im2col_scatter(s, 0, dcols, first, rows, dx);
         return HONE_OK;
     }
-    const float *x = mem[op == &hone_op_conv2d_wgrad ? (int)CONV_DWT_X : (int)CONV_X];
-    const float *cols = s->direct ? x + pixel * v->ic : mine->cols;
+    const real *x = mem[op == &hone_op_conv2d_wgrad ? (int)CONV_DWT_X : (int)CONV_X];
+    const real *cols = s->direct ? x + pixel * v->ic : mine->cols;
     if (!s->direct) im2col_gather(s, 0, x, first, rows, mine->cols);
     if (op == &hone_op_conv2d_wgrad)
         return hone_plan_run(
             product,
-            (void *[]){ mine->sum, (float *)mem[CONV_DWT_DY] + pixel * v->oc, (void *)cols },
+            (void *[]){ mine->sum, (real *)mem[CONV_DWT_DY] + pixel * v->oc, (void *)cols },
             mine->gemm);
     return hone_plan_run(
         product,
-        (void *[]){ (float *)mem[CONV_Y] + pixel * v->oc, (void *)cols, mem[CONV_W],
+        (void *[]){ (real *)mem[CONV_Y] + pixel * v->oc, (void *)cols, mem[CONV_W],
                     hone_problem_has(&plan->problem, "bias") ? mem[CONV_BIAS] : NULL },
         mine->gemm);
 }
@@ -191,9 +192,9 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const struct im2col s = im2col_of(p, plan->config.v[PIXELS]);
     const int threads = plan->config.v[THREADS];
     const int64_t sum = sum_floats(&s, p), k = s.k * s.v.oc;
-    float *sums = workspace, *cols = sums + threads * sum, *gemm = cols + threads * s.cols_floats;
+    real *sums = workspace, *cols = sums + threads * sum, *gemm = cols + threads * s.cols_floats;
     const int64_t gemm_each =
-        (int64_t)(plan->workspace_bytes / sizeof(float)) / threads - sum - s.cols_floats;
+        (int64_t)(plan->workspace_bytes / sizeof(real)) / threads - sum - s.cols_floats;
     int err = HONE_OK;
 
 #pragma omp parallel num_threads(threads) if (threads > 1)
@@ -226,6 +227,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_im2col) = {
     .ops = ops,
     .backend = &hone_backend_cpu,
     .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { CONV_PIXELS, CONV_THREADS },
     .refuse = refuse,
     .valid = valid,

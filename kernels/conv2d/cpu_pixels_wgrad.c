@@ -264,6 +264,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_pixels_wgrad) = {
     .ops = ops,
     .backend = &hone_backend_cpu,
     .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("oc", 1, 2, 3, 4, 5, 6, 7, 8), HONE_PARAM("kt", 1, 2, 3, 4, 5, 6),
                HONE_PARAM("rows", 0, 4, 8, 16), CONV_THREADS },
     .refuse = refuse,

@@ -113,8 +113,8 @@ static inline int64_t gather_rows(const struct gather *q, int rows)
 
 /* The frame of output rows [a0, a1) of one image, at its input row a0 * step_h + from_h, column
  * from_w: in the image where nothing is padded, else copied to `frame`. */
-static inline const float *gather_frame(const struct gather *q, const float *image, int a0, int a1,
-                                        float *frame)
+static inline const real *gather_frame(const struct gather *q, const real *image, int a0, int a1,
+                                        real *frame)
 {
     const int64_t pitch = gather_pitch(q), left = (int64_t)-q->from_w * q->in_c,
                   nrows = gather_rows(q, a1 - a0);
@@ -122,7 +122,7 @@ static inline const float *gather_frame(const struct gather *q, const float *ima
     const int64_t middle = width < pitch - left ? width : pitch - left;
     if (!gather_padded(q)) return image + first * pitch;
     for (int64_t r = 0; r < nrows; r++) {
-        float *to = frame + r * pitch;
+        real *to = frame + r * pitch;
         if (first + r < 0 || first + r >= q->in_h) {
             memset(to, 0, (size_t)pitch * sizeof *to);
             continue;
@@ -137,7 +137,7 @@ static inline const float *gather_frame(const struct gather *q, const float *ima
 /* ---- the epilogue ---- */
 
 /* Applies an activation to n contiguous floats that were just written. */
-static inline void gather_activate(enum hone_act act, float *y, int64_t n)
+static inline void gather_activate(enum hone_act act, real *y, int64_t n)
 {
 #define X(name, from_y, slope)                                                                     \
     case HONE_ACT_##name:                                                                          \

@@ -56,13 +56,13 @@ static inline int64_t im2col_from(const struct im2col *s, int thread, int thread
     return s->nblocks * thread / threads;
 }
 
-static inline void im2col_copy(float *to, const float *from, int64_t n)
+static inline void im2col_copy(real *to, const real *from, int64_t n)
 {
     for (; n >= VL; n -= VL, to += VL, from += VL) vf_store(to, vf_load(from));
     for (int64_t i = 0; i < n; i++) to[i] = from[i];
 }
 
-static inline void im2col_add(float *to, const float *from, int64_t n)
+static inline void im2col_add(real *to, const real *from, int64_t n)
 {
     for (; n >= VL; n -= VL, to += VL, from += VL) vf_store(to, vf_load(to) + vf_load(from));
     for (int64_t i = 0; i < n; i++) to[i] += from[i];
@@ -83,8 +83,8 @@ static inline struct im2col_taps im2col_inside(int64_t at, int dist, int k, int 
 
 /* cols (rows * ow, K) of output rows [first, first + rows), channels of group g, from
  * x (mb, ih, iw, ic). */
-static inline void im2col_gather(const struct im2col *s, int g, const float *x, int64_t first,
-                                 int64_t rows, float *cols)
+static inline void im2col_gather(const struct im2col *s, int g, const real *x, int64_t first,
+                                 int64_t rows, real *cols)
 {
     const struct conv *v = &s->v;
     const int joined = v->g == 1 && v->dw == 1;
@@ -99,9 +99,9 @@ static inline void im2col_gather(const struct im2col *s, int g, const float *x, 
             if (h.first > 0 || w.first > 0 || h.last < v->kh || w.last < v->kw)
                 memset(cols, 0, (size_t)s->k * sizeof *cols);
             for (int i = h.first; i < h.last && w.first < w.last; i++) {
-                const float *from =
+                const real *from =
                     x + row + i * down + ((int64_t)ow * v->sw + (int64_t)w.first * v->dw) * v->ic;
-                float *to = cols + i * across + w.first * v->icg;
+                real *to = cols + i * across + w.first * v->icg;
                 if (joined) {
                     im2col_copy(to, from, (int64_t)(w.last - w.first) * v->ic);
                     continue;
@@ -114,8 +114,8 @@ static inline void im2col_gather(const struct im2col *s, int g, const float *x, 
 }
 
 /* The way back: adds cols of output rows [first, first + rows) into dx. */
-static inline void im2col_scatter(const struct im2col *s, int g, const float *cols, int64_t first,
-                                  int64_t rows, float *dx)
+static inline void im2col_scatter(const struct im2col *s, int g, const real *cols, int64_t first,
+                                  int64_t rows, real *dx)
 {
     const struct conv *v = &s->v;
     const int joined = v->g == 1 && v->dw == 1;
@@ -128,9 +128,9 @@ static inline void im2col_scatter(const struct im2col *s, int g, const float *co
             const struct im2col_taps w =
                 im2col_inside((int64_t)ow * v->sw - v->pw, v->dw, v->kw, v->iw);
             for (int i = h.first; i < h.last && w.first < w.last; i++) {
-                float *to =
+                real *to =
                     dx + row + i * down + ((int64_t)ow * v->sw + (int64_t)w.first * v->dw) * v->ic;
-                const float *from = cols + i * across + w.first * v->icg;
+                const real *from = cols + i * across + w.first * v->icg;
                 if (joined) { im2col_add(to, from, (int64_t)(w.last - w.first) * v->ic); continue; }
                 for (int j = w.first; j < w.last; j++, from += v->icg, to += (int64_t)v->dw * v->ic)
                     im2col_add(to, from, v->icg);
@@ -140,11 +140,11 @@ static inline void im2col_scatter(const struct im2col *s, int g, const float *co
 }
 
 /* dw = the sum of the threads' n numbers each, in order of thread; numbers [from, to). */
-static inline void im2col_add_up(const float *sums, int64_t n, int threads, int64_t from,
-                                 int64_t to, float *dw)
+static inline void im2col_add_up(const real *sums, int64_t n, int threads, int64_t from,
+                                 int64_t to, real *dw)
 {
     for (int64_t i = from; i < to; i++) {
-        float s = sums[i];
+        real s = sums[i];
         for (int t = 1; t < threads; t++) s += sums[t * n + i];
         dw[i] = s;
     }

@@ -147,7 +147,7 @@ const struct hone_kernel hone_conv2d_lib_openblas_im2col = {
     .name = "openblas_im2col",
     .ops = ops,
     .backend = &hone_backend_cpu,
-    .build = HONE_LIB,
+    .build = HONE_LIB, .dtypes = 1u << HONE_F32,
     .version = version,
     .param = { CONV_PIXELS, CONV_THREADS },
     .refuse = refuse,

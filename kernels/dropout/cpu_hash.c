@@ -1,6 +1,6 @@
-/* Dropout with the hash in vectors of 64-bit lanes: each yields two numbers' draws, and in memory
- * order its halves lie as the numbers do (on a little-endian processor, as all are that we know
- * vectors of; others are refused). */
+/* Dropout with the hash in vectors of 64-bit lanes: each yields two numbers' draws.  In memory order
+ * its halves lie as floats do (on a little-endian processor, as all are that we know vectors of;
+ * others are refused); for doubles, lanes go in pairs of the same hash. */
 #include "kernels/activation/vector.h"
 #include "kernels/dropout/dropout.h"
 
@@ -16,12 +16,18 @@ static inline vl mix(vl z)
     return z ^ (z >> 31);
 }
 
-struct job { float *y; const float *x; uint64_t key; uint32_t threshold; float scale; };
+struct job { real *y; const real *x; uint64_t key; uint32_t threshold; real scale; };
 
 /* z holds the unmixed hashes of the VL numbers whose values are x. */
 HONE_INLINE vf element(vl z, vf x, const struct job *job)
 {
-    vi keep = (vu)mix(z) >= (vu){ 0 } + job->threshold;
+#if HONE_REAL == 64
+    vl half = (vl)(vi_lanes() & 1) << 5, draw = mix(z) >> half & 0xffffffffu;
+#else
+    typedef uint32_t vu __attribute__((vector_size(HONE_VB)));
+    vu draw = (vu)mix(z);
+#endif
+    vi keep = draw >= (draw ^ draw) + job->threshold;
     return (vf)(keep & (vi)(x * job->scale));
 }
 
@@ -31,7 +37,8 @@ HONE_INLINE void loop(int unroll, const struct job *job, int64_t from, int64_t t
     const struct job s = *job;
     const uint64_t golden = 0x9e3779b97f4a7c15u;
     vl z;
-    for (int l = 0; l < VL / 2; l++) z[l] = s.key + ((uint64_t)from / 2 + (uint64_t)l + 1) * golden;
+    for (int l = 0; l < VB / 8; l++)
+        z[l] = s.key + ((uint64_t)from / 2 + (uint64_t)(l * VL / (VB / 8) / 2) + 1) * golden;
     int64_t i = from;
     for (; i + unroll * VL <= to; i += unroll * VL) {
         vf v[4];
@@ -84,7 +91,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int64_t n = p->dim[DROP_N];
     const struct job job = {
         .y = mem[DROP_Y], .x = mem[DROP_X], .key = dropout_key(seed[0], seed[1], p->value[DROP_STREAM]),
-        .threshold = dropout_threshold(p->value[DROP_P]), .scale = (float)(1 / (1 - p->value[DROP_P])),
+        .threshold = dropout_threshold(p->value[DROP_P]), .scale = (real)(1 / (1 - p->value[DROP_P])),
     };
     (void)workspace;
     if (threads == 1) { share(unroll, &job, 0, n); return HONE_OK; }
@@ -97,6 +104,7 @@ static const struct hone_op *const ops[] = { &hone_op_dropout, 0 };
 
 const struct hone_kernel HONE_SYM(dropout_cpu_hash) = {
     .name = HONE_NAME("cpu_hash"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .refuse = refuse, .valid = valid, .guess = guess, .run = run,
 };

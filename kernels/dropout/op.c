@@ -38,7 +38,7 @@ static double growth(const struct hone_problem *p) { (void)p; return 3; }
 static int exact(const struct hone_problem *p) { return p->value[DROP_P] == 0 || p->value[DROP_P] == 0.5 ? 8 : 0; }
 
 const struct hone_op hone_op_dropout = {
-    .name = "dropout", .dtypes = 1u << HONE_F32, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
+    .name = "dropout", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
     .attr = { { "p", 1, 0.5 }, { "stream", 1, 0 } }, .check = check,
     .args = args, .flops = flops, .ref = ref, .growth = growth, .exact = exact,
 };

@@ -66,9 +66,9 @@ static hone_tile_fn *find_tile(int mr, int nv)
 struct job {
     int m, n, k, layout, has_bias;
     int mr, nr, kc, mc, nc, threads, down, across;   /* threads are a grid of down x across */
-    const float *a, *b, *bias;
-    float *c, *packed_a, *packed_b;                  /* packed_a: threads times mc x kc */
-    float alpha, beta;
+    const real *a, *b, *bias;
+    real *c, *packed_a, *packed_b;                  /* packed_a: threads times mc x kc */
+    real alpha, beta;
     enum hone_act act;
     hone_tile_fn *tile;
 };
@@ -96,7 +96,7 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
     struct job j = {
         .m = p->dim[GEMM_M], .n = p->dim[GEMM_N], .k = p->dim[GEMM_K], .layout = p->layout,
         .mr = c->v[MR], .nr = c->v[NV] * VL, .threads = c->v[THREADS],
-        .alpha = (float)p->value[GEMM_ALPHA], .beta = (float)p->value[GEMM_BETA],
+        .alpha = (real)p->value[GEMM_ALPHA], .beta = (real)p->value[GEMM_BETA],
         .has_bias = hone_problem_has(p, "bias"), .act = hone_act_of(p), .tile = find_tile(c->v[MR], c->v[NV]),
     };
     j.kc = least(c->v[KC], j.k);
@@ -112,14 +112,14 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
 static void pack_b(const struct job *j, int thread, int col, int cols, int step, int steps)
 {
     for (int q = thread; q * j->nr < cols; q += j->threads) {
-        float *panel = j->packed_b + (int64_t)q * j->nr * steps;
+        real *panel = j->packed_b + (int64_t)q * j->nr * steps;
         int at = col + q * j->nr, count = least(j->nr, col + cols - at);
         if (j->layout == GEMM_NT) hone_pack_rows(panel, j->nr, j->b + (int64_t)at * j->k + step, j->k, steps, count);
         else hone_pack_columns(panel, j->nr, j->b + (int64_t)step * j->n + at, j->n, steps, count);
     }
 }
 
-static void pack_a(const struct job *j, float *to, int row, int rows, int step, int steps)
+static void pack_a(const struct job *j, real *to, int row, int rows, int step, int steps)
 {
     for (int q = 0; q * j->mr < rows; q++, to += (int64_t)j->mr * steps) {
         int at = row + q * j->mr, count = least(j->mr, row + rows - at);
@@ -131,9 +131,9 @@ static void pack_a(const struct job *j, float *to, int row, int rows, int step, 
 /* A tile that reaches over the edge of C is computed beside it. */
 static void edge_tile(const struct job *j, struct hone_tile t, int rows, int cols)
 {
-    float beside[HONE_TILE_MAX * VL] __attribute__((aligned(HONE_ALIGN)));
-    const float *bias = t.bias;
-    float *c = t.c;
+    real beside[HONE_TILE_MAX * VL] __attribute__((aligned(HONE_ALIGN)));
+    const real *bias = t.bias;
+    real *c = t.c;
     int accumulate = t.accumulate;
     t.c = beside;
     t.c_row = j->nr;
@@ -142,7 +142,7 @@ static void edge_tile(const struct job *j, struct hone_tile t, int rows, int col
     j->tile(&t);
     for (int i = 0; i < rows; i++, c += j->n)
         for (int col = 0; col < cols; col++) {
-            float x = beside[i * j->nr + col];
+            real x = beside[i * j->nr + col];
             if (accumulate) x += c[col];
             if (bias) x += bias[col];
             c[col] = x;
@@ -150,7 +150,7 @@ static void edge_tile(const struct job *j, struct hone_tile t, int rows, int col
 }
 
 /* Tiles of rows [row, row + rows) and of panels [from, to) of the block of B that begins at column col. */
-static void block(const struct job *j, const float *packed_a, int row, int rows, int col, int from, int to, int step,
+static void block(const struct job *j, const real *packed_a, int row, int rows, int col, int from, int to, int step,
                   int steps)
 {
     const int last = step + steps == j->k, relu = j->act == HONE_ACT_relu;
@@ -178,7 +178,7 @@ static void work(const struct job *j, int thread)
     const int row_tiles = up(j->m, j->mr), i = thread % j->down, a = thread / j->down;
     const int row0 = (int)((int64_t)row_tiles * i / j->down) * j->mr;
     const int row1 = least(j->m, (int)((int64_t)row_tiles * (i + 1) / j->down) * j->mr);
-    float *packed_a = j->packed_a + (int64_t)thread * j->mc * j->kc;
+    real *packed_a = j->packed_a + (int64_t)thread * j->mc * j->kc;
     for (int col = 0; col < j->n; col += j->nc) {
         int cols = least(j->nc, j->n - col), panels = up(cols, j->nr);
         int from = (int)((int64_t)panels * a / j->across), to = (int)((int64_t)panels * (a + 1) / j->across);
@@ -238,7 +238,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     if (c->v[NV] == 1) c->v[MR] = 16;
     /* A panel of B in L1. */
     c->v[KC] = fit(&q[KC], (int)(d->l1_bytes / ((int64_t)c->v[NV] * VB)), dim[GEMM_K]);
-    c->v[MC] = fit(&q[MC], (int)(d->l2_bytes / 2 / (int64_t)sizeof(float) / c->v[KC]), dim[GEMM_M]);
+    c->v[MC] = fit(&q[MC], (int)(d->l2_bytes / 2 / (int64_t)sizeof(real) / c->v[KC]), dim[GEMM_M]);
     c->v[NC] = fit(&q[NC], 2048, dim[GEMM_N]);
     /* Threads from about 50 microseconds on. */
     c->v[THREADS] = 1;
@@ -254,7 +254,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     struct job j = job_of(p, c);
     (void)d;
-    return (size_t)(packed_b_floats(&j) + (int64_t)j.threads * j.mc * j.kc) * sizeof(float);
+    return (size_t)(packed_b_floats(&j) + (int64_t)j.threads * j.mc * j.kc) * sizeof(real);
 }
 
 /* The sum is kc products at a time in registers, and the parts one after another in C. */
@@ -302,6 +302,7 @@ static const struct hone_op *const ops[] = { &hone_op_gemm, 0 };
 
 const struct hone_kernel HONE_SYM(gemm_cpu_blocked) = {
     .name = HONE_NAME("cpu_blocked"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = {
         HONE_PARAM("mr", MR_VALUES), HONE_PARAM("nv", NV_VALUES),
         HONE_PARAM("kc", 128, 192, 256, 320, 384, 512, 768), HONE_PARAM("mc", 48, 96, 144, 192, 288, 384, 576, 1024),

@@ -71,15 +71,15 @@ static hone_tile_fn *const by_columns[3][16] = { TILES(X) };
 struct job {
     int m, n, k;
     int a_arg, b_arg, has_bias; /* which argument is read as A, as B */
-    const float *a, *b, *bias;  /* bias: NULL: none */
-    float *c, *packed;
+    const real *a, *b, *bias;  /* bias: NULL: none */
+    real *c, *packed;
     int64_t a_stride, b_step;
     int a_columns;              /* a(i, l) is a[l * a_stride + i], not a[i * a_stride + l] */
     int b_rows;                 /* b(l, j) is b[j * k + l], not b[l * b_step + j]: must be packed */
     int dots;                   /* C is m dot products of rows of A with b */
     int bias_each;              /* of them: one bias for each, not one for all */
     int nr, kc, threads, pack;
-    float alpha, beta;
+    real alpha, beta;
     enum hone_act act;
 };
 
@@ -123,7 +123,7 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
         .a_arg = GEMM_A, .b_arg = GEMM_B, .has_bias = hone_problem_has(p, "bias"),
         .a_columns = p->layout == GEMM_TN, .b_rows = p->layout == GEMM_NT,
         .nr = c->v[NV] * VL, .kc = c->v[KC], .threads = c->v[THREADS],
-        .alpha = (float)p->value[GEMM_ALPHA], .beta = (float)p->value[GEMM_BETA], .act = hone_act_of(p),
+        .alpha = (real)p->value[GEMM_ALPHA], .beta = (real)p->value[GEMM_BETA], .act = hone_act_of(p),
     };
     j.a_stride = j.a_columns ? j.m : j.k;
     j.b_step = j.n;
@@ -135,7 +135,7 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
 /* ---- dot products ---- */
 
 /* VL rows of A times x. */
-static vf dot_group(const float *a, int64_t a_row, const float *x, int k)
+static vf dot_group(const real *a, int64_t a_row, const real *x, int k)
 {
     const char *p = (const char *)a;
     int64_t odd[8];
@@ -148,16 +148,16 @@ static vf dot_group(const float *a, int64_t a_row, const float *x, int k)
     for (; k >= VL; k -= VL, p += VL * sizeof *a, x += VL) {
         vf y = vf_load(x);
         __asm__("" : "+r"(p));
-        HONE_UNROLLED for (int i = 0; i < VL; i++) s[i] += vf_load((const float *)hone_tile_at(p, odd, i)) * y;
+        HONE_UNROLLED for (int i = 0; i < VL; i++) s[i] += vf_load((const real *)hone_tile_at(p, odd, i)) * y;
     }
     if (k) {
         vf y = vf_load_n(x, k);
-        HONE_UNROLLED for (int i = 0; i < VL; i++) s[i] += vf_load_n((const float *)hone_tile_at(p, odd, i), k) * y;
+        HONE_UNROLLED for (int i = 0; i < VL; i++) s[i] += vf_load_n((const real *)hone_tile_at(p, odd, i), k) * y;
     }
     return hone_sum_lanes(s);
 }
 
-static float dot(const float *a, const float *x, int k)
+static real dot(const real *a, const real *x, int k)
 {
     vf s = { 0 };
     for (; k >= VL; k -= VL, a += VL, x += VL) s += vf_load(a) * vf_load(x);
@@ -167,8 +167,8 @@ static float dot(const float *a, const float *x, int k)
 
 static void dots(const struct job *j, int row0, int row1)
 {
-    const float bias = j->bias && !j->bias_each ? j->bias[0] : 0;
-    float *c = j->c;
+    const real bias = j->bias && !j->bias_each ? j->bias[0] : 0;
+    real *c = j->c;
     int i = row0;
     for (; i + VL <= row1; i += VL) {
         vf y = dot_group(j->a + i * j->a_stride, j->a_stride, j->b, j->k) * j->alpha + bias;
@@ -176,7 +176,7 @@ static void dots(const struct job *j, int row0, int row1)
         vf_store(c + i, y);
     }
     for (; i < row1; i++) {
-        float y = dot(j->a + i * j->a_stride, j->b, j->k) * j->alpha + bias;
+        real y = dot(j->a + i * j->a_stride, j->b, j->k) * j->alpha + bias;
         if (j->beta != 0) y += j->beta * c[i];
         c[i] = y;
     }
@@ -186,7 +186,7 @@ static void dots(const struct job *j, int row0, int row1)
 /* ---- tiles over rows and columns ---- */
 
 /* Rows [row0, row1) of the panel of columns [col, col + cols), steps [step, step + steps). */
-static void panel(const struct job *j, const float *b, int64_t b_step, int col, int cols, int row0, int row1, int step,
+static void panel(const struct job *j, const real *b, int64_t b_step, int col, int cols, int row0, int row1, int step,
                   int steps)
 {
     const int last = step + steps == j->k, relu = j->act == HONE_ACT_relu;
@@ -210,7 +210,7 @@ static void panel(const struct job *j, const float *b, int64_t b_step, int col, 
 
 static void pack_panel(const struct job *j, int q)
 {
-    float *to = j->packed + (int64_t)q * j->nr * j->k;
+    real *to = j->packed + (int64_t)q * j->nr * j->k;
     int col = q * j->nr, cols = least(j->nr, j->n - col);
     if (j->b_rows) hone_pack_rows(to, j->nr, j->b + (int64_t)col * j->k, j->k, j->k, cols);
     else hone_pack_columns(to, j->nr, j->b + col, j->b_step, j->k, cols);
@@ -287,7 +287,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
         c->v[NV] = vectors == 1 ? 1 : vectors == 3 || (vectors > 3 && j.m == 1) ? 3 : 2;
         c->v[PACK] = j.pack;
         /* The part of B that a panel uses, in half of L1. */
-        int most = (int)(d->l1_bytes / 2 / (int64_t)sizeof(float)) / (c->v[NV] * VL), i = 0;
+        int most = (int)(d->l1_bytes / 2 / (int64_t)sizeof(real)) / (c->v[NV] * VL), i = 0;
         while (i + 1 < q[KC].nvalues && q[KC].value[i] < j.k && q[KC].value[i + 1] <= 2 * most) i++;
         c->v[KC] = q[KC].value[i];
     }
@@ -301,7 +301,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     struct job j = job_of(p, c);
     (void)d;
-    return j.pack ? (size_t)up(j.n, j.nr) * (size_t)j.nr * (size_t)j.k * sizeof(float) : 0;
+    return j.pack ? (size_t)up(j.n, j.nr) * (size_t)j.nr * (size_t)j.k * sizeof(real) : 0;
 }
 
 static double growth(const struct hone_problem *p, const struct hone_config *c)
@@ -347,6 +347,7 @@ static const struct hone_op *const ops[] = { &hone_op_gemm, 0 };
 
 const struct hone_kernel HONE_SYM(gemm_cpu_small) = {
     .name = HONE_NAME("cpu_small"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = {
         HONE_PARAM("nv", 1, 2, 3), HONE_PARAM("kc", 128, 256, 512, 1024, 1048576), HONE_PARAM("pack", 0, 1),
         HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),

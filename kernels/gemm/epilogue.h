@@ -5,7 +5,7 @@
 #include "kernels/activation/vector.h"
 
 /* c = act(c + bias) for rows x cols of C; `act` and whether there is a bias are constants. */
-HONE_INLINE void hone_epilogue_of(enum hone_act act, float *c, int64_t c_row, int64_t rows, int64_t cols, const float *bias)
+HONE_INLINE void hone_epilogue_of(enum hone_act act, real *c, int64_t c_row, int64_t rows, int64_t cols, const real *bias)
 {
     for (int64_t i = 0; i < rows; i++, c += c_row) {
         int64_t j = 0;
@@ -21,7 +21,7 @@ HONE_INLINE void hone_epilogue_of(enum hone_act act, float *c, int64_t c_row, in
     }
 }
 
-static inline void hone_epilogue(enum hone_act act, float *c, int64_t c_row, int64_t rows, int64_t cols, const float *bias)
+static inline void hone_epilogue(enum hone_act act, real *c, int64_t c_row, int64_t rows, int64_t cols, const real *bias)
 {
     switch (act) {
 #define X(name, from_y, slope)                                                                    \
@@ -38,7 +38,7 @@ static inline void hone_epilogue(enum hone_act act, float *c, int64_t c_row, int
 }
 
 /* c *= beta, before sums are added to it. */
-static inline void hone_scale_rows(float beta, float *c, int64_t c_row, int64_t rows, int64_t cols)
+static inline void hone_scale_rows(real beta, real *c, int64_t c_row, int64_t rows, int64_t cols)
 {
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++) c[i * c_row + j] *= beta;

@@ -28,6 +28,12 @@ static const char *version(void)
     return text;
 }
 
+static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
+{
+    (void)d;
+    return p->dtype == HONE_F64 && hone_act_of(p) != HONE_ACT_none ? "activation of doubles" : NULL;
+}
+
 static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
 {
     (void)p, (void)d;
@@ -65,10 +71,19 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int m = p->dim[GEMM_M], n = p->dim[GEMM_N], k = p->dim[GEMM_K], threads = plan->config.v[THREADS];
     const int at = p->layout == GEMM_TN, bt = p->layout == GEMM_NT;
     const struct epilogue *e = plan->priv;
-    float *c = mem[GEMM_C];
     (void)workspace;
     /* Setting the number takes a lock and may start threads; asking does not. */
     if (openblas_get_num_threads() != threads) openblas_set_num_threads(threads);
+    if (p->dtype == HONE_F64) {
+        double *c = mem[GEMM_C];
+        const double *bias = e->has_bias ? mem[GEMM_BIAS] : NULL;
+        cblas_dgemm(CblasRowMajor, at ? CblasTrans : CblasNoTrans, bt ? CblasTrans : CblasNoTrans, m, n, k,
+                    p->value[GEMM_ALPHA], mem[GEMM_A], at ? m : k, mem[GEMM_B], bt ? k : n,
+                    p->value[GEMM_BETA], c, n);
+        for (int64_t i = 0; bias && i < (int64_t)m * n; i++) c[i] += bias[i % n];
+        return HONE_OK;
+    }
+    float *c = mem[GEMM_C];
     cblas_sgemm(CblasRowMajor, at ? CblasTrans : CblasNoTrans, bt ? CblasTrans : CblasNoTrans, m, n, k,
                 (float)p->value[GEMM_ALPHA], mem[GEMM_A], at ? m : k, mem[GEMM_B], bt ? k : n,
                 (float)p->value[GEMM_BETA], c, n);
@@ -81,5 +96,5 @@ static const struct hone_op *const ops[] = { &hone_op_gemm, 0 };
 const struct hone_kernel hone_gemm_lib_openblas = {
     .name = "lib_openblas", .ops = ops, .backend = &hone_backend_cpu, .build = HONE_LIB, .version = version,
     .param = { HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = valid, .guess = guess, .prepare = prepare, .release = release, .run = run,
+    .refuse = refuse, .valid = valid, .guess = guess, .prepare = prepare, .release = release, .run = run,
 };

@@ -35,7 +35,7 @@ HONE_INLINE void hone_tile_zero(int mr, int nv, vf *s)
 }
 
 /* x[0..nv) = a row of B. */
-HONE_INLINE void hone_tile_load(int nv, vf *x, const float *b, int cols)
+HONE_INLINE void hone_tile_load(int nv, vf *x, const real *b, int cols)
 {
     HONE_UNROLLED for (int v = 0; v < nv - 1; v++) x[v] = vf_load(b + v * VL);
     /* A masked load where it is not known at compile time that all lanes exist. */
@@ -44,7 +44,7 @@ HONE_INLINE void hone_tile_load(int nv, vf *x, const float *b, int cols)
 }
 
 /* One step where the rows of A lie side by side, a(i) = a[i]. */
-HONE_INLINE void hone_tile_column(int mr, int nv, vf *s, const float *a, const float *b, int cols)
+HONE_INLINE void hone_tile_column(int mr, int nv, vf *s, const real *a, const real *b, int cols)
 {
     vf x[4];
     hone_tile_load(nv, x, b, cols);
@@ -53,7 +53,7 @@ HONE_INLINE void hone_tile_column(int mr, int nv, vf *s, const float *a, const f
 
 /* k steps of them: a(i, l) = a[l * a_step + i].  Packed panels (a_step = mr) and transposed matrices
  * are of this kind. */
-HONE_INLINE void hone_tile_columns(int mr, int nv, vf *s, int64_t k, const float *a, int64_t a_step, const float *b,
+HONE_INLINE void hone_tile_columns(int mr, int nv, vf *s, int64_t k, const real *a, int64_t a_step, const real *b,
                                    int64_t b_step, int cols)
 {
     for (; k; k--, a += a_step, b += b_step) hone_tile_column(mr, nv, s, a, b, cols);
@@ -67,17 +67,17 @@ HONE_INLINE const char *hone_tile_at(const char *p, const int64_t *odd, int i)
 }
 
 /* One step where row i of A is i times the stride away. */
-HONE_INLINE void hone_tile_row(int mr, int nv, vf *s, const char *p, const int64_t *odd, const float *b, int cols)
+HONE_INLINE void hone_tile_row(int mr, int nv, vf *s, const char *p, const int64_t *odd, const real *b, int cols)
 {
     vf x[4];
     hone_tile_load(nv, x, b, cols);
-    HONE_UNROLLED for (int q = 0; q < mr * nv; q++) s[q] += *(const float *)hone_tile_at(p, odd, q / nv) * x[q % nv];
+    HONE_UNROLLED for (int q = 0; q < mr * nv; q++) s[q] += *(const real *)hone_tile_at(p, odd, q / nv) * x[q % nv];
 }
 
 /* k steps where each row of A is contiguous: a(i, l) = a[i * a_row + l].  An address can be one
  * register plus 1, 2, 4 or 8 times another, so the odd multiples of a_row in registers reach
  * 16 rows; the compiler, left alone, would keep a pointer per row and run out of registers. */
-HONE_INLINE void hone_tile_rows(int mr, int nv, vf *s, int64_t k, const float *a, int64_t a_row, const float *b,
+HONE_INLINE void hone_tile_rows(int mr, int nv, vf *s, int64_t k, const real *a, int64_t a_row, const real *b,
                                 int64_t b_step, int cols)
 {
     const char *p = (const char *)a;
@@ -100,7 +100,7 @@ HONE_INLINE void hone_tile_rows(int mr, int nv, vf *s, int64_t k, const float *a
     } while (0)
 
 /* s += C */
-HONE_INLINE void hone_tile_add(int mr, int nv, vf *s, const float *c, int64_t c_row, int cols)
+HONE_INLINE void hone_tile_add(int mr, int nv, vf *s, const real *c, int64_t c_row, int cols)
 {
     HONE_UNROLLED for (int q = 0; q < mr * nv; q++) {
         if (q && q % nv == 0) HONE_TILE_NEXT(c, c_row);
@@ -108,13 +108,13 @@ HONE_INLINE void hone_tile_add(int mr, int nv, vf *s, const float *c, int64_t c_
     }
 }
 
-HONE_INLINE void hone_tile_scale(int mr, int nv, vf *s, float alpha)
+HONE_INLINE void hone_tile_scale(int mr, int nv, vf *s, real alpha)
 {
     HONE_UNROLLED for (int i = 0; i < mr * nv; i++) s[i] *= alpha;
 }
 
 /* s += bias, one number per column */
-HONE_INLINE void hone_tile_bias(int mr, int nv, vf *s, const float *bias, int cols)
+HONE_INLINE void hone_tile_bias(int mr, int nv, vf *s, const real *bias, int cols)
 {
     vf x[4];
     hone_tile_load(nv, x, bias, cols);
@@ -128,7 +128,7 @@ HONE_INLINE void hone_tile_relu(int mr, int nv, vf *s)
 }
 
 /* C = s */
-HONE_INLINE void hone_tile_store(int mr, int nv, const vf *s, float *c, int64_t c_row, int cols)
+HONE_INLINE void hone_tile_store(int mr, int nv, const vf *s, real *c, int64_t c_row, int cols)
 {
     if (cols == nv * VL) {
         HONE_UNROLLED for (int q = 0; q < mr * nv; q++) {
@@ -149,11 +149,11 @@ HONE_INLINE void hone_tile_store(int mr, int nv, const vf *s, float *c, int64_t 
 /* C = relu?(alpha A B + C? + bias?), everything optional at run time. */
 struct hone_tile {
     int64_t k;
-    const float *a, *b, *bias;            /* bias: NULL: none */
+    const real *a, *b, *bias;            /* bias: NULL: none */
     int64_t a_stride, b_step;             /* a_step of columns(), a_row of rows() */
-    float *c;
+    real *c;
     int64_t c_row;
-    float alpha;
+    real alpha;
     int cols;
     int accumulate, relu;
 };

@@ -16,7 +16,7 @@
 #define HONE_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vi){ __VA_ARGS__ })
 #endif
 
-#if HONE_VB == 64
+#if HONE_VB * 8 / HONE_REAL == 16
 HONE_INLINE vf vf_low(int h, vf a, vf b)
 {
     return h == 8 ? HONE_SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
@@ -32,7 +32,7 @@ HONE_INLINE vf vf_high(int h, vf a, vf b)
          : h == 2 ? HONE_SHUFFLE(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
                   : HONE_SHUFFLE(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
 }
-#elif HONE_VB == 32
+#elif HONE_VB * 8 / HONE_REAL == 8
 HONE_INLINE vf vf_low(int h, vf a, vf b)
 {
     return h == 4 ? HONE_SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11)
@@ -46,7 +46,7 @@ HONE_INLINE vf vf_high(int h, vf a, vf b)
          : h == 2 ? HONE_SHUFFLE(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
                   : HONE_SHUFFLE(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
 }
-#else
+#elif HONE_VB * 8 / HONE_REAL == 4
 HONE_INLINE vf vf_low(int h, vf a, vf b)
 {
     return h == 2 ? HONE_SHUFFLE(a, b, 0, 1, 4, 5) : HONE_SHUFFLE(a, b, 0, 4, 2, 6);
@@ -56,6 +56,9 @@ HONE_INLINE vf vf_high(int h, vf a, vf b)
 {
     return h == 2 ? HONE_SHUFFLE(a, b, 2, 3, 6, 7) : HONE_SHUFFLE(a, b, 1, 5, 3, 7);
 }
+#else
+HONE_INLINE vf vf_low(int h, vf a, vf b) { return (void)h, HONE_SHUFFLE(a, b, 0, 2); }
+HONE_INLINE vf vf_high(int h, vf a, vf b) { return (void)h, HONE_SHUFFLE(a, b, 1, 3); }
 #endif
 
 /* The VL x VL numbers of r, rows for columns (Eklundh 1972). */
@@ -73,7 +76,7 @@ HONE_INLINE void hone_transpose(vf *r)
 {
     if (VL > 8) hone_transpose_block(8, r);
     if (VL > 4) hone_transpose_block(4, r);
-    hone_transpose_block(2, r);
+    if (VL > 2) hone_transpose_block(2, r);
     hone_transpose_block(1, r);
 }
 
@@ -87,7 +90,7 @@ HONE_INLINE vf hone_sum_lanes(vf *r)
 {
     if (VL > 8) hone_sum_halves(8, r);
     if (VL > 4) hone_sum_halves(4, r);
-    hone_sum_halves(2, r);
+    if (VL > 2) hone_sum_halves(2, r);
     hone_sum_halves(1, r);
     return r[0];
 }
@@ -95,7 +98,7 @@ HONE_INLINE vf hone_sum_lanes(vf *r)
 /* ---- panels ---- */
 
 /* panel[l * width + i] = x[l * ld + i] for l < steps, i < count. */
-static inline void hone_pack_columns(float *panel, int width, const float *x, int64_t ld, int64_t steps, int count)
+static inline void hone_pack_columns(real *panel, int width, const real *x, int64_t ld, int64_t steps, int count)
 {
     for (int64_t l = 0; l < steps; l++, x += ld, panel += width) {
         int i = 0;
@@ -110,13 +113,13 @@ static inline void hone_pack_columns(float *panel, int width, const float *x, in
 }
 
 /* panel[l * width + i] = x[i * ld + l] for l < steps, i < count. */
-static inline void hone_pack_rows(float *panel, int width, const float *x, int64_t ld, int64_t steps, int count)
+static inline void hone_pack_rows(real *panel, int width, const real *x, int64_t ld, int64_t steps, int count)
 {
     for (int i = 0; i < width; i += VL) {
         int lanes = width - i < VL ? width - i : VL, rows = count - i < VL ? count - i : VL;
         for (int64_t l = 0; l < steps; l += VL) {
             int nl = steps - l < VL ? (int)(steps - l) : VL;
-            const float *from = x + i * ld + l;
+            const real *from = x + i * ld + l;
             vf r[VL];
             HONE_UNROLLED for (int j = 0; j < VL; j++) r[j] = j < rows ? vf_load_n(from + j * ld, nl) : (vf){ 0 };
             hone_transpose(r);

@@ -5,7 +5,7 @@
 
 enum { UNROLL, STREAM, THREADS };
 
-HONE_INLINE void add(int unroll, float *y, const float *a, const float *b, int64_t n, int stream)
+HONE_INLINE void add(int unroll, real *y, const real *a, const real *b, int64_t n, int stream)
 {
     int64_t i = 0;
     if (stream) {
@@ -22,7 +22,7 @@ HONE_INLINE void add(int unroll, float *y, const float *a, const float *b, int64
     if (rest) vf_store_n(y + i, vf_load_n(a + i, rest) + vf_load_n(b + i, rest), rest);
 }
 
-static void share(int unroll, float *y, const float *a, const float *b, int64_t n, int stream)
+static void share(int unroll, real *y, const real *a, const real *b, int64_t n, int stream)
 {
     if (unroll == 1) add(1, y, a, b, n, stream);
     else if (unroll == 2) add(2, y, a, b, n, stream);
@@ -48,8 +48,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const int threads = plan->config.v[THREADS], unroll = plan->config.v[UNROLL], stream = plan->config.v[STREAM];
     const int64_t n = plan->problem.dim[ADD_N];
-    float *y = mem[ADD_Y];
-    const float *a = mem[ADD_A], *b = mem[ADD_B];
+    real *y = mem[ADD_Y];
+    const real *a = mem[ADD_A], *b = mem[ADD_B];
     (void)workspace;
     if (threads == 1) { share(unroll, y, a, b, n, stream); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
@@ -64,6 +64,7 @@ static const struct hone_op *const ops[] = { &hone_op_add, 0 };
 
 const struct hone_kernel HONE_SYM(join_cpu_add) = {
     .name = HONE_NAME("cpu_add"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("stream", 0, 1), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = valid, .guess = guess, .run = run,
 };

@@ -6,7 +6,7 @@
 enum { UNROLL, THREADS };   /* vectors at a time */
 
 /* Copies n numbers; runs are short, and a call would cost as much as they do. */
-HONE_INLINE void copy(int unroll, float *to, const float *from, int n)
+HONE_INLINE void copy(int unroll, real *to, const real *from, int n)
 {
     int i = 0;
     for (; i + unroll * VL <= n; i += unroll * VL)
@@ -15,7 +15,7 @@ HONE_INLINE void copy(int unroll, float *to, const float *from, int n)
     if (i < n) vf_store_n(to + i, vf_load_n(from + i, n - i), n - i);
 }
 
-HONE_INLINE void clear(float *to, int n)
+HONE_INLINE void clear(real *to, int n)
 {
     const vf zero = { 0 };
     int i = 0;
@@ -31,8 +31,8 @@ HONE_INLINE void shortcut_fwd(int unroll, const struct hone_problem *p, void *co
     const int32_t *d = p->dim;
     const int ic = d[SHORT_IC], oc = d[SHORT_OC], ow = shortcut_ow(p), oh = shortcut_oh(p), front = shortcut_front(p);
     const int64_t step = (int64_t)d[SHORT_S] * ic;
-    const float *x = (float *)mem[SHORT_X] + (at / oh * d[SHORT_IH] + at % oh * d[SHORT_S]) * d[SHORT_IW] * ic;
-    float *y = (float *)mem[SHORT_Y] + at * ow * oc;
+    const real *x = (real *)mem[SHORT_X] + (at / oh * d[SHORT_IH] + at % oh * d[SHORT_S]) * d[SHORT_IW] * ic;
+    real *y = (real *)mem[SHORT_Y] + at * ow * oc;
     for (int i = 0; i < ow; i++, x += step, y += oc) {
         clear(y, front);
         copy(unroll, y + front, x, ic);
@@ -46,9 +46,9 @@ HONE_INLINE void shortcut_bwd(int unroll, const struct hone_problem *p, void *co
     const int32_t *d = p->dim;
     const int ic = d[SHORT_IC], oc = d[SHORT_OC], ow = shortcut_ow(p), oh = shortcut_oh(p), s = d[SHORT_S];
     const int64_t image = at / d[SHORT_IH], row = at % d[SHORT_IH], width = (int64_t)d[SHORT_IW] * ic;
-    float *dx = (float *)mem[SHORT_DX] + at * width;
+    real *dx = (real *)mem[SHORT_DX] + at * width;
     if (row % s) { memset(dx, 0, (size_t)width * sizeof *dx); return; }
-    const float *dy = (float *)mem[SHORT_DY] + (image * oh + row / s) * ow * oc + shortcut_front(p);
+    const real *dy = (real *)mem[SHORT_DY] + (image * oh + row / s) * ow * oc + shortcut_front(p);
     for (int i = 0; i < ow; i++, dy += oc, dx += (int64_t)s * ic) {
         const int left = d[SHORT_IW] - i * s;
         copy(unroll, dx, dy, ic);
@@ -59,17 +59,17 @@ HONE_INLINE void shortcut_bwd(int unroll, const struct hone_problem *p, void *co
 HONE_INLINE void concat_fwd(int unroll, const struct hone_problem *p, void *const mem[], int64_t at)
 {
     const int n = p->dim[CONCAT_N], k = p->dim[CONCAT_K];
-    float *y = (float *)mem[CONCAT_Y] + at * (n + k);
-    copy(unroll, y, (float *)mem[CONCAT_A] + at * n, n);
-    copy(unroll, y + n, (float *)mem[CONCAT_B] + at * k, k);
+    real *y = (real *)mem[CONCAT_Y] + at * (n + k);
+    copy(unroll, y, (real *)mem[CONCAT_A] + at * n, n);
+    copy(unroll, y + n, (real *)mem[CONCAT_B] + at * k, k);
 }
 
 HONE_INLINE void concat_bwd(int unroll, const struct hone_problem *p, void *const mem[], int64_t at)
 {
     const int n = p->dim[CONCAT_N], k = p->dim[CONCAT_K];
-    const float *dy = (float *)mem[CONCAT_DY] + at * (n + k);
-    copy(unroll, (float *)mem[CONCAT_DA] + at * n, dy, n);
-    copy(unroll, (float *)mem[CONCAT_DB] + at * k, dy + n, k);
+    const real *dy = (real *)mem[CONCAT_DY] + at * (n + k);
+    copy(unroll, (real *)mem[CONCAT_DA] + at * n, dy, n);
+    copy(unroll, (real *)mem[CONCAT_DB] + at * k, dy + n, k);
 }
 
 typedef void rows_of(const struct hone_problem *p, void *const mem[], int64_t from, int64_t to);
@@ -137,6 +137,7 @@ static const struct hone_op *const ops[] = {
 
 const struct hone_kernel HONE_SYM(join_cpu_runs) = {
     .name = HONE_NAME("cpu_runs"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = valid, .guess = guess, .run = run,
 };

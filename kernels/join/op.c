@@ -94,7 +94,7 @@ static double no_growth(const struct hone_problem *p) { (void)p; return 0; }   /
 static int exact(const struct hone_problem *p) { (void)p; return 8; }
 
 const struct hone_op hone_op_add = {
-    .name = "add", .dtypes = 1u << HONE_F32, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
+    .name = "add", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
     .args = add_args, .flops = add_flops, .ref = hone_add_meaning, .growth = add_growth, .exact = exact,
 };
 
@@ -103,13 +103,13 @@ const struct hone_op hone_op_add = {
     { "iw", 1, HONE_REQUIRED, "ih" }, { "oc", 1, HONE_REQUIRED, "ic" }, { "s", 1, 1, 0 }
 
 const struct hone_op hone_op_shortcut_fwd = {
-    .name = "shortcut_fwd", .dtypes = 1u << HONE_F32, .layout = { "nhwc" }, .dim = { SHORTCUT_DIMS },
+    .name = "shortcut_fwd", .dtypes = HONE_F32_F64, .layout = { "nhwc" }, .dim = { SHORTCUT_DIMS },
     .check = shortcut_check, .args = shortcut_fwd_args, .flops = shortcut_flops,
     .ref = hone_shortcut_fwd_meaning, .growth = no_growth, .exact = exact,
 };
 
 const struct hone_op hone_op_shortcut_bwd = {
-    .name = "shortcut_bwd", .dtypes = 1u << HONE_F32, .layout = { "nhwc" }, .dim = { SHORTCUT_DIMS },
+    .name = "shortcut_bwd", .dtypes = HONE_F32_F64, .layout = { "nhwc" }, .dim = { SHORTCUT_DIMS },
     .check = shortcut_check, .args = shortcut_bwd_args, .flops = shortcut_flops,
     .ref = hone_shortcut_bwd_meaning, .growth = no_growth, .exact = exact,
 };
@@ -117,13 +117,13 @@ const struct hone_op hone_op_shortcut_bwd = {
 #define CONCAT_DIMS { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 }, { "k", 1, HONE_REQUIRED, 0 }
 
 const struct hone_op hone_op_concat_fwd = {
-    .name = "concat_fwd", .dtypes = 1u << HONE_F32, .layout = { "any" }, .dim = { CONCAT_DIMS },
+    .name = "concat_fwd", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { CONCAT_DIMS },
     .check = concat_check, .args = concat_fwd_args, .flops = concat_flops,
     .ref = hone_concat_fwd_meaning, .growth = no_growth, .exact = exact,
 };
 
 const struct hone_op hone_op_concat_bwd = {
-    .name = "concat_bwd", .dtypes = 1u << HONE_F32, .layout = { "any" }, .dim = { CONCAT_DIMS },
+    .name = "concat_bwd", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { CONCAT_DIMS },
     .check = concat_check, .args = concat_bwd_args, .flops = concat_flops,
     .ref = hone_concat_bwd_meaning, .growth = no_growth, .exact = exact,
 };

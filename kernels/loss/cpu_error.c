@@ -28,7 +28,7 @@ HONE_INLINE vf element(enum error kind, vf d, const struct weights *w, vf *dx)
 }
 
 /* Sum of the losses of n numbers of one row. */
-HONE_INLINE float row(enum error kind, int unroll, const float *x, const float *t, int n, const struct weights *w, float *dx)
+HONE_INLINE real row(enum error kind, int unroll, const real *x, const real *t, int n, const struct weights *w, real *dx)
 {
     const vf zero = { 0 };
     vf sum[4] = { zero, zero, zero, zero }, g;
@@ -51,7 +51,7 @@ HONE_INLINE float row(enum error kind, int unroll, const float *x, const float *
 }
 
 /* Rows [from, to) of one number each. */
-HONE_INLINE void column(enum error kind, const float *x, const float *t, const struct weights *w, float *dx, float *loss,
+HONE_INLINE void column(enum error kind, const real *x, const real *t, const struct weights *w, real *dx, real *loss,
                         int64_t from, int64_t to)
 {
     vf g;
@@ -70,14 +70,14 @@ HONE_INLINE void rows(enum error kind, int unroll, const struct hone_problem *p,
 {
     const int n = p->dim[LOSS_N];
     const struct weights w = {
-        .share = vf_set((float)((kind == SQUARED ? 2.0 : 1.0) / ((double)p->dim[LOSS_M] * n))),
-        .delta = vf_set(kind == HUBER ? (float)p->value[HUBER_DELTA] : 0),
+        .share = vf_set((real)((kind == SQUARED ? 2.0 : 1.0) / ((double)p->dim[LOSS_M] * n))),
+        .delta = vf_set(kind == HUBER ? (real)p->value[HUBER_DELTA] : 0),
     };
-    const float *x = mem[ERR_X], *t = mem[ERR_T];
-    float *dx = mem[ERR_DX], *loss = mem[ERR_LOSS];
+    const real *x = mem[ERR_X], *t = mem[ERR_T];
+    real *dx = mem[ERR_DX], *loss = mem[ERR_LOSS];
     if (n == 1) { column(kind, x, t, &w, dx, loss, from, to); return; }
     for (int64_t r = from; r < to; r++)
-        loss[r] = row(kind, unroll, x + r * n, t + r * n, n, &w, dx + r * n) / (float)n;
+        loss[r] = row(kind, unroll, x + r * n, t + r * n, n, &w, dx + r * n) / (real)n;
 }
 
 typedef void rows_of(const struct hone_problem *p, void *const mem[], int64_t from, int64_t to);
@@ -131,6 +131,7 @@ static const struct hone_op *const ops[] = { &hone_op_mse, &hone_op_mae, &hone_o
 
 const struct hone_kernel HONE_SYM(loss_cpu_error) = {
     .name = HONE_NAME("cpu_error"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = valid, .guess = guess, .run = run,
 };

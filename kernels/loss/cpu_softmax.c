@@ -10,7 +10,7 @@ enum { UNROLL, THREADS };
 enum { ROWS = 32, SHORT = 64 };   /* numbers in a short row, at most */
 
 /* e = exp(x - most), n numbers, or where `whole` up to the end of a vector; returns the sum. */
-HONE_INLINE float row_exp(int unroll, int whole, const float *x, int n, float most, float *e)
+HONE_INLINE real row_exp(int unroll, int whole, const real *x, int n, real most, real *e)
 {
     const vf m = vf_set(most), zero = { 0 };
     vf sum[4] = { zero, zero, zero, zero };
@@ -37,7 +37,7 @@ HONE_INLINE float row_exp(int unroll, int whole, const float *x, int n, float mo
 }
 
 /* Sum of x - most. */
-static inline float row_depth(const float *x, int n, float most)
+static inline real row_depth(const real *x, int n, real most)
 {
     const vf m = vf_set(most), zero = { 0 };
     vf sum = zero;
@@ -49,10 +49,10 @@ static inline float row_depth(const float *x, int n, float most)
 
 /* dx = factor e - target, which is `at` at the label and `else_` elsewhere; e may lie where dx does, or
  * (`whole`) in whole vectors. */
-HONE_INLINE void row_gradient(int whole, const float *e, int n, float factor, int label, float at, float else_, float *dx)
+HONE_INLINE void row_gradient(int whole, const real *e, int n, real factor, int label, real at, real else_, real *dx)
 {
     const vf rest = vf_set(else_), target = vf_set(at);
-    vi lane = lane_numbers() - label;
+    vi lane = vi_lanes() - label;
     int j = 0;
     for (; j + VL <= n; j += VL) vf_store(dx + j, vf_load(e + j) * factor - vf_select(lane + j == 0, target, rest));
     if (j == n) return;
@@ -64,14 +64,14 @@ HONE_INLINE void row_gradient(int whole, const float *e, int n, float factor, in
 HONE_INLINE void rows(int unroll, int whole, const struct hone_problem *p, void *const mem[], int64_t from, int64_t to)
 {
     const int n = p->dim[LOSS_N];
-    const float share = 1 / (float)p->dim[LOSS_M], smooth = (float)p->value[CE_SMOOTH], spread = smooth / (float)n;
+    const real share = 1 / (real)p->dim[LOSS_M], smooth = (real)p->value[CE_SMOOTH], spread = smooth / (real)n;
     const int32_t *label = mem[CE_LABEL];
-    float *loss = mem[CE_LOSS], *hit = mem[CE_HIT], most[ROWS], sum[ROWS], factor[ROWS];
-    float buffer[ROWS * SHORT] __attribute__((aligned(64)));
+    real *loss = mem[CE_LOSS], *hit = mem[CE_HIT], most[ROWS], sum[ROWS], factor[ROWS];
+    real buffer[ROWS * SHORT] __attribute__((aligned(64)));
     const int64_t stride = whole ? (n + VL - 1) / VL * VL : n;
     for (int64_t r = from; r < to; r += ROWS) {
-        const float *x = (const float *)mem[CE_X] + r * n;
-        float *dx = (float *)mem[CE_DX] + r * n, *e = whole ? buffer : dx;
+        const real *x = (const real *)mem[CE_X] + r * n;
+        real *dx = (real *)mem[CE_DX] + r * n, *e = whole ? buffer : dx;
         int k = to - r < ROWS ? (int)(to - r) : ROWS;
         for (int i = 0; i < k; i++) most[i] = row_max(x + (int64_t)i * n, n);
         for (int i = 0; i < k; i++) sum[i] = row_exp(unroll, whole, x + (int64_t)i * n, n, most[i], e + i * stride);
@@ -83,7 +83,7 @@ HONE_INLINE void rows(int unroll, int whole, const struct hone_problem *p, void 
         }
         for (int i = 0; i < k; i++) {
             int at = label[r + i];
-            const float *row = x + (int64_t)i * n;
+            const real *row = x + (int64_t)i * n;
             loss[r + i] = sum[i] - (1 - smooth) * (row[at] - most[i]);
             if (smooth != 0) loss[r + i] -= spread * row_depth(row, n, most[i]);
             hit[r + i] = row_first(row, n, most[i]) == at;
@@ -132,6 +132,7 @@ static const struct hone_op *const ops[] = { &hone_op_softmax_ce, 0 };
 
 const struct hone_kernel HONE_SYM(loss_cpu_softmax) = {
     .name = HONE_NAME("cpu_softmax"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = valid, .guess = guess, .run = run,
 };

@@ -95,33 +95,33 @@ static int huber_exact(const struct hone_problem *p)
 }
 
 const struct hone_op hone_op_softmax_ce = {
-    .name = "softmax_ce", .dtypes = 1u << HONE_F32, .layout = { "any" },
+    .name = "softmax_ce", .dtypes = HONE_F32_F64, .layout = { "any" },
     .dim = { { "m", 1, HONE_REQUIRED, 0 }, { "n", 2, HONE_REQUIRED, 0 } },
     .attr = { { "smooth", 1, 0 } }, .check = ce_check,
     .args = ce_args, .flops = ce_flops, .ref = hone_softmax_ce_meaning, .growth = growth,
 };
 
 const struct hone_op hone_op_distill = {
-    .name = "distill", .dtypes = 1u << HONE_F32, .layout = { "any" },
+    .name = "distill", .dtypes = HONE_F32_F64, .layout = { "any" },
     .dim = { { "m", 1, HONE_REQUIRED, 0 }, { "n", 2, HONE_REQUIRED, 0 } },
     .attr = { { "t", 1, 1 }, { "mix", 1, 1 } }, .check = distill_check,
     .args = distill_args, .flops = distill_flops, .ref = hone_distill_meaning, .growth = distill_growth,
 };
 
 const struct hone_op hone_op_mse = {
-    .name = "mse", .dtypes = 1u << HONE_F32, .layout = { "any" },
+    .name = "mse", .dtypes = HONE_F32_F64, .layout = { "any" },
     .dim = { { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 } },
     .args = err_args, .flops = mse_flops, .ref = hone_mse_meaning, .growth = growth, .exact = exact,
 };
 
 const struct hone_op hone_op_mae = {
-    .name = "mae", .dtypes = 1u << HONE_F32, .layout = { "any" },
+    .name = "mae", .dtypes = HONE_F32_F64, .layout = { "any" },
     .dim = { { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 } },
     .args = err_args, .flops = mae_flops, .ref = hone_mae_meaning, .growth = growth, .exact = exact,
 };
 
 const struct hone_op hone_op_huber = {
-    .name = "huber", .dtypes = 1u << HONE_F32, .layout = { "any" },
+    .name = "huber", .dtypes = HONE_F32_F64, .layout = { "any" },
     .dim = { { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 } },
     .attr = { { "delta", 1, 1 } }, .check = huber_check,
     .args = err_args, .flops = huber_flops, .ref = hone_huber_meaning, .growth = growth, .exact = huber_exact,

@@ -4,18 +4,10 @@
 
 #include "kernels/activation/vector.h"
 
-static inline vi lane_numbers(void)
-{
-    static const int32_t lanes[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
-    vi v;
-    memcpy(&v, lanes, sizeof v);
-    return v;
-}
-
 /* The first n lanes of v, the others `fill`. */
-static inline vf first_lanes(vf v, int n, vf fill) { return vf_select(lane_numbers() < (vi){ 0 } + n, v, fill); }
+static inline vf first_lanes(vf v, int n, vf fill) { return vf_select(vi_lanes() < (vi){ 0 } + n, v, fill); }
 
-static inline float row_max(const float *x, int n)
+static inline real row_max(const real *x, int n)
 {
     vf least = vf_set(-__builtin_inff()), most = least;
     int j = 0;
@@ -25,7 +17,7 @@ static inline float row_max(const float *x, int n)
 }
 
 /* Where the first of the largest is. */
-static inline int row_first(const float *x, int n, float most)
+static inline int row_first(const real *x, int n, real most)
 {
     int j = 0;
     for (; j + VL <= n; j += VL) {

@@ -4,10 +4,10 @@
  * Rows are contiguous, so r rows of n channels are one wide row of r n columns: r is chosen such
  * that it is whole vectors, and no channel count wastes lanes.  A block of wide rows is small enough
  * for L1: forward reads it twice there, for its mean and then for the squares around that mean, which
- * f32 holds well however far from 0 the numbers are.  Blocks are added up in doubles, where sums of
- * squared means may cancel (Chan, Golub, LeVeque 1983).  Threads own runs of blocks and sums of
- * their own, added in fixed order.  The writing pass runs backwards: what was read last is still in
- * the cache. */
+ * floats hold well however far from 0 the numbers are.  Blocks are added up in doubles (Chan, Golub,
+ * LeVeque 1983), as distances from the channel's first number: sums of squared means would cancel.
+ * Threads own runs of blocks and sums of their own, added in fixed order.  The writing pass runs
+ * backwards: what was read last is still in the cache. */
 #include "kernels/backend/cpu.h"
 #include "kernels/norm/norm.h"
 
@@ -29,9 +29,9 @@ struct job {
     int n, r, block, stream;     /* block: wide rows */
     int64_t width, lines;        /* columns of a wide row; and in whole vectors */
     int64_t rows, blocks;        /* wide rows; the rows behind them are one last block */
-    const float *x, *dy;
-    float *out;
-    float *factor;               /* (NFACTORS, lines) */
+    const real *x, *dy;
+    real *out;
+    real *factor;               /* (NFACTORS, lines) */
     double *sums;                /* (threads, NSUMS, lines) */
 };
 
@@ -52,9 +52,9 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
 
 /* ---- u vectors of columns, the last of `lanes` lanes, of the rows of one block ---- */
 
-HONE_INLINE vf get(const float *p, int lanes) { return lanes == VL ? vf_load(p) : vf_load_n(p, lanes); }
+HONE_INLINE vf get(const real *p, int lanes) { return lanes == VL ? vf_load(p) : vf_load_n(p, lanes); }
 
-HONE_INLINE void put(float *p, vf v, int lanes, int stream)
+HONE_INLINE void put(real *p, vf v, int lanes, int stream)
 {
     if (lanes < VL) vf_store_n(p, v, lanes);
     else if (stream) vf_stream(p, v);
@@ -64,15 +64,16 @@ HONE_INLINE void put(float *p, vf v, int lanes, int stream)
 /* to[0..VL) += v */
 HONE_INLINE void add_up(double *to, vf v)
 {
-    float lane[VL];
+    real lane[VL];
     vf_store(lane, v);
     for (int i = 0; i < VL; i++) to[i] += (double)lane[i];
 }
 
-HONE_INLINE void moments(int u, int lanes, const struct job *s, const float *x, int rows, double *sums)
+HONE_INLINE void moments(int u, int lanes, const struct job *s, const real *x, const real *pilot, int rows,
+                         double *sums)
 {
     const int64_t pitch = s->width;
-    const float share = 1 / (float)rows;
+    const real share = 1 / (real)rows;
     vf mean[8], left[8], around[8];
     HONE_UNROLLED for (int v = 0; v < u; v++) mean[v] = left[v] = around[v] = (vf){ 0 };
     for (int i = 0; i < rows; i++)
@@ -84,12 +85,12 @@ HONE_INLINE void moments(int u, int lanes, const struct job *s, const float *x, 
             left[v] += d;
             around[v] += d * d;
         }
-    HONE_UNROLLED for (int v = 0; v < u; v++, sums += VL) {
-        float c[VL], e[VL];
+    HONE_UNROLLED for (int v = 0; v < u; v++, sums += VL, pilot += VL) {
+        real c[VL], e[VL];
         vf_store(c, mean[v]), vf_store(e, left[v]);
-        for (int i = 0; i < VL; i++) {
+        for (int i = 0; i < lanes; i++) {
             /* The mean was rounded: what is left over makes the sum right again. */
-            double sum = (double)rows * (double)c[i] + (double)e[i];
+            double sum = (double)rows * ((double)c[i] - (double)pilot[i]) + (double)e[i];
             sums[SUM * s->lines + i] += sum;
             sums[SUM_OF_SQUARES * s->lines + i] += sum * sum / rows;
         }
@@ -97,7 +98,7 @@ HONE_INLINE void moments(int u, int lanes, const struct job *s, const float *x, 
     }
 }
 
-HONE_INLINE void products(int u, int lanes, const struct job *s, const float *x, const float *dy, const float *factor,
+HONE_INLINE void products(int u, int lanes, const struct job *s, const real *x, const real *dy, const real *factor,
                           int rows, double *sums)
 {
     const int64_t pitch = s->width;
@@ -115,8 +116,8 @@ HONE_INLINE void products(int u, int lanes, const struct job *s, const float *x,
     }
 }
 
-HONE_INLINE void apply(int backward, int u, int lanes, int stream, const struct job *s, const float *x, const float *dy,
-                       const float *factor, int rows, float *out)
+HONE_INLINE void apply(int backward, int u, int lanes, int stream, const struct job *s, const real *x, const real *dy,
+                       const real *factor, int rows, real *out)
 {
     const int64_t pitch = s->width;
     vf mean[8], slope[8], shift[8], dy_slope[8];
@@ -140,8 +141,8 @@ enum pass { MOMENTS, PRODUCTS, FORWARD, BACKWARD };
 
 HONE_INLINE void columns(enum pass pass, int u, int lanes, const struct job *s, int64_t at, int64_t j, int rows, double *sums)
 {
-    const float *x = s->x + at + j, *dy = s->dy + at + j;
-    if (pass == MOMENTS) moments(u, lanes, s, x, rows, sums + j);
+    const real *x = s->x + at + j, *dy = s->dy + at + j;
+    if (pass == MOMENTS) moments(u, lanes, s, x, s->factor + j, rows, sums + j);
     else if (pass == PRODUCTS) products(u, lanes, s, x, dy, s->factor + j, rows, sums + j);
     else if (s->stream) apply(pass == BACKWARD, u, lanes, 1, s, x, dy, s->factor + j, rows, s->out + at + j);
     else apply(pass == BACKWARD, u, lanes, 0, s, x, dy, s->factor + j, rows, s->out + at + j);
@@ -182,23 +183,23 @@ static double total(const struct job *s, int threads, int sum, int j)
 
 static void set_factor(const struct job *s, int factor, int j, double value)
 {
-    for (int i = 0; i < s->r; i++) s->factor[factor * s->lines + (int64_t)i * s->n + j] = (float)value;
+    for (int i = 0; i < s->r; i++) s->factor[factor * s->lines + (int64_t)i * s->n + j] = (real)value;
 }
 
 static void finish_fwd(const struct hone_problem *p, const struct job *s, int threads, void *const mem[])
 {
     const double m = (double)s->m, momentum = p->value[NORM_MOMENTUM], eps = p->value[NORM_EPS];
-    const float *gamma = mem[NORM_GAMMA], *beta = mem[NORM_BETA];
-    float *rmean = mem[NORM_RMEAN], *rvar = mem[NORM_RVAR], *mean_out = mem[NORM_MEAN], *rstd_out = mem[NORM_RSTD];
+    const real *gamma = mem[NORM_GAMMA], *beta = mem[NORM_BETA];
+    real *rmean = mem[NORM_RMEAN], *rvar = mem[NORM_RVAR], *mean_out = mem[NORM_MEAN], *rstd_out = mem[NORM_RSTD];
     for (int j = 0; j < s->n; j++) {
-        double mean = total(s, threads, SUM, j) / m;
-        double around = total(s, threads, SUM_OF_SQUARES, j) - mean * mean * m + total(s, threads, AROUND, j);
+        double off = total(s, threads, SUM, j) / m, mean = off + (double)s->x[j];
+        double around = total(s, threads, SUM_OF_SQUARES, j) - off * off * m + total(s, threads, AROUND, j);
         if (around < 0) around = 0;
         double rstd = 1 / sqrt(around / m + eps), slope = (double)gamma[j] * rstd;
-        mean_out[j] = (float)mean;
-        rstd_out[j] = (float)rstd;
-        rmean[j] = (float)((1 - momentum) * (double)rmean[j] + momentum * mean);
-        rvar[j] = (float)((1 - momentum) * (double)rvar[j] + momentum * around / (m > 1 ? m - 1 : 1));
+        mean_out[j] = (real)mean;
+        rstd_out[j] = (real)rstd;
+        rmean[j] = (real)((1 - momentum) * (double)rmean[j] + momentum * mean);
+        rvar[j] = (real)((1 - momentum) * (double)rvar[j] + momentum * around / (m > 1 ? m - 1 : 1));
         set_factor(s, MEAN, j, mean);
         set_factor(s, SLOPE, j, slope);
         set_factor(s, SHIFT, j, (double)beta[j] - (mean - (double)mean_out[j]) * slope);
@@ -207,7 +208,7 @@ static void finish_fwd(const struct hone_problem *p, const struct job *s, int th
 
 static void prepare_infer(const struct hone_problem *p, const struct job *s, void *const mem[])
 {
-    const float *gamma = mem[INFER_GAMMA], *beta = mem[INFER_BETA], *mean = mem[INFER_RMEAN], *var = mem[INFER_RVAR];
+    const real *gamma = mem[INFER_GAMMA], *beta = mem[INFER_BETA], *mean = mem[INFER_RMEAN], *var = mem[INFER_RVAR];
     for (int j = 0; j < s->n; j++) {
         set_factor(s, MEAN, j, (double)mean[j]);
         set_factor(s, SLOPE, j, (double)gamma[j] / sqrt((double)var[j] + p->value[INFER_EPS]));
@@ -217,19 +218,19 @@ static void prepare_infer(const struct hone_problem *p, const struct job *s, voi
 
 static void prepare_bwd(const struct job *s, void *const mem[])
 {
-    const float *mean = mem[NORM_BWD_MEAN];
+    const real *mean = mem[NORM_BWD_MEAN];
     for (int j = 0; j < s->n; j++) set_factor(s, MEAN, j, (double)mean[j]);
 }
 
 static void finish_bwd(const struct job *s, int threads, void *const mem[])
 {
-    const float *gamma = mem[NORM_BWD_GAMMA], *rstd = mem[NORM_BWD_RSTD];
-    float *dgamma = mem[NORM_DGAMMA], *dbeta = mem[NORM_DBETA];
+    const real *gamma = mem[NORM_BWD_GAMMA], *rstd = mem[NORM_BWD_RSTD];
+    real *dgamma = mem[NORM_DGAMMA], *dbeta = mem[NORM_DBETA];
     for (int j = 0; j < s->n; j++) {
         double sum = total(s, threads, DY_SUM, j), product = total(s, threads, DYX_SUM, j) * (double)rstd[j];
         double slope = (double)gamma[j] * (double)rstd[j];
-        dbeta[j] = (float)sum;
-        dgamma[j] = (float)product;
+        dbeta[j] = (real)sum;
+        dgamma[j] = (real)product;
         set_factor(s, DY_SLOPE, j, slope);
         set_factor(s, SLOPE, j, -slope * (double)rstd[j] * product / (double)s->m);
         set_factor(s, SHIFT, j, -slope * sum / (double)s->m);
@@ -266,7 +267,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
     const struct job s = job_of(p, c);
     const int sums = p->op == &hone_op_bnorm_infer ? 0 : c->v[THREADS] * NSUMS;
     (void)d;
-    return (size_t)s.lines * ((size_t)sums * sizeof(double) + NFACTORS * sizeof(float));
+    return (size_t)s.lines * ((size_t)sums * sizeof(double) + NFACTORS * sizeof(real));
 }
 
 /* The longest chain in f32 is a block's. */
@@ -293,12 +294,13 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int infer = p->op == &hone_op_bnorm_infer, backward = p->op == &hone_op_bnorm_bwd;
     struct job s = job_of(p, &plan->config);
     s.sums = workspace;
-    s.factor = (float *)(s.sums + (infer ? 0 : threads * NSUMS * s.lines));
+    s.factor = (real *)(s.sums + (infer ? 0 : threads * NSUMS * s.lines));
     s.x = mem[backward ? (int)NORM_BWD_X : infer ? (int)INFER_X : (int)NORM_X];
     s.dy = backward ? mem[NORM_DY] : s.x;
     s.out = mem[0];
     memset(s.factor, 0, (size_t)(NFACTORS * s.lines) * sizeof *s.factor);
     if (infer) prepare_infer(p, &s, mem);
+    for (int j = 0; j < s.n && !infer && !backward; j++) set_factor(&s, MEAN, j, (double)s.x[j]);
     if (backward) prepare_bwd(&s, mem);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
@@ -321,6 +323,7 @@ static const struct hone_op *const ops[] = { &hone_op_bnorm_fwd, &hone_op_bnorm_
 
 const struct hone_kernel HONE_SYM(norm_cpu_bnorm) = {
     .name = HONE_NAME("cpu_bnorm"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 2, 4, 8), HONE_PARAM("block", 8, 32, 128), HONE_PARAM("stream", 0, 1),
                HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = valid, .guess = guess, .workspace = workspace, .growth = growth, .run = run,

@@ -95,20 +95,20 @@ static double infer_growth(const struct hone_problem *p) { (void)p; return 8; }
 #define NORM_DIMS { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 }
 
 const struct hone_op hone_op_bnorm_fwd = {
-    .name = "bnorm_fwd", .dtypes = 1u << HONE_F32, .layout = { "any" }, .dim = { NORM_DIMS },
+    .name = "bnorm_fwd", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { NORM_DIMS },
     .attr = { { "momentum", 1, 0.1 }, { "eps", 1, 1e-5 } }, .check = fwd_check,
     .args = fwd_args, .flops = fwd_flops, .ref = hone_bnorm_fwd_meaning,
     .nshared = hone_bnorm_fwd_nshared, .share = hone_bnorm_fwd_share, .growth = sum_growth,
 };
 
 const struct hone_op hone_op_bnorm_infer = {
-    .name = "bnorm_infer", .dtypes = 1u << HONE_F32, .layout = { "any" }, .dim = { NORM_DIMS },
+    .name = "bnorm_infer", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { NORM_DIMS },
     .attr = { { "eps", 1, 1e-5 } }, .check = infer_check,
     .args = infer_args, .flops = infer_flops, .ref = hone_bnorm_infer_meaning, .growth = infer_growth,
 };
 
 const struct hone_op hone_op_bnorm_bwd = {
-    .name = "bnorm_bwd", .dtypes = 1u << HONE_F32, .layout = { "any" }, .dim = { NORM_DIMS },
+    .name = "bnorm_bwd", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { NORM_DIMS },
     .args = bwd_args, .flops = bwd_flops, .ref = hone_bnorm_bwd_meaning,
     .nshared = hone_bnorm_bwd_nshared, .share = hone_bnorm_bwd_share, .growth = sum_growth,
 };

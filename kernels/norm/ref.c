@@ -31,7 +31,7 @@ void hone_bnorm_fwd_share(const struct hone_problem *p, const double *const in[]
  * counts where the variance itself is small. */
 static double var_scale(const struct hone_problem *p, double var, double size)
 {
-    return var + 0x1p-24 * p->op->growth(p) * size * size;
+    return var + hone_dtype_eps(p->dtype) * p->op->growth(p) * size * size;
 }
 
 double hone_bnorm_fwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)

@@ -2,7 +2,7 @@
  * of the quotient: one of each instead of two roots. */
 #include "kernels/optimizer/flat.h"
 
-struct step { float *p, *a, *d; const float *g; float lr, rho, epsilon, wd; };
+struct step { real *p, *a, *d; const real *g; real lr, rho, epsilon, wd; };
 
 /* n lanes from i on; variant: has weight decay. */
 HONE_INLINE void update(int variant, int n, const struct step *s, int64_t i)
@@ -32,7 +32,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int threads = plan->config.v[FLAT_THREADS], unroll = plan->config.v[FLAT_UNROLL];
     const int wd = (int)(p->attrs >> ADADELTA_WD & 1);
     const int64_t n = p->dim[OPTIM_N];
-    const float *hyper = mem[ADADELTA_HYPER];
+    const real *hyper = mem[ADADELTA_HYPER];
     const struct step s = {
         .p = mem[ADADELTA_P], .a = mem[ADADELTA_A], .d = mem[ADADELTA_D], .g = mem[ADADELTA_G],
         .lr = hyper[HYPER_LR], .rho = hyper[HYPER_RHO], .epsilon = hyper[HYPER_EPS], .wd = hyper[HYPER_WD],
@@ -48,6 +48,7 @@ static const struct hone_op *const ops[] = { &hone_op_adadelta, 0 };
 
 const struct hone_kernel HONE_SYM(optimizer_cpu_adadelta) = {
     .name = HONE_NAME("cpu_adadelta"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = flat_valid, .guess = flat_guess, .run = run,
 };

@@ -3,7 +3,7 @@
 #include "kernels/optimizer/flat.h"
 
 /* lr times c1; `keep`: what decoupled weight decay leaves of p. */
-struct step { float *p, *m, *v; const float *g; float lr, beta1, beta2, epsilon, wd, keep, c2; };
+struct step { real *p, *m, *v; const real *g; real lr, beta1, beta2, epsilon, wd, keep, c2; };
 
 enum { PLAIN, WD, DECOUPLED };
 
@@ -36,7 +36,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int threads = plan->config.v[FLAT_THREADS], unroll = plan->config.v[FLAT_UNROLL];
     const int variant = p->attrs >> ADAM_DECOUPLED & 1 ? DECOUPLED : p->attrs >> ADAM_WD & 1 ? WD : PLAIN;
     const int64_t n = p->dim[OPTIM_N];
-    const float *hyper = mem[ADAM_HYPER];
+    const real *hyper = mem[ADAM_HYPER];
     const struct step s = {
         .p = mem[ADAM_P], .m = mem[ADAM_M], .v = mem[ADAM_V], .g = mem[ADAM_G],
         .lr = hyper[HYPER_LR] * hyper[HYPER_C1], .beta1 = hyper[HYPER_BETA1], .beta2 = hyper[HYPER_BETA2],
@@ -55,6 +55,7 @@ static const struct hone_op *const ops[] = { &hone_op_adam, 0 };
 
 const struct hone_kernel HONE_SYM(optimizer_cpu_adam) = {
     .name = HONE_NAME("cpu_adam"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = flat_valid, .guess = flat_guess, .run = run,
 };

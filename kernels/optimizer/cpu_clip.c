@@ -10,7 +10,7 @@ enum { BLOCK = 4096 };
 
 static int64_t nblocks(const struct hone_problem *p) { return ((int64_t)p->dim[OPTIM_N] + BLOCK - 1) / BLOCK; }
 
-HONE_INLINE float squares(int unroll, const float *g, int n)
+HONE_INLINE real squares(int unroll, const real *g, int n)
 {
     const vf zero = { 0 };
     vf sum[4] = { zero, zero, zero, zero };
@@ -29,16 +29,16 @@ HONE_INLINE float squares(int unroll, const float *g, int n)
     return vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
-static void sum_blocks(int unroll, const float *g, int64_t n, double *sum, int64_t from, int64_t to)
+static void sum_blocks(int unroll, const real *g, int64_t n, double *sum, int64_t from, int64_t to)
 {
     for (int64_t b = from; b < to; b++) {
         int len = n - b * BLOCK < BLOCK ? (int)(n - b * BLOCK) : BLOCK;
-        const float *at = g + b * BLOCK;
+        const real *at = g + b * BLOCK;
         sum[b] = (double)(unroll == 1 ? squares(1, at, len) : unroll == 2 ? squares(2, at, len) : squares(4, at, len));
     }
 }
 
-static void scale(float *g, float factor, int64_t from, int64_t to)
+static void scale(real *g, real factor, int64_t from, int64_t to)
 {
     int64_t i = from;
     for (; i + VL <= to; i += VL) vf_store(g + i, vf_load(g + i) * factor);
@@ -63,7 +63,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const struct hone_problem *p = &plan->problem;
     const int threads = plan->config.v[FLAT_THREADS], unroll = plan->config.v[FLAT_UNROLL];
     const int64_t n = p->dim[OPTIM_N], blocks = nblocks(p);
-    float *g = mem[CLIP_G], *norm = mem[CLIP_NORM];
+    real *g = mem[CLIP_G], *norm = mem[CLIP_NORM];
     double *sum = workspace, all = 0;
     if (threads == 1) {
         sum_blocks(unroll, g, n, sum, 0, blocks);
@@ -73,13 +73,13 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
             sum_blocks(unroll, g, n, sum, hone_part(blocks, 1, threads, t), hone_part(blocks, 1, threads, t + 1));
     }
     for (int64_t b = 0; b < blocks; b++) all += sum[b];
-    *norm = (float)sqrt(all);
-    double factor = (double)((const float *)mem[CLIP_HYPER])[HYPER_MAX_NORM] / (sqrt(all) + CLIP_EPSILON);
+    *norm = (real)sqrt(all);
+    double factor = (double)((const real *)mem[CLIP_HYPER])[HYPER_MAX_NORM] / (sqrt(all) + CLIP_EPSILON);
     if (factor >= 1) return HONE_OK;
-    if (threads == 1) { scale(g, (float)factor, 0, n); return HONE_OK; }
+    if (threads == 1) { scale(g, (real)factor, 0, n); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++)
-        scale(g, (float)factor, hone_part(n, 16, threads, t), hone_part(n, 16, threads, t + 1));
+        scale(g, (real)factor, hone_part(n, 16, threads, t), hone_part(n, 16, threads, t + 1));
     return HONE_OK;
 }
 
@@ -87,6 +87,7 @@ static const struct hone_op *const ops[] = { &hone_op_clip, 0 };
 
 const struct hone_kernel HONE_SYM(optimizer_cpu_clip) = {
     .name = HONE_NAME("cpu_clip"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = flat_valid, .guess = flat_guess, .workspace = workspace, .growth = growth, .run = run,
 };

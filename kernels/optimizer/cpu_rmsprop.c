@@ -1,7 +1,7 @@
 /* A step of rmsprop in one pass over the flat arrays; variant: the problem's attributes. */
 #include "kernels/optimizer/flat.h"
 
-struct step { float *p, *a, *v; const float *g; float lr, rho, momentum, epsilon, wd; };
+struct step { real *p, *a, *v; const real *g; real lr, rho, momentum, epsilon, wd; };
 
 /* n lanes from i on. */
 HONE_INLINE void update(int variant, int n, const struct step *s, int64_t i)
@@ -33,7 +33,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const struct hone_problem *p = &plan->problem;
     const int threads = plan->config.v[FLAT_THREADS], unroll = plan->config.v[FLAT_UNROLL], variant = (int)p->attrs;
     const int64_t n = p->dim[OPTIM_N];
-    const float *hyper = mem[rmsprop_hyper(p)];
+    const real *hyper = mem[rmsprop_hyper(p)];
     const struct step s = {
         .p = mem[RMSPROP_P], .a = mem[RMSPROP_A], .v = variant & 1 << RMSPROP_MOMENTUM ? mem[RMSPROP_V] : NULL,
         .g = mem[rmsprop_g(p)], .lr = hyper[HYPER_LR], .rho = hyper[HYPER_RHO], .momentum = hyper[HYPER_MOMENTUM],
@@ -51,6 +51,7 @@ static const struct hone_op *const ops[] = { &hone_op_rmsprop, 0 };
 
 const struct hone_kernel HONE_SYM(optimizer_cpu_rmsprop) = {
     .name = HONE_NAME("cpu_rmsprop"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = flat_valid, .guess = flat_guess, .run = run,
 };

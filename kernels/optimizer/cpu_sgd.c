@@ -2,7 +2,7 @@
  * the mix of momentum, Nesterov and weight decay. */
 #include "kernels/optimizer/flat.h"
 
-struct step { float *p, *v; const float *g; float lr, momentum, wd; };
+struct step { real *p, *v; const real *g; real lr, momentum, wd; };
 
 /* n lanes from i on; variant: the problem's attributes. */
 HONE_INLINE void update(int variant, int n, const struct step *s, int64_t i)
@@ -36,7 +36,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const struct hone_problem *p = &plan->problem;
     const int threads = plan->config.v[FLAT_THREADS], unroll = plan->config.v[FLAT_UNROLL], variant = (int)p->attrs;
     const int64_t n = p->dim[OPTIM_N];
-    const float *hyper = mem[sgd_hyper(p)];
+    const real *hyper = mem[sgd_hyper(p)];
     const struct step s = {
         .p = mem[SGD_P], .v = variant & 1 << SGD_MOMENTUM ? mem[SGD_V] : NULL, .g = mem[sgd_g(p)],
         .lr = hyper[HYPER_LR], .momentum = hyper[HYPER_MOMENTUM], .wd = hyper[HYPER_WD],
@@ -53,6 +53,7 @@ static const struct hone_op *const ops[] = { &hone_op_sgd, 0 };
 
 const struct hone_kernel HONE_SYM(optimizer_cpu_sgd) = {
     .name = HONE_NAME("cpu_sgd"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = flat_valid, .guess = flat_guess, .run = run,
 };

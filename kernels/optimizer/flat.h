@@ -9,9 +9,9 @@
 enum { FLAT_UNROLL, FLAT_THREADS };   /* the first two parameters of these kernels */
 
 /* n lanes, all of them where n is the constant VL. */
-HONE_INLINE vf flat_load(const float *p, int n) { return n == VL ? vf_load(p) : vf_load_n(p, n); }
+HONE_INLINE vf flat_load(const real *p, int n) { return n == VL ? vf_load(p) : vf_load_n(p, n); }
 
-HONE_INLINE void flat_store(float *p, vf v, int n)
+HONE_INLINE void flat_store(real *p, vf v, int n)
 {
     if (n == VL) vf_store(p, v);
     else vf_store_n(p, v, n);

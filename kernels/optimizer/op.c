@@ -117,31 +117,31 @@ static double clip_flops(const struct hone_problem *p) { return 3.0 * p->dim[OPT
 static double clip_growth(const struct hone_problem *p) { return p->dim[OPTIM_N] + 8.0; }
 
 const struct hone_op hone_op_sgd = {
-    .name = "sgd", .dtypes = 1u << HONE_F32, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
+    .name = "sgd", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
     .attr = { { "momentum", 0, 0 }, { "nesterov", 0, 0 }, { "wd", 0, 0 } }, .check = sgd_check,
     .args = sgd_args, .flops = sgd_flops, .ref = hone_sgd_meaning, .growth = sgd_growth, .exact = sgd_exact,
 };
 
 const struct hone_op hone_op_adam = {
-    .name = "adam", .dtypes = 1u << HONE_F32, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
+    .name = "adam", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
     .attr = { { "wd", 0, 0 }, { "decoupled", 0, 0 } }, .check = adam_check,
     .args = adam_args, .flops = adam_flops, .ref = hone_adam_meaning, .growth = adam_growth,
 };
 
 const struct hone_op hone_op_rmsprop = {
-    .name = "rmsprop", .dtypes = 1u << HONE_F32, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
+    .name = "rmsprop", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
     .attr = { { "wd", 0, 0 }, { "momentum", 0, 0 } },
     .args = rmsprop_args, .flops = rmsprop_flops, .ref = hone_rmsprop_meaning, .growth = rmsprop_growth,
 };
 
 const struct hone_op hone_op_adadelta = {
-    .name = "adadelta", .dtypes = 1u << HONE_F32, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
+    .name = "adadelta", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
     .attr = { { "wd", 0, 0 } },
     .args = adadelta_args, .flops = adadelta_flops, .ref = hone_adadelta_meaning, .growth = adadelta_growth,
 };
 
 const struct hone_op hone_op_clip = {
-    .name = "clip", .dtypes = 1u << HONE_F32, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
+    .name = "clip", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
     .args = clip_args, .flops = clip_flops, .ref = hone_clip_meaning, .growth = clip_growth,
     .shared_arg = CLIP_NORM, .nshared = hone_clip_nshared, .share = hone_clip_share,
 };

@@ -9,14 +9,14 @@ enum { BLOCK, THREADS };   /* vectors of channels at a time */
 
 /* Neighbouring pixels of one row whose windows have one shape, h x w: where the first window
  * begins in x and its result lies in y, and how far the next one's are. */
-struct pixels { const float *x; float *y; int n, h, w, ic; int64_t row, step; float scale; };
+struct pixels { const real *x; real *y; int n, h, w, ic; int64_t row, step; real scale; };
 
 /* `block` vectors of channels from c on, the last of them of n lanes, of every pixel. */
 HONE_INLINE void channels(int max, int block, int n, int h, int w, const struct pixels *job, int c)
 {
     const struct pixels s = *job;
-    const float *x = s.x + c;
-    float *y = s.y + c;
+    const real *x = s.x + c;
+    real *y = s.y + c;
     for (int o = 0; o < s.n; o++, x += s.step, y += s.ic) {
         vf v[4];
         HONE_UNROLLED
@@ -24,7 +24,7 @@ HONE_INLINE void channels(int max, int block, int n, int h, int w, const struct 
             v[b] = !max ? (vf){ 0 } : n == VL ? vf_load(x + b * VL) : vf_load_n(x, n);
         for (int i = 0; i < h; i++)
             for (int j = 0; j < w; j++) {
-                const float *in = x + i * s.row + (int64_t)j * s.ic;
+                const real *in = x + i * s.row + (int64_t)j * s.ic;
                 HONE_UNROLLED
                 for (int b = 0; b < block; b++) {
                     vf u = n == VL ? vf_load(in + b * VL) : vf_load_n(in, n);
@@ -58,14 +58,14 @@ HONE_INLINE void some_pixels(int max, int block, const struct hone_problem *p, c
     s.y += (int64_t)from * s.ic;
     s.n = to - from;
     s.w = u.to - u.from;
-    s.scale = 1 / (float)area;
+    s.scale = 1 / (real)area;
     if (s.h == 2 && s.w == 2) all_channels(max, block, 2, 2, &s);
     else if (s.h == 3 && s.w == 3) all_channels(max, block, 3, 3, &s);
     else all_channels(max, block, s.h, s.w, &s);
 }
 
 /* Rows [from, to) of the mb*oh rows of y. */
-HONE_INLINE void rows(int max, int block, const struct hone_problem *p, const float *x, float *y, int64_t from, int64_t to)
+HONE_INLINE void rows(int max, int block, const struct hone_problem *p, const real *x, real *y, int64_t from, int64_t to)
 {
     const int32_t *d = p->dim;
     const int oh = d[POOL_OH], ow = d[POOL_OW], kw = d[POOL_KW], sw = d[POOL_SW], pw = d[POOL_PW], iw = d[POOL_IW];
@@ -84,10 +84,10 @@ HONE_INLINE void rows(int max, int block, const struct hone_problem *p, const fl
     }
 }
 
-typedef void rows_of(const struct hone_problem *p, const float *x, float *y, int64_t from, int64_t to);
+typedef void rows_of(const struct hone_problem *p, const real *x, real *y, int64_t from, int64_t to);
 
 #define ROWS(MAX, BLOCK)                                                                                          \
-    static void rows_##MAX##_##BLOCK(const struct hone_problem *p, const float *x, float *y, int64_t from, int64_t to) \
+    static void rows_##MAX##_##BLOCK(const struct hone_problem *p, const real *x, real *y, int64_t from, int64_t to) \
     {                                                                                                             \
         rows(MAX, BLOCK, p, x, y, from, to);                                                                      \
     }
@@ -127,6 +127,7 @@ static const struct hone_op *const ops[] = { &hone_op_maxpool_fwd, &hone_op_avgp
 
 const struct hone_kernel HONE_SYM(pool_cpu_windows) = {
     .name = HONE_NAME("cpu_windows"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("block", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = valid, .guess = guess, .run = run,
 };

@@ -12,10 +12,10 @@ enum { AHEAD = 16 };   /* pixels */
 
 /* Neighbouring pixels of one row whose windows have one shape, h x w: where the first window
  * begins in dx (and x, for the maximum) and where its dy lies, and how far the next one's are. */
-struct pixels { float *dx; const float *x, *dy; int n, h, w, ic; int64_t row, step; float scale; };
+struct pixels { real *dx; const real *x, *dy; int n, h, w, ic; int64_t row, step; real scale; };
 
 /* Puts or adds `gradient` at dx, n lanes. */
-HONE_INLINE void put(int add, int n, float *dx, vf gradient)
+HONE_INLINE void put(int add, int n, real *dx, vf gradient)
 {
     if (add) gradient = gradient + (n == VL ? vf_load(dx) : vf_load_n(dx, n));
     if (n == VL) vf_store(dx, gradient);
@@ -23,13 +23,13 @@ HONE_INLINE void put(int add, int n, float *dx, vf gradient)
 }
 
 /* Which tap of an h x w window at x holds the first maximum, lane by lane. */
-HONE_INLINE vi first_maximum(int n, int h, int w, const float *x, int ic, int64_t row)
+HONE_INLINE vi first_maximum(int n, int h, int w, const real *x, int ic, int64_t row)
 {
     vf best = n == VL ? vf_load(x) : vf_load_n(x, n);
     vi at = { 0 };
     for (int i = 0; i < h; i++)
         for (int j = 0; j < w; j++) {
-            const float *tap = x + i * row + (int64_t)j * ic;
+            const real *tap = x + i * row + (int64_t)j * ic;
             vf in = n == VL ? vf_load(tap) : vf_load_n(tap, n);
             vi more = in > best, here = (vi){ 0 } + (i * w + j);
             at = (vi)vf_select(more, (vf)here, (vf)at);
@@ -49,8 +49,8 @@ HONE_INLINE void channels(int max, int add, int n, int h, int w, const struct pi
         int k = s.n - from < AHEAD ? s.n - from : AHEAD;
         for (int o = 0; max && o < k; o++) at[o] = first_maximum(n, h, w, s.x + (from + o) * s.step + c, s.ic, s.row);
         for (int o = 0; o < k; o++) {
-            const float *dy = s.dy + (int64_t)(from + o) * s.ic + c;
-            float *dx = s.dx + (from + o) * s.step + c;
+            const real *dy = s.dy + (int64_t)(from + o) * s.ic + c;
+            real *dx = s.dx + (from + o) * s.step + c;
             vf g = n == VL ? vf_load(dy) : vf_load_n(dy, n), zero = { 0 };
             if (!max) g = g * s.scale;
             for (int i = 0; i < h; i++)
@@ -101,7 +101,7 @@ HONE_INLINE void some_pixels(int max, const struct hone_problem *p, const struct
     s.dy += (int64_t)from * s.ic;
     s.n = to - from;
     s.w = u.to - u.from;
-    s.scale = 1 / (float)area;
+    s.scale = 1 / (real)area;
     if (overlap(p)) all_channels(max, 1, s.h, s.w, &s);
     else if (s.h == 2 && s.w == 2) all_channels(max, 0, 2, 2, &s);
     else all_channels(max, 0, s.h, s.w, &s);
@@ -109,7 +109,7 @@ HONE_INLINE void some_pixels(int max, const struct hone_problem *p, const struct
 
 /* Clears what of row r's strip of dx (ih, row) its windows will not write; where windows add, the
  * first row clears the image. */
-static void clear(const struct hone_problem *p, int o, struct pool_span v, float *dx, int64_t row)
+static void clear(const struct hone_problem *p, int o, struct pool_span v, real *dx, int64_t row)
 {
     struct pool_span own = strip(p, o);
     if (overlap(p)) own = (struct pool_span){ 0, o ? 0 : p->dim[POOL_IH] };
@@ -118,7 +118,7 @@ static void clear(const struct hone_problem *p, int o, struct pool_span v, float
 }
 
 /* Rows [from, to) of the mb*oh rows of windows; whole images where windows overlap. */
-HONE_INLINE void rows(int max, const struct hone_problem *p, float *dx, const float *dy, const float *x,
+HONE_INLINE void rows(int max, const struct hone_problem *p, real *dx, const real *dy, const real *x,
                       int64_t from, int64_t to)
 {
     const int32_t *d = p->dim;
@@ -141,7 +141,7 @@ HONE_INLINE void rows(int max, const struct hone_problem *p, float *dx, const fl
     }
 }
 
-static void share(const struct hone_problem *p, float *dx, const float *dy, const float *x, int64_t from, int64_t to)
+static void share(const struct hone_problem *p, real *dx, const real *dy, const real *x, int64_t from, int64_t to)
 {
     if (x) rows(1, p, dx, dy, x, from, to);
     else rows(0, p, dx, dy, x, from, to);
@@ -167,8 +167,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const struct hone_problem *p = &plan->problem;
     const int max = p->op == &hone_op_maxpool_bwd, threads = plan->config.v[THREADS], whole = grain(p);
     const int64_t n = (int64_t)p->dim[POOL_MB] * p->dim[POOL_OH];
-    float *dx = mem[POOL_DX];
-    const float *dy = mem[POOL_DY], *x = max ? mem[POOL_BWD_X] : NULL;
+    real *dx = mem[POOL_DX];
+    const real *dy = mem[POOL_DY], *x = max ? mem[POOL_BWD_X] : NULL;
     (void)workspace;
     if (threads == 1) { share(p, dx, dy, x, 0, n); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
@@ -181,6 +181,7 @@ static const struct hone_op *const ops[] = { &hone_op_maxpool_bwd, &hone_op_avgp
 
 const struct hone_kernel HONE_SYM(pool_cpu_windows_bwd) = {
     .name = HONE_NAME("cpu_windows_bwd"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = valid, .guess = guess, .run = run,
 };

@@ -117,23 +117,23 @@ static int avg_exact(const struct hone_problem *p)
       { "ph", 0, 0, 0 }, { "pw", 0, 0, "ph" } }
 
 const struct hone_op hone_op_maxpool_fwd = {
-    .name = "maxpool_fwd", .dtypes = 1u << HONE_F32, .layout = { "nhwc" }, .dim = SIZES, .check = check,
+    .name = "maxpool_fwd", .dtypes = HONE_F32_F64, .layout = { "nhwc" }, .dim = SIZES, .check = check,
     .args = fwd_args, .flops = flops, .ref = hone_maxpool_fwd_meaning, .growth = max_fwd_growth, .exact = max_exact,
 };
 
 const struct hone_op hone_op_maxpool_bwd = {
-    .name = "maxpool_bwd", .dtypes = 1u << HONE_F32, .layout = { "nhwc" }, .dim = SIZES, .check = check,
+    .name = "maxpool_bwd", .dtypes = HONE_F32_F64, .layout = { "nhwc" }, .dim = SIZES, .check = check,
     .args = max_bwd_args, .flops = flops, .ref = hone_maxpool_bwd_meaning, .growth = max_bwd_growth, .exact = max_exact,
 };
 
 const struct hone_op hone_op_avgpool_fwd = {
-    .name = "avgpool_fwd", .dtypes = 1u << HONE_F32, .layout = { "nhwc" }, .dim = SIZES,
+    .name = "avgpool_fwd", .dtypes = HONE_F32_F64, .layout = { "nhwc" }, .dim = SIZES,
     .attr = { { "include_pad", 0, 0 } }, .check = check,
     .args = fwd_args, .flops = flops, .ref = hone_avgpool_fwd_meaning, .growth = avg_fwd_growth, .exact = avg_exact,
 };
 
 const struct hone_op hone_op_avgpool_bwd = {
-    .name = "avgpool_bwd", .dtypes = 1u << HONE_F32, .layout = { "nhwc" }, .dim = SIZES,
+    .name = "avgpool_bwd", .dtypes = HONE_F32_F64, .layout = { "nhwc" }, .dim = SIZES,
     .attr = { { "include_pad", 0, 0 } }, .check = check,
     .args = avg_bwd_args, .flops = flops, .ref = hone_avgpool_bwd_meaning, .growth = avg_bwd_growth, .exact = avg_exact,
 };
