@@ -77,6 +77,7 @@ static inline const char *planes_refuse(const struct gather *q)
     if ((double)planes_of(q, 0).plane * q->in_c > INT32_MAX ||
         (double)q->out_h * q->out_w * q->out_c > INT32_MAX)
         return "an image has 2^31 numbers or more";
+    if (q->g > 1 && q->inc == 1 && q->outc == 1) return "depthwise: no channels to sum over";
     return pixels > channels ? NULL
                              : "output channels fill the lanes better than pixels of a row do";
 }
