@@ -1,5 +1,6 @@
 #!/bin/sh
 # A folder includes only what stands to its left, and of other folders only their one public header.
+# And every test can run, and leaves a log of its own.
 srcdir=${srcdir:-.}
 n=0 bad=0
 allow() { # allow FOLDER REGEX: what it may include
@@ -19,5 +20,14 @@ for h in kernels/kernel.h profiler/profiler.h autotune/autotune.h nets/nets.h; d
     if (cd "$srcdir" && ${CC:-cc} -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -I. -x c "$h"); then echo "ok $n - $h compiles alone"
     else bad=1; echo "not ok $n - $h compiles alone"; fi
 done
+for f in "$srcdir"/tests/*.sh; do
+    n=$((n + 1))
+    if [ -x "$f" ]; then echo "ok $n - ${f##*/} may be executed"
+    else bad=1; echo "not ok $n - ${f##*/} may be executed"; fi
+done
+n=$((n + 1))
+twice=$(cd "$srcdir/tests" && ls *.c *.sh shapes/*.txt | sed 's/\.[a-z]*$//' | sort | uniq -d)
+if [ -z "$twice" ]; then echo "ok $n - no two tests share a log"
+else bad=1; echo "not ok $n - no two tests share a log: $twice"; fi
 echo 1..$n
 exit $bad
