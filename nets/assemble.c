@@ -188,6 +188,7 @@ void *hone_net_mem(const struct hone_net *net, int t)
 {
     if (t == net->input && net->fed[0]) return net->fed[0];
     if (t == net->target && net->fed[1]) return net->fed[1];
+    if (t == net->teacher && net->fed[2]) return net->fed[2];
     char *const base[] = {
         [HONE_ROLE_DATA] = net->data,          [HONE_ROLE_WEIGHT] = net->weights,
         [HONE_ROLE_RUNNING] = net->weights,    [HONE_ROLE_GRADIENT] = net->gradients,
@@ -196,16 +197,28 @@ void *hone_net_mem(const struct hone_net *net, int t)
     return base[net->tensor[t].role] + net->tensor[t].offset;
 }
 
+/* Data may lie elsewhere than before. */
+static void find_data(struct hone_net *net)
+{
+    for (int i = 0; i < net->nsteps; i++) {
+        struct hone_step *s = &net->step[i];
+        for (int a = 0; a < s->nargs; a++)
+            if (net->tensor[s->arg[a]].role == HONE_ROLE_DATA)
+                s->mem[a] = hone_net_mem(net, s->arg[a]);
+    }
+}
+
 void hone_net_read_at(struct hone_net *net, void *x, void *target)
 {
     net->fed[0] = x;
     net->fed[1] = target;
-    for (int i = 0; i < net->nsteps; i++) {
-        struct hone_step *s = &net->step[i];
-        for (int a = 0; a < s->nargs; a++)
-            if (s->arg[a] == net->input || s->arg[a] == net->target)
-                s->mem[a] = hone_net_mem(net, s->arg[a]);
-    }
+    find_data(net);
+}
+
+void hone_net_learn_from(struct hone_net *net, void *logits)
+{
+    net->fed[2] = logits;
+    find_data(net);
 }
 
 int hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_device *d,

@@ -9,9 +9,9 @@
 /* A sum over all plans: equal plans give equal bits. */
 static uint64_t plans_of(const struct hone_trainer *t)
 {
-    const struct hone_net *const nets[] = { &t->net, &t->rest };
+    const struct hone_net *const nets[] = { &t->net, &t->rest, &t->teacher.net, &t->teacher.rest };
     uint64_t sum = 0;
-    for (int n = 0; n < 2; n++)
+    for (int n = 0; n < 4; n++)
         for (int i = 0; i < nets[n]->nsteps; i++) {
             char text[2 * HONE_TEXT] = "", version[HONE_TEXT];
             const struct hone_plan *plan = &nets[n]->step[i].plan;
@@ -26,11 +26,11 @@ static uint64_t plans_of(const struct hone_trainer *t)
 }
 
 /* The numbers of the training loop as pointers: wholes, then reals. */
-enum { NWHOLES = 5, NREALS = 5 };
+enum { NWHOLES = 5, NREALS = 6 };
 
 static const char *const number[NWHOLES + NREALS] = { "step",  "epoch",  "position", "rows",
                                                       "plans", "loss",   "accuracy", "mse",
-                                                      "mae",   "seconds" };
+                                                      "mae",   "seconds", "teacher_seconds" };
 
 struct numbers {
     int64_t whole[NWHOLES];
@@ -42,7 +42,8 @@ static struct numbers numbers_of(const struct hone_trainer *t)
     const struct hone_metrics *m = &t->sums;
     return (struct numbers){
         { t->step, t->epoch, t->position, m->rows, (int64_t)plans_of(t) },
-        { m->loss, m->accuracy, m->mse, m->mae, t->epoch_seconds },
+        { m->loss, m->accuracy, m->mse, m->mae, t->epoch_seconds,
+          t->teacher.seconds },
     };
 }
 
@@ -93,6 +94,7 @@ static void restore(struct hone_trainer *t, const struct numbers *n)
     t->position = n->whole[2];
     t->sums = (struct hone_metrics){ n->whole[3], n->real[0], n->real[1], n->real[2], n->real[3] };
     t->epoch_seconds = n->real[4];
+    t->teacher.seconds = n->real[5];
     t->restored = 1;
 }
 

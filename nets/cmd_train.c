@@ -25,6 +25,10 @@ static void say_what(const struct hone_train_command *o, const struct hone_train
     if (op->schedule.kind != HONE_CONSTANT || op->schedule.warmup > 0)
         fprintf(stderr, "schedule %s, warm-up %g epochs, %lld steps each\n", schedule,
                 op->schedule.warmup, (long long)op->schedule.steps_per_epoch);
+    if (t->teacher.net.nsteps)
+        fprintf(stderr, "teacher %s: %lld parameters, from %s; temperature %g, mix %g\n",
+                t->teacher.net.name, (long long)t->teacher.net.parameters, o->teacher.weights,
+                o->teacher.temperature, o->teacher.mix);
     if (known < t->net.nsteps && !o->untuned && !o->train.how.reference)
         fprintf(stderr,
                 "untuned steps run by default kernels; `hone autotune --net %s --batch %d "
@@ -120,7 +124,7 @@ static int one_epoch(struct session *s, struct training *r, int epoch, int *stop
                             .test_loss = test->loss,
                             .test_accuracy = test->accuracy,
                             .test_mae = test->mae };
-    hone_report_epoch(&s->report, &e, r->t.wait_seconds, &train, test);
+    hone_report_epoch(&s->report, &e, &r->t, &train, test);
     hone_report_rate(&s->report, &r->t);
     if (!err) err = hone_db_add_epoch(&s->db, &r->record, &e);
     return err ? err : hone_keep_epoch(&r->keep, &r->t, test, stop);
@@ -185,6 +189,7 @@ static int open_run(struct session *s, struct training *r, const char *resume)
     r->t.scores = &r->scores;
     s->report.task = r->t.net.task;
     s->report.test = &r->test;
+    s->report.teacher = o->teacher.net != NULL;
     json_array_clear(s->report.epochs);
     json_array_clear(s->report.losses);
     r->t.epoch = 1;
@@ -232,6 +237,9 @@ static int print_json(struct session *s, const struct training *r, int err)
                             err ? json_null()
                                 : hone_report_scores_json(&s->report, &r->scores,
                                                           r->warning[0] != 0));
+    json_object_set_new(root, "teacher",
+                        s->report.teacher ? hone_report_teacher_json(&s->report, &r->t)
+                                          : json_null());
     if (root && s->several) json_object_update_new(root, spread_json(s));
     if (!root || json_dumpf(root, stdout, JSON_INDENT(2)))
         err = hone_fail(HONE_ENOMEM, "cannot write JSON");
@@ -273,6 +281,7 @@ static int one_run(struct session *s, int run, const char *resume, int first)
             json_array_append_new(s->results, result);
             if (!s->o->json) hone_report_run(s->report.task, result);
         }
+        if (!err && s->report.teacher) hone_report_teacher(&s->report, &r.t);
         if (!err && s->o->metrics && !s->o->json && !s->several)
             hone_report_scores(&s->report, &r.scores, r.warning[0] != 0);
         if (s->o->json && (err || run + 1 == s->nruns)) err = print_json(s, &r, err);

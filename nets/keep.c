@@ -59,6 +59,15 @@ json_t *hone_train_signature(const struct hone_train_command *c, const struct ho
     hone_schedule_print(&o->schedule, schedule);
     set_text(s, "--schedule", "%s", schedule);
     set_text(s, "--warmup", "%.17g", o->schedule.warmup);
+    set_text(s, "--activation", "%s",
+             c->train.how.activation ? c->train.how.activation : "of the net");
+    set_text(s, "--teacher", "%s", c->teacher.net ? t->teacher.net.name : "none");
+    if (c->teacher.net) {
+        set_text(s, "--teacher-weights", "hash %016llx", (unsigned long long)t->teacher.hash);
+        set_text(s, "--temperature", "%.17g", c->teacher.temperature);
+        set_text(s, "--mix", "%.17g", c->teacher.mix);
+        set_text(s, "--teacher-cache", "%d", c->teacher.cache);
+    }
     /* The cosine's end is the number of epochs; other schedules may be trained for longer. */
     if (o->schedule.kind == HONE_COSINE)
         set_text(s, "--epochs", "%lld", (long long)o->schedule.epochs);

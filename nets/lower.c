@@ -271,6 +271,12 @@ void hone_lower_pass(struct hone_node *n, const struct hone_node *in)
 
 /* ---- checks of the whole ---- */
 
+static void replace(struct hone_node *n, const struct hone_layer_kind *kind)
+{
+    n->kind = kind;
+    for (int k = 0; kind->key[k].name; k++) n->value[k] = kind->key[k].def;
+}
+
 /* --loss on the command line replaces the text's, with that kind's usual keys. */
 static int replace_loss(struct hone_lower *b)
 {
@@ -280,10 +286,40 @@ static int replace_loss(struct hone_lower *b)
     for (int i = 0; i < b->nnodes; i++) {
         struct hone_node *n = &b->node[i];
         if (!n->kind->is_loss || n->kind == kind) continue;
-        n->kind = kind;
-        for (int k = 0; kind->key[k].name; k++) n->value[k] = kind->key[k].def;
+        replace(n, kind);
     }
     return HONE_OK;
+}
+
+static int no_activation(const char *name)
+{
+    char list[HONE_TEXT] = "";
+    for (int i = 0; hone_layer_kinds[i]; i++)
+        for (const struct hone_layer_kind *k = hone_layer_kinds[i]; k->name; k++) {
+            size_t len = strlen(list);
+            if (k->is_act)
+                snprintf(list + len, sizeof list - len, "%s%s", len ? ", " : "", k->name);
+        }
+    return hone_fail(HONE_EINVAL, "no activation '%s'; there are %s", name, list);
+}
+
+/* Hidden activations are all but one that the loss reads. */
+static int replace_activations(struct hone_lower *b)
+{
+    if (!b->how->activation) return HONE_OK;
+    /* PyTorch's and Keras's name of the exact form. */
+    const char *name = strcmp(b->how->activation, "gelu") ? b->how->activation : "gelu_erf";
+    const struct hone_layer_kind *kind = hone_layer_kind_find(name);
+    int n = 0;
+    if (!kind || !kind->is_act)
+        return no_activation(b->how->activation);
+    for (int i = 0; i < b->nnodes; i++) {
+        struct hone_node *node = &b->node[i];
+        if (node->reader >= 0 && b->node[node->reader].kind->is_loss) continue;
+        if (node->kind->is_act) replace(node, kind), n++;
+        if (node->act) node->act = kind, n++;
+    }
+    return n ? HONE_OK : hone_fail(HONE_EINVAL, "%s: no hidden activation to replace", b->file);
 }
 
 static int check_whole(const struct hone_lower *b)
@@ -395,6 +431,7 @@ static int lower(struct hone_lower *b)
     struct hone_net *net = b->net;
     int err = replace_loss(b);
     if (!err) err = check_whole(b);
+    if (!err) err = replace_activations(b);
     if (err) return err;
     absorb(b);
     net->nlayers = b->nnodes;

@@ -62,9 +62,42 @@ static int open_named(struct hone_net *net, const char *name, const struct hone_
                      name, list);
 }
 
+/* Every net has the parameter "activation", which stands in no text: it moves from the list, which
+ * is "n=3,activation=relu", to how. */
+static int take_activation(char *list, struct hone_lowering *how)
+{
+    static const char key[] = "activation=";
+    char *at = list;
+    while (at && strncmp(at, key, sizeof key - 1)) {
+        at = strchr(at, ',');
+        if (at) at++;
+    }
+    how->set = list;
+    if (!at) return HONE_OK;
+    if (how->activation)
+        return hone_fail(HONE_EINVAL, "the activation is given twice: '%s' and '%s'",
+                         how->activation, at + sizeof key - 1);
+    char *end = strchr(at, ',');
+    how->activation = at + sizeof key - 1;
+    if (end) {
+        /* The rest of the list in front, and behind it the name. */
+        char name[HONE_NAME];
+        snprintf(name, sizeof name, "%.*s", (int)(end - how->activation), how->activation);
+        memmove(at, end + 1, strlen(end));
+        size_t len = strlen(list);
+        strcpy(list + len + 1, name);
+        how->activation = list + len + 1;
+    } else if (at > list) {
+        at[-1] = 0;
+    } else {
+        how->set = NULL;
+    }
+    return HONE_OK;
+}
+
 int hone_net_open(struct hone_net *net, const char *name, const struct hone_lowering *how)
 {
-    char base[1024];
+    char base[1024], list[HONE_TEXT + HONE_NAME];
     size_t len = strlen(name);
     const char *colon = strrchr(name, ':');
     struct hone_lowering with = *how;
@@ -76,8 +109,12 @@ int hone_net_open(struct hone_net *net, const char *name, const struct hone_lowe
     if ((size_t)(colon - name) >= sizeof base)
         return hone_fail(HONE_EINVAL, "a net's name of more than %zu letters", sizeof base - 1);
     snprintf(base, sizeof base, "%.*s", (int)(colon - name), name);
-    with.set = colon + 1;
-    return open_named(net, base, &with);
+    if (strlen(colon) > HONE_TEXT)
+        return hone_fail(HONE_EINVAL, "'%.40s...': parameters of more than %d letters", colon,
+                         HONE_TEXT);
+    snprintf(list, sizeof list, "%s", colon + 1);
+    int err = take_activation(list, &with);
+    return err ? err : open_named(net, base, &with);
 }
 
 void hone_net_close(struct hone_net *net)

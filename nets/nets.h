@@ -150,7 +150,7 @@ struct hone_net {
     struct hone_device *device;
     char *arena, *weights, *gradients, *state, *data;
     int64_t trainable_bytes;                 /* of the weights' array; running values follow */
-    void *fed[2];                            /* see hone_net_read_at() */
+    void *fed[3];                            /* see hone_net_read_at(), hone_net_learn_from() */
     int64_t arena_bytes, weights_bytes, gradients_bytes, state_bytes, data_bytes, workspace_bytes;
     int owns_weights;
     int reference;                           /* all plans are the reference kernel's */
@@ -172,6 +172,9 @@ struct hone_lowering {
     double teacher_temperature, teacher_mix;
     int reference;                /* 1: run the reference kernels, for checking */
     enum hone_init init;
+    /* "relu": every hidden activation of the text is this one; NULL: as the text says.  A net's name
+     * may end in ":activation=relu" instead, and this net's then does. */
+    const char *activation;
     const char *set;              /* "n=3,width=32": parameters of the text; NULL: its defaults */
 };
 
@@ -201,6 +204,9 @@ int hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_devi
 /* Lets the steps read their batch at x and target, on the device, until the next call; NULL: in the
  * net's own memory. */
 void hone_net_read_at(struct hone_net *net, void *x, void *target);
+
+/* Lets the steps read the teacher's logits at this place on the device, for good. */
+void hone_net_learn_from(struct hone_net *net, void *logits);
 
 /* Where tensor t lies, on the device. */
 void *hone_net_mem(const struct hone_net *net, int t);
@@ -327,6 +333,13 @@ enum hone_feeding { HONE_FEED_AUTO, HONE_FEED_INLINE, HONE_FEED_BACKGROUND };
 
 struct hone_trainer;
 
+/* A net that is trained already, from whose answers another one learns. */
+struct hone_teacher_choice {
+    const char *net, *weights;    /* name or file, and file; net NULL: no teacher */
+    double temperature, mix;      /* see struct hone_lowering */
+    int cache;                    /* 1: all its logits are computed before the first epoch */
+};
+
 struct hone_train_options {
     const char *net;              /* name or file */
     struct hone_lowering how;     /* batch, optimizer, loss, first weights; train is set here */
@@ -335,6 +348,7 @@ struct hone_train_options {
     struct hone_db *db;           /* of the plans; NULL: untuned */
     struct hone_augment augment;  /* of the training rows */
     enum hone_feeding feeding;    /* changes no result */
+    struct hone_teacher_choice teacher;
     /* Called after every step of training with its number from 0 on and its loss; may be NULL. */
     void (*each_step)(void *ctx, int64_t step, double loss);
     void *ctx;
@@ -387,6 +401,17 @@ double hone_scores_mse(const struct hone_scores *s);
 double hone_scores_mae(const struct hone_scores *s);
 double hone_scores_r2(const struct hone_scores *s);
 
+/* Its nets read the student's batches where these lie, and evaluate: no dropout, running
+ * statistics as they are. */
+struct hone_teacher {
+    struct hone_net net, rest;    /* nsteps 0 where there is none; rest: for the short batch */
+    uint64_t hash;                /* of its weights */
+    char *logits, *batch;         /* of the cache: (rows, classes) and (batch, classes); else NULL */
+    size_t row_bytes;             /* of a row's logits */
+    double seconds;               /* of the epoch in progress, or the last one: for its logits */
+    double cache_seconds;         /* before the first epoch */
+};
+
 /* A net in training: it and, where rows are left over, its twin for the short batch; likewise for
  * evaluation. */
 struct hone_trainer {
@@ -398,12 +423,13 @@ struct hone_trainer {
     int epoch;                    /* in progress, or the last one done */
     int64_t position;             /* its rows done */
     struct hone_metrics sums;     /* over these rows: means come when the epoch ends */
-    double epoch_seconds;         /* of its steps, evaluation left out */
+    double epoch_seconds;         /* of its steps, evaluation left out, the teacher included */
     double wait_seconds;          /* of these, for batches */
     /* Of its steps since the start or the resumption, where gradients are clipped. */
     double norm;                  /* mean before clipping; NAN: none */
     int64_t nnorms, nclipped;
     int restored;                 /* 1: the next epoch goes on where the four above say */
+    struct hone_teacher teacher;
     struct hone_scores *scores;   /* the caller's: filled in by evaluation; NULL: none */
     void *host;                   /* a batch, for a device that does not share our memory */
 };

@@ -43,6 +43,7 @@ struct hone_train_command {
     struct hone_data_choice data;
     struct hone_optim_choice optim;
     struct hone_keep_choice keep;
+    struct hone_teacher_choice teacher;
     struct hone_train_options train;
     int epochs, nlosses, json, untuned, metrics;
     char command[1024];
@@ -54,6 +55,8 @@ extern const struct argp hone_data_argp;
 extern const struct argp hone_optim_argp;
 /* options_keep.c; the input is a struct hone_keep_choice. */
 extern const struct argp hone_keep_argp;
+/* options_teacher.c; the input is a struct hone_teacher_choice. */
+extern const struct argp hone_teacher_argp;
 /* options_train.c; the input is a struct hone_train_command. */
 extern const struct argp hone_train_argp;
 

@@ -52,7 +52,8 @@ enum {
     LOSS,
     DELTA,
     SMOOTHING,
-    METRICS
+    METRICS,
+    ACTIVATION
 };
 
 static const struct argp_option options[] = {
@@ -66,6 +67,10 @@ static const struct argp_option options[] = {
     { "label-smoothing", SMOOTHING, "S", 0,
       "of softmax_ce: training gives the label 1 - S and all classes S together; the test loss is "
       "without (default 0)",
+      2 },
+    { "activation", ACTIVATION, "ACT", 0,
+      "relu, gelu (the exact form, gelu_erf), gelu_tanh, ... in place of every hidden activation "
+      "of the net, which is then called NET:activation=ACT",
       2 },
     { "init", INIT, "HOW", 0,
       "first weights, uniform: glorot, he before relu and its like, or pytorch (default: as the "
@@ -101,6 +106,10 @@ static void complete(struct hone_train_command *c, struct argp_state *state)
     c->train.drop_last = c->data.drop_last;
     c->train.augment = c->data.augment;
     c->train.feeding = c->data.feeding;
+    c->train.teacher = c->teacher;
+    if (c->teacher.cache && (c->data.augment.crop || c->data.augment.flip))
+        argp_error(state, "--teacher-cache and --augment exclude each other: the pictures change "
+                          "each time, and the teacher's answers with them");
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -111,6 +120,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->child_inputs[0] = &c->data;
         state->child_inputs[1] = &c->optim;
         state->child_inputs[2] = &c->keep;
+        state->child_inputs[3] = &c->teacher;
         return 0;
     case DEVICE: c->device = arg; return 0;
     case NET: c->net = arg; return 0;
@@ -134,6 +144,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case SMOOTHING:
         c->train.how.label_smoothing = hone_option_real(state, "label-smoothing", arg, 0, 1, 0);
         return 0;
+    case ACTIVATION: c->train.how.activation = arg; return 0;
     case INIT:
         if (hone_init_find(arg) < 0) argp_error(state, "--init: %s", hone_errmsg());
         c->train.how.init = (enum hone_init)hone_init_find(arg);
@@ -167,6 +178,7 @@ static const char about[] =
     "  hone train --net housing-mlp --epochs 30\n"
     "  hone train --net mnist-cnn --augment crop:2     pictures moved by up to 2 pixels\n"
     "  hone train --net my.net --data my.csv --target price --loss mae\n"
+    "  hone train --net lenet5-student --teacher lenet5 --teacher-weights lenet5.safetensors\n"
     "  hone train --checkpoint run.ckpt --checkpoint-every 60s --resume --save lenet5.safetensors\n"
     "  hone train --net letter-mlp --folds 10 --epochs 300 --batch 128 --optimizer sgd\n\n"
     "Exit status: 0 good, 1 failure or interrupted, 2 wrong usage.";
@@ -176,6 +188,7 @@ static const struct argp_child children[] = {
     { &hone_data_argp, 0, NULL, 0 },
     { &hone_optim_argp, 0, NULL, 0 },
     { &hone_keep_argp, 0, NULL, 0 },
+    { &hone_teacher_argp, 0, NULL, 0 },
     { NULL, 0, NULL, 0 },
 };
 

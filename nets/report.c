@@ -20,7 +20,8 @@ void hone_report_heading(const struct hone_report *r)
     if (r->quiet) return;
     if (r->task == HONE_CLASSIFY)
         printf("epoch    seconds   images/s  train loss  train acc   test loss   test acc       "
-               "wait\n");
+               "wait%s\n",
+               r->teacher ? "    teacher    student  student/s" : "");
     else
         printf("epoch    seconds     rows/s  train loss  train mae    test mse   test mae       "
                "wait\n");
@@ -34,18 +35,38 @@ static void print_cell(double v, int width, int digits)
         printf("  %*.*f", width, digits, v);
 }
 
-void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e, double wait,
+/* What the teacher took of the epoch, and how fast it would have been without. */
+static void report_teacher(const struct hone_report *r, const struct hone_epoch *e,
+                           const struct hone_trainer *t)
+{
+    json_t *epoch = json_array_get(r->epochs, json_array_size(r->epochs) - 1);
+    double student = e->seconds - t->teacher.seconds,
+           rate = e->images_per_s * e->seconds / student;
+    json_object_set_new(epoch, "teacher_seconds", number(t->teacher.seconds));
+    json_object_set_new(epoch, "student_seconds", number(student));
+    json_object_set_new(epoch, "student_images_per_s", number(rate));
+    if (r->quiet) return;
+    print_cell(t->teacher.seconds, 9, 3);
+    print_cell(student, 9, 3);
+    print_cell(rate, 9, 0);
+}
+
+void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e,
+                       const struct hone_trainer *t,
                        const struct hone_metrics *train, const struct hone_metrics *test)
 {
     json_array_append_new(
         r->epochs,
         json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch", e->epoch,
-                  "seconds", number(e->seconds), "wait", number(wait), "images_per_s",
+                  "seconds", number(e->seconds), "wait", number(t->wait_seconds), "images_per_s",
                   number(e->images_per_s), "train_loss", number(train->loss), "train_accuracy",
                   number(train->accuracy), "train_mae", number(train->mae), "test_loss",
                   number(test->loss), "test_accuracy", number(test->accuracy), "test_mse",
                   number(test->mse), "test_mae", number(test->mae)));
-    if (r->quiet) return;
+    if (r->quiet) {
+        if (r->teacher) report_teacher(r, e, t);
+        return;
+    }
     int classify = r->task == HONE_CLASSIFY;
     printf("%5d", e->epoch);
     print_cell(e->seconds, 9, 3);
@@ -54,7 +75,8 @@ void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e, 
     print_cell(classify ? train->accuracy : train->mae, 9, 4);
     print_cell(classify ? test->loss : test->mse, 10, 4);
     print_cell(classify ? test->accuracy : test->mae, 9, 4);
-    print_cell(wait, 9, 3);
+    print_cell(t->wait_seconds, 9, 3);
+    if (r->teacher) report_teacher(r, e, t);
     putchar('\n');
     fflush(stdout);
 }
@@ -70,6 +92,50 @@ void hone_report_rate(const struct hone_report *r, const struct hone_trainer *t)
     if (t->nnorms && !r->quiet)
         fprintf(stderr, "epoch %d: gradients' mean norm %.4g; %.1f %% of steps clipped to %g\n",
                 t->epoch, t->norm, 100 * clipped, t->net.optim.clip);
+}
+
+/* ---- a teacher ---- */
+
+json_t *hone_report_teacher_json(const struct hone_report *r, const struct hone_trainer *t)
+{
+    const struct hone_teacher_choice *c = &t->options.teacher;
+    double seconds = 0, teacher = 0, rows = 0;
+    size_t i;
+    json_t *e;
+    json_array_foreach(r->epochs, i, e)
+    {
+        double of_epoch = json_number_value(json_object_get(e, "seconds"));
+        seconds += of_epoch;
+        teacher += json_number_value(json_object_get(e, "teacher_seconds"));
+        rows += of_epoch * json_number_value(json_object_get(e, "images_per_s"));
+    }
+    return json_pack("{s:s, s:s, s:I, s:f, s:f, s:b, s:f, s:f, s:f, s:f, s:o, s:o}", "net",
+                     t->teacher.net.name, "weights", c->weights, "parameters",
+                     (json_int_t)t->teacher.net.parameters, "temperature", c->temperature, "mix",
+                     c->mix, "cache", c->cache, "cache_seconds", t->teacher.cache_seconds,
+                     "seconds_with_teacher", seconds + t->teacher.cache_seconds, "teacher_seconds",
+                     teacher + t->teacher.cache_seconds, "seconds_without_teacher",
+                     seconds - teacher, "images_per_s_with_teacher",
+                     number(rows / (seconds + t->teacher.cache_seconds)),
+                     "images_per_s_without_teacher", number(rows / (seconds - teacher)));
+}
+
+void hone_report_teacher(const struct hone_report *r, const struct hone_trainer *t)
+{
+    json_t *all = hone_report_teacher_json(r, t);
+    double with, without, cache, fast, slow;
+    if (r->quiet || json_unpack(all, "{s:F, s:F, s:F, s:F, s:F}", "seconds_with_teacher", &with,
+                                "seconds_without_teacher", &without, "cache_seconds", &cache,
+                                "images_per_s_with_teacher", &slow, "images_per_s_without_teacher",
+                                &fast)) {
+        json_decref(all);
+        return;
+    }
+    printf("total with the teacher %.3f s, %.0f images/s; without %.3f s, %.0f images/s", with,
+           slow, without, fast);
+    if (t->options.teacher.cache) printf("; its logits of all rows %.3f s before", cache);
+    putchar('\n');
+    json_decref(all);
 }
 
 /* The share of the test set's largest class: what a net reaches that has learned nothing but that.

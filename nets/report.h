@@ -10,6 +10,7 @@ struct hone_report {
     int nlosses;                  /* of the first steps, to print */
     const struct hone_data *test;
     enum hone_task task;
+    int teacher;                  /* 1: a net learns from another, whose time is told apart */
     int quiet;                    /* 1: no lines, neither of losses nor of epochs */
     json_t *epochs, *losses;      /* all of this run so far; losses: the first nlosses */
 };
@@ -18,13 +19,19 @@ struct hone_report {
 void hone_report_loss(void *ctx, int64_t step, double loss);
 
 void hone_report_heading(const struct hone_report *r);
-/* wait: seconds of the epoch that steps waited for batches. */
-void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e, double wait,
+/* t: for the seconds of the epoch that steps waited for batches, and for a teacher. */
+void hone_report_epoch(const struct hone_report *r, const struct hone_epoch *e,
+                       const struct hone_trainer *t,
                        const struct hone_metrics *train, const struct hone_metrics *test);
 
 /* Learning rate of the epoch's last step, and norm of the gradients where they are clipped: into
  * the JSON of the last epoch, and the norm as a line on stderr. */
 void hone_report_rate(const struct hone_report *r, const struct hone_trainer *t);
+
+/* The seconds of all epochs with and without the teacher, and the rows per second of both: as a
+ * line, and as an object. */
+void hone_report_teacher(const struct hone_report *r, const struct hone_trainer *t);
+json_t *hone_report_teacher_json(const struct hone_report *r, const struct hone_trainer *t);
 
 /* ---- scores of the last evaluation (report_scores.c); chance: its accuracy is no better ---- */
 

@@ -236,15 +236,19 @@ static int read_line(void *ctx, int number, char *line)
 }
 
 /* "resnet56:n=3": the name alone would be that of another net. */
-static int name_net(struct hone_net *net, const struct hone_expand *e)
+static int name_net(struct hone_net *net, const struct hone_expand *e, const char *activation)
 {
-    size_t len = strlen(net->name), more = strlen(e->changed);
+    char changed[HONE_TEXT + HONE_NAME];
+    snprintf(changed, sizeof changed, "%s%s%s%s", e->changed,
+             activation && e->changed[0] ? "," : "", activation ? "activation=" : "",
+             activation ? activation : "");
+    size_t len = strlen(net->name), more = strlen(changed);
     if (len + more + 1 >= sizeof net->name)
         return hone_fail(HONE_EINVAL, "%s:%s: a name of more than %zu letters", net->name,
-                         e->changed, sizeof net->name - 1);
+                         changed, sizeof net->name - 1);
     if (more) {
         net->name[len] = ':';
-        memcpy(net->name + len + 1, e->changed, more + 1);
+        memcpy(net->name + len + 1, changed, more + 1);
     }
     snprintf(net->params_text, sizeof net->params_text, "%s", e->params);
     return HONE_OK;
@@ -256,5 +260,5 @@ int hone_lower_read(struct hone_lower *b, const char *text)
     int err = hone_expand_run(&e, text);
     b->lastline = e.last;
     if (err) return e.last ? hone_fail_at(err, "%s:%d", b->file, e.last) : hone_fail_at(err, "%s", b->file);
-    return name_net(b->net, &e);
+    return name_net(b->net, &e, b->how->activation);
 }

@@ -1,5 +1,5 @@
 /* The training loop: gather a batch, set this step's numbers, run the steps, add up the losses. */
-#include "nets/feed.h"
+#include "nets/teacher.h"
 
 #include <assert.h>
 #include <math.h>
@@ -20,7 +20,7 @@ static void *host_side(const struct hone_trainer *t, const struct hone_net *net,
     return shares_memory(net) ? hone_net_mem(net, tensor) : (char *)t->host + offset;
 }
 
-static int put_batch(struct hone_trainer *t, struct hone_net *net, struct hone_feed *feed)
+int hone_trainer_put_batch(struct hone_trainer *t, struct hone_net *net, struct hone_feed *feed)
 {
     struct hone_device *d = net->device;
     size_t xbytes = (size_t)hone_tensor_bytes(&net->tensor[net->input]);
@@ -146,6 +146,10 @@ static void blame(struct hone_trainer *t, const struct hone_net *net, char text[
         snprintf(text, HONE_TEXT, "the data hold a number that is not finite");
         return;
     }
+    if (net->teacher >= 0 && !is_finite(t, net, net->teacher)) {
+        snprintf(text, HONE_TEXT, "the teacher's logits hold a number that is not finite");
+        return;
+    }
     for (int s = 0; s < net->first_backward; s++) {
         const struct hone_step *step = &net->step[s];
         const struct hone_layer *layer = &net->layer[step->layer];
@@ -189,7 +193,8 @@ static int train_step(struct hone_trainer *t, struct hone_net *net, struct hone_
     float hyper[8];
     double loss;
     const int64_t *order = t->order + t->position;
-    int err = put_batch(t, net, feed);
+    int err = hone_trainer_put_batch(t, net, feed);
+    if (!err && net->teacher >= 0) err = hone_teacher_answer(t, net, order);
     hone_optim_hyper(&net->optim, t->step, hyper);
     if (!err) err = put_state(net, net->hyper, hyper, sizeof hyper);
     if (!err && net->seed >= 0) {
@@ -218,6 +223,7 @@ static void begin(struct hone_trainer *t, int epoch)
         t->position = 0;
         t->epoch_seconds = 0;
         t->wait_seconds = 0;
+        t->teacher.seconds = 0;
     }
     t->epoch = epoch;
     t->restored = 0;
@@ -300,7 +306,7 @@ int hone_trainer_evaluate(struct hone_trainer *t, struct hone_metrics *m)
     int err = hone_feed_open(&feed, &s, t->options.feeding);
     for (int64_t at = 0; !err && at < rows;) {
         struct hone_net *net = at < whole ? &t->eval : &t->eval_rest;
-        err = put_batch(t, net, &feed);
+        err = hone_trainer_put_batch(t, net, &feed);
         if (!err) err = hone_net_run(net, 0, net->nsteps);
         if (!err) err = add_batch(t, net, t->test, t->order + at, m, &loss);
         if (!err) err = add_scores(t, net, t->order + at);
@@ -367,12 +373,17 @@ int hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o
     t->options = *o;
     t->train = train;
     t->test = test;
+    if (o->teacher.net) {
+        t->options.how.teacher_temperature = o->teacher.temperature;
+        t->options.how.teacher_mix = o->teacher.mix;
+    }
     int err = hone_augment_check(&o->augment, train);
     if (!err) err = open_nets(t, d);
     int64_t rows = train->rows > test->rows ? train->rows : test->rows;
     t->order = err ? NULL : malloc((size_t)rows * sizeof *t->order);
     if (!err && !t->order) err = hone_fail(HONE_ENOMEM, "the order of %lld rows", (long long)rows);
     if (!err && !shares_memory(&t->net)) err = allocate_host(t);
+    if (!err) err = hone_teacher_open(t, d);
     if (!err) err = hone_net_init(&t->net, o->seed);
     if (err) hone_trainer_close(t);
     return err;
@@ -380,6 +391,7 @@ int hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o
 
 void hone_trainer_close(struct hone_trainer *t)
 {
+    hone_teacher_close(&t->teacher);
     hone_net_close(&t->rest);
     hone_net_close(&t->eval);
     hone_net_close(&t->eval_rest);
