@@ -148,8 +148,8 @@ int hone_plan_best(struct hone_plan *plan, struct hone_db *db, const struct hone
 
 /* The list of problems of a net, supplied by nets/ (which stands to the right of this folder):
  * hone.c ties them together.  Returns how many were put into p[max], or a negative code. */
-typedef int hone_net_problems_fn(const char *net, int batch, const char *optimizers,
-                                 struct hone_problem p[], int max);
+typedef int hone_net_problems_fn(const char *net, int batch, const char *dtype,
+                                 const char *optimizers, struct hone_problem p[], int max);
 
 int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems);
 int hone_cmd_db(int argc, char **argv);

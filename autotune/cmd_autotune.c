@@ -12,7 +12,7 @@
 enum { MAX_PROBLEMS = 1024 };
 
 struct options {
-    const char *device, *net, *db, *optimizers;
+    const char *device, *net, *db, *optimizers, *dtype;
     int batch, json;
     struct hone_tune_options tune;
     int ntexts;
@@ -36,13 +36,14 @@ struct session {
 /* ---- options ---- */
 
 enum { OPT_SEARCH = 256, OPT_BUILD, OPT_CACHE, OPT_SEED, OPT_DB, OPT_JSON, OPT_AGAIN,
-       OPT_OPTIMIZER };
+       OPT_OPTIMIZER, OPT_DTYPE };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to tune for (default cpu0)", 0 },
     { "problem", 'p', "PROBLEM", 0, "a problem to tune; may be given again, or as an argument", 0 },
     { "net", 'n', "NET", 0, "all problems of a training step of this net", 0 },
     { "batch", 'b', "N", 0, "samples in a step of the net (default 64)", 0 },
+    { "dtype", OPT_DTYPE, "TYPE", 0, "number type of the net: f32 or f64 (default f32)", 0 },
     { "optimizer", OPT_OPTIMIZER, "LIST", 0,
       "optimizers of the net to tune for, such as sgd+momentum+wd,adamw,rmsprop+clip: sgd, adam, "
       "adamw, rmsprop or adadelta with +momentum, +nesterov, +wd, +clip (default sgd,adam)",
@@ -122,6 +123,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'k': o->tune.kernel = arg; break;
     case OPT_DB: o->db = arg; break;
     case OPT_OPTIMIZER: o->optimizers = arg; break;
+    case OPT_DTYPE: o->dtype = arg; break;
     case OPT_JSON: o->json = 1; break;
     case OPT_AGAIN: o->tune.again = 1; break;
     case 't': err = parse_budget(arg, &o->tune.seconds); break;
@@ -194,7 +196,7 @@ static int list_problems(struct session *s, hone_net_problems_fn *net_problems)
         return hone_fail(HONE_EINVAL, "net '%s': this program was built without nets", o->net);
     struct hone_problem *of_net = calloc(MAX_PROBLEMS, sizeof *of_net);
     if (!of_net) return hone_fail(HONE_ENOMEM, "%d problems", MAX_PROBLEMS);
-    int n = net_problems(o->net, o->batch, o->optimizers, of_net, MAX_PROBLEMS);
+    int n = net_problems(o->net, o->batch, o->dtype, o->optimizers, of_net, MAX_PROBLEMS);
     if (n < 0) err = n;
     for (int i = 0; !err && i < n; i++) err = add_problem(s, &of_net[i]);
     free(of_net);
@@ -410,6 +412,7 @@ int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems)
     struct options o = { .device = "cpu0",
                          .batch = 64,
                          .optimizers = "sgd,adam",
+                         .dtype = "f32",
                          .tune = { .seconds = 60, .seed = 1 } };
     struct session s = { .o = &o, .p = calloc(MAX_PROBLEMS, sizeof *s.p) };
     argp_err_exit_status = 2;

@@ -54,7 +54,9 @@ static int allocate(struct hone_infer *f)
     f->output = malloc((size_t)hone_tensor_bytes(&t[f->net.output]));
     f->loss = malloc(batch * sizeof *f->loss);
     f->hit = calloc(batch, sizeof *f->hit);
-    return f->x && f->target && f->output && f->loss && f->hit
+    int64_t most = hone_tensor_len(&t[f->net.input]), outputs = hone_tensor_len(&t[f->net.output]);
+    f->wide = malloc((size_t)(most > outputs ? most : outputs) * sizeof *f->wide);
+    return f->x && f->target && f->output && f->loss && f->hit && f->wide
                ? HONE_OK
                : hone_fail(HONE_ENOMEM, "a batch of %d rows", f->how.batch);
 }
@@ -87,6 +89,7 @@ void hone_infer_close(struct hone_infer *f)
     free(f->output);
     free(f->loss);
     free(f->hit);
+    free(f->wide);
     memset(f, 0, sizeof *f);
 }
 
@@ -131,32 +134,41 @@ static struct hone_net *net_for(struct hone_infer *f, int n, int *err)
     return &f->rest;
 }
 
-static int put(const struct hone_net *net, int t, const void *from)
+/* Rows come and go as floats; a net of doubles gets and gives them through f->wide. */
+static int put(const struct hone_infer *f, const struct hone_net *net, int t, const void *from)
 {
     struct hone_device *d = net->device;
+    if (net->tensor[t].dtype == HONE_F64) {
+        hone_to_double(HONE_F32, from, f->wide, hone_tensor_len(&net->tensor[t]));
+        from = f->wide;
+    }
     return d->backend->put(d, hone_net_mem(net, t), from,
                            (size_t)hone_tensor_bytes(&net->tensor[t]));
 }
 
-static int get(const struct hone_net *net, int t, void *to)
+static int get(const struct hone_infer *f, const struct hone_net *net, int t, float *to)
 {
     struct hone_device *d = net->device;
-    return d->backend->get(d, to, hone_net_mem(net, t), (size_t)hone_tensor_bytes(&net->tensor[t]));
+    const int doubles = net->tensor[t].dtype == HONE_F64;
+    int err = d->backend->get(d, doubles ? (void *)f->wide : to, hone_net_mem(net, t),
+                              (size_t)hone_tensor_bytes(&net->tensor[t]));
+    if (!err && doubles) hone_from_double(HONE_F32, f->wide, to, hone_tensor_len(&net->tensor[t]));
+    return err;
 }
 
 static int pass(struct hone_infer *f, const struct hone_net *net, const struct hone_data *d,
                 const int64_t *order, double *seconds)
 {
     hone_data_gather(d, order, net->batch, f->x, f->target);
-    int err = put(net, net->input, f->x);
-    if (!err) err = put(net, net->target, f->target);
+    int err = put(f, net, net->input, f->x);
+    if (!err) err = put(f, net, net->target, f->target);
     double started = hone_now();
     if (!err) err = hone_net_run(net, 0, net->first_backward);
     if (!err) err = net->device->backend->sync(net->device);
     *seconds = hone_now() - started;
-    if (!err) err = get(net, net->output, f->output);
-    if (!err) err = get(net, net->loss, f->loss);
-    if (!err && net->hit >= 0) err = get(net, net->hit, f->hit);
+    if (!err) err = get(f, net, net->output, f->output);
+    if (!err) err = get(f, net, net->loss, f->loss);
+    if (!err && net->hit >= 0) err = get(f, net, net->hit, f->hit);
     return err;
 }
 

@@ -39,7 +39,7 @@ uint64_t hone_dropout_seed(uint64_t seed) { return hone_random(seed, 1u << 20) >
 int hone_net_init(struct hone_net *net, uint64_t seed)
 {
     struct hone_device *d = net->device;
-    float *w = calloc((size_t)net->weights_bytes + 1, 1);
+    char *w = calloc((size_t)net->weights_bytes + 1, 1);
     uint64_t nth = 0;
     if (!w) return hone_fail(HONE_ENOMEM, "%lld bytes of weights", (long long)net->weights_bytes);
     for (int t = 0; t < net->ntensors; t++) {
@@ -50,9 +50,11 @@ int hone_net_init(struct hone_net *net, uint64_t seed)
         /* By the tensor's number among the weights: the batch size changes nothing.  ~seed: the
          * order of rows is drawn from the seed itself. */
         uint64_t key = running ? 0 : hone_random(~seed, nth++);
-        float *to = w + tensor->offset / (int64_t)sizeof *w;
-        for (int64_t i = 0; i < hone_tensor_len(tensor); i++)
-            to[i] = (float)(tensor->first + limit * (2 * hone_random_unit(key, (uint64_t)i) - 1));
+        char *to = w + tensor->offset;
+        for (int64_t i = 0; i < hone_tensor_len(tensor); i++, to += hone_dtype_bytes(net->dtype)) {
+            double v = tensor->first + limit * (2 * hone_random_unit(key, (uint64_t)i) - 1);
+            hone_from_double(net->dtype, &v, to, 1);
+        }
     }
     int err = d->backend->put(d, net->weights, w, (size_t)net->weights_bytes);
     free(w);
@@ -60,9 +62,11 @@ int hone_net_init(struct hone_net *net, uint64_t seed)
     if (!err && net->state_bytes) err = zero(d, net->state, net->state_bytes);
     if (!err && net->seed >= 0)
         err = d->backend->put(d, hone_net_mem(net, net->seed), dropout, sizeof dropout);
-    float hyper[8];
+    double hyper[8], now[8];
     hone_optim_hyper(&net->optim, 0, hyper);
+    hone_from_double(net->dtype, hyper, now, 8);
     if (!err && net->hyper >= 0)
-        err = d->backend->put(d, hone_net_mem(net, net->hyper), hyper, sizeof hyper);
+        err = d->backend->put(d, hone_net_mem(net, net->hyper), now,
+                              8 * hone_dtype_bytes(net->dtype));
     return err;
 }

@@ -39,6 +39,7 @@ int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype
     int *last = hone_lower_grown(b->last, t, sizeof *last);
     if (!last) return HONE_ENOMEM;
     b->last = last;
+    if (dtype == HONE_F32) dtype = net->dtype;
     net->tensor[t] =
         (struct hone_tensor){ .role = role, .dtype = dtype, .rank = rank, .layer = layer };
     va_list ap;
@@ -100,10 +101,16 @@ static int is_rectified(const struct hone_lower *b, const struct hone_node *n)
     return 0;
 }
 
+/* Whole cache lines, of floats: the same places for every number type. */
 static int64_t on_lines(int64_t len)
 {
     enum { LINE = HONE_ALIGN / sizeof(float) };
     return (len + LINE - 1) / LINE * LINE;
+}
+
+static int64_t number_bytes(const struct hone_lower *b)
+{
+    return (int64_t)hone_dtype_bytes(b->net->dtype);
 }
 
 int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suffix, int64_t fan_in,
@@ -119,7 +126,7 @@ int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suf
     if (g < 0) return g;
     struct hone_tensor *t = b->net->tensor;
     int64_t len = hone_tensor_len(&t[w]);
-    t[w].offset = b->nflat * (int64_t)sizeof(float);
+    t[w].offset = b->nflat * number_bytes(b);
     t[w].fan_in = fan_in;
     t[w].fan_out = fan_out;
     t[w].rectified = is_rectified(b, n);
@@ -145,7 +152,7 @@ int hone_lower_running(struct hone_lower *b, struct hone_node *n, const char *su
                               (int64_t[]){ len }, "%s.%s", n->name, suffix);
     if (t < 0) return t;
     /* Where the trainable numbers end is known when all layers are lowered. */
-    b->net->tensor[t].offset = b->nrunning * (int64_t)sizeof(float);
+    b->net->tensor[t].offset = b->nrunning * number_bytes(b);
     b->net->tensor[t].first = first;
     b->nrunning += on_lines(len);
     return t;
@@ -157,9 +164,9 @@ static void place_running(struct hone_lower *b)
     struct hone_net *net = b->net;
     for (int t = 0; t < net->ntensors; t++)
         if (net->tensor[t].role == HONE_ROLE_RUNNING)
-            net->tensor[t].offset += b->nflat * (int64_t)sizeof(float);
-    net->trainable_bytes = b->nflat * (int64_t)sizeof(float);
-    net->weights_bytes = net->trainable_bytes + b->nrunning * (int64_t)sizeof(float);
+            net->tensor[t].offset += b->nflat * number_bytes(b);
+    net->trainable_bytes = b->nflat * number_bytes(b);
+    net->weights_bytes = net->trainable_bytes + b->nrunning * number_bytes(b);
 }
 
 /* ---- gradients ---- */
@@ -222,6 +229,7 @@ int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_p
     s->nargs = nargs;
     int err = hone_problem_parse(problem, &s->problem);
     if (err) return err;
+    s->problem.dtype = net->dtype;   /* kinds write f32 */
     if (s->problem.op->args(&s->problem, want) != nargs)
         return hone_fail(HONE_EINVAL, "%s: the net gives it %d arguments", problem, nargs);
     for (int i = 0; i < nargs; i++) {
@@ -456,6 +464,7 @@ int hone_net_parse(struct hone_net *net, const char *file, const char *text,
     const char *base = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;
     snprintf(net->name, HONE_NAME, "%.*s", (int)strcspn(base, "."), base);
     net->batch = how->batch;
+    net->dtype = how->dtype;
     net->reference = how->reference;
     net->init = how->init ? how->init : HONE_INIT_GLOROT;
     net->optim = how->optim;

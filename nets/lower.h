@@ -104,7 +104,8 @@ static inline int hone_node_is_flat(const struct hone_node *n) { return n->h == 
 
 /* ---- what kinds call; all return a negative code on errors ---- */
 
-/* A new tensor; returns its index.  The name is for messages and reports. */
+/* A new tensor; returns its index.  The name is for messages and reports.  HONE_F32 stands for the
+ * net's number type, here and in the problems of hone_lower_step(). */
 int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype dtype, int layer,
                       int rank, const int64_t dim[], const char *fmt, ...)
     __attribute__((format(printf, 7, 8)));

@@ -158,17 +158,28 @@ int hone_net_problems(const struct hone_net *net, struct hone_problem p[], int m
     return add_problems(net, p, 0, max);
 }
 
-int hone_net_problems_of(const char *name, int batch, const char *optimizers,
+int hone_net_dtype_find(const char *name, enum hone_dtype *dtype)
+{
+    static const enum hone_dtype known[] = { HONE_F32, HONE_F64 };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(name, hone_dtype_name(*dtype = known[i]))) return HONE_OK;
+    return hone_fail(HONE_EINVAL, "'%s': a net computes in f32 or f64", name);
+}
+
+int hone_net_problems_of(const char *name, int batch, const char *dtype, const char *optimizers,
                          struct hone_problem p[], int max)
 {
     struct hone_net net;
+    enum hone_dtype type;
     char list[HONE_TEXT], *rest = list;
     int n = 0;
     if (strlen(optimizers) >= sizeof list)
         return hone_fail(HONE_EINVAL, "optimizers '%.40s...': the list is too long", optimizers);
     snprintf(list, sizeof list, "%s", optimizers);
+    int bad = hone_net_dtype_find(dtype, &type);
+    if (bad) return bad;
     while (rest && n >= 0) {
-        struct hone_lowering how = { .batch = batch, .train = 1 };
+        struct hone_lowering how = { .batch = batch, .train = 1, .dtype = type };
         int err = hone_optim_parse(strsep(&rest, ","), &how.optim);
         if (!err) err = hone_net_open(&net, name, &how);
         if (err) return err;

@@ -117,7 +117,7 @@ int hone_optim_problem(const struct hone_optim *o, int64_t n, char text[HONE_TEX
 double hone_optim_lr(const struct hone_optim *o, int64_t t);
 
 /* What the optimizer's op reads at step t. */
-void hone_optim_hyper(const struct hone_optim *o, int64_t t, float hyper[8]);
+void hone_optim_hyper(const struct hone_optim *o, int64_t t, double hyper[8]);
 
 /* First weights, see hone_net_init(); DEFAULT: as the text says, else GLOROT. */
 enum hone_init { HONE_INIT_DEFAULT, HONE_INIT_GLOROT, HONE_INIT_HE, HONE_INIT_PYTORCH };
@@ -133,6 +133,7 @@ struct hone_net {
     char name[128];                          /* "resnet56:n=3": what differs is in it */
     char params_text[HONE_TEXT];             /* "n=3 width=16": parameters of the text */
     int batch;
+    enum hone_dtype dtype;
     enum hone_task task;
     int64_t parameters;                      /* trainable numbers */
     int nlayers, ntensors, nsteps;
@@ -162,6 +163,7 @@ struct hone_net {
 struct hone_lowering {
     int batch;
     int train;                    /* 0: evaluation: forward and loss only, no dropout */
+    enum hone_dtype dtype;        /* of everything but labels and seeds: HONE_F32 or HONE_F64 */
     struct hone_optim optim;
     const char *loss;             /* NULL: as the text says */
     double label_smoothing;       /* of softmax_ce in training; 0: as the text says */
@@ -432,6 +434,7 @@ struct hone_trainer {
     struct hone_teacher teacher;
     struct hone_scores *scores;   /* the caller's: filled in by evaluation; NULL: none */
     void *host;                   /* a batch, for a device that does not share our memory */
+    void *wide;                   /* as large: for numbers on their way to another type */
 };
 
 /* Checks that net and data go together, assembles, sets the first weights.  Data and device must
@@ -463,6 +466,7 @@ struct hone_infer {
     const char *name;
     struct hone_db *db;
     float *x, *output, *loss, *hit;   /* of a batch, in our memory */
+    double *wide;                     /* room for any one of them, for a net of doubles */
     void *target;
 };
 
@@ -491,7 +495,10 @@ int hone_cmd_data(int argc, char **argv);
 
 /* For hone_cmd_autotune(): the problems of a training step of a net with each of the optimizers, a
  * list such as "sgd+momentum,adam". */
-int hone_net_problems_of(const char *net, int batch, const char *optimizers,
+int hone_net_problems_of(const char *net, int batch, const char *dtype, const char *optimizers,
                          struct hone_problem p[], int max);
+
+/* The number type that --dtype means: f32 or f64. */
+int hone_net_dtype_find(const char *name, enum hone_dtype *dtype);
 
 #endif

@@ -80,7 +80,7 @@ static int add_word(struct hone_optim *o, const char *word)
 int hone_optim_parse(const char *text, struct hone_optim *o)
 {
     char copy[HONE_TEXT], *rest = copy;
-    enum hone_optimizer kind;
+    enum hone_optimizer kind = HONE_SGD;
     if (strlen(text) >= sizeof copy)
         return hone_fail(HONE_EINVAL, "optimizer '%.40s...' is too long", text);
     snprintf(copy, sizeof copy, "%s", text);
@@ -122,19 +122,19 @@ int hone_optim_problem(const struct hone_optim *o, int64_t n, char text[HONE_TEX
     return k->nstates + momentum;
 }
 
-void hone_optim_hyper(const struct hone_optim *o, int64_t t, float hyper[8])
+void hone_optim_hyper(const struct hone_optim *o, int64_t t, double hyper[8])
 {
     const struct kind *k = &kinds[o->kind];
     for (int i = 0; i < 8; i++) hyper[i] = 0;
-    hyper[LR] = (float)hone_optim_lr(o, t);
-    hyper[WEIGHT_DECAY] = (float)o->weight_decay;
-    hyper[MOMENTUM] = (float)o->momentum;
-    hyper[RHO] = (float)o->rho;
-    hyper[EPSILON] = (float)o->epsilon;
-    hyper[MAX_NORM] = (float)o->clip;
+    hyper[LR] = hone_optim_lr(o, t);
+    hyper[WEIGHT_DECAY] = o->weight_decay;
+    hyper[MOMENTUM] = o->momentum;
+    hyper[RHO] = o->rho;
+    hyper[EPSILON] = o->epsilon;
+    hyper[MAX_NORM] = o->clip;
     if (!k->moments) return;
-    hyper[BETA1] = (float)o->beta1;
-    hyper[BETA2] = (float)o->beta2;
-    hyper[C1] = (float)(1 / (1 - pow(o->beta1, (double)t + 1)));
-    hyper[C2] = (float)(1 / sqrt(1 - pow(o->beta2, (double)t + 1)));
+    hyper[BETA1] = o->beta1;
+    hyper[BETA2] = o->beta2;
+    hyper[C1] = 1 / (1 - pow(o->beta1, (double)t + 1));
+    hyper[C2] = 1 / sqrt(1 - pow(o->beta2, (double)t + 1));
 }

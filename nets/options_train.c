@@ -51,6 +51,7 @@ enum {
     UNTUNED,
     LOSS,
     DELTA,
+    DTYPE,
     SMOOTHING,
     METRICS,
     ACTIVATION
@@ -72,6 +73,7 @@ static const struct argp_option options[] = {
       "relu, gelu (the exact form, gelu_erf), gelu_tanh, ... in place of every hidden activation "
       "of the net, which is then called NET:activation=ACT",
       2 },
+    { "dtype", DTYPE, "TYPE", 0, "numbers of the net: f32 or f64 (default f32)", 2 },
     { "init", INIT, "HOW", 0,
       "first weights, uniform: glorot, he before relu and its like, or pytorch (default: as the "
       "net's text says, else glorot)",
@@ -145,6 +147,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         c->train.how.label_smoothing = hone_option_real(state, "label-smoothing", arg, 0, 1, 0);
         return 0;
     case ACTIVATION: c->train.how.activation = arg; return 0;
+    case DTYPE:
+        if (hone_net_dtype_find(arg, &c->train.how.dtype))
+            argp_error(state, "--dtype: %s", hone_errmsg());
+        return 0;
     case INIT:
         if (hone_init_find(arg) < 0) argp_error(state, "--init: %s", hone_errmsg());
         c->train.how.init = (enum hone_init)hone_init_find(arg);

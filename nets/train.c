@@ -13,29 +13,46 @@ static int shares_memory(const struct hone_net *net)
     return !strcmp(net->device->backend->name, "cpu");
 }
 
+/* Batches are floats and labels; may the net read them where the host writes them? */
+static int reads_host(const struct hone_net *net)
+{
+    return shares_memory(net) && net->dtype == HONE_F32;
+}
+
 /* Where the host may write tensor i of a batch (0: input, 1: target). */
 static void *host_side(const struct hone_trainer *t, const struct hone_net *net, int tensor,
                        int64_t offset)
 {
-    return shares_memory(net) ? hone_net_mem(net, tensor) : (char *)t->host + offset;
+    return reads_host(net) ? hone_net_mem(net, tensor) : (char *)t->host + offset;
+}
+
+/* Copies a batch's floats or labels to a tensor, which may be of doubles. */
+static int put(struct hone_trainer *t, const struct hone_net *net, int tensor, const void *from)
+{
+    const struct hone_tensor *to = &net->tensor[tensor];
+    struct hone_device *d = net->device;
+    void *mem = hone_net_mem(net, tensor), *wide = shares_memory(net) ? mem : t->wide;
+    if (to->dtype == HONE_F64) {
+        hone_to_double(HONE_F32, from, wide, hone_tensor_len(to));
+        if (wide == mem) return HONE_OK;
+        from = wide;
+    }
+    return d->backend->put(d, mem, from, (size_t)hone_tensor_bytes(to));
 }
 
 int hone_trainer_put_batch(struct hone_trainer *t, struct hone_net *net, struct hone_feed *feed)
 {
-    struct hone_device *d = net->device;
-    size_t xbytes = (size_t)hone_tensor_bytes(&net->tensor[net->input]);
+    const int64_t n = hone_tensor_len(&net->tensor[net->input]);
     struct hone_batch b = { host_side(t, net, net->input, 0),
-                            host_side(t, net, net->target, (int64_t)xbytes) };
+                            host_side(t, net, net->target, n * (int64_t)sizeof *b.x) };
     const float *offered = b.x;
     hone_feed_next(feed, &b);
-    if (shares_memory(net)) {
+    if (reads_host(net)) {
         if (b.x != offered) hone_net_read_at(net, b.x, b.target);
         return HONE_OK;
     }
-    int err = d->backend->put(d, hone_net_mem(net, net->input), b.x, xbytes);
-    return err ? err
-               : d->backend->put(d, hone_net_mem(net, net->target), b.target,
-                                 (size_t)hone_tensor_bytes(&net->tensor[net->target]));
+    int err = put(t, net, net->input, b.x);
+    return err ? err : put(t, net, net->target, b.target);
 }
 
 /* The numbers of a tensor, in our memory; NULL after an error. */
@@ -49,6 +66,27 @@ static const void *get(struct hone_trainer *t, const struct hone_net *net, int t
                : t->host;
 }
 
+/* The same as floats. */
+static const float *get_floats(struct hone_trainer *t, const struct hone_net *net, int tensor)
+{
+    const void *numbers = get(t, net, tensor);
+    if (!numbers || net->dtype == HONE_F32) return numbers;
+    float *to = t->host;   /* narrower than what it is made of, which may lie there, too */
+    for (int64_t i = 0; i < hone_tensor_len(&net->tensor[tensor]); i++)
+        to[i] = (float)((const double *)numbers)[i];
+    return to;
+}
+
+/* Their sum in doubles; NaN after an error. */
+static double get_sum(struct hone_trainer *t, const struct hone_net *net, int tensor)
+{
+    const void *v = get(t, net, tensor);
+    double sum = v ? 0 : NAN;
+    for (int64_t i = 0; v && i < hone_tensor_len(&net->tensor[tensor]); i++)
+        sum += net->dtype == HONE_F64 ? ((const double *)v)[i] : (double)((const float *)v)[i];
+    return sum;
+}
+
 static int put_state(const struct hone_net *net, int tensor, const void *from, size_t bytes)
 {
     if (!shares_memory(net))
@@ -59,17 +97,10 @@ static int put_state(const struct hone_net *net, int tensor, const void *from, s
 
 /* ---- metrics: sums while rows pass, means in the end ---- */
 
-static double sum_of(const float *v, int64_t n)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += (double)v[i];
-    return sum;
-}
-
 static int add_errors(struct hone_trainer *t, const struct hone_net *net,
                       const struct hone_data *data, const int64_t *order, struct hone_metrics *m)
 {
-    const float *y = get(t, net, net->output);
+    const float *y = get_floats(t, net, net->output);
     double squares = 0, sizes = 0;
     if (!y) return HONE_EDEVICE;
     for (int i = 0; i < net->batch; i++) {
@@ -90,22 +121,19 @@ static int add_batch(struct hone_trainer *t, const struct hone_net *net,
                      const struct hone_data *data, const int64_t *order, struct hone_metrics *m,
                      double *loss)
 {
-    const float *losses = get(t, net, net->loss), *hits = NULL;
-    if (!losses) return HONE_EDEVICE;
-    double sum = sum_of(losses, net->batch);
+    double sum = get_sum(t, net, net->loss);
     *loss = sum / net->batch;
     m->rows += net->batch;
     m->loss += sum;
     if (net->task == HONE_REGRESS) return add_errors(t, net, data, order, m);
-    if (!(hits = get(t, net, net->hit))) return HONE_EDEVICE;
-    m->accuracy += sum_of(hits, net->batch);
+    m->accuracy += get_sum(t, net, net->hit);
     return HONE_OK;
 }
 
 /* The rows of a batch of the test set, for t->scores. */
 static int add_scores(struct hone_trainer *t, const struct hone_net *net, const int64_t *order)
 {
-    const float *x = t->scores ? get(t, net, net->output) : NULL;
+    const float *x = t->scores ? get_floats(t, net, net->output) : NULL;
     const struct hone_data *data = t->test;
     if (!t->scores) return HONE_OK;
     if (!x) return HONE_EDEVICE;
@@ -133,9 +161,12 @@ static void finish(struct hone_metrics *m, enum hone_task task)
 static int is_finite(struct hone_trainer *t, const struct hone_net *net, int tensor)
 {
     const struct hone_tensor *of = &net->tensor[tensor];
-    const float *v = of->dtype == HONE_F32 ? get(t, net, tensor) : NULL;
+    if (of->dtype != net->dtype) return 1;
+    const void *v = get(t, net, tensor);
     for (int64_t i = 0; v && i < hone_tensor_len(of); i++)
-        if (!isfinite(v[i])) return 0;
+        if (!isfinite(net->dtype == HONE_F64 ? ((const double *)v)[i]
+                                             : (double)((const float *)v)[i]))
+            return 0;
     return 1;
 }
 
@@ -178,25 +209,23 @@ static void blame(struct hone_trainer *t, const struct hone_net *net, char text[
 
 static int add_norm(struct hone_trainer *t, const struct hone_net *net)
 {
-    const float *norm = get(t, net, net->norm);
-    if (!norm) return HONE_EDEVICE;
-    t->norm =
-        ((t->nnorms ? t->norm * (double)t->nnorms : 0) + (double)*norm) / (double)(t->nnorms + 1);
+    const double norm = get_sum(t, net, net->norm);
+    t->norm = ((t->nnorms ? t->norm * (double)t->nnorms : 0) + norm) / (double)(t->nnorms + 1);
     t->nnorms++;
-    t->nclipped += (double)*norm > net->optim.clip;
+    t->nclipped += norm > net->optim.clip;
     return HONE_OK;
 }
 
 static int train_step(struct hone_trainer *t, struct hone_net *net, struct hone_feed *feed,
                       struct hone_metrics *m)
 {
-    float hyper[8];
-    double loss;
+    double hyper[8], now[8], loss;
     const int64_t *order = t->order + t->position;
     int err = hone_trainer_put_batch(t, net, feed);
     if (!err && net->teacher >= 0) err = hone_teacher_answer(t, net, order);
     hone_optim_hyper(&net->optim, t->step, hyper);
-    if (!err) err = put_state(net, net->hyper, hyper, sizeof hyper);
+    hone_from_double(net->dtype, hyper, now, 8);
+    if (!err) err = put_state(net, net->hyper, now, 8 * hone_dtype_bytes(net->dtype));
     if (!err && net->seed >= 0) {
         uint64_t seed[2] = { hone_dropout_seed(t->options.seed), (uint64_t)t->step };
         err = put_state(net, net->seed, seed, sizeof seed);
@@ -362,7 +391,8 @@ static int allocate_host(struct hone_trainer *t)
     for (int i = 0; i < net->ntensors; i++)
         if (hone_tensor_bytes(&net->tensor[i]) > most) most = hone_tensor_bytes(&net->tensor[i]);
     t->host = malloc((size_t)most);
-    return t->host ? HONE_OK : hone_fail(HONE_ENOMEM, "%lld bytes", (long long)most);
+    t->wide = malloc((size_t)most);
+    return t->host && t->wide ? HONE_OK : hone_fail(HONE_ENOMEM, "%lld bytes", (long long)most);
 }
 
 int hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o,
@@ -382,7 +412,7 @@ int hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o
     int64_t rows = train->rows > test->rows ? train->rows : test->rows;
     t->order = err ? NULL : malloc((size_t)rows * sizeof *t->order);
     if (!err && !t->order) err = hone_fail(HONE_ENOMEM, "the order of %lld rows", (long long)rows);
-    if (!err && !shares_memory(&t->net)) err = allocate_host(t);
+    if (!err && !reads_host(&t->net)) err = allocate_host(t);
     if (!err) err = hone_teacher_open(t, d);
     if (!err) err = hone_net_init(&t->net, o->seed);
     if (err) hone_trainer_close(t);
@@ -398,5 +428,6 @@ void hone_trainer_close(struct hone_trainer *t)
     hone_net_close(&t->net);
     free(t->order);
     free(t->host);
+    free(t->wide);
     memset(t, 0, sizeof *t);
 }

@@ -9,16 +9,18 @@ struct options {
     const char *device, *net, *db;
     int batch, json;
     struct hone_optim optim;
+    enum hone_dtype dtype;
     struct hone_profile_options profile;
 };
 
-enum { OPT_JSON = 256, OPT_COUNTERS, OPT_ROUNDS, OPT_OPTIMIZER, OPT_DB };
+enum { OPT_JSON = 256, OPT_COUNTERS, OPT_ROUNDS, OPT_OPTIMIZER, OPT_DTYPE, OPT_DB };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to run on (default cpu0)", 0 },
     { "net", 'n', "NET", 0, "a built-in net's name, or the path of a .net file", 0 },
     { "batch", 'b', "N", 0, "samples in a step (default 64)", 0 },
     { "optimizer", OPT_OPTIMIZER, "NAME", 0, "as for `hone autotune`, such as sgd+momentum or adamw (default sgd)", 0 },
+    { "dtype", OPT_DTYPE, "TYPE", 0, "numbers of the net: f32 or f64 (default f32)", 0 },
     { "rounds", OPT_ROUNDS, "N", 0, "steps measured, traced and untraced in turn (default 101)", 0 },
     { "counters", OPT_COUNTERS, "LIST", 0, "events to count per part, in runs of their own", 0 },
     { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },
@@ -47,6 +49,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_JSON: o->json = 1; break;
     case OPT_OPTIMIZER:
         if (hone_optim_parse(arg, &o->optim)) argp_error(state, "--optimizer: %s", hone_errmsg());
+        break;
+    case OPT_DTYPE:
+        if (hone_net_dtype_find(arg, &o->dtype)) argp_error(state, "--dtype: %s", hone_errmsg());
         break;
     case ARGP_KEY_ARG: argp_error(state, "unexpected argument '%s'", arg); break;
     case ARGP_KEY_END:
@@ -89,7 +94,7 @@ int hone_cmd_profile(int argc, char **argv)
     struct hone_device d = { 0 };
     struct hone_db db = { 0 };
     struct hone_net net = { 0 };
-    struct hone_lowering how = { .batch = o.batch, .train = 1, .optim = o.optim };
+    struct hone_lowering how = { .batch = o.batch, .train = 1, .dtype = o.dtype, .optim = o.optim };
     hone_catch_interrupt();
     int err = hone_device_open(&d, o.device);
     if (!err) err = hone_db_open(&db, o.db, 0);

@@ -18,15 +18,15 @@ static void fill_batch(const struct hone_net *net)
 {
     const struct hone_tensor *x = &net->tensor[net->input], *t = &net->tensor[net->target];
     const struct hone_tensor *out = &net->tensor[net->output];
-    int64_t nx = 1, nt = 1, classes = out->dim[out->rank - 1];
-    for (int i = 0; i < x->rank; i++) nx *= x->dim[i];
-    for (int i = 0; i < t->rank; i++) nt *= t->dim[i];
-    float *xs = (float *)(net->data + x->offset);
-    for (int64_t i = 0; i < nx; i++) xs[i] = (float)hone_random_unit(1, (uint64_t)i);
-    for (int64_t i = 0; i < nt; i++) {
+    int64_t classes = out->dim[out->rank - 1];
+    char *to = net->data + x->offset;
+    for (int64_t i = 0; i < hone_tensor_len(x); i++, to += hone_dtype_bytes(x->dtype))
+        hone_from_double(x->dtype, &(double){ hone_random_unit(1, (uint64_t)i) }, to, 1);
+    to = net->data + t->offset;
+    for (int64_t i = 0; i < hone_tensor_len(t); i++, to += hone_dtype_bytes(t->dtype)) {
         double u = hone_random_unit(2, (uint64_t)i);
-        if (t->dtype == HONE_I32) ((int32_t *)(net->data + t->offset))[i] = (int32_t)(u * (double)classes);
-        else ((float *)(net->data + t->offset))[i] = (float)u;
+        if (t->dtype == HONE_I32) u = floor(u * (double)classes);
+        hone_from_double(t->dtype, &u, to, 1);
     }
 }
 

@@ -309,15 +309,15 @@ static void check_act_key(void)
 static void check_problems(void)
 {
     struct hone_problem p[128];
-    int n = hone_net_problems_of("lenet5", 64, "sgd,adam", p, 128), twice = 0, adam = 0;
+    int n = hone_net_problems_of("lenet5", 64, "f32", "sgd,adam", p, 128), twice = 0, adam = 0;
     for (int i = 0; i < n; i++) {
         adam += !strcmp(p[i].op->name, "adam");
         for (int j = 0; j < i; j++) twice += hone_problem_equal(&p[i], &p[j]);
     }
     ok(n > 20 && !twice, "lenet5 has %d different problems, none twice", n);
     ok(adam == 1, "among them both optimizers'");
-    ok(hone_net_problems_of("lenet5", 64, "sgd,adam", p, 3) < 0, "a list too short is an error");
-    ok(hone_net_problems_of("no-net", 64, "sgd", p, 128) < 0, "so is an unknown net");
+    ok(hone_net_problems_of("lenet5", 64, "f32", "sgd,adam", p, 3) < 0, "a list too short is an error");
+    ok(hone_net_problems_of("no-net", 64, "f32", "sgd", p, 128) < 0, "so is an unknown net");
 }
 
 /* A teacher's logits are an input of training alone. */

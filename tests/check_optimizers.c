@@ -91,6 +91,13 @@ static int read_optim(const char *name, struct hone_optim *o)
     return 1;
 }
 
+static void hyper(const struct hone_optim *o, int64_t t, float to[8])
+{
+    double numbers[8];
+    hone_optim_hyper(o, t, numbers);
+    hone_from_double(HONE_F32, numbers, to, 8);
+}
+
 /* STEPS steps from P; path: how far each parameter went in all; norm: of each step's gradient,
  * where it is clipped. */
 static int train(const struct hone_optim *o, int reference, double p[N], double path[N],
@@ -105,10 +112,10 @@ static int train(const struct hone_optim *o, int reference, double p[N], double 
     for (int i = 0; !err && i < N; i++) param[i] = (float)(p[i] = P[i]), path[i] = 0;
     for (int t = 0; !err && t < STEPS; t++) {
         for (int i = 0; i < N; i++) g[i] = (float)(C[i] * ((double)param[i] - Q[i]));
-        hone_optim_hyper(o, t, argument(&update, "hyper"));
+        hyper(o, t, argument(&update, "hyper"));
         if (o->clip > 0) {
             memcpy(argument(&clip, "g"), g, N * sizeof *g);
-            hone_optim_hyper(o, t, argument(&clip, "hyper"));
+            hyper(o, t, argument(&clip, "hyper"));
             err = hone_plan_run(&clip.plan, clip.mem, clip.workspace);
             memcpy(g, argument(&clip, "g"), N * sizeof *g);
             norm[t] = (double)*argument(&clip, "norm");

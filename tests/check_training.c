@@ -232,8 +232,8 @@ static double growth(const struct hone_net *net, int from, int to)
     return sum;
 }
 
-static int first_losses(const struct hone_data *data, int reference, struct losses *l,
-                        double *forward, double *backward)
+static int first_losses(const struct hone_data *data, enum hone_dtype dtype, int reference,
+                        struct losses *l, double *forward, double *backward)
 {
     struct hone_trainer t;
     struct hone_data none = { 0 };
@@ -244,6 +244,7 @@ static int first_losses(const struct hone_data *data, int reference, struct loss
     o.how.optim = hone_optim_default(HONE_SGD);
     o.how.optim.lr = 0.1;
     o.how.reference = reference;
+    o.how.dtype = dtype;
     *l = (struct losses){ .n = 0 };
     int err = hone_trainer_open(&t, &o, &device, data, &none);
     if (err) return err;
@@ -257,22 +258,24 @@ static int first_losses(const struct hone_data *data, int reference, struct loss
 /* A loss has gone through the roundings of one pass forward, and of a whole step for every step
  * before.  Where n roundings are independent, their sum grows as sqrt(n) (Higham and Mary 2019); 8
  * deviations of it. */
-static void check_losses(void)
+static void check_losses(enum hone_dtype dtype)
 {
+    const char *type = hone_dtype_name(dtype);
     struct hone_data data;
     struct losses fast, again, slow;
     double forward = 0, backward = 0, worst = 0;
     make_images(&data, 80, 28, 10, 3);
-    int err = first_losses(&data, 0, &fast, &forward, &backward);
-    if (!err) err = first_losses(&data, 0, &again, &forward, &backward);
-    if (!err) err = first_losses(&data, 1, &slow, &forward, &backward);
-    if (!ok(!err && fast.n == 10, "lenet5 trains for ten steps")) printf("# %s\n", hone_errmsg());
+    int err = first_losses(&data, dtype, 0, &fast, &forward, &backward);
+    if (!err) err = first_losses(&data, dtype, 0, &again, &forward, &backward);
+    if (!err) err = first_losses(&data, dtype, 1, &slow, &forward, &backward);
+    if (!ok(!err && fast.n == 10, "lenet5 trains for ten steps in %s", type))
+        printf("# %s\n", hone_errmsg());
     ok(!err && !memcmp(&fast, &again, sizeof fast), "its losses are the same bits from run to run");
     for (int i = 0; !err && i < 10; i++) {
         double n = forward + i * (forward + backward),
-               bound = 0x1p-24 * 8 * sqrt(n) * (1 + slow.v[i]);
+               bound = hone_dtype_eps(dtype) * 8 * sqrt(n) * (1 + slow.v[i]);
         worst = fmax(worst, fabs(fast.v[i] - slow.v[i]) / bound);
-        printf("# step %d: %.9g, reference %.9g, bound %.2g\n", i, fast.v[i], slow.v[i], bound);
+        printf("# step %d: %.17g, reference %.17g, bound %.2g\n", i, fast.v[i], slow.v[i], bound);
     }
     ok(!err && worst <= 1, "and those of the reference within the bound (%.3f of it)", worst);
     ok(!err && fast.v[9] < fast.v[0], "and fall");
@@ -427,7 +430,7 @@ static void check_batches(const struct hone_data *data)
 static void check_hyper(void)
 {
     struct hone_optim o = hone_optim_default(HONE_ADAM);
-    float h[8];
+    double h[8];
     hone_optim_hyper(&o, 0, h);
     ok(near(h[0], 1e-3) && near(h[1], 0.9) && near(h[2], 0.999) && near(h[3], 1e-8) &&
            near(h[5], 10) && near(h[6], 31.622777),
@@ -568,7 +571,8 @@ int main(void)
     make_rows(&rows, 1000, 14);
     make_rows(&few_rows, 30, 15);
     make_rows(&test_rows, 200, 16);
-    check_losses();
+    check_losses(HONE_F32);
+    check_losses(HONE_F64);
     check_allocations("lenet5", &few);
     check_allocations("housing-mlp", &few_rows);
     check_batches(&few);
