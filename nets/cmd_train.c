@@ -7,15 +7,21 @@
 #include <string.h>
 #include <unistd.h>
 
+static int known_steps(const struct hone_net *net)
+{
+    int known = 0;
+    for (int i = 0; i < net->nsteps; i++) known += net->step[i].known;
+    return known;
+}
+
 static void say_what(const struct hone_train_command *o, const struct hone_trainer *t,
                      const struct hone_device *d)
 {
     const struct hone_optim *op = &t->net.optim;
     char optimizer[HONE_TEXT], schedule[HONE_TEXT];
-    int known = 0;
+    int known = known_steps(&t->net);
     hone_optim_print(op, optimizer);
     hone_schedule_print(&op->schedule, schedule);
-    for (int i = 0; i < t->net.nsteps; i++) known += t->net.step[i].known;
     fprintf(stderr, "%s: %lld parameters; %s: %lld rows to train on, %lld to test on\n",
             t->net.name, (long long)t->net.parameters, t->train->name, (long long)t->train->rows,
             (long long)t->test->rows);
@@ -146,9 +152,9 @@ static void remember(struct session *s, const struct training *r)
 
 static int train(struct session *s, struct training *r)
 {
-    int stop = hone_keep_is_stale(&r->keep), err = HONE_OK;
-    for (int epoch = r->t.restored ? r->t.epoch : 1; !err && !stop && epoch <= s->o->epochs;
-         epoch++) {
+    int stop = hone_keep_is_stale(&r->keep), err = HONE_OK, last = s->o->epochs;
+    if (s->o->keep.until && s->o->keep.until < last) last = s->o->keep.until;
+    for (int epoch = r->t.restored ? r->t.epoch : 1; !err && !stop && epoch <= last; epoch++) {
         remember(s, r);
         err = one_epoch(s, r, epoch, &stop);
         if (!err && stop && !s->several)
@@ -156,6 +162,8 @@ static int train(struct session *s, struct training *r)
                     r->keep.best_epoch);
     }
     if (!err) err = hone_keep_end(&r->keep, &r->t);
+    /* Of a run that was at its end already the scores are those of the weights restored. */
+    if (!err && !r->tested.rows && r->test.rows) err = hone_trainer_evaluate(&r->t, &r->tested);
     if (!err && hone_report_near_chance(&s->report, &r->tested, r->warning)) s->nnear_chance++;
     if (r->warning[0] && !s->several) fprintf(stderr, "warning: %s\n", r->warning);
     return err;
@@ -232,6 +240,10 @@ static int print_json(struct session *s, const struct training *r, int err)
         (json_int_t)r->record.parameters, "epochs_wanted", s->o->epochs, "complete", !err, "losses",
         s->report.losses, "epochs", s->report.epochs, "warning",
         r->warning[0] ? json_string(r->warning) : json_null());
+    if (root) {
+        json_object_set_new(root, "steps", json_integer(r->t.net.nsteps));
+        json_object_set_new(root, "steps_tuned", json_integer(known_steps(&r->t.net)));
+    }
     if (root && !s->several)
         json_object_set_new(root, "metrics",
                             err ? json_null()

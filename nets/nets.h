@@ -493,6 +493,12 @@ int hone_cmd_net(int argc, char **argv);
 int hone_cmd_train(int argc, char **argv);
 int hone_cmd_data(int argc, char **argv);
 
+/* The options of `hone train`, for commands that hand them on: argp's array, with the headers of
+ * its groups and without the row of zeros at its end.  Returns how many there are; list has room
+ * for max. */
+struct argp_option;
+int hone_train_option_list(struct argp_option *list, int max);
+
 /* For hone_cmd_autotune(): the problems of a training step of a net with each of the optimizers, a
  * list such as "sgd+momentum,adam". */
 int hone_net_problems_of(const char *net, int batch, const char *dtype, const char *optimizers,

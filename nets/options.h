@@ -34,6 +34,7 @@ struct hone_keep_choice {
     double every_seconds; /* likewise */
     int patience;         /* epochs; 0: no early stop */
     int folds, repeat;    /* 0: one run */
+    int until;            /* epoch to end after, of those that training is for; 0: the last */
 };
 
 /* An option that changes what training computes has its line in hone_train_signature() (keep.c), so

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WEIGHTS = 256, SAVE, CHECKPOINT, EVERY, RESUME, BEST, EARLY_STOP, FOLDS, REPEAT };
+enum { WEIGHTS = 256, SAVE, CHECKPOINT, EVERY, RESUME, BEST, EARLY_STOP, FOLDS, REPEAT, UNTIL };
 
 static const struct argp_option options[] = {
     { NULL, 0, NULL, 0, "Weights and checkpoints (safetensors files):", 5 },
@@ -22,6 +22,8 @@ static const struct argp_option options[] = {
       "go on from a checkpoint, to the same bits as without a break; without FILE from that of "
       "--checkpoint, if it is there",
       5 },
+    { "until", UNTIL, "E", 0,
+      "end after epoch E; schedules still run over all --epochs, and --resume goes on", 5 },
     { NULL, 0, NULL, 0, "Protocols:", 6 },
     { "folds", FOLDS, "K", 0,
       "cross-validation: merge training and test rows, deal them into K parts by the seed, test "
@@ -53,6 +55,8 @@ static void complete(struct hone_keep_choice *k, struct argp_state *state)
         argp_error(state, "--resume needs a file, or --checkpoint");
     if ((k->every_steps || k->every_seconds > 0) && !k->checkpoint && !k->resume)
         argp_error(state, "--checkpoint-every needs --checkpoint");
+    if (k->until && (k->folds || k->repeat))
+        argp_error(state, "--until goes with one run, without --folds and --repeat");
     if (k->folds && k->repeat) argp_error(state, "--folds and --repeat exclude each other");
     if ((k->folds || k->repeat) && (k->save || k->best))
         argp_error(state, "--save and --best go with one run, without --folds and --repeat");
@@ -78,6 +82,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case FOLDS: k->folds = (int)hone_option_whole(state, "folds", arg, 2, 1000000); return 0;
     case REPEAT: k->repeat = (int)hone_option_whole(state, "repeat", arg, 1, 1000000); return 0;
+    case UNTIL: k->until = (int)hone_option_whole(state, "until", arg, 1, 1000000); return 0;
     case ARGP_KEY_END: complete(k, state); return 0;
     default: return ARGP_ERR_UNKNOWN;
     }

@@ -199,3 +199,18 @@ static const struct argp_child children[] = {
 };
 
 const struct argp hone_train_argp = { options, parse, NULL, about, children, NULL, NULL };
+
+static int copy_options(const struct argp_option *from, struct argp_option *list, int n, int max)
+{
+    for (; from->name || from->key || from->doc; from++, n++)
+        if (n < max) list[n] = *from;
+    return n;
+}
+
+int hone_train_option_list(struct argp_option *list, int max)
+{
+    int n = copy_options(options, list, 0, max);
+    for (const struct argp_child *c = children; c->argp; c++)
+        n = copy_options(c->argp->options, list, n, max);
+    return n;
+}
