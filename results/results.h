@@ -41,5 +41,6 @@ void hone_profile_print(const struct hone_profile *prof, FILE *f);
 int  hone_profile_print_json(const struct hone_profile *prof, FILE *f);
 
 int hone_cmd_profile(int argc, char **argv);
+int hone_cmd_sweep(int argc, char **argv);
 
 #endif
