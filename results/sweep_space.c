@@ -17,14 +17,17 @@ static int one_of(const char *name, const char *const list[])
 /* Values of these have commas of their own: several are several options. */
 static int has_commas(const char *name)
 {
-    static const char *const whole[] = { "augment", "schedule", "target", "weights", "db", NULL };
+    static const char *const whole[] = { "augment", "schedule",        "target", "weights",
+                                         "db",      "teacher-weights", NULL };
     return one_of(name, whole);
 }
 
 /* Names and paths, where ".." is no range. */
 static int is_path(const char *name)
 {
-    static const char *const paths[] = { "net", "data", "target", "weights", "db", "device", NULL };
+    static const char *const paths[] = { "net",    "teacher",         "data",
+                                         "target", "weights",         "db",
+                                         "device", "teacher-weights", NULL };
     return one_of(name, paths);
 }
 
@@ -43,13 +46,15 @@ static int add_value(struct hone_sweep_option *o, const char *text, size_t len)
     return HONE_OK;
 }
 
+static int is_net(const char *name) { return !strcmp(name, "net") || !strcmp(name, "teacher"); }
+
 /* Where the value that starts here ends.  NAME=VALUE behind a net is of that net: "resnet56:n=3,
  * width=32". */
 static size_t value_length(const struct hone_sweep_option *o, const char *text)
 {
     if (has_commas(o->name)) return strlen(text);
     size_t len = strcspn(text, ",");
-    while (!strcmp(o->name, "net") && memchr(text, ':', len) && text[len] == ',') {
+    while (is_net(o->name) && memchr(text, ':', len) && text[len] == ',') {
         size_t next = strcspn(text + len + 1, ",");
         if (!memchr(text + len + 1, '=', next) || memchr(text + len + 1, ':', next)) break;
         len += 1 + next;
