@@ -70,7 +70,9 @@ static int expect(struct hone_case *c, int a, double cost, uint64_t seed)
         return hone_fail(HONE_ENOMEM, "expected values of %lld numbers", (long long)want);
     /* A sample holds both ends, where tails are, and random places. */
     for (int64_t j = 0; c->at[a] && j < want; j++)
-        c->at[a][j] = j < 8 ? j : j < 16 ? n - 1 - (j - 8) : (int64_t)(hone_random_unit(seed, (uint64_t)j) * (double)n);
+        c->at[a][j] = j < 8    ? j
+                      : j < 16 ? n - 1 - (j - 8)
+                               : (int64_t)(hone_random_unit(seed, (uint64_t)j) * (double)n);
     const double *in[HONE_MAX_ARGS];
     memcpy(in, c->number, sizeof in);
     if (c->shared) in[op->shared_arg] = c->shared;
@@ -109,7 +111,8 @@ int hone_case_open(struct hone_case *c, const struct hone_problem *p, struct hon
     }
     if (!err) err = share(c);
     for (int a = 0; !err && a < c->nargs; a++)
-        if (c->arg[a].io != HONE_IN) err = expect(c, a, p->op->flops(p) / nout, hone_random(seed, 1000u + (unsigned)a));
+        if (c->arg[a].io != HONE_IN)
+            err = expect(c, a, p->op->flops(p) / nout, hone_random(seed, 1000u + (unsigned)a));
     if (!err) err = hone_case_reset(c);
     if (err) hone_case_close(c);
     return err;
@@ -148,8 +151,10 @@ static int check_guards(struct hone_device *d, const void *mem, int64_t bytes, c
     if (err) return err;
     for (int i = 0; i < 2 * GUARD; i++)
         if (guard[i] != GUARD_BYTE)
-            return i < GUARD ? hone_fail(HONE_EWRONG, "%s was written %d bytes before its start", name, GUARD - i)
-                             : hone_fail(HONE_EWRONG, "%s was written %d bytes past its end", name, i - GUARD + 1);
+            return i < GUARD ? hone_fail(HONE_EWRONG, "%s was written %d bytes before its start",
+                                         name, GUARD - i)
+                             : hone_fail(HONE_EWRONG, "%s was written %d bytes past its end", name,
+                                         i - GUARD + 1);
     return HONE_OK;
 }
 
@@ -186,10 +191,12 @@ int hone_case_workspace(struct hone_case *c, const struct hone_plan *plan)
 
 /* ---- checking ---- */
 
-static int compare(const struct hone_case *c, const struct hone_plan *plan, int a, const double *got, double *worst)
+static int compare(const struct hone_case *c, const struct hone_plan *plan, int a,
+                   const double *got, double *worst)
 {
     const struct hone_op *op = c->problem.op;
-    double growth = plan->kernel->growth ? plan->kernel->growth(&c->problem, &plan->config) : op->growth(&c->problem);
+    double growth = plan->kernel->growth ? plan->kernel->growth(&c->problem, &plan->config)
+                                         : op->growth(&c->problem);
     double eps = hone_dtype_eps(c->arg[a].dtype);
     /* bf16 data is accumulated in f32: its own rounding once, the chain's in f32. */
     double bound = c->arg[a].dtype == HONE_BF16 ? 2 * eps + growth * 0x1p-24 : growth * eps;
@@ -205,17 +212,20 @@ static int compare(const struct hone_case *c, const struct hone_plan *plan, int 
             if (allowed > 0 && diff / allowed > *worst) *worst = diff / allowed;
             continue;
         }
-        return hone_fail(HONE_EWRONG, "%s[%lld] is %.9g, want %.9g%s (%s)", c->arg[a].name, (long long)i, got[i], want,
-                         isnan(got[i]) ? ": never written, or NaN" : "",
+        return hone_fail(HONE_EWRONG, "%s[%lld] is %.9g, want %.9g%s (%s)", c->arg[a].name,
+                         (long long)i, got[i], want, isnan(got[i]) ? ": never written, or NaN" : "",
                          c->values == HONE_INTEGERS ? "integers: exact" : "beyond the error bound");
     }
     /* Where only a sample is known, the rest must at least have been written. */
     for (int64_t i = 0, n = c->at[a] ? hone_arg_len(&c->arg[a]) : 0; i < n; i++)
-        if (isnan(got[i])) return hone_fail(HONE_EWRONG, "%s[%lld] was never written, or is NaN", c->arg[a].name, (long long)i);
+        if (isnan(got[i]))
+            return hone_fail(HONE_EWRONG, "%s[%lld] was never written, or is NaN", c->arg[a].name,
+                             (long long)i);
     return HONE_OK;
 }
 
-static int check_run(struct hone_case *c, const struct hone_plan *plan, void *first[], int round, double *worst)
+static int check_run(struct hone_case *c, const struct hone_plan *plan, void *first[], int round,
+                     double *worst)
 {
     struct hone_device *d = c->device;
     int err = hone_case_reset(c);
@@ -229,7 +239,8 @@ static int check_run(struct hone_case *c, const struct hone_plan *plan, void *fi
         if (!now || !got) err = hone_fail(HONE_ENOMEM, "%lld bytes", (long long)bytes);
         if (!err) err = d->backend->get(d, now, c->mem[a], (size_t)bytes);
         if (!err && c->arg[a].io == HONE_IN) {
-            if (memcmp(now, c->host[a], (size_t)bytes)) err = hone_fail(HONE_EWRONG, "input %s was written", c->arg[a].name);
+            if (memcmp(now, c->host[a], (size_t)bytes))
+                err = hone_fail(HONE_EWRONG, "input %s was written", c->arg[a].name);
         } else if (!err && round == 0) {
             hone_to_double(c->arg[a].dtype, now, got, n);
             err = compare(c, plan, a, got, worst);
@@ -240,7 +251,8 @@ static int check_run(struct hone_case *c, const struct hone_plan *plan, void *fi
         else free(now);
         free(got);
     }
-    if (!err && c->workspace) err = check_guards(d, c->workspace, (int64_t)c->workspace_bytes, "workspace");
+    if (!err && c->workspace)
+        err = check_guards(d, c->workspace, (int64_t)c->workspace_bytes, "workspace");
     return err;
 }
 

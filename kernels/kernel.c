@@ -88,7 +88,9 @@ void hone_to_double(enum hone_dtype t, const void *from, double *to, int64_t n)
         }
         break;
     case HONE_I32: for (int64_t i = 0; i < n; i++) to[i] = ((const int32_t *)from)[i]; break;
-    case HONE_U64: for (int64_t i = 0; i < n; i++) to[i] = (double)((const uint64_t *)from)[i]; break;
+    case HONE_U64:
+        for (int64_t i = 0; i < n; i++) to[i] = (double)((const uint64_t *)from)[i];
+        break;
     case HONE_NDTYPES: assert(0);
     }
 }
@@ -116,7 +118,9 @@ const char *hone_isa_name(enum hone_isa isa)
 int hone_device_open(struct hone_device *d, const char *name)
 {
     /* A backend's devices are named by what they are, not by whose library drives them. */
-    static const struct { const char *prefix, *backend; } prefixes[] = { { "cpu", "cpu" }, { "gpu", "cuda" } };
+    static const struct {
+        const char *prefix, *backend;
+    } prefixes[] = { { "cpu", "cpu" }, { "gpu", "cuda" } };
     memset(d, 0, sizeof *d);
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         size_t len = strlen(prefixes[i].prefix);
@@ -129,7 +133,8 @@ int hone_device_open(struct hone_device *d, const char *name)
             const char *why = hone_backends[b]->absent();
             if (why) return hone_fail(HONE_EDEVICE, "device '%s': %s", name, why);
             if (index >= hone_backends[b]->count())
-                return hone_fail(HONE_EDEVICE, "device '%s': there are only %d", name, hone_backends[b]->count());
+                return hone_fail(HONE_EDEVICE, "device '%s': there are only %d", name,
+                                 hone_backends[b]->count());
             int err = hone_backends[b]->open(d, (int)index);
             if (err) return hone_fail_at(err, "device '%s'", name);
             snprintf(d->name, sizeof d->name, "%s", name);
@@ -155,7 +160,8 @@ int hone_kernel_does(const struct hone_kernel *k, const struct hone_op *op)
     return 0;
 }
 
-const char *hone_kernel_refuse(const struct hone_kernel *k, const struct hone_problem *p, const struct hone_device *d)
+const char *hone_kernel_refuse(const struct hone_kernel *k, const struct hone_problem *p,
+                               const struct hone_device *d)
 {
     static const char *const lacks[HONE_NISAS] = {
         [HONE_ISA_avx2] = "processor has no AVX2", [HONE_ISA_avx512] = "processor has no AVX-512",
@@ -189,14 +195,18 @@ const char *hone_build_name(enum hone_build b)
 void hone_kernel_version(const struct hone_kernel *k, char text[HONE_TEXT])
 {
     const char *source = hone_kernel_source[index_of(k)];
-    if (k->version) snprintf(text, HONE_TEXT, "%s %s %s", hone_build_name(k->build), k->version(), source);
-    else snprintf(text, HONE_TEXT, "%s %s %s %s", hone_build_name(k->build), COMPILER, hone_isa_flags[k->isa], source);
+    if (k->version)
+        snprintf(text, HONE_TEXT, "%s %s %s", hone_build_name(k->build), k->version(), source);
+    else
+        snprintf(text, HONE_TEXT, "%s %s %s %s", hone_build_name(k->build), COMPILER,
+                 hone_isa_flags[k->isa], source);
 }
 
 const struct hone_kernel *hone_kernel_find(const struct hone_op *op, const char *name)
 {
     for (int i = 0; hone_kernels[i]; i++)
-        if (hone_kernel_does(hone_kernels[i], op) && !strcmp(hone_kernels[i]->name, name)) return hone_kernels[i];
+        if (hone_kernel_does(hone_kernels[i], op) && !strcmp(hone_kernels[i]->name, name))
+            return hone_kernels[i];
     return NULL;
 }
 
@@ -227,16 +237,16 @@ int hone_config_next(const struct hone_kernel *k, struct hone_config *c)
     return 0;
 }
 
-int hone_config_valid(const struct hone_kernel *k, const struct hone_problem *p, const struct hone_config *c,
-                      const struct hone_device *d)
+int hone_config_valid(const struct hone_kernel *k, const struct hone_problem *p,
+                      const struct hone_config *c, const struct hone_device *d)
 {
     int threads = hone_config_get(k, c, "threads", 1);
     if (threads > d->ncores) return 0;
     return !k->valid || k->valid(p, c, d);
 }
 
-void hone_config_guess(const struct hone_kernel *k, const struct hone_problem *p, const struct hone_device *d,
-                       struct hone_config *c)
+void hone_config_guess(const struct hone_kernel *k, const struct hone_problem *p,
+                       const struct hone_device *d, struct hone_config *c)
 {
     hone_config_first(k, c);
     if (k->guess) k->guess(p, d, c);
@@ -246,16 +256,19 @@ void hone_config_guess(const struct hone_kernel *k, const struct hone_problem *p
         if (!hone_config_next(k, c)) return;   /* plan_open() will say so */
 }
 
-void hone_config_print(const struct hone_kernel *k, const struct hone_config *c, char text[HONE_TEXT])
+void hone_config_print(const struct hone_kernel *k, const struct hone_config *c,
+                       char text[HONE_TEXT])
 {
     int n = 0, len = 0;
     text[0] = 0;
     for (; n < nparams(k) && len < HONE_TEXT; n++)
-        len += snprintf(text + len, (size_t)(HONE_TEXT - len), "%s%s=%d", n ? "," : "", k->param[n].name, c->v[n]);
+        len += snprintf(text + len, (size_t)(HONE_TEXT - len), "%s%s=%d", n ? "," : "",
+                        k->param[n].name, c->v[n]);
     if (!n) snprintf(text, HONE_TEXT, "-");
 }
 
-static int set_param(const struct hone_kernel *k, const char *name, int value, struct hone_config *c)
+static int set_param(const struct hone_kernel *k, const char *name, int value,
+                     struct hone_config *c)
 {
     for (int i = 0; i < nparams(k); i++) {
         if (strcmp(k->param[i].name, name)) continue;
@@ -281,7 +294,8 @@ int hone_config_parse(const struct hone_kernel *k, const char *text, struct hone
     return HONE_OK;
 }
 
-int hone_config_get(const struct hone_kernel *k, const struct hone_config *c, const char *name, int dflt)
+int hone_config_get(const struct hone_kernel *k, const struct hone_config *c, const char *name,
+                    int dflt)
 {
     for (int i = 0; i < nparams(k); i++)
         if (!strcmp(k->param[i].name, name)) return c->v[i];
@@ -290,8 +304,8 @@ int hone_config_get(const struct hone_kernel *k, const struct hone_config *c, co
 
 /* ---- plans ---- */
 
-int hone_plan_open(struct hone_plan *plan, const struct hone_problem *p, const struct hone_kernel *k,
-                   const struct hone_config *c, struct hone_device *d)
+int hone_plan_open(struct hone_plan *plan, const struct hone_problem *p,
+                   const struct hone_kernel *k, const struct hone_config *c, struct hone_device *d)
 {
     memset(plan, 0, sizeof *plan);
     const char *why = hone_kernel_refuse(k, p, d);
@@ -303,7 +317,8 @@ int hone_plan_open(struct hone_plan *plan, const struct hone_problem *p, const s
     if (!hone_config_valid(k, p, &plan->config, d)) {
         char text[HONE_TEXT];
         hone_config_print(k, &plan->config, text);
-        err = hone_fail(HONE_EREFUSED, "%s refuses: config %s is not valid for this problem", k->name, text);
+        err = hone_fail(HONE_EREFUSED, "%s refuses: config %s is not valid for this problem",
+                        k->name, text);
     }
     if (!err && k->workspace) plan->workspace_bytes = k->workspace(p, &plan->config, d);
     if (!err && k->prepare) err = k->prepare(plan);

@@ -2,7 +2,7 @@
  * (backend, device), by what (kernel, config, build), and all of it tied together (plan); and
  * how an answer is proven right (case).  Nothing here knows how to measure, tune or train.
  *
- * Everything that can be added is one const struct in one file, named by one line in Makefile.am. */
+ * Everything that can be added is one const struct in one file, named by a line of Makefile.am. */
 #ifndef HONE_KERNEL_H
 #define HONE_KERNEL_H
 
@@ -82,11 +82,12 @@ struct hone_device {
     const struct hone_backend *backend;
     int index;
     char name[16];             /* "cpu0" */
-    char id[192];              /* fingerprint: equal on equal machines; part of every record's key */
+    char id[192];              /* fingerprint, equal on equal machines; a part of records' keys */
     char text[128];            /* for people: "Intel Xeon @ 2.50GHz" */
     enum hone_isa isa;
     int ncores;                /* processors this process may use */
-    int64_t l1_bytes, l2_bytes, l3_bytes;   /* data caches: L1 and L2 of a core, L3 of a socket; 0: none */
+    /* Data caches: L1 and L2 of a core, L3 of a socket; 0: none. */
+    int64_t l1_bytes, l2_bytes, l3_bytes;
     int64_t memory_bytes;
     void *priv;                /* the backend's own */
 };
@@ -182,7 +183,8 @@ struct hone_op {
      * doubles.  in[a] holds argument a as doubles as it stood before the run (NULL: output only).
      * *scale: the magnitude that rounding errors are relative to, e.g. the sum of |a||b| of a
      * dot product. */
-    double (*ref)(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
+    double (*ref)(const struct hone_problem *p, const double *const in[], int out, int64_t i,
+                  double *scale);
 
     /* What many elements' meanings need, computed once per inputs, such as a column's mean: share()
      * fills nshared() doubles, and ref() finds them in in[shared_arg], which is free, since that
@@ -226,7 +228,8 @@ struct hone_param {
     int value[HONE_MAX_VALUES];
 };
 
-#define HONE_PARAM(name, ...) { name, sizeof((int[]){ __VA_ARGS__ }) / sizeof(int), { __VA_ARGS__ } }
+#define HONE_PARAM(name, ...)                                                                      \
+    { name, sizeof((int[]){ __VA_ARGS__ }) / sizeof(int), { __VA_ARGS__ } }
 
 struct hone_config {
     int v[HONE_MAX_PARAMS];   /* one value per kernel->param, in order */
@@ -249,11 +252,13 @@ struct hone_kernel {
     /* Why this kernel cannot do p on d, or NULL if it can. */
     const char *(*refuse)(const struct hone_problem *p, const struct hone_device *d);
     /* Is c possible and sensible for p?  NULL: every combination is. */
-    int (*valid)(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d);
+    int (*valid)(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d);
     /* A config that is good without measuring; must be valid.  NULL: the first valid one. */
     void (*guess)(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c);
     /* Bytes of scratch memory run() needs.  NULL: none. */
-    size_t (*workspace)(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d);
+    size_t (*workspace)(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d);
     /* Replaces op->growth where the algorithm rounds more, or provably less.  May be NULL. */
     double (*growth)(const struct hone_problem *p, const struct hone_config *c);
     /* Work done once per plan (compile, tables), kept in plan->priv.  Either may be NULL. */
@@ -273,7 +278,8 @@ struct hone_plan {
 };
 
 /* Why k cannot do p on d, or NULL: op, backend, ISA, then k's own reasons. */
-const char *hone_kernel_refuse(const struct hone_kernel *k, const struct hone_problem *p, const struct hone_device *d);
+const char *hone_kernel_refuse(const struct hone_kernel *k, const struct hone_problem *p,
+                               const struct hone_device *d);
 
 int hone_kernel_does(const struct hone_kernel *k, const struct hone_op *op);
 
@@ -285,26 +291,29 @@ void hone_kernel_version(const struct hone_kernel *k, char text[HONE_TEXT]);
 const struct hone_kernel *hone_kernel_find(const struct hone_op *op, const char *name);
 
 /* The config used when nothing was measured; always valid. */
-void hone_config_guess(const struct hone_kernel *k, const struct hone_problem *p, const struct hone_device *d,
-                       struct hone_config *c);
-int  hone_config_valid(const struct hone_kernel *k, const struct hone_problem *p, const struct hone_config *c,
-                       const struct hone_device *d);
+void hone_config_guess(const struct hone_kernel *k, const struct hone_problem *p,
+                       const struct hone_device *d, struct hone_config *c);
+int  hone_config_valid(const struct hone_kernel *k, const struct hone_problem *p,
+                       const struct hone_config *c, const struct hone_device *d);
 
-/* All combinations in the order of an odometer, valid or not: first, then next until it returns 0. */
+/* All combinations in the order of an odometer, valid or not: first, then next until it gives 0. */
 void hone_config_first(const struct hone_kernel *k, struct hone_config *c);
 int  hone_config_next(const struct hone_kernel *k, struct hone_config *c);
 
 /* "mr=14,nv=2,threads=2"; "-" for a kernel without parameters.  Unnamed parameters in the text
  * keep what c holds, so start from a guess; an unknown name or value is an error. */
-void hone_config_print(const struct hone_kernel *k, const struct hone_config *c, char text[HONE_TEXT]);
+void hone_config_print(const struct hone_kernel *k, const struct hone_config *c,
+                       char text[HONE_TEXT]);
 int  hone_config_parse(const struct hone_kernel *k, const char *text, struct hone_config *c);
 
 /* c->v of the parameter `name`; dflt if k has no such parameter. */
-int  hone_config_get(const struct hone_kernel *k, const struct hone_config *c, const char *name, int dflt);
+int  hone_config_get(const struct hone_kernel *k, const struct hone_config *c, const char *name,
+                     int dflt);
 
 /* c may be NULL: the guess.  close() takes a zeroed struct. */
-int  hone_plan_open(struct hone_plan *plan, const struct hone_problem *p, const struct hone_kernel *k,
-                    const struct hone_config *c, struct hone_device *d);
+int  hone_plan_open(struct hone_plan *plan, const struct hone_problem *p,
+                    const struct hone_kernel *k, const struct hone_config *c,
+                    struct hone_device *d);
 void hone_plan_close(struct hone_plan *plan);
 
 static inline int hone_plan_run(const struct hone_plan *plan, void *const mem[], void *workspace)

@@ -13,7 +13,10 @@ int64_t hone_arg_len(const struct hone_arg *a)
     return n;
 }
 
-int64_t hone_arg_bytes(const struct hone_arg *a) { return hone_arg_len(a) * (int64_t)hone_dtype_bytes(a->dtype); }
+int64_t hone_arg_bytes(const struct hone_arg *a)
+{
+    return hone_arg_len(a) * (int64_t)hone_dtype_bytes(a->dtype);
+}
 
 static int dim_index(const struct hone_op *op, const char *name)
 {
@@ -38,13 +41,15 @@ static int parse_sizes(struct hone_problem *p, const char *s, uint32_t *given)
         int used = 0;
         char *end;
         if (sscanf(s, "%15[a-z_]%n", name, &used) != 1 || s[used] < '0' || s[used] > '9')
-            return hone_fail(HONE_EPARSE, "expected a size such as '%s8' at '%s'", p->op->dim[0].name, s);
+            return hone_fail(HONE_EPARSE, "expected a size such as '%s8' at '%s'",
+                             p->op->dim[0].name, s);
         long value = strtol(s + used, &end, 10);
         int i = dim_index(p->op, name);
         if (i < 0) return hone_fail(HONE_EPARSE, "%s has no size '%s'", p->op->name, name);
         if (*given >> i & 1) return hone_fail(HONE_EPARSE, "size '%s' is given twice", name);
         if (value < p->op->dim[i].min || value > INT32_MAX)
-            return hone_fail(HONE_EPARSE, "size '%s' is %.*s; it must be %d or more, and fit in 31 bits", name,
+            return hone_fail(HONE_EPARSE,
+                             "size '%s' is %.*s; it must be %d or more, and fit in 31 bits", name,
                              (int)(end - s - used), s + used, p->op->dim[i].min);
         p->dim[i] = (int32_t)value;
         *given |= 1u << i;
@@ -68,7 +73,8 @@ static int parse_attrs(struct hone_problem *p, const char *text)
         size_t len = strcspn(s, "+");
         char word[64], *end;
         int i = -1;
-        if (!len || len >= sizeof word) return hone_fail(HONE_EPARSE, "expected an attribute at '%s'", s);
+        if (!len || len >= sizeof word)
+            return hone_fail(HONE_EPARSE, "expected an attribute at '%s'", s);
         memcpy(word, s, len);
         word[len] = 0;
         for (int a = 0; i < 0 && a < HONE_MAX_ATTRS && p->op->attr[a].name; a++) {
@@ -97,8 +103,10 @@ static int fill_in(struct hone_problem *p, uint32_t given)
         if (given >> i & 1) continue;
         int s = d->same ? dim_index(p->op, d->same) : -1;
         assert(!d->same || (s >= 0 && s < i));   /* copied sizes come after what they copy */
-        if (s >= 0 && (given >> s & 1 || d->def == HONE_REQUIRED || d->def == HONE_DERIVED)) p->dim[i] = p->dim[s];
-        else if (d->def == HONE_REQUIRED) return hone_fail(HONE_EPARSE, "size '%s' is missing", d->name);
+        if (s >= 0 && (given >> s & 1 || d->def == HONE_REQUIRED || d->def == HONE_DERIVED))
+            p->dim[i] = p->dim[s];
+        else if (d->def == HONE_REQUIRED)
+            return hone_fail(HONE_EPARSE, "size '%s' is missing", d->name);
         else p->dim[i] = d->def == HONE_DERIVED ? 0 : d->def;
     }
     for (int i = 0; i < HONE_MAX_NUMERIC && p->op->attr[i].name && p->op->attr[i].numeric; i++)
@@ -118,7 +126,8 @@ static int parse_fields(char *text, struct hone_problem *p)
     }
     for (int i = 0; hone_ops[i]; i++)
         if (!strcmp(hone_ops[i]->name, field[0])) p->op = hone_ops[i];
-    if (!p->op) return hone_fail(HONE_EPARSE, "no such op '%s'; `hone kernels` lists them", field[0]);
+    if (!p->op)
+        return hone_fail(HONE_EPARSE, "no such op '%s'; `hone kernels` lists them", field[0]);
     if (n < 4) return hone_fail(HONE_EPARSE, "expected OP:DTYPE:LAYOUT:SIZES[:ATTRIBUTES]");
 
     int t = 0, l = 0;
@@ -126,7 +135,8 @@ static int parse_fields(char *text, struct hone_problem *p)
     if (t == HONE_NDTYPES || !(p->op->dtypes >> t & 1))
         return hone_fail(HONE_EPARSE, "%s has no dtype '%s'", p->op->name, field[1]);
     while (p->op->layout[l] && strcmp(p->op->layout[l], field[2])) l++;
-    if (!p->op->layout[l]) return hone_fail(HONE_EPARSE, "%s has no layout '%s'", p->op->name, field[2]);
+    if (!p->op->layout[l])
+        return hone_fail(HONE_EPARSE, "%s has no layout '%s'", p->op->name, field[2]);
     p->dtype = (enum hone_dtype)t;
     p->layout = l;
 
@@ -141,7 +151,8 @@ int hone_problem_parse(const char *text, struct hone_problem *p)
     char copy[HONE_TEXT];
     memset(p, 0, sizeof *p);
     if (strlen(text) >= sizeof copy)
-        return hone_fail(HONE_EPARSE, "problem '%.40s...' is longer than %d characters", text, HONE_TEXT - 1);
+        return hone_fail(HONE_EPARSE, "problem '%.40s...' is longer than %d characters", text,
+                         HONE_TEXT - 1);
     snprintf(copy, sizeof copy, "%s", text);
     int err = parse_fields(copy, p);
     return err ? hone_fail_at(err, "problem '%s'", text) : HONE_OK;
@@ -166,14 +177,17 @@ static int is_default(const struct hone_problem *p, int i)
 void hone_problem_print(const struct hone_problem *p, char text[HONE_TEXT])
 {
     const struct hone_op *op = p->op;
-    int n = snprintf(text, HONE_TEXT, "%s:%s:%s:", op->name, hone_dtype_name(p->dtype), op->layout[p->layout]);
+    int n = snprintf(text, HONE_TEXT, "%s:%s:%s:", op->name, hone_dtype_name(p->dtype),
+                     op->layout[p->layout]);
     for (int i = 0; i < HONE_MAX_DIMS && op->dim[i].name && n < HONE_TEXT; i++)
-        if (!is_default(p, i)) n += snprintf(text + n, (size_t)(HONE_TEXT - n), "%s%d", op->dim[i].name, p->dim[i]);
+        if (!is_default(p, i))
+            n += snprintf(text + n, (size_t)(HONE_TEXT - n), "%s%d", op->dim[i].name, p->dim[i]);
     const char *sep = ":";
     for (int i = 0; i < HONE_MAX_ATTRS && op->attr[i].name && n < HONE_TEXT; i++) {
         if (!(p->attrs >> i & 1)) continue;
         n += snprintf(text + n, (size_t)(HONE_TEXT - n), "%s%s", sep, op->attr[i].name);
-        if (op->attr[i].numeric && n < HONE_TEXT) n += snprintf(text + n, (size_t)(HONE_TEXT - n), "%.9g", p->value[i]);
+        if (op->attr[i].numeric && n < HONE_TEXT)
+            n += snprintf(text + n, (size_t)(HONE_TEXT - n), "%.9g", p->value[i]);
         sep = "+";
     }
 }
@@ -182,8 +196,9 @@ void hone_problem_print(const struct hone_problem *p, char text[HONE_TEXT])
 
 int hone_problem_equal(const struct hone_problem *p, const struct hone_problem *q)
 {
-    return p->op == q->op && p->dtype == q->dtype && p->layout == q->layout && p->attrs == q->attrs &&
-           !memcmp(p->dim, q->dim, sizeof p->dim) && !memcmp(p->value, q->value, sizeof p->value);
+    return p->op == q->op && p->dtype == q->dtype && p->layout == q->layout &&
+           p->attrs == q->attrs && !memcmp(p->dim, q->dim, sizeof p->dim) &&
+           !memcmp(p->value, q->value, sizeof p->value);
 }
 
 int hone_problem_has(const struct hone_problem *p, const char *name)
@@ -198,6 +213,7 @@ double hone_problem_bytes(const struct hone_problem *p)
     struct hone_arg arg[HONE_MAX_ARGS] = { 0 };
     double bytes = 0;
     int n = p->op->args(p, arg);
-    for (int i = 0; i < n; i++) bytes += (double)hone_arg_bytes(&arg[i]) * (arg[i].io == HONE_INOUT ? 2 : 1);
+    for (int i = 0; i < n; i++)
+        bytes += (double)hone_arg_bytes(&arg[i]) * (arg[i].io == HONE_INOUT ? 2 : 1);
     return bytes;
 }

@@ -57,10 +57,17 @@ static void evaluate(struct numbers *q, int out)
 {
     const double *in[HONE_MAX_ARGS];
     int64_t n = hone_arg_len(&q->arg[out]);
+    const struct hone_op *op = q->p.op;
     double *result = malloc((size_t)n * sizeof *result);
-    assert(result);
+    double *shared = op->share ? malloc((size_t)op->nshared(&q->p) * sizeof *shared) : NULL;
+    assert(result && (shared || !op->share));
     for (int a = 0; a < q->nargs; a++) in[a] = q->arg[a].io == HONE_OUT ? NULL : q->value[a];
-    for (int64_t i = 0; i < n; i++) result[i] = q->p.op->ref(&q->p, in, out, i, &q->scale[out][i]);
+    if (shared) {
+        op->share(&q->p, in, shared);
+        in[op->shared_arg] = shared;
+    }
+    for (int64_t i = 0; i < n; i++) result[i] = op->ref(&q->p, in, out, i, &q->scale[out][i]);
+    free(shared);
     free(q->value[out]);
     q->value[out] = result;
 }

@@ -42,7 +42,8 @@ enum hone_act hone_act_of(const struct hone_problem *p)
 int hone_act_check(struct hone_problem *p)
 {
     enum hone_act a;
-    return epilogues(p, &a) > 1 ? hone_fail(HONE_EPARSE, "two activations in one problem") : HONE_OK;
+    return epilogues(p, &a) > 1 ? hone_fail(HONE_EPARSE, "two activations in one problem")
+                                : HONE_OK;
 }
 
 int hone_act_exact(enum hone_act a)
@@ -58,7 +59,8 @@ static double limited(double x) { return x < -1e3 ? -1e3 : x > 1e3 ? 1e3 : x; }
 
 double hone_act_value(enum hone_act a, double x)
 {
-    if (x < 0 && (a == HONE_ACT_gelu_erf || a == HONE_ACT_gelu_tanh || a == HONE_ACT_silu)) x = limited(x);
+    if (x < 0 && (a == HONE_ACT_gelu_erf || a == HONE_ACT_gelu_tanh || a == HONE_ACT_silu))
+        x = limited(x);
     switch (a) {
     case HONE_ACT_relu: return x <= 0 ? 0 : x;
     case HONE_ACT_relu6: return x >= 6 ? 6 : x <= 0 ? 0 : x;
@@ -66,7 +68,8 @@ double hone_act_value(enum hone_act a, double x)
     case HONE_ACT_sigmoid: return 1 / (1 + exp(-x));
     case HONE_ACT_tanh: return tanh(x);
     case HONE_ACT_gelu_erf: return 0.5 * x * erfc(-x * SQRT_HALF);
-    case HONE_ACT_gelu_tanh: return 0.5 * x * (1 + tanh(SQRT_2_OVER_PI * (x + GELU_CUBE * x * x * x)));
+    case HONE_ACT_gelu_tanh:
+        return 0.5 * x * (1 + tanh(SQRT_2_OVER_PI * (x + GELU_CUBE * x * x * x)));
     case HONE_ACT_silu: return x / (1 + exp(-x));
     case HONE_NACTS: break;
     }
@@ -83,7 +86,8 @@ double hone_act_derivative(enum hone_act a, double x)
     case HONE_ACT_sigmoid: { double y = 1 / (1 + exp(-x)); return y * (1 - y); }
     case HONE_ACT_tanh: { double y = tanh(x); return 1 - y * y; }
     case HONE_ACT_gelu_erf:
-        return 0.5 * erfc(-x * SQRT_HALF) + 0.5 * x * TWO_OVER_SQRT_PI * SQRT_HALF * exp(-0.5 * x * x);
+        return 0.5 * erfc(-x * SQRT_HALF) +
+               0.5 * x * TWO_OVER_SQRT_PI * SQRT_HALF * exp(-0.5 * x * x);
     case HONE_ACT_gelu_tanh: {
         double t = tanh(SQRT_2_OVER_PI * (x + GELU_CUBE * x * x * x));
         return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * SQRT_2_OVER_PI * (1 + 3 * GELU_CUBE * x * x);

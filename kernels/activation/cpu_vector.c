@@ -14,14 +14,16 @@ HONE_INLINE vf element(enum hone_act act, int backward, vf x, vf s)
     return backward ? vf_activate_bwd(act, x, s) : vf_activate(act, x);
 }
 
-HONE_INLINE void loop_of(enum hone_act act, int backward, int unroll, real *y, const real *x, const real *s,
-                         int64_t n, int stream)
+HONE_INLINE void loop_of(enum hone_act act, int backward, int unroll, real *y, const real *x,
+                         const real *s, int64_t n, int stream)
 {
     const vf none = { 0 };
     const int step = unroll * VL;
     int64_t i = 0;
     if (stream) {
-        for (; i + VL <= n; i += VL) vf_stream(y + i, element(act, backward, vf_load(x + i), backward ? vf_load(s + i) : none));
+        for (; i + VL <= n; i += VL)
+            vf_stream(y + i,
+                      element(act, backward, vf_load(x + i), backward ? vf_load(s + i) : none));
         vf_stream_end();
     }
     for (; i + step <= n; i += step) {
@@ -29,22 +31,30 @@ HONE_INLINE void loop_of(enum hone_act act, int backward, int unroll, real *y, c
         HONE_UNROLLED
         for (int u = 0; u < unroll; u++) v[u] = vf_load(x + i + u * VL);
         HONE_UNROLLED
-        for (int u = 0; u < unroll; u++) v[u] = element(act, backward, v[u], backward ? vf_load(s + i + u * VL) : none);
+        for (int u = 0; u < unroll; u++)
+            v[u] = element(act, backward, v[u], backward ? vf_load(s + i + u * VL) : none);
         HONE_UNROLLED
         for (int u = 0; u < unroll; u++) vf_store(y + i + u * VL, v[u]);
     }
     for (; unroll > 1 && i + VL <= n; i += VL)
         vf_store(y + i, element(act, backward, vf_load(x + i), backward ? vf_load(s + i) : none));
     int rest = (int)(n - i);
-    if (rest) vf_store_n(y + i, element(act, backward, vf_load_n(x + i, rest), backward ? vf_load_n(s + i, rest) : none), rest);
+    if (rest)
+        vf_store_n(y + i,
+                   element(act, backward, vf_load_n(x + i, rest),
+                           backward ? vf_load_n(s + i, rest) : none),
+                   rest);
 }
 
-#define LOOP(NAME, BACKWARD, UNROLL)                                                                              \
-    static void NAME##_##BACKWARD##_##UNROLL(real *y, const real *x, const real *s, int64_t n, int stream)     \
-    {                                                                                                             \
-        loop_of(HONE_ACT_##NAME, BACKWARD, UNROLL, y, x, s, n, stream);                                           \
+#define LOOP(NAME, BACKWARD, UNROLL)                                                               \
+    static void NAME##_##BACKWARD##_##UNROLL(real *y, const real *x, const real *s, int64_t n,     \
+                                             int stream)                                           \
+    {                                                                                              \
+        loop_of(HONE_ACT_##NAME, BACKWARD, UNROLL, y, x, s, n, stream);                            \
     }
-#define LOOPS(NAME, from_y, slope) LOOP(NAME, 0, 1) LOOP(NAME, 0, 2) LOOP(NAME, 0, 4) LOOP(NAME, 1, 1) LOOP(NAME, 1, 2) LOOP(NAME, 1, 4)
+#define LOOPS(NAME, from_y, slope)                                                                 \
+    LOOP(NAME, 0, 1) LOOP(NAME, 0, 2) LOOP(NAME, 0, 4)                                             \
+    LOOP(NAME, 1, 1) LOOP(NAME, 1, 2) LOOP(NAME, 1, 4)
 HONE_ACT_MAP(LOOPS)
 
 /* A plan's priv points to its row's element. */
@@ -52,8 +62,8 @@ static const struct row {
     const struct hone_op *op;
     struct entry { loop *run; int backward; } unroll[3];   /* 1, 2, 4 */
 } rows[] = {
-#define ROWS(NAME, from_y, slope)                                                                                 \
-    { &hone_op_##NAME, { { NAME##_0_1, 0 }, { NAME##_0_2, 0 }, { NAME##_0_4, 0 } } },                                      \
+#define ROWS(NAME, from_y, slope)                                                                  \
+    { &hone_op_##NAME, { { NAME##_0_1, 0 }, { NAME##_0_2, 0 }, { NAME##_0_4, 0 } } },              \
     { &hone_op_##NAME##_bwd, { { NAME##_1_1, 1 }, { NAME##_1_2, 1 }, { NAME##_1_4, 1 } } },
     HONE_ACT_MAP(ROWS)
 };
@@ -64,9 +74,11 @@ static const struct hone_op *const ops[] = {
 };
 
 /* Streaming pays only where the arguments together exceed the L2 cache. */
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
-    if (c->v[STREAM] && (c->v[UNROLL] != 1 || hone_problem_bytes(p) < (double)d->l2_bytes)) return 0;
+    if (c->v[STREAM] && (c->v[UNROLL] != 1 || hone_problem_bytes(p) < (double)d->l2_bytes))
+        return 0;
     return c->v[THREADS] == 1 || p->dim[ACT_N] >= 256 * c->v[THREADS];
 }
 
@@ -105,8 +117,15 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 }
 
 const struct hone_kernel HONE_SYM(activation_cpu_vector) = {
-    .name = HONE_NAME("cpu_vector"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .name = HONE_NAME("cpu_vector"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
-    .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("stream", 0, 1), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = valid, .guess = guess, .prepare = prepare, .run = run,
+    .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("stream", 0, 1),
+               HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
+    .valid = valid,
+    .guess = guess,
+    .prepare = prepare,
+    .run = run,
 };

@@ -61,40 +61,67 @@ static double backward(enum hone_act a, double dy, double s, double *scale)
 
 /* Roundings of the plain formula, with 2 ulp for each exp, tanh and erf; none where a number is
  * only selected. */
-static double growth_of(enum hone_act a) { return hone_act_exact(a) ? 0 : a == HONE_ACT_leaky_relu ? 2 : 12; }
+static double growth_of(enum hone_act a)
+{
+    return hone_act_exact(a) ? 0 : a == HONE_ACT_leaky_relu ? 2 : 12;
+}
 static int exact_of(enum hone_act a) { return hone_act_exact(a) ? 8 : 0; }
 
-#define OPS(NAME, from_y, slope)                                                                                       \
-    static double NAME##_flops(const struct hone_problem *p) { return rows[HONE_ACT_##NAME].forward * p->dim[ACT_N]; } \
-    static double NAME##_growth(const struct hone_problem *p) { (void)p; return growth_of(HONE_ACT_##NAME); }          \
-    static int NAME##_exact(const struct hone_problem *p) { (void)p; return exact_of(HONE_ACT_##NAME); }               \
-    static double NAME##_ref(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale) \
-    {                                                                                                                  \
-        (void)p, (void)out;                                                                                            \
-        return forward(HONE_ACT_##NAME, in[ACT_X][i], scale);                                                          \
-    }                                                                                                                  \
-    const struct hone_op hone_op_##NAME = {                                                                            \
-        .name = #NAME, .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },         \
-        .args = forward_args, .flops = NAME##_flops, .ref = NAME##_ref, .growth = NAME##_growth,                       \
-        .exact = NAME##_exact,                                                                                         \
-    };                                                                                                                 \
-    static int NAME##_bwd_args(const struct hone_problem *p, struct hone_arg arg[])                                    \
-    {                                                                                                                  \
-        return backward_args(p, arg, HONE_ACT_##NAME);                                                                 \
-    }                                                                                                                  \
-    static double NAME##_bwd_flops(const struct hone_problem *p)                                                       \
-    {                                                                                                                  \
-        return rows[HONE_ACT_##NAME].backward * p->dim[ACT_N];                                                         \
-    }                                                                                                                  \
-    static double NAME##_bwd_ref(const struct hone_problem *p, const double *const in[], int out, int64_t i,           \
-                                 double *scale)                                                                        \
-    {                                                                                                                  \
-        (void)p, (void)out;                                                                                            \
-        return backward(HONE_ACT_##NAME, in[ACT_DY][i], in[ACT_S][i], scale);                                          \
-    }                                                                                                                  \
-    const struct hone_op hone_op_##NAME##_bwd = {                                                                      \
-        .name = #NAME "_bwd", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },  \
-        .args = NAME##_bwd_args, .flops = NAME##_bwd_flops, .ref = NAME##_bwd_ref, .growth = NAME##_growth,            \
-        .exact = NAME##_exact,                                                                                         \
+#define OPS(NAME, from_y, slope)                                                                   \
+    static double NAME##_flops(const struct hone_problem *p)                                       \
+    {                                                                                              \
+        return rows[HONE_ACT_##NAME].forward * p->dim[ACT_N];                                      \
+    }                                                                                              \
+    static double NAME##_growth(const struct hone_problem *p)                                      \
+    {                                                                                              \
+        (void)p;                                                                                   \
+        return growth_of(HONE_ACT_##NAME);                                                         \
+    }                                                                                              \
+    static int NAME##_exact(const struct hone_problem *p)                                          \
+    {                                                                                              \
+        (void)p;                                                                                   \
+        return exact_of(HONE_ACT_##NAME);                                                          \
+    }                                                                                              \
+    static double NAME##_ref(const struct hone_problem *p, const double *const in[], int out,      \
+                             int64_t i, double *scale)                                             \
+    {                                                                                              \
+        (void)p, (void)out;                                                                        \
+        return forward(HONE_ACT_##NAME, in[ACT_X][i], scale);                                      \
+    }                                                                                              \
+    const struct hone_op hone_op_##NAME = {                                                        \
+        .name = #NAME,                                                                             \
+        .dtypes = HONE_F32_F64,                                                                    \
+        .layout = { "any" },                                                                       \
+        .dim = { { "n", 1, HONE_REQUIRED, 0 } },                                                   \
+        .args = forward_args,                                                                      \
+        .flops = NAME##_flops,                                                                     \
+        .ref = NAME##_ref,                                                                         \
+        .growth = NAME##_growth,                                                                   \
+        .exact = NAME##_exact,                                                                     \
+    };                                                                                             \
+    static int NAME##_bwd_args(const struct hone_problem *p, struct hone_arg arg[])                \
+    {                                                                                              \
+        return backward_args(p, arg, HONE_ACT_##NAME);                                             \
+    }                                                                                              \
+    static double NAME##_bwd_flops(const struct hone_problem *p)                                   \
+    {                                                                                              \
+        return rows[HONE_ACT_##NAME].backward * p->dim[ACT_N];                                     \
+    }                                                                                              \
+    static double NAME##_bwd_ref(const struct hone_problem *p, const double *const in[], int out,  \
+                                 int64_t i, double *scale)                                         \
+    {                                                                                              \
+        (void)p, (void)out;                                                                        \
+        return backward(HONE_ACT_##NAME, in[ACT_DY][i], in[ACT_S][i], scale);                      \
+    }                                                                                              \
+    const struct hone_op hone_op_##NAME##_bwd = {                                                  \
+        .name = #NAME "_bwd",                                                                      \
+        .dtypes = HONE_F32_F64,                                                                    \
+        .layout = { "any" },                                                                       \
+        .dim = { { "n", 1, HONE_REQUIRED, 0 } },                                                   \
+        .args = NAME##_bwd_args,                                                                   \
+        .flops = NAME##_bwd_flops,                                                                 \
+        .ref = NAME##_bwd_ref,                                                                     \
+        .growth = NAME##_growth,                                                                   \
+        .exact = NAME##_exact,                                                                     \
     };
 HONE_ACT_MAP(OPS)

@@ -1,6 +1,7 @@
-/* kernels/activation/vector.h -- the activations and their slopes on vectors, for kernels and epilogues;
- * exp, log and the normal distribution, of which they are made, are in vector32.h and vector64.h.
- * Error of the results on floats, in ulp, measured on all exponents by tests/check_math.c:
+/* kernels/activation/vector.h -- the activations and their slopes on vectors, for kernels and
+ * epilogues; exp, log and the normal distribution, of which they are made, are in vector32.h and
+ * vector64.h.  Error of the results on floats, in ulp, measured on all exponents by
+ * tests/check_math.c:
  *
  *     vf_exp 1, vf_log 1, sigmoid 2, tanh 2.3, silu 3, gelu_erf 5, gelu_tanh 3 of |x| / 2,
  *     slopes from y 1.5, slopes from x 1.5 of 1.
@@ -119,7 +120,8 @@ static inline vf vf_gelu_erf_slope(vf x)
 static inline vf vf_gelu_tanh_slope(vf x)
 {
     vf a = vf_min(vf_set(HONE_GELU_TANH_GONE), vf_abs(x)), aa = a * a;
-    return vf_mirror(x, vf_gated_slope(a, a * (aa * HONE_GELU_V3 + HONE_GELU_V), aa * (3 * HONE_GELU_V3) + HONE_GELU_V));
+    return vf_mirror(x, vf_gated_slope(a, a * (aa * HONE_GELU_V3 + HONE_GELU_V),
+                                       aa * (3 * HONE_GELU_V3) + HONE_GELU_V));
 }
 
 static inline vf vf_silu_slope(vf x)

@@ -1,5 +1,5 @@
-/* kernels/activation/vector32.h -- powers of e, logarithm and normal distribution on vectors of floats, for
- * vector.h alone.
+/* kernels/activation/vector32.h -- powers of e, logarithm and normal distribution on vectors of
+ * floats, for vector.h alone.
  *
  * All polynomials are our own minimax fits (Remez exchange in 40 digits); errors in comments are
  * those of the fit.  Reduction by multiples of ln 2 in two parts is Cody and Waite's (1980). */
@@ -9,8 +9,10 @@
 #include "kernels/backend/cpu.h"
 
 /* Beyond these e^-x is 0, e^x infinite, tanh 1, gelu_tanh and gelu_erf of -x 0. */
-enum { HONE_EXP_LEAST = -104, HONE_EXP_MOST = 89, HONE_GONE = 110, HONE_TANH_FLAT = 10, HONE_GELU_TANH_GONE = 11,
-       HONE_GELU_ERF_GONE = 15 };
+enum {
+    HONE_EXP_LEAST = -104, HONE_EXP_MOST = 89, HONE_GONE = 110, HONE_TANH_FLAT = 10,
+    HONE_GELU_TANH_GONE = 11, HONE_GELU_ERF_GONE = 15
+};
 
 /* ---- powers of e ---- */
 
@@ -22,7 +24,8 @@ static inline struct vf_power vf_power_of(vf hi, vf lo)
     /* Adding 1.5 2^23 leaves no room for a fraction: it rounds to a whole number. */
     const vf round = vf_set(0x1.8p23f);
     vf k = (hi + lo) * 1.44269504f + round - round;
-    /* k has 8 bits and the first part of ln 2 ten: their product is exact, and so is the difference. */
+    /* k has 8 bits and the first part of ln 2 ten: their product is exact, and so is the
+     * difference. */
     vf r = (hi - k * 0.693359375f) + (lo + k * 2.12194440e-4f);
     /* (e^r - 1 - r) / r^2 for |r| <= ln 2 / 2, off by 1.3e-8 of e^r - 1. */
     vf q = vf_set(1.38825159955e-3f);
@@ -48,7 +51,8 @@ static inline vf vf_scale(vf x, vf k)
 static inline vf vf_exp(vf x)
 {
     vf zero = { 0 };
-    struct vf_power p = vf_power_of(vf_min(vf_set(HONE_EXP_MOST), vf_max(vf_set(HONE_EXP_LEAST), x)), zero);
+    struct vf_power p =
+        vf_power_of(vf_min(vf_set(HONE_EXP_MOST), vf_max(vf_set(HONE_EXP_LEAST), x)), zero);
     return vf_scale(1 + p.expm1, p.k);
 }
 

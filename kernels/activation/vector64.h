@@ -1,16 +1,18 @@
-/* kernels/activation/vector64.h -- powers of e, logarithm and normal distribution on vectors of doubles,
- * for vector.h alone.
+/* kernels/activation/vector64.h -- powers of e, logarithm and normal distribution on vectors of
+ * doubles, for vector.h alone.
  *
- * Series by Taylor, cut where the rest is below 1e-17 of the result; reduction by multiples of ln 2 in
- * two parts is Cody and Waite's (1980), as is the form of log in fdlibm (Sun, 1993). */
+ * Series by Taylor, cut where the rest is below 1e-17 of the result; reduction by multiples of ln 2
+ * in two parts is Cody and Waite's (1980), as is the form of log in fdlibm (Sun, 1993). */
 #ifndef HONE_ACTIVATION_VECTOR64_H
 #define HONE_ACTIVATION_VECTOR64_H
 
 #include "kernels/backend/cpu.h"
 
 /* Beyond these e^-x is 0, e^x infinite, tanh 1, gelu_tanh and gelu_erf of -x 0. */
-enum { HONE_EXP_LEAST = -746, HONE_EXP_MOST = 710, HONE_GONE = 760, HONE_TANH_FLAT = 20, HONE_GELU_TANH_GONE = 22,
-       HONE_GELU_ERF_GONE = 39 };
+enum {
+    HONE_EXP_LEAST = -746, HONE_EXP_MOST = 710, HONE_GONE = 760, HONE_TANH_FLAT = 20,
+    HONE_GELU_TANH_GONE = 22, HONE_GELU_ERF_GONE = 39
+};
 
 /* ln 2 in two parts: the first has 32 bits, and its product with a whole number of 11 is exact. */
 #define HONE_LN2_HI 6.93147180369123816490e-01
@@ -55,7 +57,8 @@ static inline vf vf_scale(vf x, vf k)
 static inline vf vf_exp(vf x)
 {
     vf zero = { 0 };
-    struct vf_power p = vf_power_of(vf_min(vf_set(HONE_EXP_MOST), vf_max(vf_set(HONE_EXP_LEAST), x)), zero);
+    struct vf_power p =
+        vf_power_of(vf_min(vf_set(HONE_EXP_MOST), vf_max(vf_set(HONE_EXP_LEAST), x)), zero);
     return vf_scale(1 + p.expm1, p.k);
 }
 
@@ -65,7 +68,8 @@ static inline vf vf_log(vf x)
     /* x = (1 + f) 2^k with 1 + f between sqrt(1/2) and sqrt(2). */
     vi k = ((vi)x - 0x3fe6a09e667f3bcd) >> 52;
     vf f = (vf)((vi)x - (k << 52)) - 1, n = __builtin_convertvector(k, vf), half = f * f * 0.5;
-    /* With s = f / (2 + f): log(1 + f) = 2 atanh s = f - f^2/2 + s (f^2/2 + 2 s^2/3 + 2 s^4/5 + ...). */
+    /* With s = f / (2 + f): log(1 + f) = 2 atanh s = f - f^2/2 + s (f^2/2 + 2 s^2/3 + 2 s^4/5 +
+     * ...). */
     vf s = f / (2 + f), z = s * s, q = vf_set(0.086956521739130432);
     q = q * z + 0.095238095238095233;
     q = q * z + 0.10526315789473684;

@@ -21,8 +21,9 @@ static enum hone_isa best_isa(void)
 #if defined __x86_64__
     __builtin_cpu_init();
     /* What GCC's x86-64-v4 and -v3 levels need of vectors. */
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
         return HONE_ISA_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return HONE_ISA_avx2;
 #endif
@@ -64,7 +65,8 @@ static void model_name(char *out, size_t size)
     fclose(f);
 }
 
-/* Family, model and stepping where the kernel tells: two processors of one marketing name differ there. */
+/* Family, model and stepping where the kernel tells: two processors of one marketing name differ
+ * there. */
 static void cpu_signature(char *out, size_t size)
 {
     char line[256];
@@ -73,7 +75,8 @@ static void cpu_signature(char *out, size_t size)
     FILE *f = fopen("/proc/cpuinfo", "r");
     if (!f) return;
     while (fgets(line, sizeof line, f) && line[0] != '\n') {
-        static const char *const keys[] = { "cpu family", "model\t", "stepping", "CPU implementer", "CPU variant", "CPU revision" };
+        static const char *const keys[] = { "cpu family",      "model\t",     "stepping",
+                                            "CPU implementer", "CPU variant", "CPU revision" };
         for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
             char *s = strchr(line, ':');
             if (!s || strncmp(line, keys[i], strlen(keys[i]))) continue;
@@ -91,7 +94,8 @@ static void caches(struct hone_device *d)
     hwloc_topology_t t;
     if (!hwloc_topology_init(&t)) {
         if (!hwloc_topology_load(t)) {
-            static const hwloc_obj_type_t type[] = { HWLOC_OBJ_L1CACHE, HWLOC_OBJ_L2CACHE, HWLOC_OBJ_L3CACHE };
+            static const hwloc_obj_type_t type[] = { HWLOC_OBJ_L1CACHE, HWLOC_OBJ_L2CACHE,
+                                                     HWLOC_OBJ_L3CACHE };
             int64_t *to[] = { &d->l1_bytes, &d->l2_bytes, &d->l3_bytes };
             for (int i = 0; i < 3; i++)
                 if (hwloc_get_nbobjs_by_type(t, type[i]) > 0)
@@ -104,7 +108,8 @@ static void caches(struct hone_device *d)
     d->l2_bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
     d->l3_bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
 #endif
-    if (d->l1_bytes <= 0) d->l1_bytes = 32 << 10;    /* the smallest in use: a tile that fits there fits anywhere */
+    if (d->l1_bytes <= 0)
+        d->l1_bytes = 32 << 10; /* the smallest in use: a tile that fits there fits anywhere */
     if (d->l2_bytes <= 0) d->l2_bytes = 256 << 10;
     if (d->l3_bytes < 0) d->l3_bytes = 0;
 }
@@ -112,13 +117,16 @@ static void caches(struct hone_device *d)
 static int cpu_open(struct hone_device *d, int index)
 {
     char signature[64];
-    *d = (struct hone_device){ .backend = &hone_backend_cpu, .index = index, .isa = best_isa(), .ncores = ncores() };
+    *d = (struct hone_device){
+        .backend = &hone_backend_cpu, .index = index, .isa = best_isa(), .ncores = ncores()
+    };
     d->memory_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
     caches(d);
     model_name(d->text, sizeof d->text);
     cpu_signature(signature, sizeof signature);
-    snprintf(d->id, sizeof d->id, "cpu:%.80s:%.40s:%s:%dcores:l2=%lldk:l3=%lldk", d->text, signature, hone_isa_name(d->isa),
-             d->ncores, (long long)d->l2_bytes >> 10, (long long)d->l3_bytes >> 10);
+    snprintf(d->id, sizeof d->id, "cpu:%.80s:%.40s:%s:%dcores:l2=%lldk:l3=%lldk", d->text,
+             signature, hone_isa_name(d->isa), d->ncores, (long long)d->l2_bytes >> 10,
+             (long long)d->l3_bytes >> 10);
     return HONE_OK;
 }
 
@@ -127,7 +135,8 @@ static void cpu_close(struct hone_device *d) { (void)d; }
 static int cpu_alloc(struct hone_device *d, size_t bytes, void **mem)
 {
     (void)d;
-    *mem = aligned_alloc(HONE_ALIGN, (bytes + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN + (bytes ? 0 : HONE_ALIGN));
+    *mem = aligned_alloc(HONE_ALIGN, (bytes + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN +
+                                         (bytes ? 0 : HONE_ALIGN));
     return *mem ? HONE_OK : hone_fail(HONE_ENOMEM, "cannot allocate %zu bytes", bytes);
 }
 

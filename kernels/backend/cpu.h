@@ -50,7 +50,8 @@ typedef double real;
 typedef int64_t ireal;
 typedef uint64_t ureal;
 #define HONE_THIS_DTYPES (1u << HONE_F64)
-#define HONE_SYM(name) HONE_PASTE(HONE_PASTE(hone_, name), HONE_PASTE(HONE_PASTE(_, HONE_ISA), _f64))
+#define HONE_SYM(name)                                                                             \
+    HONE_PASTE(HONE_PASTE(hone_, name), HONE_PASTE(HONE_PASTE(_, HONE_ISA), _f64))
 #define HONE_NAME(name) name "_" HONE_TEXT_OF(HONE_ISA) "_f64"
 #else
 typedef float real;
@@ -86,8 +87,8 @@ typedef real vf __attribute__((vector_size(HONE_VB)));
 typedef ireal vi __attribute__((vector_size(HONE_VB)));
 typedef real vf_unaligned __attribute__((vector_size(HONE_VB), aligned(sizeof(real)), may_alias));
 
-/* x86's instructions by number type and width: HONE_MM(sqrt) is _mm512_sqrt_ps, _mm256_sqrt_pd, ...,
- * on a vm, whose masks in registers are vk. */
+/* x86's instructions by number type and width: HONE_MM(sqrt) is _mm512_sqrt_ps, _mm256_sqrt_pd,
+ * ..., on a vm, whose masks in registers are vk. */
 #ifdef __SSE__
 #if HONE_REAL == 64
 #define HONE_MM_OF(width, op) _mm##width##_##op##_pd
@@ -132,7 +133,10 @@ static inline vf vf_select(vi mask, vf a, vf b)
     return (vf)HONE_MM(mask_blend)(vi_mask(mask), (vm)b, (vm)a);
 }
 #elif defined __AVX2__
-static inline vf vf_select(vi mask, vf a, vf b) { return (vf)HONE_MM(blendv)((vm)b, (vm)a, (vm)mask); }
+static inline vf vf_select(vi mask, vf a, vf b)
+{
+    return (vf)HONE_MM(blendv)((vm)b, (vm)a, (vm)mask);
+}
 #else
 static inline vf vf_select(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 #endif
@@ -206,20 +210,24 @@ static inline void vf_store_n(real *p, vf v, int n)
 
 /* Sum and maximum of the lanes by halving: lane i meets lane i + VL/2, and so on. */
 #if defined __SSE__ && HONE_REAL == 32
-#define HONE_FOLD(name, op)                                                                         \
-    static inline float name(vf v)                                                                  \
-    {                                                                                               \
-        HONE_FOLD_512(op)                                                                           \
-        HONE_FOLD_256(op)                                                                           \
-        x = _mm_##op##_ps(x, _mm_movehl_ps(x, x));                                                  \
-        return _mm_cvtss_f32(_mm_##op##_ss(x, _mm_shuffle_ps(x, x, 1)));                            \
+#define HONE_FOLD(name, op)                                                                        \
+    static inline float name(vf v)                                                                 \
+    {                                                                                              \
+        HONE_FOLD_512(op)                                                                          \
+        HONE_FOLD_256(op)                                                                          \
+        x = _mm_##op##_ps(x, _mm_movehl_ps(x, x));                                                 \
+        return _mm_cvtss_f32(_mm_##op##_ss(x, _mm_shuffle_ps(x, x, 1)));                           \
     }
 #if defined __AVX512F__
-#define HONE_FOLD_512(op) __m256 y = _mm256_##op##_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
-#define HONE_FOLD_256(op) __m128 x = _mm_##op##_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+#define HONE_FOLD_512(op)                                                                          \
+    __m256 y =                                                                                     \
+        _mm256_##op##_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
+#define HONE_FOLD_256(op)                                                                          \
+    __m128 x = _mm_##op##_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
 #elif defined __AVX2__
 #define HONE_FOLD_512(op) __m256 y = (__m256)v;
-#define HONE_FOLD_256(op) __m128 x = _mm_##op##_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+#define HONE_FOLD_256(op)                                                                          \
+    __m128 x = _mm_##op##_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
 #else
 #define HONE_FOLD_512(op)
 #define HONE_FOLD_256(op) __m128 x = (__m128)v;

@@ -20,9 +20,13 @@ static const char *absent(void)
     *(void **)&init = dlsym(lib, "cuInit");
     *(void **)&get_count = dlsym(lib, "cuDeviceGetCount");
     int code = init ? init(0) : -1, n = 0;
-    if (code) snprintf(why, sizeof why, "NVIDIA driver is here, but cuInit failed with code %d", code);
-    else if (!get_count || get_count(&n) || !n) snprintf(why, sizeof why, "NVIDIA driver is here, but it has no device");
-    else snprintf(why, sizeof why, "%d NVIDIA GPU(s) here, but this version of Hone has no CUDA kernels", n);
+    if (code)
+        snprintf(why, sizeof why, "NVIDIA driver is here, but cuInit failed with code %d", code);
+    else if (!get_count || get_count(&n) || !n)
+        snprintf(why, sizeof why, "NVIDIA driver is here, but it has no device");
+    else
+        snprintf(why, sizeof why,
+                 "%d NVIDIA GPU(s) here, but this version of Hone has no CUDA kernels", n);
     dlclose(lib);
     return why;
 }
@@ -36,4 +40,6 @@ static int open_none(struct hone_device *d, int index)
     return hone_fail(HONE_EDEVICE, "GPU %d: %s", index, absent());
 }
 
-const struct hone_backend hone_backend_cuda = { .name = "cuda", .absent = absent, .count = count, .open = open_none };
+const struct hone_backend hone_backend_cuda = {
+    .name = "cuda", .absent = absent, .count = count, .open = open_none
+};

@@ -39,13 +39,15 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     return HONE_OK;
 }
 
-static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
 {
     struct hone_arg arg[HONE_MAX_ARGS] = { 0 };
     int nargs = p->op->args(p, arg);
     size_t n = 0;
     (void)c, (void)d;
-    for (int a = 0; a < nargs; a++) n += (size_t)hone_arg_len(&arg[a]) * (arg[a].io == HONE_INOUT ? 2 : 1);
+    for (int a = 0; a < nargs; a++)
+        n += (size_t)hone_arg_len(&arg[a]) * (arg[a].io == HONE_INOUT ? 2 : 1);
     if (p->op->share) n += (size_t)p->op->nshared(p);
     return n * sizeof(double);
 }

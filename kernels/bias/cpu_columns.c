@@ -20,7 +20,8 @@ static int rows_joined(int m, int n)
 }
 
 /* sum[j] = column j of x (m, n), for u vectors of columns. */
-static inline __attribute__((always_inline)) void block(int u, const real *x, int64_t m, int64_t n, real *sum)
+static inline __attribute__((always_inline)) void block(int u, const real *x, int64_t m, int64_t n,
+                                                        real *sum)
 {
     vf s[8];
 #pragma GCC unroll 8
@@ -59,7 +60,8 @@ static void column_sums(int unroll, const real *x, int64_t m, int n, real *sum)
         for (int j = 0; j < n; j++) sum[j] += x[i * n + j];
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     (void)d;
     return c->v[THREADS] == 1 || p->dim[BIAS_M] >= 64 * c->v[THREADS];
@@ -75,7 +77,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
 
-static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
 {
     (void)d;
     return c->v[THREADS] == 1 ? 0 : (size_t)c->v[THREADS] * (size_t)p->dim[BIAS_N] * sizeof(real);
@@ -110,8 +113,15 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_bias_bwd, 0 };
 
 const struct hone_kernel HONE_SYM(bias_cpu_columns) = {
-    .name = HONE_NAME("cpu_columns"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .name = HONE_NAME("cpu_columns"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4, 8), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = valid, .guess = guess, .workspace = workspace, .growth = growth, .run = run,
+    .valid = valid,
+    .guess = guess,
+    .workspace = workspace,
+    .growth = growth,
+    .run = run,
 };

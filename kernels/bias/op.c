@@ -10,9 +10,13 @@ static int args(const struct hone_problem *p, struct hone_arg arg[])
     return 2;
 }
 
-static double flops(const struct hone_problem *p) { return (double)p->dim[BIAS_M] * p->dim[BIAS_N]; }
+static double flops(const struct hone_problem *p)
+{
+    return (double)p->dim[BIAS_M] * p->dim[BIAS_N];
+}
 
-static double ref(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+static double ref(const struct hone_problem *p, const double *const in[], int out, int64_t i,
+                  double *scale)
 {
     double sum = 0, size = 0;
     (void)out;

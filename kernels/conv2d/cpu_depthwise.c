@@ -1,10 +1,11 @@
-/* Depthwise convolution, forward and data gradient (gather.h): each channel has a filter of its own,
- * so channels lie in the lanes, and an output is a sum over taps of a vector of the input times a
- * vector of weights.
+/* Depthwise convolution, forward and data gradient (gather.h): each channel has a filter of its
+ * own, so channels lie in the lanes, and an output is a sum over taps of a vector of the input
+ * times a vector of weights.
  *
  * A tile of rp pixels x nv vectors of channels stays in registers while the taps pass; weights are
- * repacked as (kh, kw, channels) to be read as vectors.  Nothing is padded: near an edge of the image a
- * tile is one pixel and only the taps inside of it are visited, which on images of 2x2 are 4 of 9. */
+ * repacked as (kh, kw, channels) to be read as vectors.  Nothing is padded: near an edge of the
+ * image a tile is one pixel and only the taps inside of it are visited, which on images of 2x2 are
+ * 4 of 9. */
 #include "kernels/backend/cpu.h"
 #include "kernels/conv2d/gather.h"
 
@@ -83,8 +84,8 @@ static tile_fn *const tiles[3][4] = {
 /* The taps [from, to) that lie inside the input for one output. */
 struct inside { int from, to; };
 
-/* A phase in one direction: for each of its outputs, which taps are inside; for outputs [first, end)
- * all are. */
+/* A phase in one direction: for each of its outputs, which taps are inside; for outputs [first,
+ * end) all are. */
 struct phase {
     struct conv_axis a;
     const struct inside *in;
@@ -105,7 +106,9 @@ static int log_of(int n) { return n == 1 ? 0 : n == 2 ? 1 : n == 4 ? 2 : 3; }
 
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
-    struct layout l = { .q = gather_of(p), .rp = log_of(c->v[RP]), .nv = log_of(c->v[NV]), .rows = c->v[ROWS] };
+    struct layout l = {
+        .q = gather_of(p), .rp = log_of(c->v[RP]), .nv = log_of(c->v[NV]), .rows = c->v[ROWS]
+    };
     if (!l.rows || l.rows > l.q.count_h) l.rows = l.q.count_h;
     l.bands = (l.q.count_h + l.rows - 1) / l.rows;
     l.lines = (l.q.out_c + VL - 1) / VL * VL;
@@ -121,24 +124,35 @@ struct row {
     int64_t x_row, w_row;
 };
 
-/* `n` pixels from output o on, whose taps across are s, and `1 << nv` vectors of channels from c on. */
-static void pixels(const struct layout *l, const struct row *r, int o, int n, struct inside s, int nv, int c)
+/* `n` pixels from output o on, whose taps across are s, and `1 << nv` vectors of channels from c
+ * on. */
+static void pixels(const struct layout *l, const struct row *r, int o, int n, struct inside s,
+                   int nv, int c)
 {
     const struct gather *q = &l->q;
     const struct conv_axis *a = &r->w->a;
     const int64_t column = (int64_t)o * a->step + a->at + (int64_t)s.from * a->dist;
-    struct taps t = { .bias = l->bias + c, .nh = r->h.to - r->h.from, .nw = s.to - s.from,
-                      .x_row = r->x_row, .x_tap = (int64_t)a->dist * q->in_c,
-                      .w_row = r->w_row, .w_tap = a->tap_step * l->lines,
-                      .pixel = (int64_t)a->step * q->in_c, .out_pixel = (int64_t)a->stride * q->out_c,
-                      .lo = l->lo, .hi = l->hi };
+    struct taps t = { .bias = l->bias + c,
+                      .nh = r->h.to - r->h.from,
+                      .nw = s.to - s.from,
+                      .x_row = r->x_row,
+                      .x_tap = (int64_t)a->dist * q->in_c,
+                      .w_row = r->w_row,
+                      .w_tap = a->tap_step * l->lines,
+                      .pixel = (int64_t)a->step * q->in_c,
+                      .out_pixel = (int64_t)a->stride * q->out_c,
+                      .lo = l->lo,
+                      .hi = l->hi };
     /* Without a tap, x and w point to no number, and none is read. */
     if (t.nh <= 0 || t.nw <= 0) t.nh = 0, t.x = r->x, t.w = l->w_packed;
-    else t.x = r->x + column * q->in_c + c, t.w = r->taps + (a->tap + s.from * a->tap_step) * l->lines + c;
+    else
+        t.x = r->x + column * q->in_c + c,
+        t.w = r->taps + (a->tap + s.from * a->tap_step) * l->lines + c;
     real *y = r->y + o * t.out_pixel + c;
     const int lanes = q->out_c - c < VL ? q->out_c - c : VL;
     for (int rp = l->rp; n; rp--)
-        for (; n >= 1 << rp && tiles[nv][rp]; n -= 1 << rp, t.x += t.pixel << rp, y += t.out_pixel << rp)
+        for (; n >= 1 << rp && tiles[nv][rp];
+             n -= 1 << rp, t.x += t.pixel << rp, y += t.out_pixel << rp)
             tiles[nv][rp](&t, lanes, y);
 }
 
@@ -159,13 +173,17 @@ static void band(const struct layout *l, const real *x, real *y, int a0, int a1,
     const int64_t pitch = (int64_t)q->in_w * q->in_c;
     for (int i = 0; i < q->phases_h; i++) {
         const struct conv_axis *h = &l->h[i].a;
-        struct row r = { .x_row = h->dist * pitch, .w_row = (int64_t)h->tap_step * q->kw * l->lines };
+        struct row r = { .x_row = h->dist * pitch,
+                         .w_row = (int64_t)h->tap_step * q->kw * l->lines };
         for (int a = a0; a < a1 && a < h->count; a++) {
             r.h = l->h[i].in[a];
-            r.x = r.h.from < r.h.to ? x + ((int64_t)a * h->step + h->at + (int64_t)r.h.from * h->dist) * pitch : x;
+            r.x = r.h.from < r.h.to
+                      ? x + ((int64_t)a * h->step + h->at + (int64_t)r.h.from * h->dist) * pitch
+                      : x;
             r.taps = l->w_packed + (int64_t)(h->tap + r.h.from * h->tap_step) * q->kw * l->lines;
             for (r.w = l->w; r.w < l->w + q->phases_w; r.w++) {
-                r.y = y + ((int64_t)(h->start + a * h->stride) * q->out_w + r.w->a.start) * q->out_c;
+                r.y =
+                    y + ((int64_t)(h->start + a * h->stride) * q->out_w + r.w->a.start) * q->out_c;
                 all_pixels(l, &r, nv, c);
             }
         }
@@ -176,7 +194,8 @@ static void unit(const struct layout *l, const real *in, real *out, enum hone_ac
 {
     const struct gather *q = &l->q;
     const int64_t n = u / l->bands;
-    const int a0 = (int)(u % l->bands) * l->rows, a1 = a0 + l->rows < q->count_h ? a0 + l->rows : q->count_h;
+    const int a0 = (int)(u % l->bands) * l->rows,
+              a1 = a0 + l->rows < q->count_h ? a0 + l->rows : q->count_h;
     const real *x = in + n * q->in_h * q->in_w * q->in_c;
     real *y = out + n * q->out_h * q->out_w * q->out_c;
     int c = 0;
@@ -187,11 +206,13 @@ static void unit(const struct layout *l, const real *in, real *out, enum hone_ac
 }
 
 /* Channel c's weights and bias into place. */
-static void pack(const struct layout *l, int c, const real *w, const real *bias, real *to, real *to_bias)
+static void pack(const struct layout *l, int c, const real *w, const real *bias, real *to,
+                 real *to_bias)
 {
     const int taps = l->q.kh * l->q.kw;
     to_bias[c] = bias && c < l->q.out_c ? bias[c] : 0;
-    for (int i = 0; i < taps; i++) to[i * l->lines + c] = c < l->q.out_c ? w[(int64_t)c * taps + i] : 0;
+    for (int i = 0; i < taps; i++)
+        to[i * l->lines + c] = c < l->q.out_c ? w[(int64_t)c * taps + i] : 0;
 }
 
 /* ---- the kernel ---- */
@@ -200,10 +221,13 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 {
     const struct conv v = conv_of(p);
     (void)d;
-    return v.g != v.ic || v.g != v.oc ? "not depthwise: groups, input and output channels differ in number" : NULL;
+    return v.g != v.ic || v.g != v.oc
+               ? "not depthwise: groups, input and output channels differ in number"
+               : NULL;
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     const struct gather q = gather_of(p);
     (void)d;
@@ -220,7 +244,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     c->v[NV] = q.out_c >= 4 * VL ? 4 : q.out_c >= 2 * VL ? 2 : 1;
     c->v[RP] = q.count_w >= 4 ? MOST / 4 : q.count_w >= 2 ? 2 : 1;
     while (c->v[RP] * c->v[NV] > MOST) c->v[NV] /= 2;
-    c->v[THREADS] = hone_guess_threads(d, hone_problem_bytes(p) / 10e3);   /* at 10 bytes a nanosecond */
+    c->v[THREADS] =
+        hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
     c->v[ROWS] = q.mb < 4 * c->v[THREADS] && q.count_h > 4 ? 4 : 0;
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
@@ -249,18 +274,26 @@ static void set_phase(struct phase *f, struct conv_axis a, int n, struct inside 
 static int prepare(struct hone_plan *plan)
 {
     const struct gather q = gather_of(&plan->problem);
-    const size_t nphases = (size_t)q.phases_h + (size_t)q.phases_w, outputs = (size_t)q.out_h + (size_t)q.out_w;
-    struct phase *phase = plan->priv = malloc(nphases * sizeof *phase + outputs * sizeof(struct inside));
+    const size_t nphases = (size_t)q.phases_h + (size_t)q.phases_w,
+                 outputs = (size_t)q.out_h + (size_t)q.out_w;
+    struct phase *phase = plan->priv =
+        malloc(nphases * sizeof *phase + outputs * sizeof(struct inside));
     if (!phase) return hone_fail(HONE_ENOMEM, "phases of a depthwise convolution");
     struct inside *in = (struct inside *)(phase + nphases);
-    for (int i = 0; i < q.phases_h; i++, phase++, in += phase[-1].a.count) set_phase(phase, gather_h(&q, i), q.in_h, in);
-    for (int i = 0; i < q.phases_w; i++, phase++, in += phase[-1].a.count) set_phase(phase, gather_w(&q, i), q.in_w, in);
+    for (int i = 0; i < q.phases_h; i++, phase++, in += phase[-1].a.count)
+        set_phase(phase, gather_h(&q, i), q.in_h, in);
+    for (int i = 0; i < q.phases_w; i++, phase++, in += phase[-1].a.count)
+        set_phase(phase, gather_w(&q, i), q.in_w, in);
     return HONE_OK;
 }
 
-static int64_t weight_floats(const struct layout *l) { return (int64_t)l->q.kh * l->q.kw * l->lines; }
+static int64_t weight_floats(const struct layout *l)
+{
+    return (int64_t)l->q.kh * l->q.kw * l->lines;
+}
 
-static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
 {
     const struct layout l = layout_of(p, c);
     (void)d;
@@ -300,7 +333,8 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_depthwise) = {
     .backend = &hone_backend_cpu,
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
-    .param = { HONE_PARAM("rp", 1, 2, 4, 8), HONE_PARAM("nv", 1, 2, 4), HONE_PARAM("rows", 0, 1, 4, 8), CONV_THREADS },
+    .param = { HONE_PARAM("rp", 1, 2, 4, 8), HONE_PARAM("nv", 1, 2, 4),
+               HONE_PARAM("rows", 0, 1, 4, 8), CONV_THREADS },
     .refuse = refuse,
     .valid = valid,
     .guess = guess,

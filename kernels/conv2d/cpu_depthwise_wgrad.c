@@ -1,10 +1,11 @@
-/* Weight gradient of a depthwise convolution with channels in the lanes: dw of a tap is the sum over
- * pixels of x under the tap times dy.
+/* Weight gradient of a depthwise convolution with channels in the lanes: dw of a tap is the sum
+ * over pixels of x under the tap times dy.
  *
- * Output rows of all images are one list, cut into blocks that stay in a cache; while the pixels of a
- * block pass, nt neighbouring taps of one kernel row for nv vectors of channels stay in registers, so
- * that dy is loaded once for all of them.  Pixels near an edge ask of each tap whether it lies inside.
- * Every thread sums its blocks into a dw of its own; these are added in fixed order. */
+ * Output rows of all images are one list, cut into blocks that stay in a cache; while the pixels of
+ * a block pass, nt neighbouring taps of one kernel row for nv vectors of channels stay in
+ * registers, so that dy is loaded once for all of them.  Pixels near an edge ask of each tap
+ * whether it lies inside.  Every thread sums its blocks into a dw of its own; these are added in
+ * fixed order. */
 #include "kernels/backend/cpu.h"
 #include "kernels/conv2d/conv2d.h"
 
@@ -34,24 +35,29 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     return l;
 }
 
-HONE_INLINE vf get(const real *p, int lanes) { return lanes == VL ? vf_load(p) : vf_load_n(p, lanes); }
+HONE_INLINE vf get(const real *p, int lanes)
+{
+    return lanes == VL ? vf_load(p) : vf_load_n(p, lanes);
+}
 
 /* acc (nt, nv) += x * dy for one pixel, whose tap 0 lies in column `at`; x points to that tap. */
-HONE_INLINE void pixel(int nt, int nv, int lanes, int edge, const struct conv *v, int at, const real *x, const real *dy,
-                       vf acc[MAX_NT][MAX_NV])
+HONE_INLINE void pixel(int nt, int nv, int lanes, int edge, const struct conv *v, int at,
+                       const real *x, const real *dy, vf acc[MAX_NT][MAX_NV])
 {
     const int64_t tap = (int64_t)v->dw * v->ic;
     vf g[MAX_NV];
     HONE_UNROLLED for (int u = 0; u < nv; u++) g[u] = get(dy + u * VL, lanes);
     HONE_UNROLLED for (int j = 0; j < nt; j++) {
         if (edge && (at + j * v->dw < 0 || at + j * v->dw >= v->iw)) continue;
-        HONE_UNROLLED for (int u = 0; u < nv; u++) acc[j][u] += get(x + j * tap + u * VL, lanes) * g[u];
+        HONE_UNROLLED for (int u = 0; u < nv; u++)
+            acc[j][u] += get(x + j * tap + u * VL, lanes) * g[u];
     }
 }
 
-/* Adds to sum (nt, lines) what rows [from, to) give taps (i, j) to (i, j + nt - 1), channels from c on. */
-HONE_INLINE void tile(int nt, int nv, int lanes, const struct layout *l, int i, int j, int c, int64_t from, int64_t to,
-                      real *sum)
+/* Adds to sum (nt, lines) what rows [from, to) give taps (i, j) to (i, j + nt - 1), channels from c
+ * on. */
+HONE_INLINE void tile(int nt, int nv, int lanes, const struct layout *l, int i, int j, int c,
+                      int64_t from, int64_t to, real *sum)
 {
     const struct conv v = l->v;
     const int64_t step = (int64_t)v.sw * v.ic;
@@ -64,9 +70,12 @@ HONE_INLINE void tile(int nt, int nv, int lanes, const struct layout *l, int i, 
         int at = j * v.dw - v.pw, o = 0;
         const real *dy = l->dy + r * v.ow * v.oc + c;
         const real *x = l->x + ((r / v.oh * v.ih + ih) * v.iw + at) * v.ic + c;
-        for (; o < l->first; o++, at += v.sw, x += step, dy += v.oc) pixel(nt, nv, lanes, 1, &v, at, x, dy, acc);
-        for (; o < l->end; o++, at += v.sw, x += step, dy += v.oc) pixel(nt, nv, lanes, 0, &v, at, x, dy, acc);
-        for (; o < v.ow; o++, at += v.sw, x += step, dy += v.oc) pixel(nt, nv, lanes, 1, &v, at, x, dy, acc);
+        for (; o < l->first; o++, at += v.sw, x += step, dy += v.oc)
+            pixel(nt, nv, lanes, 1, &v, at, x, dy, acc);
+        for (; o < l->end; o++, at += v.sw, x += step, dy += v.oc)
+            pixel(nt, nv, lanes, 0, &v, at, x, dy, acc);
+        for (; o < v.ow; o++, at += v.sw, x += step, dy += v.oc)
+            pixel(nt, nv, lanes, 1, &v, at, x, dy, acc);
     }
     HONE_UNROLLED for (int t = 0; t < nt; t++)
         HONE_UNROLLED for (int u = 0; u < nv; u++) {
@@ -75,7 +84,8 @@ HONE_INLINE void tile(int nt, int nv, int lanes, const struct layout *l, int i, 
         }
 }
 
-typedef void tile_fn(const struct layout *l, int i, int j, int c, int64_t from, int64_t to, real *sum);
+typedef void tile_fn(const struct layout *l, int i, int j, int c, int64_t from, int64_t to,
+                     real *sum);
 
 #define TILE(nt, nv)                                                                               \
     static void tile_##nt##x##nv(const struct layout *l, int i, int j, int c, int64_t from,        \
@@ -84,14 +94,15 @@ typedef void tile_fn(const struct layout *l, int i, int j, int c, int64_t from, 
         if (nv > 1 || l->v.ic - c >= VL) tile(nt, nv, VL, l, i, j, c, from, to, sum);              \
         else tile(nt, nv, l->v.ic - c, l, i, j, c, from, to, sum);                                 \
     }
-TILE(1, 1) TILE(3, 1) TILE(5, 1)
-TILE(1, 2) TILE(3, 2) TILE(5, 2)
-TILE(1, 4) TILE(3, 4) TILE(5, 4)
+TILE(1, 1)
+TILE(3, 1) TILE(5, 1) TILE(1, 2) TILE(3, 2) TILE(5, 2) TILE(1, 4) TILE(3, 4) TILE(5, 4)
 
-/* By half of nt, and by half of nv. */
-static tile_fn *const tiles[3][3] = {
-    { tile_1x1, tile_1x2, tile_1x4 }, { tile_3x1, tile_3x2, tile_3x4 }, { tile_5x1, tile_5x2, tile_5x4 },
-};
+    /* By half of nt, and by half of nv. */
+    static tile_fn *const tiles[3][3] = {
+        { tile_1x1, tile_1x2, tile_1x4 },
+        { tile_3x1, tile_3x2, tile_3x4 },
+        { tile_5x1, tile_5x2, tile_5x4 },
+    };
 
 /* All taps of `nv` vectors of channels from c on: sums (kh, kw, lines). */
 static void channels(const struct layout *l, int nv, int c, int64_t from, int64_t to, real *sums)
@@ -100,7 +111,8 @@ static void channels(const struct layout *l, int nv, int c, int64_t from, int64_
         for (int j = 0, nt; j < l->v.kw; j += nt) {
             const int left = l->v.kw - j;
             nt = left >= 5 ? 5 : left >= 3 ? 3 : 1;
-            tiles[nt / 2][nv / 2](l, i, j, c, from, to, sums + ((int64_t)i * l->v.kw + j) * l->lines + c);
+            tiles[nt / 2][nv / 2](l, i, j, c, from, to,
+                                  sums + ((int64_t)i * l->v.kw + j) * l->lines + c);
         }
 }
 
@@ -108,7 +120,8 @@ static void sum_blocks(const struct layout *l, int nv, int64_t first, int64_t la
 {
     memset(sums, 0, (size_t)((int64_t)l->v.kh * l->v.kw * l->lines) * sizeof *sums);
     for (int64_t b = first; b < last; b++) {
-        const int64_t from = b * l->block, to = from + l->block < l->rows ? from + l->block : l->rows;
+        const int64_t from = b * l->block,
+                      to = from + l->block < l->rows ? from + l->block : l->rows;
         int c = 0;
         for (; c + nv * VL <= l->v.ic; c += nv * VL) channels(l, nv, c, from, to, sums);
         for (; c < l->v.ic; c += VL) channels(l, 1, c, from, to, sums);
@@ -121,10 +134,13 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 {
     const struct conv v = conv_of(p);
     (void)d;
-    return v.g != v.ic || v.g != v.oc ? "not depthwise: groups, input and output channels differ in number" : NULL;
+    return v.g != v.ic || v.g != v.oc
+               ? "not depthwise: groups, input and output channels differ in number"
+               : NULL;
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     const struct layout l = layout_of(p, c);
     (void)d;
@@ -138,7 +154,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     const struct conv v = conv_of(p);
     const double row = 8.0 * v.ow * (v.ic < 4 * VL ? v.ic : 4 * VL);   /* bytes of x and dy */
     c->v[NV] = v.ic >= 4 * VL && VB == 64 ? 4 : v.ic >= 2 * VL ? 2 : 1;
-    c->v[THREADS] = hone_guess_threads(d, hone_problem_bytes(p) / 10e3);   /* at 10 bytes a nanosecond */
+    c->v[THREADS] =
+        hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
     c->v[ROWS] = 64;
     while (c->v[ROWS] > 4 && (c->v[ROWS] * row > 32768 || !valid(p, c, d))) c->v[ROWS] /= 4;
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
@@ -146,7 +163,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 
 static int64_t sum_floats(const struct layout *l) { return (int64_t)l->v.kh * l->v.kw * l->lines; }
 
-static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
 {
     const struct layout l = layout_of(p, c);
     (void)d;
@@ -174,8 +192,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     {
 #pragma omp for schedule(static)
         for (int t = 0; t < threads; t++)
-            sum_blocks(&l, nv, hone_part(l.blocks, 1, threads, t), hone_part(l.blocks, 1, threads, t + 1),
-                       sums + t * sum_floats(&l));
+            sum_blocks(&l, nv, hone_part(l.blocks, 1, threads, t),
+                       hone_part(l.blocks, 1, threads, t + 1), sums + t * sum_floats(&l));
 #pragma omp for schedule(static)
         for (int c = 0; c < l.v.ic; c++) add_up(&l, threads, c, sums, dw);
     }

@@ -1,6 +1,6 @@
-/* Dropout with the hash in vectors of 64-bit lanes: each yields two numbers' draws.  In memory order
- * its halves lie as floats do (on a little-endian processor, as all are that we know vectors of;
- * others are refused); for doubles, lanes go in pairs of the same hash. */
+/* Dropout with the hash in vectors of 64-bit lanes: each yields two numbers' draws.  In memory
+ * order its halves lie as floats do (on a little-endian processor, as all are that we know vectors
+ * of; others are refused); for doubles, lanes go in pairs of the same hash. */
 #include "kernels/activation/vector.h"
 #include "kernels/dropout/dropout.h"
 
@@ -43,7 +43,8 @@ HONE_INLINE void loop(int unroll, const struct job *job, int64_t from, int64_t t
     for (; i + unroll * VL <= to; i += unroll * VL) {
         vf v[4];
         HONE_UNROLLED
-        for (int u = 0; u < unroll; u++) v[u] = element(z + (uint64_t)u * (VL / 2) * golden, vf_load(s.x + i + u * VL), &s);
+        for (int u = 0; u < unroll; u++)
+            v[u] = element(z + (uint64_t)u * (VL / 2) * golden, vf_load(s.x + i + u * VL), &s);
         HONE_UNROLLED
         for (int u = 0; u < unroll; u++) vf_store(s.y + i + u * VL, v[u]);
         z = z + (uint64_t)unroll * (VL / 2) * golden;
@@ -70,7 +71,8 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
     return order.half[0] ? NULL : "processor is big-endian";
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     (void)d;
     return c->v[THREADS] == 1 || p->dim[DROP_N] >= 256 * c->v[THREADS];
@@ -90,13 +92,17 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const uint64_t *seed = mem[DROP_SEED];
     const int64_t n = p->dim[DROP_N];
     const struct job job = {
-        .y = mem[DROP_Y], .x = mem[DROP_X], .key = dropout_key(seed[0], seed[1], p->value[DROP_STREAM]),
-        .threshold = dropout_threshold(p->value[DROP_P]), .scale = (real)(1 / (1 - p->value[DROP_P])),
+        .y = mem[DROP_Y],
+        .x = mem[DROP_X],
+        .key = dropout_key(seed[0], seed[1], p->value[DROP_STREAM]),
+        .threshold = dropout_threshold(p->value[DROP_P]),
+        .scale = (real)(1 / (1 - p->value[DROP_P])),
     };
     (void)workspace;
     if (threads == 1) { share(unroll, &job, 0, n); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int t = 0; t < threads; t++) share(unroll, &job, hone_part(n, 16, threads, t), hone_part(n, 16, threads, t + 1));
+    for (int t = 0; t < threads; t++)
+        share(unroll, &job, hone_part(n, 16, threads, t), hone_part(n, 16, threads, t + 1));
     return HONE_OK;
 }
 

@@ -8,7 +8,7 @@
 extern const struct hone_op hone_op_dropout;
 
 enum { DROP_N };                      /* problem.dim */
-enum { DROP_P, DROP_STREAM };         /* problem.value; each dropout layer of a net has its stream */
+enum { DROP_P, DROP_STREAM }; /* problem.value; each dropout layer of a net has its stream */
 enum { DROP_Y, DROP_X, DROP_SEED };   /* arguments; SEED (2) = seed, step, both below 2^53 */
 
 /* Two numbers share one hash: number i is kept where half i % 2 (low half first) of

@@ -1,9 +1,10 @@
-/* The classic blocked product: B in blocks of kc x nc and A in blocks of mc x kc are copied into panels, and
- * tiles of mr x nv vectors run over them (Goto, van de Geijn: Anatomy of high-performance matrix
- * multiplication, 2008).
+/* The classic blocked product: B in blocks of kc x nc and A in blocks of mc x kc are copied into
+ * panels, and tiles of mr x nv vectors run over them (Goto, van de Geijn: Anatomy of
+ * high-performance matrix multiplication, 2008).
  *
- * A panel of B (kc x nv vectors) stays in L1 while a block of A (mc x kc) streams past it from L2.  All
- * threads copy B together; then they are a grid over C's tiles, each with its own copy of A's rows. */
+ * A panel of B (kc x nv vectors) stays in L1 while a block of A (mc x kc) streams past it from L2.
+ * All threads copy B together; then they are a grid over C's tiles, each with its own copy of A's
+ * rows. */
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/micro.h"
@@ -37,8 +38,8 @@ HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t)
 {
     vf s[HONE_TILE_MAX];
     /* C is fetched while the sum is computed. */
-    HONE_UNROLLED for (int i = 0; i < mr; i++)
-        HONE_UNROLLED for (int v = 0; v < nv; v += 64 / VB) __builtin_prefetch(t->c + i * t->c_row + v * VL, 1);
+    HONE_UNROLLED for (int i = 0; i < mr; i++) HONE_UNROLLED for (int v = 0; v < nv; v += 64 / VB)
+        __builtin_prefetch(t->c + i * t->c_row + v * VL, 1);
     hone_tile_start(mr, nv, s, t, nv * VL);
     hone_tile_columns(mr, nv, s, t->k, t->a, mr, t->b, nv * VL, nv * VL);
     hone_tile_finish(mr, nv, s, t, nv * VL);
@@ -94,10 +95,18 @@ static void make_grid(struct job *j)
 static struct job job_of(const struct hone_problem *p, const struct hone_config *c)
 {
     struct job j = {
-        .m = p->dim[GEMM_M], .n = p->dim[GEMM_N], .k = p->dim[GEMM_K], .layout = p->layout,
-        .mr = c->v[MR], .nr = c->v[NV] * VL, .threads = c->v[THREADS],
-        .alpha = (real)p->value[GEMM_ALPHA], .beta = (real)p->value[GEMM_BETA],
-        .has_bias = hone_problem_has(p, "bias"), .act = hone_act_of(p), .tile = find_tile(c->v[MR], c->v[NV]),
+        .m = p->dim[GEMM_M],
+        .n = p->dim[GEMM_N],
+        .k = p->dim[GEMM_K],
+        .layout = p->layout,
+        .mr = c->v[MR],
+        .nr = c->v[NV] * VL,
+        .threads = c->v[THREADS],
+        .alpha = (real)p->value[GEMM_ALPHA],
+        .beta = (real)p->value[GEMM_BETA],
+        .has_bias = hone_problem_has(p, "bias"),
+        .act = hone_act_of(p),
+        .tile = find_tile(c->v[MR], c->v[NV]),
     };
     j.kc = least(c->v[KC], j.k);
     j.nc = round_up(least(c->v[NC], j.n), j.nr);
@@ -108,13 +117,15 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
 
 /* ---- work of one thread ---- */
 
-/* Panels of columns [col, col + cols) of B, steps [step, step + steps); every threads-th is this one's. */
+/* Panels of columns [col, col + cols) of B, steps [step, step + steps); every threads-th is this
+ * one's. */
 static void pack_b(const struct job *j, int thread, int col, int cols, int step, int steps)
 {
     for (int q = thread; q * j->nr < cols; q += j->threads) {
         real *panel = j->packed_b + (int64_t)q * j->nr * steps;
         int at = col + q * j->nr, count = least(j->nr, col + cols - at);
-        if (j->layout == GEMM_NT) hone_pack_rows(panel, j->nr, j->b + (int64_t)at * j->k + step, j->k, steps, count);
+        if (j->layout == GEMM_NT)
+            hone_pack_rows(panel, j->nr, j->b + (int64_t)at * j->k + step, j->k, steps, count);
         else hone_pack_columns(panel, j->nr, j->b + (int64_t)step * j->n + at, j->n, steps, count);
     }
 }
@@ -123,7 +134,8 @@ static void pack_a(const struct job *j, real *to, int row, int rows, int step, i
 {
     for (int q = 0; q * j->mr < rows; q++, to += (int64_t)j->mr * steps) {
         int at = row + q * j->mr, count = least(j->mr, row + rows - at);
-        if (j->layout == GEMM_TN) hone_pack_columns(to, j->mr, j->a + (int64_t)step * j->m + at, j->m, steps, count);
+        if (j->layout == GEMM_TN)
+            hone_pack_columns(to, j->mr, j->a + (int64_t)step * j->m + at, j->m, steps, count);
         else hone_pack_rows(to, j->mr, j->a + (int64_t)at * j->k + step, j->k, steps, count);
     }
 }
@@ -149,13 +161,18 @@ static void edge_tile(const struct job *j, struct hone_tile t, int rows, int col
         }
 }
 
-/* Tiles of rows [row, row + rows) and of panels [from, to) of the block of B that begins at column col. */
-static void block(const struct job *j, const real *packed_a, int row, int rows, int col, int from, int to, int step,
-                  int steps)
+/* Tiles of rows [row, row + rows) and of panels [from, to) of the block of B that begins at column
+ * col. */
+static void block(const struct job *j, const real *packed_a, int row, int rows, int col, int from,
+                  int to, int step, int steps)
 {
     const int last = step + steps == j->k, relu = j->act == HONE_ACT_relu;
     struct hone_tile t = {
-        .k = steps, .c_row = j->n, .alpha = j->alpha, .accumulate = step > 0 || j->beta != 0, .relu = last && relu,
+        .k = steps,
+        .c_row = j->n,
+        .alpha = j->alpha,
+        .accumulate = step > 0 || j->beta != 0,
+        .relu = last && relu,
     };
     for (int q = from; q < to; q++) {
         int at = col + q * j->nr, cols = least(j->nr, j->n - at);
@@ -165,7 +182,8 @@ static void block(const struct job *j, const real *packed_a, int row, int rows, 
             int whole = cols == j->nr && rows - i >= j->mr, tile_rows = least(j->mr, rows - i);
             t.a = packed_a + (int64_t)i * steps;
             t.c = j->c + (int64_t)(row + i) * j->n + at;
-            if (step == 0 && j->beta != 0 && j->beta != 1) hone_scale_rows(j->beta, t.c, j->n, tile_rows, cols);
+            if (step == 0 && j->beta != 0 && j->beta != 1)
+                hone_scale_rows(j->beta, t.c, j->n, tile_rows, cols);
             if (whole) j->tile(&t);
             else edge_tile(j, t, tile_rows, cols);
             if (last && !(whole && relu)) hone_epilogue(j->act, t.c, j->n, tile_rows, cols, NULL);
@@ -181,7 +199,8 @@ static void work(const struct job *j, int thread)
     real *packed_a = j->packed_a + (int64_t)thread * j->mc * j->kc;
     for (int col = 0; col < j->n; col += j->nc) {
         int cols = least(j->nc, j->n - col), panels = up(cols, j->nr);
-        int from = (int)((int64_t)panels * a / j->across), to = (int)((int64_t)panels * (a + 1) / j->across);
+        int from = (int)((int64_t)panels * a / j->across),
+            to = (int)((int64_t)panels * (a + 1) / j->across);
         for (int step = 0; step < j->k; step += j->kc) {
             int steps = least(j->kc, j->k - step);
             pack_b(j, thread, col, cols, step, steps);
@@ -212,7 +231,8 @@ static int useful(const struct hone_param *q, int value, int size)
 
 extern const struct hone_kernel HONE_SYM(gemm_cpu_blocked);
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     const struct hone_param *q = HONE_SYM(gemm_cpu_blocked).param;
     const int32_t *dim = p->dim;
@@ -248,9 +268,13 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     }
 }
 
-static int64_t packed_b_floats(const struct job *j) { return ((int64_t)j->nc * j->kc + 15) / 16 * 16; }
+static int64_t packed_b_floats(const struct job *j)
+{
+    return ((int64_t)j->nc * j->kc + 15) / 16 * 16;
+}
 
-static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
 {
     struct job j = job_of(p, c);
     (void)d;
@@ -261,7 +285,8 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 static double growth(const struct hone_problem *p, const struct hone_config *c)
 {
     int k = p->dim[GEMM_K];
-    double chain = least(c->v[KC], k) + up(k, c->v[KC]) + 4 + (hone_act_of(p) == HONE_ACT_none ? 0 : 8);
+    double chain =
+        least(c->v[KC], k) + up(k, c->v[KC]) + 4 + (hone_act_of(p) == HONE_ACT_none ? 0 : 8);
     return chain < p->op->growth(p) ? chain : p->op->growth(p);
 }
 
@@ -301,12 +326,14 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_gemm, 0 };
 
 const struct hone_kernel HONE_SYM(gemm_cpu_blocked) = {
-    .name = HONE_NAME("cpu_blocked"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
-    .dtypes = HONE_THIS_DTYPES,
+    .name = HONE_NAME("cpu_blocked"), .ops = ops, .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA, .dtypes = HONE_THIS_DTYPES,
     .param = {
         HONE_PARAM("mr", MR_VALUES), HONE_PARAM("nv", NV_VALUES),
-        HONE_PARAM("kc", 128, 192, 256, 320, 384, 512, 768), HONE_PARAM("mc", 48, 96, 144, 192, 288, 384, 576, 1024),
+        HONE_PARAM("kc", 128, 192, 256, 320, 384, 512, 768),
+        HONE_PARAM("mc", 48, 96, 144, 192, 288, 384, 576, 1024),
         HONE_PARAM("nc", 256, 512, 1024, 2048, 4096), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
     },
-    .valid = valid, .guess = guess, .workspace = workspace, .growth = growth, .prepare = prepare, .release = release, .run = run,
+    .valid = valid, .guess = guess, .workspace = workspace, .growth = growth,
+    .prepare = prepare, .release = release, .run = run,
 };

@@ -1,8 +1,8 @@
-/* Small and skinny products: tiles read A where it lies, and B too, unless it is transposed (nt) or asked to be
- * packed; one column of C is dot products.
+/* Small and skinny products: tiles read A where it lies, and B too, unless it is transposed (nt) or
+ * asked to be packed; one column of C is dot products.
  *
- * There is a tile for every number of rows, so that rows are split evenly and no edge costs extra; the
- * last columns are masked.  kc bounds the part of B that stays in L1 while the rows pass. */
+ * There is a tile for every number of rows, so that rows are split evenly and no edge costs extra;
+ * the last columns are masked.  kc bounds the part of B that stays in L1 while the rows pass. */
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/micro.h"
@@ -119,11 +119,20 @@ static void simplify(struct job *j)
 static struct job job_of(const struct hone_problem *p, const struct hone_config *c)
 {
     struct job j = {
-        .m = p->dim[GEMM_M], .n = p->dim[GEMM_N], .k = p->dim[GEMM_K],
-        .a_arg = GEMM_A, .b_arg = GEMM_B, .has_bias = hone_problem_has(p, "bias"),
-        .a_columns = p->layout == GEMM_TN, .b_rows = p->layout == GEMM_NT,
-        .nr = c->v[NV] * VL, .kc = c->v[KC], .threads = c->v[THREADS],
-        .alpha = (real)p->value[GEMM_ALPHA], .beta = (real)p->value[GEMM_BETA], .act = hone_act_of(p),
+        .m = p->dim[GEMM_M],
+        .n = p->dim[GEMM_N],
+        .k = p->dim[GEMM_K],
+        .a_arg = GEMM_A,
+        .b_arg = GEMM_B,
+        .has_bias = hone_problem_has(p, "bias"),
+        .a_columns = p->layout == GEMM_TN,
+        .b_rows = p->layout == GEMM_NT,
+        .nr = c->v[NV] * VL,
+        .kc = c->v[KC],
+        .threads = c->v[THREADS],
+        .alpha = (real)p->value[GEMM_ALPHA],
+        .beta = (real)p->value[GEMM_BETA],
+        .act = hone_act_of(p),
     };
     j.a_stride = j.a_columns ? j.m : j.k;
     j.b_step = j.n;
@@ -148,11 +157,13 @@ static vf dot_group(const real *a, int64_t a_row, const real *x, int k)
     for (; k >= VL; k -= VL, p += VL * sizeof *a, x += VL) {
         vf y = vf_load(x);
         __asm__("" : "+r"(p));
-        HONE_UNROLLED for (int i = 0; i < VL; i++) s[i] += vf_load((const real *)hone_tile_at(p, odd, i)) * y;
+        HONE_UNROLLED for (int i = 0; i < VL; i++)
+            s[i] += vf_load((const real *)hone_tile_at(p, odd, i)) * y;
     }
     if (k) {
         vf y = vf_load_n(x, k);
-        HONE_UNROLLED for (int i = 0; i < VL; i++) s[i] += vf_load_n((const real *)hone_tile_at(p, odd, i), k) * y;
+        HONE_UNROLLED for (int i = 0; i < VL; i++)
+            s[i] += vf_load_n((const real *)hone_tile_at(p, odd, i), k) * y;
     }
     return hone_sum_lanes(s);
 }
@@ -180,21 +191,30 @@ static void dots(const struct job *j, int row0, int row1)
         if (j->beta != 0) y += j->beta * c[i];
         c[i] = y;
     }
-    hone_epilogue(j->act, c + row0, 0, 1, row1 - row0, j->bias_each && j->bias ? j->bias + row0 : NULL);
+    hone_epilogue(j->act, c + row0, 0, 1, row1 - row0,
+                  j->bias_each && j->bias ? j->bias + row0 : NULL);
 }
 
 /* ---- tiles over rows and columns ---- */
 
 /* Rows [row0, row1) of the panel of columns [col, col + cols), steps [step, step + steps). */
-static void panel(const struct job *j, const real *b, int64_t b_step, int col, int cols, int row0, int row1, int step,
-                  int steps)
+static void panel(const struct job *j, const real *b, int64_t b_step, int col, int cols, int row0,
+                  int row1, int step, int steps)
 {
     const int last = step + steps == j->k, relu = j->act == HONE_ACT_relu;
     const int nv = up(cols, VL), rows = row1 - row0, groups = up(rows, HONE_TILE_ROWS(nv));
     hone_tile_fn *const *fn = j->a_columns ? by_columns[nv - 1] : by_rows[nv - 1];
     struct hone_tile t = {
-        .k = steps, .a_stride = j->a_stride, .b = b, .b_step = b_step, .c_row = j->n, .alpha = j->alpha, .cols = cols,
-        .bias = last && j->bias ? j->bias + col : NULL, .accumulate = step > 0 || j->beta != 0, .relu = last && relu,
+        .k = steps,
+        .a_stride = j->a_stride,
+        .b = b,
+        .b_step = b_step,
+        .c_row = j->n,
+        .alpha = j->alpha,
+        .cols = cols,
+        .bias = last && j->bias ? j->bias + col : NULL,
+        .accumulate = step > 0 || j->beta != 0,
+        .relu = last && relu,
     };
     /* Groups of rows as equal as can be: the first `longer` have one more. */
     const int each = rows / groups, longer = rows % groups;
@@ -202,7 +222,8 @@ static void panel(const struct job *j, const real *b, int64_t b_step, int col, i
         count = each + (g < longer);
         t.a = j->a + (j->a_columns ? step * j->a_stride + i : i * j->a_stride + step);
         t.c = j->c + (int64_t)i * j->n + col;
-        if (step == 0 && j->beta != 0 && j->beta != 1) hone_scale_rows(j->beta, t.c, j->n, count, cols);
+        if (step == 0 && j->beta != 0 && j->beta != 1)
+            hone_scale_rows(j->beta, t.c, j->n, count, cols);
         fn[count - 1](&t);
         if (last && !relu) hone_epilogue(j->act, t.c, j->n, count, cols, NULL);
     }
@@ -225,7 +246,8 @@ static int shares_rows(const struct job *j)
 static void work(const struct job *j, int thread)
 {
     const int panels = up(j->n, j->nr), rows = shares_rows(j);
-    const int from = (int)((int64_t)panels * thread / j->threads), to = (int)((int64_t)panels * (thread + 1) / j->threads);
+    const int from = (int)((int64_t)panels * thread / j->threads),
+              to = (int)((int64_t)panels * (thread + 1) / j->threads);
     const int row0 = rows ? (int)((int64_t)j->m * thread / j->threads) : 0;
     const int row1 = rows ? (int)((int64_t)j->m * (thread + 1) / j->threads) : j->m;
     if (j->dots) { dots(j, row0, row1); return; }
@@ -239,8 +261,12 @@ static void work(const struct job *j, int thread)
         int steps = least(j->kc, j->k - step);
         for (int q = rows ? 0 : from; q < (rows ? panels : to); q++) {
             int col = q * j->nr, cols = least(j->nr, j->n - col);
-            if (j->pack) panel(j, j->packed + (int64_t)q * j->nr * j->k + (int64_t)step * j->nr, j->nr, col, cols, row0, row1, step, steps);
-            else panel(j, j->b + step * j->b_step + col, j->b_step, col, cols, row0, row1, step, steps);
+            if (j->pack)
+                panel(j, j->packed + (int64_t)q * j->nr * j->k + (int64_t)step * j->nr, j->nr, col,
+                      cols, row0, row1, step, steps);
+            else
+                panel(j, j->b + step * j->b_step + col, j->b_step, col, cols, row0, row1, step,
+                      steps);
         }
     }
 }
@@ -264,12 +290,15 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
            "no size is below 128: packing both matrices wins" : NULL;
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     const struct hone_param *q = HONE_SYM(gemm_cpu_small).param;
     struct job j = job_of(p, c);
     (void)d;
-    if (j.dots) return c->v[NV] == 1 && c->v[KC] == q[KC].value[0] && !c->v[PACK] && j.threads <= up(j.m, VL);
+    if (j.dots)
+        return c->v[NV] == 1 && c->v[KC] == q[KC].value[0] && !c->v[PACK] &&
+               j.threads <= up(j.m, VL);
     return c->v[NV] <= up(j.n, VL) && useful(&q[KC], j.kc, j.k) && c->v[PACK] == j.pack &&
            j.threads <= (shares_rows(&j) ? j.m : up(j.n, j.nr));
 }
@@ -282,8 +311,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     j = job_of(p, c);
     if (!j.dots) {
         int vectors = up(j.n, VL);
-        /* Two vectors have the fewest loads per sum; three where they are all, or where one row alone
-         * has too few sums to hide the latency of the additions. */
+        /* Two vectors have the fewest loads per sum; three where they are all, or where one row
+         * alone has too few sums to hide the latency of the additions. */
         c->v[NV] = vectors == 1 ? 1 : vectors == 3 || (vectors > 3 && j.m == 1) ? 3 : 2;
         c->v[PACK] = j.pack;
         /* The part of B that a panel uses, in half of L1. */
@@ -297,7 +326,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     }
 }
 
-static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
 {
     struct job j = job_of(p, c);
     (void)d;
@@ -307,7 +337,8 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 static double growth(const struct hone_problem *p, const struct hone_config *c)
 {
     struct job j = job_of(p, c);
-    double sum = j.dots ? up(j.k, VL) + 6 : least(j.kc, j.k) + up(j.k, j.kc), most = p->op->growth(p);
+    double sum = j.dots ? up(j.k, VL) + 6 : least(j.kc, j.k) + up(j.k, j.kc),
+           most = p->op->growth(p);
     double chain = sum + 4 + (j.act == HONE_ACT_none ? 0 : 8);
     return chain < most ? chain : most;
 }
@@ -349,8 +380,10 @@ const struct hone_kernel HONE_SYM(gemm_cpu_small) = {
     .name = HONE_NAME("cpu_small"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = {
-        HONE_PARAM("nv", 1, 2, 3), HONE_PARAM("kc", 128, 256, 512, 1024, 1048576), HONE_PARAM("pack", 0, 1),
+        HONE_PARAM("nv", 1, 2, 3), HONE_PARAM("kc", 128, 256, 512, 1024, 1048576),
+        HONE_PARAM("pack", 0, 1),
         HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
     },
-    .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace, .growth = growth, .prepare = prepare, .release = release, .run = run,
+    .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace, .growth = growth,
+    .prepare = prepare, .release = release, .run = run,
 };

@@ -5,7 +5,8 @@
 #include "kernels/activation/vector.h"
 
 /* c = act(c + bias) for rows x cols of C; `act` and whether there is a bias are constants. */
-HONE_INLINE void hone_epilogue_of(enum hone_act act, real *c, int64_t c_row, int64_t rows, int64_t cols, const real *bias)
+HONE_INLINE void hone_epilogue_of(enum hone_act act, real *c, int64_t c_row, int64_t rows,
+                                  int64_t cols, const real *bias)
 {
     for (int64_t i = 0; i < rows; i++, c += c_row) {
         int64_t j = 0;
@@ -21,7 +22,8 @@ HONE_INLINE void hone_epilogue_of(enum hone_act act, real *c, int64_t c_row, int
     }
 }
 
-static inline void hone_epilogue(enum hone_act act, real *c, int64_t c_row, int64_t rows, int64_t cols, const real *bias)
+static inline void hone_epilogue(enum hone_act act, real *c, int64_t c_row, int64_t rows,
+                                 int64_t cols, const real *bias)
 {
     switch (act) {
 #define X(name, from_y, slope)                                                                    \

@@ -1,17 +1,18 @@
-/* kernels/gemm/micro.h -- tiles of C held in registers: what gemm and convolutions spend their time in.
+/* kernels/gemm/micro.h -- tiles of C held in registers: what gemm and convolutions spend their time
+ * in.
  *
  * A tile has mr rows of nv vectors: s[i * nv + v].  Each step l loads nv vectors of B and adds to
- * every row i the product with one number a(i, l), which the processor broadcasts from memory.  Like this
- * A needs no vectors, and B no broadcasts (Van Zee, van de Geijn: BLIS, 2015).
+ * every row i the product with one number a(i, l), which the processor broadcasts from memory.
+ * Like this A needs no vectors, and B no broadcasts (Van Zee, van de Geijn: BLIS, 2015).
  *
  *     vf s[HONE_TILE_MAX];
  *     hone_tile_zero(14, 2, s);
- *     hone_tile_columns(14, 2, s, k, a, a_step, b, b_step, 2 * VL);     as often as there are parts of the sum
+ *     hone_tile_columns(14, 2, s, k, a, a_step, b, b_step, 2 * VL);   for each part of the sum
  *     hone_tile_store(14, 2, s, c, c_row, 2 * VL);
  *
- * mr and nv must be constants, with mr * nv accumulators, nv vectors of B and one of A in registers:
- * HONE_TILE_ROWS(nv) rows fit.  `cols` is how many columns exist and may be touched in memory: the last
- * vector may be a part of one, (nv - 1) * VL < cols <= nv * VL. */
+ * mr and nv must be constants, with mr * nv accumulators, nv vectors of B and one of A in
+ * registers: HONE_TILE_ROWS(nv) rows fit.  `cols` is how many columns exist and may be touched in
+ * memory: the last vector may be a part of one, (nv - 1) * VL < cols <= nv * VL. */
 #ifndef HONE_GEMM_MICRO_H
 #define HONE_GEMM_MICRO_H
 
@@ -51,10 +52,10 @@ HONE_INLINE void hone_tile_column(int mr, int nv, vf *s, const real *a, const re
     HONE_UNROLLED for (int q = 0; q < mr * nv; q++) s[q] += a[q / nv] * x[q % nv];
 }
 
-/* k steps of them: a(i, l) = a[l * a_step + i].  Packed panels (a_step = mr) and transposed matrices
- * are of this kind. */
-HONE_INLINE void hone_tile_columns(int mr, int nv, vf *s, int64_t k, const real *a, int64_t a_step, const real *b,
-                                   int64_t b_step, int cols)
+/* k steps of them: a(i, l) = a[l * a_step + i].  Packed panels (a_step = mr) and transposed
+ * matrices are of this kind. */
+HONE_INLINE void hone_tile_columns(int mr, int nv, vf *s, int64_t k, const real *a, int64_t a_step,
+                                   const real *b, int64_t b_step, int cols)
 {
     for (; k; k--, a += a_step, b += b_step) hone_tile_column(mr, nv, s, a, b, cols);
 }
@@ -67,18 +68,20 @@ HONE_INLINE const char *hone_tile_at(const char *p, const int64_t *odd, int i)
 }
 
 /* One step where row i of A is i times the stride away. */
-HONE_INLINE void hone_tile_row(int mr, int nv, vf *s, const char *p, const int64_t *odd, const real *b, int cols)
+HONE_INLINE void hone_tile_row(int mr, int nv, vf *s, const char *p, const int64_t *odd,
+                               const real *b, int cols)
 {
     vf x[4];
     hone_tile_load(nv, x, b, cols);
-    HONE_UNROLLED for (int q = 0; q < mr * nv; q++) s[q] += *(const real *)hone_tile_at(p, odd, q / nv) * x[q % nv];
+    HONE_UNROLLED for (int q = 0; q < mr * nv; q++)
+        s[q] += *(const real *)hone_tile_at(p, odd, q / nv) * x[q % nv];
 }
 
 /* k steps where each row of A is contiguous: a(i, l) = a[i * a_row + l].  An address can be one
  * register plus 1, 2, 4 or 8 times another, so the odd multiples of a_row in registers reach
  * 16 rows; the compiler, left alone, would keep a pointer per row and run out of registers. */
-HONE_INLINE void hone_tile_rows(int mr, int nv, vf *s, int64_t k, const real *a, int64_t a_row, const real *b,
-                                int64_t b_step, int cols)
+HONE_INLINE void hone_tile_rows(int mr, int nv, vf *s, int64_t k, const real *a, int64_t a_row,
+                                const real *b, int64_t b_step, int cols)
 {
     const char *p = (const char *)a;
     int64_t odd[8];
@@ -104,7 +107,8 @@ HONE_INLINE void hone_tile_add(int mr, int nv, vf *s, const real *c, int64_t c_r
 {
     HONE_UNROLLED for (int q = 0; q < mr * nv; q++) {
         if (q && q % nv == 0) HONE_TILE_NEXT(c, c_row);
-        s[q] += q % nv < nv - 1 ? vf_load(c + q % nv * VL) : vf_load_n(c + q % nv * VL, cols - (nv - 1) * VL);
+        s[q] += q % nv < nv - 1 ? vf_load(c + q % nv * VL)
+                                : vf_load_n(c + q % nv * VL, cols - (nv - 1) * VL);
     }
 }
 

@@ -42,8 +42,17 @@ static int exact(const struct hone_problem *p)
 }
 
 const struct hone_op hone_op_gemm = {
-    .name = "gemm", .dtypes = HONE_F32_F64, .layout = { "nn", "nt", "tn" },
-    .dim = { { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 }, { "k", 1, HONE_REQUIRED, 0 } },
+    .name = "gemm",
+    .dtypes = HONE_F32_F64,
+    .layout = { "nn", "nt", "tn" },
+    .dim = { { "m", 1, HONE_REQUIRED, 0 },
+             { "n", 1, HONE_REQUIRED, 0 },
+             { "k", 1, HONE_REQUIRED, 0 } },
     .attr = { { "alpha", 1, 1 }, { "beta", 1, 0 }, { "bias", 0, 0 }, HONE_ACT_ATTRS },
-    .check = hone_act_check, .args = args, .flops = flops, .ref = hone_gemm_meaning, .growth = growth, .exact = exact,
+    .check = hone_act_check,
+    .args = args,
+    .flops = flops,
+    .ref = hone_gemm_meaning,
+    .growth = growth,
+    .exact = exact,
 };

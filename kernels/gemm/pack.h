@@ -83,7 +83,8 @@ HONE_INLINE void hone_transpose(vf *r)
 /* Lane i of the result is the sum of r[i]'s lanes, always added in the same order. */
 HONE_INLINE void hone_sum_halves(int h, vf *r)
 {
-    HONE_UNROLLED for (int i = 0; i < h; i++) r[i] = vf_low(h, r[i], r[i + h]) + vf_high(h, r[i], r[i + h]);
+    HONE_UNROLLED for (int i = 0; i < h; i++)
+        r[i] = vf_low(h, r[i], r[i + h]) + vf_high(h, r[i], r[i + h]);
 }
 
 HONE_INLINE vf hone_sum_lanes(vf *r)
@@ -98,7 +99,8 @@ HONE_INLINE vf hone_sum_lanes(vf *r)
 /* ---- panels ---- */
 
 /* panel[l * width + i] = x[l * ld + i] for l < steps, i < count. */
-static inline void hone_pack_columns(real *panel, int width, const real *x, int64_t ld, int64_t steps, int count)
+static inline void hone_pack_columns(real *panel, int width, const real *x, int64_t ld,
+                                     int64_t steps, int count)
 {
     for (int64_t l = 0; l < steps; l++, x += ld, panel += width) {
         int i = 0;
@@ -108,12 +110,14 @@ static inline void hone_pack_columns(real *panel, int width, const real *x, int6
             vf_store_n(panel + i, last, width - i < VL ? width - i : VL);
             i += VL;
         }
-        for (; i < width; i += VL) vf_store_n(panel + i, (vf){ 0 }, width - i < VL ? width - i : VL);
+        for (; i < width; i += VL)
+            vf_store_n(panel + i, (vf){ 0 }, width - i < VL ? width - i : VL);
     }
 }
 
 /* panel[l * width + i] = x[i * ld + l] for l < steps, i < count. */
-static inline void hone_pack_rows(real *panel, int width, const real *x, int64_t ld, int64_t steps, int count)
+static inline void hone_pack_rows(real *panel, int width, const real *x, int64_t ld, int64_t steps,
+                                  int count)
 {
     for (int i = 0; i < width; i += VL) {
         int lanes = width - i < VL ? width - i : VL, rows = count - i < VL ? count - i : VL;
@@ -121,7 +125,8 @@ static inline void hone_pack_rows(real *panel, int width, const real *x, int64_t
             int nl = steps - l < VL ? (int)(steps - l) : VL;
             const real *from = x + i * ld + l;
             vf r[VL];
-            HONE_UNROLLED for (int j = 0; j < VL; j++) r[j] = j < rows ? vf_load_n(from + j * ld, nl) : (vf){ 0 };
+            HONE_UNROLLED for (int j = 0; j < VL; j++)
+                r[j] = j < rows ? vf_load_n(from + j * ld, nl) : (vf){ 0 };
             hone_transpose(r);
             HONE_UNROLLED for (int j = 0; j < VL; j++)
                 if (j < nl) vf_store_n(panel + (l + j) * width + i, r[j], lanes);

@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-double hone_gemm_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+double hone_gemm_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i,
+                         double *scale)
 {
     const int32_t *d = p->dim;
     const int64_t m = d[GEMM_M], n = d[GEMM_N], k = d[GEMM_K], row = i / n, col = i % n;

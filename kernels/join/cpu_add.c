@@ -14,7 +14,8 @@ HONE_INLINE void add(int unroll, real *y, const real *a, const real *b, int64_t 
     }
     for (; i + unroll * VL <= n; i += unroll * VL) {
         vf v[4];
-        HONE_UNROLLED for (int u = 0; u < unroll; u++) v[u] = vf_load(a + i + u * VL) + vf_load(b + i + u * VL);
+        HONE_UNROLLED for (int u = 0; u < unroll; u++)
+            v[u] = vf_load(a + i + u * VL) + vf_load(b + i + u * VL);
         HONE_UNROLLED for (int u = 0; u < unroll; u++) vf_store(y + i + u * VL, v[u]);
     }
     for (; unroll > 1 && i + VL <= n; i += VL) vf_store(y + i, vf_load(a + i) + vf_load(b + i));
@@ -30,9 +31,11 @@ static void share(int unroll, real *y, const real *a, const real *b, int64_t n, 
 }
 
 /* Streaming pays only where the arguments together exceed the L2 cache. */
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
-    if (c->v[STREAM] && (c->v[UNROLL] != 1 || hone_problem_bytes(p) < (double)d->l2_bytes)) return 0;
+    if (c->v[STREAM] && (c->v[UNROLL] != 1 || hone_problem_bytes(p) < (double)d->l2_bytes))
+        return 0;
     return c->v[THREADS] == 1 || p->dim[ADD_N] >= 256 * c->v[THREADS];
 }
 
@@ -40,13 +43,15 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 {
     c->v[UNROLL] = 2;
     c->v[STREAM] = 0;
-    c->v[THREADS] = hone_guess_threads(d, hone_problem_bytes(p) / 10e3);   /* at 10 bytes a nanosecond */
+    c->v[THREADS] =
+        hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const int threads = plan->config.v[THREADS], unroll = plan->config.v[UNROLL], stream = plan->config.v[STREAM];
+    const int threads = plan->config.v[THREADS], unroll = plan->config.v[UNROLL],
+              stream = plan->config.v[STREAM];
     const int64_t n = plan->problem.dim[ADD_N];
     real *y = mem[ADD_Y];
     const real *a = mem[ADD_A], *b = mem[ADD_B];
@@ -63,8 +68,14 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_add, 0 };
 
 const struct hone_kernel HONE_SYM(join_cpu_add) = {
-    .name = HONE_NAME("cpu_add"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .name = HONE_NAME("cpu_add"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
-    .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("stream", 0, 1), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = valid, .guess = guess, .run = run,
+    .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("stream", 0, 1),
+               HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
+    .valid = valid,
+    .guess = guess,
+    .run = run,
 };

@@ -10,7 +10,8 @@ HONE_INLINE void copy(int unroll, real *to, const real *from, int n)
 {
     int i = 0;
     for (; i + unroll * VL <= n; i += unroll * VL)
-        HONE_UNROLLED for (int u = 0; u < unroll; u++) vf_store(to + i + u * VL, vf_load(from + i + u * VL));
+        HONE_UNROLLED for (int u = 0; u < unroll; u++)
+            vf_store(to + i + u * VL, vf_load(from + i + u * VL));
     for (; unroll > 1 && i + VL <= n; i += VL) vf_store(to + i, vf_load(from + i));
     if (i < n) vf_store_n(to + i, vf_load_n(from + i, n - i), n - i);
 }
@@ -26,12 +27,15 @@ HONE_INLINE void clear(real *to, int n)
 /* ---- a row of pixels, or of a matrix ---- */
 
 /* Row `at` of the mb * oh rows of y. */
-HONE_INLINE void shortcut_fwd(int unroll, const struct hone_problem *p, void *const mem[], int64_t at)
+HONE_INLINE void shortcut_fwd(int unroll, const struct hone_problem *p, void *const mem[],
+                              int64_t at)
 {
     const int32_t *d = p->dim;
-    const int ic = d[SHORT_IC], oc = d[SHORT_OC], ow = shortcut_ow(p), oh = shortcut_oh(p), front = shortcut_front(p);
+    const int ic = d[SHORT_IC], oc = d[SHORT_OC], ow = shortcut_ow(p), oh = shortcut_oh(p),
+              front = shortcut_front(p);
     const int64_t step = (int64_t)d[SHORT_S] * ic;
-    const real *x = (real *)mem[SHORT_X] + (at / oh * d[SHORT_IH] + at % oh * d[SHORT_S]) * d[SHORT_IW] * ic;
+    const real *x =
+        (real *)mem[SHORT_X] + (at / oh * d[SHORT_IH] + at % oh * d[SHORT_S]) * d[SHORT_IW] * ic;
     real *y = (real *)mem[SHORT_Y] + at * ow * oc;
     for (int i = 0; i < ow; i++, x += step, y += oc) {
         clear(y, front);
@@ -41,11 +45,14 @@ HONE_INLINE void shortcut_fwd(int unroll, const struct hone_problem *p, void *co
 }
 
 /* Row `at` of the mb * ih rows of dx. */
-HONE_INLINE void shortcut_bwd(int unroll, const struct hone_problem *p, void *const mem[], int64_t at)
+HONE_INLINE void shortcut_bwd(int unroll, const struct hone_problem *p, void *const mem[],
+                              int64_t at)
 {
     const int32_t *d = p->dim;
-    const int ic = d[SHORT_IC], oc = d[SHORT_OC], ow = shortcut_ow(p), oh = shortcut_oh(p), s = d[SHORT_S];
-    const int64_t image = at / d[SHORT_IH], row = at % d[SHORT_IH], width = (int64_t)d[SHORT_IW] * ic;
+    const int ic = d[SHORT_IC], oc = d[SHORT_OC], ow = shortcut_ow(p), oh = shortcut_oh(p),
+              s = d[SHORT_S];
+    const int64_t image = at / d[SHORT_IH], row = at % d[SHORT_IH],
+                  width = (int64_t)d[SHORT_IW] * ic;
     real *dx = (real *)mem[SHORT_DX] + at * width;
     if (row % s) { memset(dx, 0, (size_t)width * sizeof *dx); return; }
     const real *dy = (real *)mem[SHORT_DY] + (image * oh + row / s) * ow * oc + shortcut_front(p);
@@ -74,10 +81,11 @@ HONE_INLINE void concat_bwd(int unroll, const struct hone_problem *p, void *cons
 
 typedef void rows_of(const struct hone_problem *p, void *const mem[], int64_t from, int64_t to);
 
-#define ROWS(OP, UNROLL)                                                                                     \
-    static void OP##_##UNROLL(const struct hone_problem *p, void *const mem[], int64_t from, int64_t to)     \
-    {                                                                                                        \
-        for (int64_t at = from; at < to; at++) OP(UNROLL, p, mem, at);                                       \
+#define ROWS(OP, UNROLL)                                                                           \
+    static void OP##_##UNROLL(const struct hone_problem *p, void *const mem[], int64_t from,       \
+                              int64_t to)                                                          \
+    {                                                                                              \
+        for (int64_t at = from; at < to; at++) OP(UNROLL, p, mem, at);                             \
     }
 #define ALL(OP) ROWS(OP, 1) ROWS(OP, 2) ROWS(OP, 4)
 ALL(shortcut_fwd) ALL(shortcut_bwd) ALL(concat_fwd) ALL(concat_bwd)
@@ -102,17 +110,20 @@ static int longest_run(const struct hone_problem *p)
     return p->dim[CONCAT_N] > p->dim[CONCAT_K] ? p->dim[CONCAT_N] : p->dim[CONCAT_K];
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     (void)d;
     if (c->v[UNROLL] > 1 && longest_run(p) < c->v[UNROLL] * VL) return 0;
-    return c->v[THREADS] == 1 || (rows(p) >= c->v[THREADS] && hone_problem_bytes(p) >= 4096.0 * c->v[THREADS]);
+    return c->v[THREADS] == 1 ||
+           (rows(p) >= c->v[THREADS] && hone_problem_bytes(p) >= 4096.0 * c->v[THREADS]);
 }
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     c->v[UNROLL] = longest_run(p) >= 4 * VL ? 4 : longest_run(p) >= 2 * VL ? 2 : 1;
-    c->v[THREADS] = hone_guess_threads(d, hone_problem_bytes(p) / 10e3);   /* at 10 bytes a nanosecond */
+    c->v[THREADS] =
+        hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
 
@@ -127,7 +138,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     rows_of *f = variants[i].unroll[plan->config.v[UNROLL] / 2];
     if (threads == 1) { f(p, mem, 0, n); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int t = 0; t < threads; t++) f(p, mem, hone_part(n, 1, threads, t), hone_part(n, 1, threads, t + 1));
+    for (int t = 0; t < threads; t++)
+        f(p, mem, hone_part(n, 1, threads, t), hone_part(n, 1, threads, t + 1));
     return HONE_OK;
 }
 

@@ -1,4 +1,5 @@
-/* add, shortcut_fwd, shortcut_bwd, concat_fwd, concat_bwd: sizes, arguments, flops, error bounds. */
+/* add, shortcut_fwd, shortcut_bwd, concat_fwd, concat_bwd: sizes, arguments, flops, error
+ * bounds. */
 #include "kernels/join/join.h"
 
 /* ---- add ---- */
@@ -20,7 +21,8 @@ static int shortcut_check(struct hone_problem *p)
 {
     const int32_t *d = p->dim;
     if (d[SHORT_OC] < d[SHORT_IC])
-        return hone_fail(HONE_EPARSE, "oc %d is below ic %d: a shortcut drops no channels", d[SHORT_OC], d[SHORT_IC]);
+        return hone_fail(HONE_EPARSE, "oc %d is below ic %d: a shortcut drops no channels",
+                         d[SHORT_OC], d[SHORT_IC]);
     if ((double)d[SHORT_MB] * d[SHORT_OC] * d[SHORT_IH] * d[SHORT_IW] > 0x1p48)
         return hone_fail(HONE_EPARSE, "a tensor would have more than 2^48 numbers");
     return HONE_OK;
@@ -34,7 +36,8 @@ static struct hone_arg pixels_x(const struct hone_problem *p, const char *name, 
 
 static struct hone_arg pixels_y(const struct hone_problem *p, const char *name, enum hone_io io)
 {
-    return HONE_ARG(name, io, p->dtype, p->dim[SHORT_MB], shortcut_oh(p), shortcut_ow(p), p->dim[SHORT_OC]);
+    return HONE_ARG(name, io, p->dtype, p->dim[SHORT_MB], shortcut_oh(p), shortcut_ow(p),
+                    p->dim[SHORT_OC]);
 }
 
 static int shortcut_fwd_args(const struct hone_problem *p, struct hone_arg arg[])
@@ -90,12 +93,20 @@ static double concat_flops(const struct hone_problem *p)
     return (double)p->dim[CONCAT_M] * ((double)p->dim[CONCAT_N] + p->dim[CONCAT_K]);
 }
 
-static double no_growth(const struct hone_problem *p) { (void)p; return 0; }   /* only moves numbers */
+/* Only moves numbers. */
+static double no_growth(const struct hone_problem *p) { (void)p; return 0; }
 static int exact(const struct hone_problem *p) { (void)p; return 8; }
 
 const struct hone_op hone_op_add = {
-    .name = "add", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
-    .args = add_args, .flops = add_flops, .ref = hone_add_meaning, .growth = add_growth, .exact = exact,
+    .name = "add",
+    .dtypes = HONE_F32_F64,
+    .layout = { "any" },
+    .dim = { { "n", 1, HONE_REQUIRED, 0 } },
+    .args = add_args,
+    .flops = add_flops,
+    .ref = hone_add_meaning,
+    .growth = add_growth,
+    .exact = exact,
 };
 
 #define SHORTCUT_DIMS                                                                              \
@@ -114,7 +125,8 @@ const struct hone_op hone_op_shortcut_bwd = {
     .ref = hone_shortcut_bwd_meaning, .growth = no_growth, .exact = exact,
 };
 
-#define CONCAT_DIMS { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 }, { "k", 1, HONE_REQUIRED, 0 }
+#define CONCAT_DIMS                                                                                \
+    { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 }, { "k", 1, HONE_REQUIRED, 0 }
 
 const struct hone_op hone_op_concat_fwd = {
     .name = "concat_fwd", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { CONCAT_DIMS },

@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-double hone_add_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+double hone_add_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i,
+                        double *scale)
 {
     (void)p, (void)out;
     double y = in[ADD_A][i] + in[ADD_B][i];
@@ -11,29 +12,35 @@ double hone_add_meaning(const struct hone_problem *p, const double *const in[], 
     return y;
 }
 
-double hone_shortcut_fwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+double hone_shortcut_fwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                                 int64_t i, double *scale)
 {
     const int32_t *d = p->dim;
     const int64_t oc = d[SHORT_OC], ow = shortcut_ow(p), oh = shortcut_oh(p), s = d[SHORT_S];
-    const int64_t x = i / oc % ow, y = i / oc / ow % oh, image = i / oc / ow / oh, c = i % oc - shortcut_front(p);
+    const int64_t x = i / oc % ow, y = i / oc / ow % oh, image = i / oc / ow / oh,
+                  c = i % oc - shortcut_front(p);
     (void)out;
     *scale = 0;
     if (c < 0 || c >= d[SHORT_IC]) return 0;
     return in[SHORT_X][((image * d[SHORT_IH] + y * s) * d[SHORT_IW] + x * s) * d[SHORT_IC] + c];
 }
 
-double hone_shortcut_bwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+double hone_shortcut_bwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                                 int64_t i, double *scale)
 {
     const int32_t *d = p->dim;
     const int64_t ic = d[SHORT_IC], iw = d[SHORT_IW], ih = d[SHORT_IH], s = d[SHORT_S];
-    const int64_t x = i / ic % iw, y = i / ic / iw % ih, image = i / ic / iw / ih, c = i % ic + shortcut_front(p);
+    const int64_t x = i / ic % iw, y = i / ic / iw % ih, image = i / ic / iw / ih,
+                  c = i % ic + shortcut_front(p);
     (void)out;
     *scale = 0;
     if (x % s || y % s) return 0;
-    return in[SHORT_DY][((image * shortcut_oh(p) + y / s) * shortcut_ow(p) + x / s) * d[SHORT_OC] + c];
+    const int64_t pixel = (image * shortcut_oh(p) + y / s) * shortcut_ow(p) + x / s;
+    return in[SHORT_DY][pixel * d[SHORT_OC] + c];
 }
 
-double hone_concat_fwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+double hone_concat_fwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                               int64_t i, double *scale)
 {
     const int64_t n = p->dim[CONCAT_N], k = p->dim[CONCAT_K], row = i / (n + k), j = i % (n + k);
     (void)out;
@@ -41,7 +48,8 @@ double hone_concat_fwd_meaning(const struct hone_problem *p, const double *const
     return j < n ? in[CONCAT_A][row * n + j] : in[CONCAT_B][row * k + j - n];
 }
 
-double hone_concat_bwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+double hone_concat_bwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                               int64_t i, double *scale)
 {
     const int64_t n = p->dim[CONCAT_N], k = p->dim[CONCAT_K], width = out == CONCAT_DA ? n : k;
     *scale = 0;

@@ -1,5 +1,5 @@
-/* Mean squared, mean absolute and Huber's error with their gradients, row by row; a single column, as in
- * regression, has rows in the lanes instead. */
+/* Mean squared, mean absolute and Huber's error with their gradients, row by row; a single column,
+ * as in regression, has rows in the lanes instead. */
 #include "kernels/activation/vector.h"
 #include "kernels/loss/loss.h"
 
@@ -28,7 +28,8 @@ HONE_INLINE vf element(enum error kind, vf d, const struct weights *w, vf *dx)
 }
 
 /* Sum of the losses of n numbers of one row. */
-HONE_INLINE real row(enum error kind, int unroll, const real *x, const real *t, int n, const struct weights *w, real *dx)
+HONE_INLINE real row(enum error kind, int unroll, const real *x, const real *t, int n,
+                     const struct weights *w, real *dx)
 {
     const vf zero = { 0 };
     vf sum[4] = { zero, zero, zero, zero }, g;
@@ -51,8 +52,8 @@ HONE_INLINE real row(enum error kind, int unroll, const real *x, const real *t, 
 }
 
 /* Rows [from, to) of one number each. */
-HONE_INLINE void column(enum error kind, const real *x, const real *t, const struct weights *w, real *dx, real *loss,
-                        int64_t from, int64_t to)
+HONE_INLINE void column(enum error kind, const real *x, const real *t, const struct weights *w,
+                        real *dx, real *loss, int64_t from, int64_t to)
 {
     vf g;
     int64_t i = from;
@@ -66,7 +67,8 @@ HONE_INLINE void column(enum error kind, const real *x, const real *t, const str
     vf_store_n(dx + i, g, n);
 }
 
-HONE_INLINE void rows(enum error kind, int unroll, const struct hone_problem *p, void *const mem[], int64_t from, int64_t to)
+HONE_INLINE void rows(enum error kind, int unroll, const struct hone_problem *p, void *const mem[],
+                      int64_t from, int64_t to)
 {
     const int n = p->dim[LOSS_N];
     const struct weights w = {
@@ -82,10 +84,11 @@ HONE_INLINE void rows(enum error kind, int unroll, const struct hone_problem *p,
 
 typedef void rows_of(const struct hone_problem *p, void *const mem[], int64_t from, int64_t to);
 
-#define ROWS(KIND, UNROLL)                                                                                      \
-    static void rows_##KIND##_##UNROLL(const struct hone_problem *p, void *const mem[], int64_t from, int64_t to) \
-    {                                                                                                           \
-        rows(KIND, UNROLL, p, mem, from, to);                                                                   \
+#define ROWS(KIND, UNROLL)                                                                         \
+    static void rows_##KIND##_##UNROLL(const struct hone_problem *p, void *const mem[],            \
+                                       int64_t from, int64_t to)                                   \
+    {                                                                                              \
+        rows(KIND, UNROLL, p, mem, from, to);                                                      \
     }
 ROWS(ABSOLUTE, 1) ROWS(ABSOLUTE, 2) ROWS(ABSOLUTE, 4)
 ROWS(SQUARED, 1) ROWS(SQUARED, 2) ROWS(SQUARED, 4)
@@ -97,33 +100,42 @@ static rows_of *const variants[][3] = {   /* unroll / 2 */
     [HUBER] = { rows_HUBER_1, rows_HUBER_2, rows_HUBER_4 },
 };
 
-static double numbers(const struct hone_problem *p) { return (double)p->dim[LOSS_M] * p->dim[LOSS_N]; }
+static double numbers(const struct hone_problem *p)
+{
+    return (double)p->dim[LOSS_M] * p->dim[LOSS_N];
+}
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     (void)d;
     if (c->v[UNROLL] > 1 && p->dim[LOSS_N] < c->v[UNROLL] * VL) return 0;
-    return c->v[THREADS] == 1 || (p->dim[LOSS_M] >= 16 * c->v[THREADS] && numbers(p) >= 256.0 * c->v[THREADS]);
+    return c->v[THREADS] == 1 ||
+           (p->dim[LOSS_M] >= 16 * c->v[THREADS] && numbers(p) >= 256.0 * c->v[THREADS]);
 }
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     c->v[UNROLL] = p->dim[LOSS_N] >= 4 * VL ? 2 : 1;
-    c->v[THREADS] = hone_guess_threads(d, hone_problem_bytes(p) / 10e3);   /* at 10 bytes a nanosecond */
+    c->v[THREADS] =
+        hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct hone_problem *p = &plan->problem;
-    const enum error kind = p->op == &hone_op_mse ? SQUARED : p->op == &hone_op_huber ? HUBER : ABSOLUTE;
+    const enum error kind = p->op == &hone_op_mse     ? SQUARED
+                            : p->op == &hone_op_huber ? HUBER
+                                                      : ABSOLUTE;
     rows_of *f = variants[kind][plan->config.v[UNROLL] / 2];
     const int threads = plan->config.v[THREADS];
     const int64_t m = p->dim[LOSS_M];
     (void)workspace;
     if (threads == 1) { f(p, mem, 0, m); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int t = 0; t < threads; t++) f(p, mem, hone_part(m, 16, threads, t), hone_part(m, 16, threads, t + 1));
+    for (int t = 0; t < threads; t++)
+        f(p, mem, hone_part(m, 16, threads, t), hone_part(m, 16, threads, t + 1));
     return HONE_OK;
 }
 

@@ -47,24 +47,29 @@ static inline real row_depth(const real *x, int n, real most)
     return vf_sum(sum);
 }
 
-/* dx = factor e - target, which is `at` at the label and `else_` elsewhere; e may lie where dx does, or
+/* dx = factor e - target, which is `at` at the label and `else_` elsewhere; e may lie where dx
+ * does, or
  * (`whole`) in whole vectors. */
-HONE_INLINE void row_gradient(int whole, const real *e, int n, real factor, int label, real at, real else_, real *dx)
+HONE_INLINE void row_gradient(int whole, const real *e, int n, real factor, int label, real at,
+                              real else_, real *dx)
 {
     const vf rest = vf_set(else_), target = vf_set(at);
     vi lane = vi_lanes() - label;
     int j = 0;
-    for (; j + VL <= n; j += VL) vf_store(dx + j, vf_load(e + j) * factor - vf_select(lane + j == 0, target, rest));
+    for (; j + VL <= n; j += VL)
+        vf_store(dx + j, vf_load(e + j) * factor - vf_select(lane + j == 0, target, rest));
     if (j == n) return;
     vf last = whole ? vf_load(e + j) : vf_load_n(e + j, n - j);
     vf_store_n(dx + j, last * factor - vf_select(lane + j == 0, target, rest), n - j);
 }
 
 /* Everything about rows [from, to). */
-HONE_INLINE void rows(int unroll, int whole, const struct hone_problem *p, void *const mem[], int64_t from, int64_t to)
+HONE_INLINE void rows(int unroll, int whole, const struct hone_problem *p, void *const mem[],
+                      int64_t from, int64_t to)
 {
     const int n = p->dim[LOSS_N];
-    const real share = 1 / (real)p->dim[LOSS_M], smooth = (real)p->value[CE_SMOOTH], spread = smooth / (real)n;
+    const real share = 1 / (real)p->dim[LOSS_M], smooth = (real)p->value[CE_SMOOTH],
+               spread = smooth / (real)n;
     const int32_t *label = mem[CE_LABEL];
     real *loss = mem[CE_LOSS], *hit = mem[CE_HIT], most[ROWS], sum[ROWS], factor[ROWS];
     real buffer[ROWS * SHORT] __attribute__((aligned(64)));
@@ -74,7 +79,8 @@ HONE_INLINE void rows(int unroll, int whole, const struct hone_problem *p, void 
         real *dx = (real *)mem[CE_DX] + r * n, *e = whole ? buffer : dx;
         int k = to - r < ROWS ? (int)(to - r) : ROWS;
         for (int i = 0; i < k; i++) most[i] = row_max(x + (int64_t)i * n, n);
-        for (int i = 0; i < k; i++) sum[i] = row_exp(unroll, whole, x + (int64_t)i * n, n, most[i], e + i * stride);
+        for (int i = 0; i < k; i++)
+            sum[i] = row_exp(unroll, whole, x + (int64_t)i * n, n, most[i], e + i * stride);
         for (int i = k; i < ROWS; i++) sum[i] = 1;
         for (int i = 0; i < ROWS; i += VL) {
             vf s = vf_load(sum + i);
@@ -87,12 +93,14 @@ HONE_INLINE void rows(int unroll, int whole, const struct hone_problem *p, void 
             loss[r + i] = sum[i] - (1 - smooth) * (row[at] - most[i]);
             if (smooth != 0) loss[r + i] -= spread * row_depth(row, n, most[i]);
             hit[r + i] = row_first(row, n, most[i]) == at;
-            row_gradient(whole, e + i * stride, n, factor[i], at, (1 - smooth + spread) * share, spread * share, dx + (int64_t)i * n);
+            row_gradient(whole, e + i * stride, n, factor[i], at, (1 - smooth + spread) * share,
+                         spread * share, dx + (int64_t)i * n);
         }
     }
 }
 
-static void rows_unrolled(int unroll, const struct hone_problem *p, void *const mem[], int64_t from, int64_t to)
+static void rows_unrolled(int unroll, const struct hone_problem *p, void *const mem[], int64_t from,
+                          int64_t to)
 {
     if (p->dim[LOSS_N] <= SHORT) rows(1, 1, p, mem, from, to);
     else if (unroll == 1) rows(1, 0, p, mem, from, to);
@@ -100,10 +108,12 @@ static void rows_unrolled(int unroll, const struct hone_problem *p, void *const 
     else rows(4, 0, p, mem, from, to);
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     (void)d;
-    if (c->v[UNROLL] > 1 && (p->dim[LOSS_N] <= SHORT || p->dim[LOSS_N] < c->v[UNROLL] * VL)) return 0;
+    if (c->v[UNROLL] > 1 && (p->dim[LOSS_N] <= SHORT || p->dim[LOSS_N] < c->v[UNROLL] * VL))
+        return 0;
     return c->v[THREADS] == 1 || p->dim[LOSS_M] >= ROWS * c->v[THREADS];
 }
 
@@ -124,15 +134,21 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     if (threads == 1) { rows_unrolled(unroll, p, mem, 0, m); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++)
-        rows_unrolled(unroll, p, mem, hone_part(m, ROWS, threads, t), hone_part(m, ROWS, threads, t + 1));
+        rows_unrolled(unroll, p, mem, hone_part(m, ROWS, threads, t),
+                      hone_part(m, ROWS, threads, t + 1));
     return HONE_OK;
 }
 
 static const struct hone_op *const ops[] = { &hone_op_softmax_ce, 0 };
 
 const struct hone_kernel HONE_SYM(loss_cpu_softmax) = {
-    .name = HONE_NAME("cpu_softmax"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .name = HONE_NAME("cpu_softmax"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = valid, .guess = guess, .run = run,
+    .valid = valid,
+    .guess = guess,
+    .run = run,
 };

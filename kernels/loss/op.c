@@ -17,15 +17,18 @@ static int ce_args(const struct hone_problem *p, struct hone_arg arg[])
 static int ce_check(struct hone_problem *p)
 {
     double s = p->value[CE_SMOOTH];
-    if (!(s >= 0 && s < 1)) return hone_fail(HONE_EPARSE, "smooth is %g; it must be from 0 and below 1", s);
+    if (!(s >= 0 && s < 1))
+        return hone_fail(HONE_EPARSE, "smooth is %g; it must be from 0 and below 1", s);
     return HONE_OK;
 }
 
 static int distill_check(struct hone_problem *p)
 {
     double t = p->value[DISTILL_T], mix = p->value[DISTILL_MIX];
-    if (!(t >= 0.01 && t <= 1000)) return hone_fail(HONE_EPARSE, "t is %g; it must be from 0.01 to 1000", t);
-    if (!(mix >= 0 && mix <= 1)) return hone_fail(HONE_EPARSE, "mix is %g; it must be from 0 to 1", mix);
+    if (!(t >= 0.01 && t <= 1000))
+        return hone_fail(HONE_EPARSE, "t is %g; it must be from 0.01 to 1000", t);
+    if (!(mix >= 0 && mix <= 1))
+        return hone_fail(HONE_EPARSE, "mix is %g; it must be from 0 to 1", mix);
     return HONE_OK;
 }
 
@@ -43,7 +46,8 @@ static int distill_args(const struct hone_problem *p, struct hone_arg arg[])
 static int huber_check(struct hone_problem *p)
 {
     double delta = p->value[HUBER_DELTA];
-    if (!(delta > 0 && delta <= 1e6)) return hone_fail(HONE_EPARSE, "delta is %g; it must be above 0, at most 1e6", delta);
+    if (!(delta > 0 && delta <= 1e6))
+        return hone_fail(HONE_EPARSE, "delta is %g; it must be above 0, at most 1e6", delta);
     return HONE_OK;
 }
 
@@ -57,7 +61,10 @@ static int err_args(const struct hone_problem *p, struct hone_arg arg[])
     return 4;
 }
 
-static double numbers(const struct hone_problem *p) { return (double)p->dim[LOSS_M] * p->dim[LOSS_N]; }
+static double numbers(const struct hone_problem *p)
+{
+    return (double)p->dim[LOSS_M] * p->dim[LOSS_N];
+}
 
 /* Maximum, difference, exp (10), sum, scaling; for each number. */
 static double ce_flops(const struct hone_problem *p) { return 14 * numbers(p); }
@@ -84,7 +91,9 @@ static int power_of_two(double n)
 /* Sums of squares of numbers up to 16, and a division that only shifts. */
 static int exact(const struct hone_problem *p)
 {
-    return power_of_two(numbers(p)) && power_of_two(p->dim[LOSS_N]) && p->dim[LOSS_N] <= 1 << 15 ? 8 : 0;
+    return power_of_two(numbers(p)) && power_of_two(p->dim[LOSS_N]) && p->dim[LOSS_N] <= 1 << 15
+               ? 8
+               : 0;
 }
 
 /* Of halves of squares, where delta is whole. */
@@ -99,13 +108,23 @@ const struct hone_op hone_op_softmax_ce = {
     .dim = { { "m", 1, HONE_REQUIRED, 0 }, { "n", 2, HONE_REQUIRED, 0 } },
     .attr = { { "smooth", 1, 0 } }, .check = ce_check,
     .args = ce_args, .flops = ce_flops, .ref = hone_softmax_ce_meaning, .growth = growth,
+    .shared_arg = CE_DX, .nshared = hone_softmax_ce_nshared, .share = hone_softmax_ce_share,
 };
 
 const struct hone_op hone_op_distill = {
-    .name = "distill", .dtypes = HONE_F32_F64, .layout = { "any" },
+    .name = "distill",
+    .dtypes = HONE_F32_F64,
+    .layout = { "any" },
     .dim = { { "m", 1, HONE_REQUIRED, 0 }, { "n", 2, HONE_REQUIRED, 0 } },
-    .attr = { { "t", 1, 1 }, { "mix", 1, 1 } }, .check = distill_check,
-    .args = distill_args, .flops = distill_flops, .ref = hone_distill_meaning, .growth = distill_growth,
+    .attr = { { "t", 1, 1 }, { "mix", 1, 1 } },
+    .check = distill_check,
+    .args = distill_args,
+    .flops = distill_flops,
+    .ref = hone_distill_meaning,
+    .shared_arg = DISTILL_DX,
+    .nshared = hone_distill_nshared,
+    .share = hone_distill_share,
+    .growth = distill_growth,
 };
 
 const struct hone_op hone_op_mse = {
@@ -121,8 +140,15 @@ const struct hone_op hone_op_mae = {
 };
 
 const struct hone_op hone_op_huber = {
-    .name = "huber", .dtypes = HONE_F32_F64, .layout = { "any" },
+    .name = "huber",
+    .dtypes = HONE_F32_F64,
+    .layout = { "any" },
     .dim = { { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 } },
-    .attr = { { "delta", 1, 1 } }, .check = huber_check,
-    .args = err_args, .flops = huber_flops, .ref = hone_huber_meaning, .growth = growth, .exact = huber_exact,
+    .attr = { { "delta", 1, 1 } },
+    .check = huber_check,
+    .args = err_args,
+    .flops = huber_flops,
+    .ref = hone_huber_meaning,
+    .growth = growth,
+    .exact = huber_exact,
 };

@@ -5,7 +5,10 @@
 #include "kernels/activation/vector.h"
 
 /* The first n lanes of v, the others `fill`. */
-static inline vf first_lanes(vf v, int n, vf fill) { return vf_select(vi_lanes() < (vi){ 0 } + n, v, fill); }
+static inline vf first_lanes(vf v, int n, vf fill)
+{
+    return vf_select(vi_lanes() < (vi){ 0 } + n, v, fill);
+}
 
 static inline real row_max(const real *x, int n)
 {

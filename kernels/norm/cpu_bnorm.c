@@ -2,12 +2,12 @@
  * that writes.
  *
  * Rows are contiguous, so r rows of n channels are one wide row of r n columns: r is chosen such
- * that it is whole vectors, and no channel count wastes lanes.  A block of wide rows is small enough
- * for L1: forward reads it twice there, for its mean and then for the squares around that mean, which
- * floats hold well however far from 0 the numbers are.  Blocks are added up in doubles (Chan, Golub,
- * LeVeque 1983), as distances from the channel's first number: sums of squared means would cancel.
- * Threads own runs of blocks and sums of their own, added in fixed order.  The writing pass runs
- * backwards: what was read last is still in the cache. */
+ * that it is whole vectors, and no channel count wastes lanes.  A block of wide rows is small
+ * enough for L1: forward reads it twice there, for its mean and then for the squares around that
+ * mean, which floats hold well however far from 0 the numbers are.  Blocks are added up in doubles
+ * (Chan, Golub, LeVeque 1983), as distances from the channel's first number: sums of squared means
+ * would cancel.  Threads own runs of blocks and sums of their own, added in fixed order.  The
+ * writing pass runs backwards: what was read last is still in the cache. */
 #include "kernels/backend/cpu.h"
 #include "kernels/norm/norm.h"
 
@@ -39,7 +39,9 @@ static int gcd(int a, int b) { return b ? gcd(b, a % b) : a; }
 
 static struct job job_of(const struct hone_problem *p, const struct hone_config *c)
 {
-    struct job s = { .m = p->dim[NORM_M], .n = p->dim[NORM_N], .block = c->v[BLOCK], .stream = c->v[STREAM] };
+    struct job s = {
+        .m = p->dim[NORM_M], .n = p->dim[NORM_N], .block = c->v[BLOCK], .stream = c->v[STREAM]
+    };
     int64_t r = VL / gcd(s.n, VL);
     while (r * s.n < 4 * VL) r *= 2;   /* several chains of additions to hide their latency */
     s.r = r * s.n <= WIDE && r <= s.m ? (int)r : 1;
@@ -52,7 +54,10 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
 
 /* ---- u vectors of columns, the last of `lanes` lanes, of the rows of one block ---- */
 
-HONE_INLINE vf get(const real *p, int lanes) { return lanes == VL ? vf_load(p) : vf_load_n(p, lanes); }
+HONE_INLINE vf get(const real *p, int lanes)
+{
+    return lanes == VL ? vf_load(p) : vf_load_n(p, lanes);
+}
 
 HONE_INLINE void put(real *p, vf v, int lanes, int stream)
 {
@@ -69,8 +74,8 @@ HONE_INLINE void add_up(double *to, vf v)
     for (int i = 0; i < VL; i++) to[i] += (double)lane[i];
 }
 
-HONE_INLINE void moments(int u, int lanes, const struct job *s, const real *x, const real *pilot, int rows,
-                         double *sums)
+HONE_INLINE void moments(int u, int lanes, const struct job *s, const real *x, const real *pilot,
+                         int rows, double *sums)
 {
     const int64_t pitch = s->width;
     const real share = 1 / (real)rows;
@@ -98,12 +103,13 @@ HONE_INLINE void moments(int u, int lanes, const struct job *s, const real *x, c
     }
 }
 
-HONE_INLINE void products(int u, int lanes, const struct job *s, const real *x, const real *dy, const real *factor,
-                          int rows, double *sums)
+HONE_INLINE void products(int u, int lanes, const struct job *s, const real *x, const real *dy,
+                          const real *factor, int rows, double *sums)
 {
     const int64_t pitch = s->width;
     vf mean[8], a[8], b[8];
-    HONE_UNROLLED for (int v = 0; v < u; v++) mean[v] = vf_load(factor + v * VL), a[v] = b[v] = (vf){ 0 };
+    HONE_UNROLLED for (int v = 0; v < u; v++)
+        mean[v] = vf_load(factor + v * VL), a[v] = b[v] = (vf){ 0 };
     for (int i = 0; i < rows; i++)
         HONE_UNROLLED for (int v = 0; v < u; v++) {
             vf g = get(dy + i * pitch + v * VL, lanes);
@@ -116,8 +122,8 @@ HONE_INLINE void products(int u, int lanes, const struct job *s, const real *x, 
     }
 }
 
-HONE_INLINE void apply(int backward, int u, int lanes, int stream, const struct job *s, const real *x, const real *dy,
-                       const real *factor, int rows, real *out)
+HONE_INLINE void apply(int backward, int u, int lanes, int stream, const struct job *s,
+                       const real *x, const real *dy, const real *factor, int rows, real *out)
 {
     const int64_t pitch = s->width;
     vf mean[8], slope[8], shift[8], dy_slope[8];
@@ -139,18 +145,21 @@ HONE_INLINE void apply(int backward, int u, int lanes, int stream, const struct 
 
 enum pass { MOMENTS, PRODUCTS, FORWARD, BACKWARD };
 
-HONE_INLINE void columns(enum pass pass, int u, int lanes, const struct job *s, int64_t at, int64_t j, int rows, double *sums)
+HONE_INLINE void columns(enum pass pass, int u, int lanes, const struct job *s, int64_t at,
+                         int64_t j, int rows, double *sums)
 {
     const real *x = s->x + at + j, *dy = s->dy + at + j;
     if (pass == MOMENTS) moments(u, lanes, s, x, s->factor + j, rows, sums + j);
     else if (pass == PRODUCTS) products(u, lanes, s, x, dy, s->factor + j, rows, sums + j);
-    else if (s->stream) apply(pass == BACKWARD, u, lanes, 1, s, x, dy, s->factor + j, rows, s->out + at + j);
+    else if (s->stream)
+        apply(pass == BACKWARD, u, lanes, 1, s, x, dy, s->factor + j, rows, s->out + at + j);
     else apply(pass == BACKWARD, u, lanes, 0, s, x, dy, s->factor + j, rows, s->out + at + j);
 }
 
 HONE_INLINE void block(enum pass pass, int u, const struct job *s, int64_t b, double *sums)
 {
-    const int64_t first = b * s->block, left = s->rows - first, at = (left > 0 ? first : s->rows) * s->width;
+    const int64_t first = b * s->block, left = s->rows - first,
+                  at = (left > 0 ? first : s->rows) * s->width;
     const int64_t width = left > 0 ? s->width : s->m % s->r * s->n;
     const int rows = left <= 0 ? 1 : left < s->block ? (int)left : s->block;
     int64_t j = 0;
@@ -161,7 +170,11 @@ HONE_INLINE void block(enum pass pass, int u, const struct job *s, int64_t b, do
 
 typedef void block_of(const struct job *s, int64_t b, double *sums);
 
-#define BLOCK_OF(PASS, U) static void PASS##_##U(const struct job *s, int64_t b, double *sums) { block(PASS, U, s, b, sums); }
+#define BLOCK_OF(PASS, U)                                                                          \
+    static void PASS##_##U(const struct job *s, int64_t b, double *sums)                           \
+    {                                                                                              \
+        block(PASS, U, s, b, sums);                                                                \
+    }
 #define BLOCKS_OF(PASS) BLOCK_OF(PASS, 2) BLOCK_OF(PASS, 4) BLOCK_OF(PASS, 8)
 BLOCKS_OF(MOMENTS) BLOCKS_OF(PRODUCTS) BLOCKS_OF(FORWARD) BLOCKS_OF(BACKWARD)
 
@@ -177,29 +190,35 @@ static double total(const struct job *s, int threads, int sum, int j)
 {
     double all = 0;
     for (int t = 0; t < threads; t++)
-        for (int i = 0; i < s->r; i++) all += s->sums[((int64_t)t * NSUMS + sum) * s->lines + (int64_t)i * s->n + j];
+        for (int i = 0; i < s->r; i++)
+            all += s->sums[((int64_t)t * NSUMS + sum) * s->lines + (int64_t)i * s->n + j];
     return all;
 }
 
 static void set_factor(const struct job *s, int factor, int j, double value)
 {
-    for (int i = 0; i < s->r; i++) s->factor[factor * s->lines + (int64_t)i * s->n + j] = (real)value;
+    for (int i = 0; i < s->r; i++)
+        s->factor[factor * s->lines + (int64_t)i * s->n + j] = (real)value;
 }
 
-static void finish_fwd(const struct hone_problem *p, const struct job *s, int threads, void *const mem[])
+static void finish_fwd(const struct hone_problem *p, const struct job *s, int threads,
+                       void *const mem[])
 {
     const double m = (double)s->m, momentum = p->value[NORM_MOMENTUM], eps = p->value[NORM_EPS];
     const real *gamma = mem[NORM_GAMMA], *beta = mem[NORM_BETA];
-    real *rmean = mem[NORM_RMEAN], *rvar = mem[NORM_RVAR], *mean_out = mem[NORM_MEAN], *rstd_out = mem[NORM_RSTD];
+    real *rmean = mem[NORM_RMEAN], *rvar = mem[NORM_RVAR], *mean_out = mem[NORM_MEAN],
+         *rstd_out = mem[NORM_RSTD];
     for (int j = 0; j < s->n; j++) {
         double off = total(s, threads, SUM, j) / m, mean = off + (double)s->x[j];
-        double around = total(s, threads, SUM_OF_SQUARES, j) - off * off * m + total(s, threads, AROUND, j);
+        double around =
+            total(s, threads, SUM_OF_SQUARES, j) - off * off * m + total(s, threads, AROUND, j);
         if (around < 0) around = 0;
         double rstd = 1 / sqrt(around / m + eps), slope = (double)gamma[j] * rstd;
         mean_out[j] = (real)mean;
         rstd_out[j] = (real)rstd;
         rmean[j] = (real)((1 - momentum) * (double)rmean[j] + momentum * mean);
-        rvar[j] = (real)((1 - momentum) * (double)rvar[j] + momentum * around / (m > 1 ? m - 1 : 1));
+        rvar[j] =
+            (real)((1 - momentum) * (double)rvar[j] + momentum * around / (m > 1 ? m - 1 : 1));
         set_factor(s, MEAN, j, mean);
         set_factor(s, SLOPE, j, slope);
         set_factor(s, SHIFT, j, (double)beta[j] - (mean - (double)mean_out[j]) * slope);
@@ -208,7 +227,8 @@ static void finish_fwd(const struct hone_problem *p, const struct job *s, int th
 
 static void prepare_infer(const struct hone_problem *p, const struct job *s, void *const mem[])
 {
-    const real *gamma = mem[INFER_GAMMA], *beta = mem[INFER_BETA], *mean = mem[INFER_RMEAN], *var = mem[INFER_RVAR];
+    const real *gamma = mem[INFER_GAMMA], *beta = mem[INFER_BETA], *mean = mem[INFER_RMEAN],
+               *var = mem[INFER_RVAR];
     for (int j = 0; j < s->n; j++) {
         set_factor(s, MEAN, j, (double)mean[j]);
         set_factor(s, SLOPE, j, (double)gamma[j] / sqrt((double)var[j] + p->value[INFER_EPS]));
@@ -227,7 +247,8 @@ static void finish_bwd(const struct job *s, int threads, void *const mem[])
     const real *gamma = mem[NORM_BWD_GAMMA], *rstd = mem[NORM_BWD_RSTD];
     real *dgamma = mem[NORM_DGAMMA], *dbeta = mem[NORM_DBETA];
     for (int j = 0; j < s->n; j++) {
-        double sum = total(s, threads, DY_SUM, j), product = total(s, threads, DYX_SUM, j) * (double)rstd[j];
+        double sum = total(s, threads, DY_SUM, j),
+               product = total(s, threads, DYX_SUM, j) * (double)rstd[j];
         double slope = (double)gamma[j] * (double)rstd[j];
         dbeta[j] = (real)sum;
         dgamma[j] = (real)product;
@@ -239,7 +260,8 @@ static void finish_bwd(const struct job *s, int threads, void *const mem[])
 
 /* ---- the kernel ---- */
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     const struct job s = job_of(p, c);
     if (c->v[UNROLL] > 2 && s.width < c->v[UNROLL] * VL) return 0;
@@ -258,11 +280,13 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     for (c->v[BLOCK] = 128; c->v[BLOCK] > 8; c->v[BLOCK] /= 4)
         if (c->v[BLOCK] * job_of(p, c).width <= 8192 && valid(p, c, d)) break;
     if (!valid(p, c, d)) c->v[UNROLL] = 2;
-    c->v[THREADS] = hone_guess_threads(d, hone_problem_bytes(p) / 10e3);   /* at 10 bytes a nanosecond */
+    c->v[THREADS] =
+        hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
 
-static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
 {
     const struct job s = job_of(p, c);
     const int sums = p->op == &hone_op_bnorm_infer ? 0 : c->v[THREADS] * NSUMS;
@@ -279,7 +303,8 @@ static double growth(const struct hone_problem *p, const struct hone_config *c)
 
 static void sweep(block_of *f, const struct job *s, int t, int threads, int forwards)
 {
-    const int64_t from = hone_part(s->blocks, 1, threads, t), to = hone_part(s->blocks, 1, threads, t + 1);
+    const int64_t from = hone_part(s->blocks, 1, threads, t),
+                  to = hone_part(s->blocks, 1, threads, t + 1);
     double *sums = s->sums + (int64_t)t * NSUMS * s->lines;
     if (forwards) memset(sums, 0, (size_t)(NSUMS * s->lines) * sizeof *sums);
     for (int64_t b = from; b < to && forwards; b++) f(s, b, sums);
@@ -306,7 +331,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     {
         if (!infer) {
 #pragma omp for schedule(static, 1)
-            for (int t = 0; t < threads; t++) sweep(passes[backward ? PRODUCTS : MOMENTS][u], &s, t, threads, 1);
+            for (int t = 0; t < threads; t++)
+                sweep(passes[backward ? PRODUCTS : MOMENTS][u], &s, t, threads, 1);
 #pragma omp single
             {
                 if (backward) finish_bwd(&s, threads, mem);
@@ -314,17 +340,26 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
             }
         }
 #pragma omp for schedule(static, 1)
-        for (int t = 0; t < threads; t++) sweep(passes[backward ? BACKWARD : FORWARD][u], &s, t, threads, 0);
+        for (int t = 0; t < threads; t++)
+            sweep(passes[backward ? BACKWARD : FORWARD][u], &s, t, threads, 0);
     }
     return HONE_OK;
 }
 
-static const struct hone_op *const ops[] = { &hone_op_bnorm_fwd, &hone_op_bnorm_infer, &hone_op_bnorm_bwd, 0 };
+static const struct hone_op *const ops[] = { &hone_op_bnorm_fwd, &hone_op_bnorm_infer,
+                                             &hone_op_bnorm_bwd, 0 };
 
 const struct hone_kernel HONE_SYM(norm_cpu_bnorm) = {
-    .name = HONE_NAME("cpu_bnorm"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .name = HONE_NAME("cpu_bnorm"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
-    .param = { HONE_PARAM("unroll", 2, 4, 8), HONE_PARAM("block", 8, 32, 128), HONE_PARAM("stream", 0, 1),
-               HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = valid, .guess = guess, .workspace = workspace, .growth = growth, .run = run,
+    .param = { HONE_PARAM("unroll", 2, 4, 8), HONE_PARAM("block", 8, 32, 128),
+               HONE_PARAM("stream", 0, 1), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
+    .valid = valid,
+    .guess = guess,
+    .workspace = workspace,
+    .growth = growth,
+    .run = run,
 };

@@ -25,12 +25,18 @@ enum { INFER_Y, INFER_X, INFER_GAMMA, INFER_BETA, INFER_RMEAN, INFER_RVAR };
 enum { INFER_EPS };
 
 /* bnorm_bwd: DX, DY, X (m, n); the rest (n).  MEAN and RSTD are bnorm_fwd's outputs. */
-enum { NORM_DX, NORM_DGAMMA, NORM_DBETA, NORM_DY, NORM_BWD_X, NORM_BWD_MEAN, NORM_BWD_RSTD, NORM_BWD_GAMMA };
+enum {
+    NORM_DX, NORM_DGAMMA, NORM_DBETA, NORM_DY, NORM_BWD_X, NORM_BWD_MEAN, NORM_BWD_RSTD,
+    NORM_BWD_GAMMA
+};
 
 /* ref.c: the ops' meaning and what it shares, see struct hone_op. */
-double hone_bnorm_fwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
-double hone_bnorm_infer_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
-double hone_bnorm_bwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
+double hone_bnorm_fwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                              int64_t i, double *scale);
+double hone_bnorm_infer_meaning(const struct hone_problem *p, const double *const in[], int out,
+                                int64_t i, double *scale);
+double hone_bnorm_bwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                              int64_t i, double *scale);
 int64_t hone_bnorm_fwd_nshared(const struct hone_problem *p);
 int64_t hone_bnorm_bwd_nshared(const struct hone_problem *p);
 void hone_bnorm_fwd_share(const struct hone_problem *p, const double *const in[], double *shared);

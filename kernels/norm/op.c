@@ -81,7 +81,10 @@ static int bwd_args(const struct hone_problem *p, struct hone_arg arg[])
 
 /* ---- cost and error ---- */
 
-static double numbers(const struct hone_problem *p) { return (double)p->dim[NORM_M] * p->dim[NORM_N]; }
+static double numbers(const struct hone_problem *p)
+{
+    return (double)p->dim[NORM_M] * p->dim[NORM_N];
+}
 
 /* Mean 1, variance 3, scale and shift 2; sums 4, gradient 5; for each number. */
 static double fwd_flops(const struct hone_problem *p) { return 6 * numbers(p); }
@@ -102,9 +105,16 @@ const struct hone_op hone_op_bnorm_fwd = {
 };
 
 const struct hone_op hone_op_bnorm_infer = {
-    .name = "bnorm_infer", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { NORM_DIMS },
-    .attr = { { "eps", 1, 1e-5 } }, .check = infer_check,
-    .args = infer_args, .flops = infer_flops, .ref = hone_bnorm_infer_meaning, .growth = infer_growth,
+    .name = "bnorm_infer",
+    .dtypes = HONE_F32_F64,
+    .layout = { "any" },
+    .dim = { NORM_DIMS },
+    .attr = { { "eps", 1, 1e-5 } },
+    .check = infer_check,
+    .args = infer_args,
+    .flops = infer_flops,
+    .ref = hone_bnorm_infer_meaning,
+    .growth = infer_growth,
 };
 
 const struct hone_op hone_op_bnorm_bwd = {

@@ -10,7 +10,10 @@
 /* Of one channel: mean, mean size, variance (divided by m). */
 enum { MEAN, SIZE, VAR, NSTATS };
 
-int64_t hone_bnorm_fwd_nshared(const struct hone_problem *p) { return (int64_t)NSTATS * p->dim[NORM_N]; }
+int64_t hone_bnorm_fwd_nshared(const struct hone_problem *p)
+{
+    return (int64_t)NSTATS * p->dim[NORM_N];
+}
 
 void hone_bnorm_fwd_share(const struct hone_problem *p, const double *const in[], double *shared)
 {
@@ -19,7 +22,8 @@ void hone_bnorm_fwd_share(const struct hone_problem *p, const double *const in[]
     double *mean = shared + MEAN * n, *size = shared + SIZE * n, *var = shared + VAR * n;
     memset(shared, 0, (size_t)(NSTATS * n) * sizeof *shared);
     for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j++) mean[j] += x[i * n + j] / (double)m, size[j] += fabs(x[i * n + j]) / (double)m;
+        for (int64_t j = 0; j < n; j++)
+            mean[j] += x[i * n + j] / (double)m, size[j] += fabs(x[i * n + j]) / (double)m;
     for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < n; j++) {
             double d = x[i * n + j] - mean[j];
@@ -34,7 +38,8 @@ static double var_scale(const struct hone_problem *p, double var, double size)
     return var + hone_dtype_eps(p->dtype) * p->op->growth(p) * size * size;
 }
 
-double hone_bnorm_fwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+double hone_bnorm_fwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                              int64_t i, double *scale)
 {
     const int64_t m = p->dim[NORM_M], n = p->dim[NORM_N], j = i % n;
     const double mean = in[0][MEAN * n + j], size = in[0][SIZE * n + j], var = in[0][VAR * n + j];
@@ -60,14 +65,16 @@ double hone_bnorm_fwd_meaning(const struct hone_problem *p, const double *const 
     default:
         now = in[NORM_GAMMA][j] * rstd;
         old = in[NORM_X][i] - mean;
-        *scale = fabs(now) * (size + fabs(old) * (1 + wrong * rstd * rstd)) + fabs(in[NORM_BETA][j]);
+        *scale =
+            fabs(now) * (size + fabs(old) * (1 + wrong * rstd * rstd)) + fabs(in[NORM_BETA][j]);
         return now * old + in[NORM_BETA][j];
     }
 }
 
 /* ---- bnorm_infer ---- */
 
-double hone_bnorm_infer_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+double hone_bnorm_infer_meaning(const struct hone_problem *p, const double *const in[], int out,
+                                int64_t i, double *scale)
 {
     const int64_t j = i % p->dim[NORM_N];
     const double x = in[INFER_X][i], mean = in[INFER_RMEAN][j], beta = in[INFER_BETA][j];
@@ -82,7 +89,10 @@ double hone_bnorm_infer_meaning(const struct hone_problem *p, const double *cons
 /* Of one channel: the two sums, and the sums of their terms' sizes. */
 enum { DGAMMA, DBETA, DGAMMA_SIZE, DBETA_SIZE, NSUMS };
 
-int64_t hone_bnorm_bwd_nshared(const struct hone_problem *p) { return (int64_t)NSUMS * p->dim[NORM_N]; }
+int64_t hone_bnorm_bwd_nshared(const struct hone_problem *p)
+{
+    return (int64_t)NSUMS * p->dim[NORM_N];
+}
 
 void hone_bnorm_bwd_share(const struct hone_problem *p, const double *const in[], double *shared)
 {
@@ -99,7 +109,8 @@ void hone_bnorm_bwd_share(const struct hone_problem *p, const double *const in[]
         }
 }
 
-double hone_bnorm_bwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+double hone_bnorm_bwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                              int64_t i, double *scale)
 {
     const int64_t n = p->dim[NORM_N], j = i % n;
     const double m = p->dim[NORM_M], *sum = in[0] + j;

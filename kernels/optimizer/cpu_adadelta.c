@@ -34,21 +34,33 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int64_t n = p->dim[OPTIM_N];
     const real *hyper = mem[ADADELTA_HYPER];
     const struct step s = {
-        .p = mem[ADADELTA_P], .a = mem[ADADELTA_A], .d = mem[ADADELTA_D], .g = mem[ADADELTA_G],
-        .lr = hyper[HYPER_LR], .rho = hyper[HYPER_RHO], .epsilon = hyper[HYPER_EPS], .wd = hyper[HYPER_WD],
+        .p = mem[ADADELTA_P],
+        .a = mem[ADADELTA_A],
+        .d = mem[ADADELTA_D],
+        .g = mem[ADADELTA_G],
+        .lr = hyper[HYPER_LR],
+        .rho = hyper[HYPER_RHO],
+        .epsilon = hyper[HYPER_EPS],
+        .wd = hyper[HYPER_WD],
     };
     (void)workspace;
     if (threads == 1) { share(wd, unroll, &s, 0, n); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int t = 0; t < threads; t++) share(wd, unroll, &s, hone_part(n, 16, threads, t), hone_part(n, 16, threads, t + 1));
+    for (int t = 0; t < threads; t++)
+        share(wd, unroll, &s, hone_part(n, 16, threads, t), hone_part(n, 16, threads, t + 1));
     return HONE_OK;
 }
 
 static const struct hone_op *const ops[] = { &hone_op_adadelta, 0 };
 
 const struct hone_kernel HONE_SYM(optimizer_cpu_adadelta) = {
-    .name = HONE_NAME("cpu_adadelta"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .name = HONE_NAME("cpu_adadelta"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = flat_valid, .guess = flat_guess, .run = run,
+    .valid = flat_valid,
+    .guess = flat_guess,
+    .run = run,
 };

@@ -34,14 +34,23 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct hone_problem *p = &plan->problem;
     const int threads = plan->config.v[FLAT_THREADS], unroll = plan->config.v[FLAT_UNROLL];
-    const int variant = p->attrs >> ADAM_DECOUPLED & 1 ? DECOUPLED : p->attrs >> ADAM_WD & 1 ? WD : PLAIN;
+    const int variant = p->attrs >> ADAM_DECOUPLED & 1 ? DECOUPLED
+                        : p->attrs >> ADAM_WD & 1      ? WD
+                                                       : PLAIN;
     const int64_t n = p->dim[OPTIM_N];
     const real *hyper = mem[ADAM_HYPER];
     const struct step s = {
-        .p = mem[ADAM_P], .m = mem[ADAM_M], .v = mem[ADAM_V], .g = mem[ADAM_G],
-        .lr = hyper[HYPER_LR] * hyper[HYPER_C1], .beta1 = hyper[HYPER_BETA1], .beta2 = hyper[HYPER_BETA2],
-        .epsilon = hyper[HYPER_EPS], .wd = hyper[HYPER_WD],
-        .keep = 1 - hyper[HYPER_LR] * hyper[HYPER_WD], .c2 = hyper[HYPER_C2],
+        .p = mem[ADAM_P],
+        .m = mem[ADAM_M],
+        .v = mem[ADAM_V],
+        .g = mem[ADAM_G],
+        .lr = hyper[HYPER_LR] * hyper[HYPER_C1],
+        .beta1 = hyper[HYPER_BETA1],
+        .beta2 = hyper[HYPER_BETA2],
+        .epsilon = hyper[HYPER_EPS],
+        .wd = hyper[HYPER_WD],
+        .keep = 1 - hyper[HYPER_LR] * hyper[HYPER_WD],
+        .c2 = hyper[HYPER_C2],
     };
     (void)workspace;
     if (threads == 1) { share(variant, unroll, &s, 0, n); return HONE_OK; }

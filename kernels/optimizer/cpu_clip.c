@@ -8,7 +8,10 @@
 
 enum { BLOCK = 4096 };
 
-static int64_t nblocks(const struct hone_problem *p) { return ((int64_t)p->dim[OPTIM_N] + BLOCK - 1) / BLOCK; }
+static int64_t nblocks(const struct hone_problem *p)
+{
+    return ((int64_t)p->dim[OPTIM_N] + BLOCK - 1) / BLOCK;
+}
 
 HONE_INLINE real squares(int unroll, const real *g, int n)
 {
@@ -34,7 +37,9 @@ static void sum_blocks(int unroll, const real *g, int64_t n, double *sum, int64_
     for (int64_t b = from; b < to; b++) {
         int len = n - b * BLOCK < BLOCK ? (int)(n - b * BLOCK) : BLOCK;
         const real *at = g + b * BLOCK;
-        sum[b] = (double)(unroll == 1 ? squares(1, at, len) : unroll == 2 ? squares(2, at, len) : squares(4, at, len));
+        sum[b] = (double)(unroll == 1   ? squares(1, at, len)
+                          : unroll == 2 ? squares(2, at, len)
+                                        : squares(4, at, len));
     }
 }
 
@@ -45,7 +50,8 @@ static void scale(real *g, real factor, int64_t from, int64_t to)
     if (i < to) vf_store_n(g + i, vf_load_n(g + i, (int)(to - i)) * factor, (int)(to - i));
 }
 
-static size_t workspace(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
 {
     (void)c, (void)d;
     return (size_t)nblocks(p) * sizeof(double);
@@ -70,11 +76,13 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     } else {
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
         for (int t = 0; t < threads; t++)
-            sum_blocks(unroll, g, n, sum, hone_part(blocks, 1, threads, t), hone_part(blocks, 1, threads, t + 1));
+            sum_blocks(unroll, g, n, sum, hone_part(blocks, 1, threads, t),
+                       hone_part(blocks, 1, threads, t + 1));
     }
     for (int64_t b = 0; b < blocks; b++) all += sum[b];
     *norm = (real)sqrt(all);
-    double factor = (double)((const real *)mem[CLIP_HYPER])[HYPER_MAX_NORM] / (sqrt(all) + CLIP_EPSILON);
+    double factor =
+        (double)((const real *)mem[CLIP_HYPER])[HYPER_MAX_NORM] / (sqrt(all) + CLIP_EPSILON);
     if (factor >= 1) return HONE_OK;
     if (threads == 1) { scale(g, (real)factor, 0, n); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)

@@ -31,13 +31,20 @@ static void share(int variant, int unroll, const struct step *s, int64_t from, i
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct hone_problem *p = &plan->problem;
-    const int threads = plan->config.v[FLAT_THREADS], unroll = plan->config.v[FLAT_UNROLL], variant = (int)p->attrs;
+    const int threads = plan->config.v[FLAT_THREADS], unroll = plan->config.v[FLAT_UNROLL],
+              variant = (int)p->attrs;
     const int64_t n = p->dim[OPTIM_N];
     const real *hyper = mem[rmsprop_hyper(p)];
     const struct step s = {
-        .p = mem[RMSPROP_P], .a = mem[RMSPROP_A], .v = variant & 1 << RMSPROP_MOMENTUM ? mem[RMSPROP_V] : NULL,
-        .g = mem[rmsprop_g(p)], .lr = hyper[HYPER_LR], .rho = hyper[HYPER_RHO], .momentum = hyper[HYPER_MOMENTUM],
-        .epsilon = hyper[HYPER_EPS], .wd = hyper[HYPER_WD],
+        .p = mem[RMSPROP_P],
+        .a = mem[RMSPROP_A],
+        .v = variant & 1 << RMSPROP_MOMENTUM ? mem[RMSPROP_V] : NULL,
+        .g = mem[rmsprop_g(p)],
+        .lr = hyper[HYPER_LR],
+        .rho = hyper[HYPER_RHO],
+        .momentum = hyper[HYPER_MOMENTUM],
+        .epsilon = hyper[HYPER_EPS],
+        .wd = hyper[HYPER_WD],
     };
     (void)workspace;
     if (threads == 1) { share(variant, unroll, &s, 0, n); return HONE_OK; }
@@ -50,8 +57,13 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_rmsprop, 0 };
 
 const struct hone_kernel HONE_SYM(optimizer_cpu_rmsprop) = {
-    .name = HONE_NAME("cpu_rmsprop"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .name = HONE_NAME("cpu_rmsprop"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = flat_valid, .guess = flat_guess, .run = run,
+    .valid = flat_valid,
+    .guess = flat_guess,
+    .run = run,
 };

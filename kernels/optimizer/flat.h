@@ -18,37 +18,45 @@ HONE_INLINE void flat_store(real *p, vf v, int n)
 }
 
 /* A thread should have a few cache lines of its own. */
-static inline int flat_valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static inline int flat_valid(const struct hone_problem *p, const struct hone_config *c,
+                             const struct hone_device *d)
 {
     (void)d;
     return c->v[FLAT_THREADS] == 1 || p->dim[OPTIM_N] >= 256 * c->v[FLAT_THREADS];
 }
 
-static inline void flat_guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+static inline void flat_guess(const struct hone_problem *p, const struct hone_device *d,
+                              struct hone_config *c)
 {
     c->v[FLAT_UNROLL] = 2;
-    c->v[FLAT_THREADS] = hone_guess_threads(d, hone_problem_bytes(p) / 10e3);   /* at 10 bytes a nanosecond */
+    c->v[FLAT_THREADS] =
+        hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
     while (!flat_valid(p, c, d)) c->v[FLAT_THREADS] /= 2;
 }
 
 /* update(variant, lanes, s, i) for all numbers of [from, to), `unroll` vectors at a time; the step
  * is copied, so that stores cannot change it. */
-#define FLAT_LOOP(update, step_type)                                                                        \
-    HONE_INLINE void flat_loop(int variant, int unroll, const step_type *step, int64_t from, int64_t to)    \
-    {                                                                                                       \
-        const step_type s = *step;                                                                          \
-        int64_t i = from;                                                                                   \
-        for (; i + unroll * VL <= to; i += unroll * VL)                                                     \
-            HONE_UNROLLED                                                                                   \
-            for (int u = 0; u < unroll; u++) update(variant, VL, &s, i + u * VL);                           \
-        for (; unroll > 1 && i + VL <= to; i += VL) update(variant, VL, &s, i);                             \
-        if (i < to) update(variant, (int)(to - i), &s, i);                                                  \
-    }                                                                                                       \
-    HONE_INLINE void flat_unrolled(int variant, int unroll, const step_type *s, int64_t from, int64_t to)   \
-    {                                                                                                       \
-        if (unroll == 1) flat_loop(variant, 1, s, from, to);                                                \
-        else if (unroll == 2) flat_loop(variant, 2, s, from, to);                                           \
-        else flat_loop(variant, 4, s, from, to);                                                            \
+#define FLAT_LOOP(update, step_type)                                                               \
+    HONE_INLINE void flat_loop(int variant, int unroll, const step_type *step, int64_t from,       \
+                               int64_t to)                                                         \
+    {                                                                                              \
+        const step_type s = *step;                                                                 \
+        int64_t i = from;                                                                          \
+        for (; i + unroll * VL <= to; i += unroll * VL)                                            \
+            HONE_UNROLLED                                                                          \
+            for (int u = 0; u < unroll; u++) update(variant, VL, &s, i + u * VL);                  \
+        for (; unroll > 1 && i + VL <= to; i += VL) update(variant, VL, &s, i);                    \
+        if (i < to) update(variant, (int)(to - i), &s, i);                                         \
+    }                                                                                              \
+    HONE_INLINE void flat_unrolled(int variant, int unroll, const step_type *s, int64_t from,      \
+                                   int64_t to)                                                     \
+    {                                                                                              \
+        if (unroll == 1)                                                                           \
+            flat_loop(variant, 1, s, from, to);                                                    \
+        else if (unroll == 2)                                                                      \
+            flat_loop(variant, 2, s, from, to);                                                    \
+        else                                                                                       \
+            flat_loop(variant, 4, s, from, to);                                                    \
     }
 
 #endif

@@ -7,7 +7,8 @@ static int has(const struct hone_problem *p, int attr) { return (int)(p->attrs >
 
 static int sgd_check(struct hone_problem *p)
 {
-    if (has(p, SGD_NESTEROV) && !has(p, SGD_MOMENTUM)) return hone_fail(HONE_EPARSE, "nesterov needs momentum");
+    if (has(p, SGD_NESTEROV) && !has(p, SGD_MOMENTUM))
+        return hone_fail(HONE_EPARSE, "nesterov needs momentum");
     return HONE_OK;
 }
 
@@ -24,7 +25,8 @@ static int sgd_args(const struct hone_problem *p, struct hone_arg arg[])
 
 static double sgd_flops(const struct hone_problem *p)
 {
-    return 2.0 * p->dim[OPTIM_N] * (1 + has(p, SGD_MOMENTUM) + has(p, SGD_NESTEROV) + has(p, SGD_WD));
+    return 2.0 * p->dim[OPTIM_N] *
+           (1 + has(p, SGD_MOMENTUM) + has(p, SGD_NESTEROV) + has(p, SGD_WD));
 }
 
 static double sgd_growth(const struct hone_problem *p) { (void)p; return 8; }
@@ -34,7 +36,8 @@ static int sgd_exact(const struct hone_problem *p) { (void)p; return 8; }
 
 static int adam_check(struct hone_problem *p)
 {
-    if (has(p, ADAM_DECOUPLED) && !has(p, ADAM_WD)) return hone_fail(HONE_EPARSE, "decoupled needs wd");
+    if (has(p, ADAM_DECOUPLED) && !has(p, ADAM_WD))
+        return hone_fail(HONE_EPARSE, "decoupled needs wd");
     return HONE_OK;
 }
 
@@ -58,7 +61,10 @@ static int adam_args(const struct hone_problem *p, struct hone_arg arg[])
     return 5;
 }
 
-static double adam_flops(const struct hone_problem *p) { return (13.0 + 2 * has(p, ADAM_WD)) * p->dim[OPTIM_N]; }
+static double adam_flops(const struct hone_problem *p)
+{
+    return (13.0 + 2 * has(p, ADAM_WD)) * p->dim[OPTIM_N];
+}
 static double adam_growth(const struct hone_problem *p) { (void)p; return 16; }
 
 /* ---- rmsprop ---- */
@@ -96,7 +102,10 @@ static int adadelta_args(const struct hone_problem *p, struct hone_arg arg[])
     return 5;
 }
 
-static double adadelta_flops(const struct hone_problem *p) { return (14.0 + 2 * has(p, ADADELTA_WD)) * p->dim[OPTIM_N]; }
+static double adadelta_flops(const struct hone_problem *p)
+{
+    return (14.0 + 2 * has(p, ADADELTA_WD)) * p->dim[OPTIM_N];
+}
 
 /* The square of u doubles its roundings. */
 static double adadelta_growth(const struct hone_problem *p) { (void)p; return 24; }
@@ -117,31 +126,66 @@ static double clip_flops(const struct hone_problem *p) { return 3.0 * p->dim[OPT
 static double clip_growth(const struct hone_problem *p) { return p->dim[OPTIM_N] + 8.0; }
 
 const struct hone_op hone_op_sgd = {
-    .name = "sgd", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
-    .attr = { { "momentum", 0, 0 }, { "nesterov", 0, 0 }, { "wd", 0, 0 } }, .check = sgd_check,
-    .args = sgd_args, .flops = sgd_flops, .ref = hone_sgd_meaning, .growth = sgd_growth, .exact = sgd_exact,
+    .name = "sgd",
+    .dtypes = HONE_F32_F64,
+    .layout = { "any" },
+    .dim = { { "n", 1, HONE_REQUIRED, 0 } },
+    .attr = { { "momentum", 0, 0 }, { "nesterov", 0, 0 }, { "wd", 0, 0 } },
+    .check = sgd_check,
+    .args = sgd_args,
+    .flops = sgd_flops,
+    .ref = hone_sgd_meaning,
+    .growth = sgd_growth,
+    .exact = sgd_exact,
 };
 
 const struct hone_op hone_op_adam = {
-    .name = "adam", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
-    .attr = { { "wd", 0, 0 }, { "decoupled", 0, 0 } }, .check = adam_check,
-    .args = adam_args, .flops = adam_flops, .ref = hone_adam_meaning, .growth = adam_growth,
+    .name = "adam",
+    .dtypes = HONE_F32_F64,
+    .layout = { "any" },
+    .dim = { { "n", 1, HONE_REQUIRED, 0 } },
+    .attr = { { "wd", 0, 0 }, { "decoupled", 0, 0 } },
+    .check = adam_check,
+    .args = adam_args,
+    .flops = adam_flops,
+    .ref = hone_adam_meaning,
+    .growth = adam_growth,
 };
 
 const struct hone_op hone_op_rmsprop = {
-    .name = "rmsprop", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
+    .name = "rmsprop",
+    .dtypes = HONE_F32_F64,
+    .layout = { "any" },
+    .dim = { { "n", 1, HONE_REQUIRED, 0 } },
     .attr = { { "wd", 0, 0 }, { "momentum", 0, 0 } },
-    .args = rmsprop_args, .flops = rmsprop_flops, .ref = hone_rmsprop_meaning, .growth = rmsprop_growth,
+    .args = rmsprop_args,
+    .flops = rmsprop_flops,
+    .ref = hone_rmsprop_meaning,
+    .growth = rmsprop_growth,
 };
 
 const struct hone_op hone_op_adadelta = {
-    .name = "adadelta", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
+    .name = "adadelta",
+    .dtypes = HONE_F32_F64,
+    .layout = { "any" },
+    .dim = { { "n", 1, HONE_REQUIRED, 0 } },
     .attr = { { "wd", 0, 0 } },
-    .args = adadelta_args, .flops = adadelta_flops, .ref = hone_adadelta_meaning, .growth = adadelta_growth,
+    .args = adadelta_args,
+    .flops = adadelta_flops,
+    .ref = hone_adadelta_meaning,
+    .growth = adadelta_growth,
 };
 
 const struct hone_op hone_op_clip = {
-    .name = "clip", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { { "n", 1, HONE_REQUIRED, 0 } },
-    .args = clip_args, .flops = clip_flops, .ref = hone_clip_meaning, .growth = clip_growth,
-    .shared_arg = CLIP_NORM, .nshared = hone_clip_nshared, .share = hone_clip_share,
+    .name = "clip",
+    .dtypes = HONE_F32_F64,
+    .layout = { "any" },
+    .dim = { { "n", 1, HONE_REQUIRED, 0 } },
+    .args = clip_args,
+    .flops = clip_flops,
+    .ref = hone_clip_meaning,
+    .growth = clip_growth,
+    .shared_arg = CLIP_NORM,
+    .nshared = hone_clip_nshared,
+    .share = hone_clip_share,
 };

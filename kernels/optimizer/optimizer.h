@@ -22,7 +22,8 @@
 
 #include "kernels/kernel.h"
 
-extern const struct hone_op hone_op_sgd, hone_op_adam, hone_op_rmsprop, hone_op_adadelta, hone_op_clip;
+extern const struct hone_op hone_op_sgd, hone_op_adam, hone_op_rmsprop, hone_op_adadelta,
+    hone_op_clip;
 
 enum { OPTIM_N };                                             /* problem.dim */
 enum { SGD_MOMENTUM, SGD_NESTEROV, SGD_WD };                  /* bits of sgd's problem.attrs */
@@ -31,11 +32,14 @@ enum { RMSPROP_WD, RMSPROP_MOMENTUM };
 enum { ADADELTA_WD };
 
 /* Numbers that change while training, in the argument HYPER (8). */
-enum { HYPER_LR, HYPER_MOMENTUM, HYPER_BETA1 = HYPER_MOMENTUM, HYPER_BETA2, HYPER_RHO = HYPER_BETA2, HYPER_EPS, HYPER_WD,
-       HYPER_C1, HYPER_C2, HYPER_MAX_NORM, HYPER_LEN = 8 };
+enum {
+    HYPER_LR, HYPER_MOMENTUM, HYPER_BETA1 = HYPER_MOMENTUM, HYPER_BETA2, HYPER_RHO = HYPER_BETA2,
+    HYPER_EPS, HYPER_WD, HYPER_C1, HYPER_C2, HYPER_MAX_NORM, HYPER_LEN = 8
+};
 
-/* Arguments: sgd P, G, HYPER; sgd with momentum P, V, G, HYPER; adam P, M, V, G, HYPER; rmsprop P, A,
- * G, HYPER, with momentum P, A, V, G, HYPER; adadelta P, A, D, G, HYPER; clip G, NORM (1), HYPER. */
+/* Arguments: sgd P, G, HYPER; sgd with momentum P, V, G, HYPER; adam P, M, V, G, HYPER; rmsprop P,
+ * A, G, HYPER, with momentum P, A, V, G, HYPER; adadelta P, A, D, G, HYPER; clip G, NORM (1),
+ * HYPER. */
 enum { SGD_P, SGD_V };
 enum { ADAM_P, ADAM_M, ADAM_V, ADAM_G, ADAM_HYPER };
 enum { RMSPROP_P, RMSPROP_A, RMSPROP_V };
@@ -44,18 +48,29 @@ enum { CLIP_G, CLIP_NORM, CLIP_HYPER };
 
 static const double CLIP_EPSILON = 1e-6;   /* as in PyTorch's clip_grad_norm_ */
 
-static inline int sgd_g(const struct hone_problem *p) { return 1 + (int)(p->attrs >> SGD_MOMENTUM & 1); }
+static inline int sgd_g(const struct hone_problem *p)
+{
+    return 1 + (int)(p->attrs >> SGD_MOMENTUM & 1);
+}
 static inline int sgd_hyper(const struct hone_problem *p) { return sgd_g(p) + 1; }
-static inline int rmsprop_g(const struct hone_problem *p) { return 2 + (int)(p->attrs >> RMSPROP_MOMENTUM & 1); }
+static inline int rmsprop_g(const struct hone_problem *p)
+{
+    return 2 + (int)(p->attrs >> RMSPROP_MOMENTUM & 1);
+}
 static inline int rmsprop_hyper(const struct hone_problem *p) { return rmsprop_g(p) + 1; }
 
 /* ref.c: the ops' meaning, see struct hone_op. */
-double hone_sgd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
-double hone_adam_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
-double hone_rmsprop_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
-double hone_adadelta_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
+double hone_sgd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i,
+                        double *scale);
+double hone_adam_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i,
+                         double *scale);
+double hone_rmsprop_meaning(const struct hone_problem *p, const double *const in[], int out,
+                            int64_t i, double *scale);
+double hone_adadelta_meaning(const struct hone_problem *p, const double *const in[], int out,
+                             int64_t i, double *scale);
 int64_t hone_clip_nshared(const struct hone_problem *p);
 void hone_clip_share(const struct hone_problem *p, const double *const in[], double *shared);
-double hone_clip_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
+double hone_clip_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i,
+                         double *scale);
 
 #endif

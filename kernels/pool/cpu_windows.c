@@ -49,8 +49,8 @@ HONE_INLINE void all_channels(int max, int block, int h, int w, const struct pix
 }
 
 /* Pixels [from, to) of the row that s->x and s->y begin; their windows have columns u. */
-HONE_INLINE void some_pixels(int max, int block, const struct hone_problem *p, const struct pixels *row, int from, int to,
-                             struct pool_span u)
+HONE_INLINE void some_pixels(int max, int block, const struct hone_problem *p,
+                             const struct pixels *row, int from, int to, struct pool_span u)
 {
     struct pixels s = *row;
     int area = p->attrs & 1 ? p->dim[POOL_KH] * p->dim[POOL_KW] : s.h * (u.to - u.from);
@@ -65,14 +65,19 @@ HONE_INLINE void some_pixels(int max, int block, const struct hone_problem *p, c
 }
 
 /* Rows [from, to) of the mb*oh rows of y. */
-HONE_INLINE void rows(int max, int block, const struct hone_problem *p, const real *x, real *y, int64_t from, int64_t to)
+HONE_INLINE void rows(int max, int block, const struct hone_problem *p, const real *x, real *y,
+                      int64_t from, int64_t to)
 {
     const int32_t *d = p->dim;
-    const int oh = d[POOL_OH], ow = d[POOL_OW], kw = d[POOL_KW], sw = d[POOL_SW], pw = d[POOL_PW], iw = d[POOL_IW];
+    const int oh = d[POOL_OH], ow = d[POOL_OW], kw = d[POOL_KW], sw = d[POOL_SW], pw = d[POOL_PW],
+              iw = d[POOL_IW];
     const struct pool_span whole = pool_whole(kw, sw, pw, iw, ow);
-    struct pixels row = { .ic = d[POOL_IC], .row = (int64_t)iw * d[POOL_IC], .step = (int64_t)sw * d[POOL_IC] };
+    struct pixels row = { .ic = d[POOL_IC],
+                          .row = (int64_t)iw * d[POOL_IC],
+                          .step = (int64_t)sw * d[POOL_IC] };
     for (int64_t r = from; r < to; r++) {
-        struct pool_span v = pool_span((int)(r % oh), d[POOL_KH], d[POOL_SH], d[POOL_PH], d[POOL_IH]);
+        struct pool_span v =
+            pool_span((int)(r % oh), d[POOL_KH], d[POOL_SH], d[POOL_PH], d[POOL_IH]);
         row.x = x + (r / oh * d[POOL_IH] + v.from) * row.row;
         row.y = y + r * ow * row.ic;
         row.h = v.to - v.from;
@@ -84,18 +89,23 @@ HONE_INLINE void rows(int max, int block, const struct hone_problem *p, const re
     }
 }
 
-typedef void rows_of(const struct hone_problem *p, const real *x, real *y, int64_t from, int64_t to);
+typedef void rows_of(const struct hone_problem *p, const real *x, real *y, int64_t from,
+                     int64_t to);
 
-#define ROWS(MAX, BLOCK)                                                                                          \
-    static void rows_##MAX##_##BLOCK(const struct hone_problem *p, const real *x, real *y, int64_t from, int64_t to) \
-    {                                                                                                             \
-        rows(MAX, BLOCK, p, x, y, from, to);                                                                      \
+#define ROWS(MAX, BLOCK)                                                                           \
+    static void rows_##MAX##_##BLOCK(const struct hone_problem *p, const real *x, real *y,         \
+                                     int64_t from, int64_t to)                                     \
+    {                                                                                              \
+        rows(MAX, BLOCK, p, x, y, from, to);                                                       \
     }
-ROWS(0, 1) ROWS(0, 2) ROWS(0, 4) ROWS(1, 1) ROWS(1, 2) ROWS(1, 4)
+ROWS(0, 1)
+ROWS(0, 2) ROWS(0, 4) ROWS(1, 1) ROWS(1, 2) ROWS(1, 4)
 
-static rows_of *const variants[2][3] = { { rows_0_1, rows_0_2, rows_0_4 }, { rows_1_1, rows_1_2, rows_1_4 } };
+    static rows_of *const variants[2][3] = { { rows_0_1, rows_0_2, rows_0_4 },
+                                             { rows_1_1, rows_1_2, rows_1_4 } };
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     (void)d;
     if (c->v[BLOCK] > 1 && p->dim[POOL_IC] < c->v[BLOCK] * VL) return 0;
@@ -105,7 +115,8 @@ static int valid(const struct hone_problem *p, const struct hone_config *c, cons
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     c->v[BLOCK] = p->dim[POOL_IC] >= 4 * VL ? 4 : p->dim[POOL_IC] >= 2 * VL ? 2 : 1;
-    c->v[THREADS] = hone_guess_threads(d, hone_problem_bytes(p) / 10e3);   /* at 10 bytes a nanosecond */
+    c->v[THREADS] =
+        hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
 
@@ -119,15 +130,21 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     if (threads == 1) { f(p, mem[POOL_X], mem[POOL_Y], 0, n); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++)
-        f(p, mem[POOL_X], mem[POOL_Y], hone_part(n, 1, threads, t), hone_part(n, 1, threads, t + 1));
+        f(p, mem[POOL_X], mem[POOL_Y], hone_part(n, 1, threads, t),
+          hone_part(n, 1, threads, t + 1));
     return HONE_OK;
 }
 
 static const struct hone_op *const ops[] = { &hone_op_maxpool_fwd, &hone_op_avgpool_fwd, 0 };
 
 const struct hone_kernel HONE_SYM(pool_cpu_windows) = {
-    .name = HONE_NAME("cpu_windows"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .name = HONE_NAME("cpu_windows"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("block", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = valid, .guess = guess, .run = run,
+    .valid = valid,
+    .guess = guess,
+    .run = run,
 };

@@ -47,7 +47,8 @@ HONE_INLINE void channels(int max, int add, int n, int h, int w, const struct pi
     vi at[AHEAD];
     for (int from = 0; from < s.n; from += AHEAD) {
         int k = s.n - from < AHEAD ? s.n - from : AHEAD;
-        for (int o = 0; max && o < k; o++) at[o] = first_maximum(n, h, w, s.x + (from + o) * s.step + c, s.ic, s.row);
+        for (int o = 0; max && o < k; o++)
+            at[o] = first_maximum(n, h, w, s.x + (from + o) * s.step + c, s.ic, s.row);
         for (int o = 0; o < k; o++) {
             const real *dy = s.dy + (int64_t)(from + o) * s.ic + c;
             real *dx = s.dx + (from + o) * s.step + c;
@@ -56,7 +57,8 @@ HONE_INLINE void channels(int max, int add, int n, int h, int w, const struct pi
             for (int i = 0; i < h; i++)
                 for (int j = 0; j < w; j++) {
                     vi here = (vi){ 0 } + (i * w + j);
-                    put(add, n, dx + i * s.row + (int64_t)j * s.ic, max ? vf_select(at[o] == here, g, zero) : g);
+                    put(add, n, dx + i * s.row + (int64_t)j * s.ic,
+                        max ? vf_select(at[o] == here, g, zero) : g);
                 }
         }
     }
@@ -87,12 +89,13 @@ static struct pool_span strip(const struct hone_problem *p, int o)
 static int columns_covered(const struct hone_problem *p)
 {
     const int32_t *d = p->dim;
-    return d[POOL_KW] >= d[POOL_SW] && (d[POOL_OW] - 1) * d[POOL_SW] - d[POOL_PW] + d[POOL_KW] >= d[POOL_IW];
+    return d[POOL_KW] >= d[POOL_SW] &&
+           (d[POOL_OW] - 1) * d[POOL_SW] - d[POOL_PW] + d[POOL_KW] >= d[POOL_IW];
 }
 
 /* Pixels [from, to) of the row that s->dx, s->x and s->dy begin; their windows have columns u. */
-HONE_INLINE void some_pixels(int max, const struct hone_problem *p, const struct pixels *row, int from, int to,
-                             struct pool_span u)
+HONE_INLINE void some_pixels(int max, const struct hone_problem *p, const struct pixels *row,
+                             int from, int to, struct pool_span u)
 {
     struct pixels s = *row;
     int area = p->attrs & 1 ? p->dim[POOL_KH] * p->dim[POOL_KW] : s.h * (u.to - u.from);
@@ -118,16 +121,20 @@ static void clear(const struct hone_problem *p, int o, struct pool_span v, real 
 }
 
 /* Rows [from, to) of the mb*oh rows of windows; whole images where windows overlap. */
-HONE_INLINE void rows(int max, const struct hone_problem *p, real *dx, const real *dy, const real *x,
-                      int64_t from, int64_t to)
+HONE_INLINE void rows(int max, const struct hone_problem *p, real *dx, const real *dy,
+                      const real *x, int64_t from, int64_t to)
 {
     const int32_t *d = p->dim;
-    const int oh = d[POOL_OH], ow = d[POOL_OW], kw = d[POOL_KW], sw = d[POOL_SW], pw = d[POOL_PW], iw = d[POOL_IW];
+    const int oh = d[POOL_OH], ow = d[POOL_OW], kw = d[POOL_KW], sw = d[POOL_SW], pw = d[POOL_PW],
+              iw = d[POOL_IW];
     const struct pool_span whole = pool_whole(kw, sw, pw, iw, ow);
-    struct pixels row = { .ic = d[POOL_IC], .row = (int64_t)iw * d[POOL_IC], .step = (int64_t)sw * d[POOL_IC] };
+    struct pixels row = { .ic = d[POOL_IC],
+                          .row = (int64_t)iw * d[POOL_IC],
+                          .step = (int64_t)sw * d[POOL_IC] };
     for (int64_t r = from; r < to; r++) {
         int64_t image = r / oh * d[POOL_IH];
-        struct pool_span v = pool_span((int)(r % oh), d[POOL_KH], d[POOL_SH], d[POOL_PH], d[POOL_IH]);
+        struct pool_span v =
+            pool_span((int)(r % oh), d[POOL_KH], d[POOL_SH], d[POOL_PH], d[POOL_IH]);
         clear(p, (int)(r % oh), v, dx + image * row.row, row.row);
         row.dx = dx + (image + v.from) * row.row;
         row.x = max ? x + (image + v.from) * row.row : NULL;
@@ -141,7 +148,8 @@ HONE_INLINE void rows(int max, const struct hone_problem *p, real *dx, const rea
     }
 }
 
-static void share(const struct hone_problem *p, real *dx, const real *dy, const real *x, int64_t from, int64_t to)
+static void share(const struct hone_problem *p, real *dx, const real *dy, const real *x,
+                  int64_t from, int64_t to)
 {
     if (x) rows(1, p, dx, dy, x, from, to);
     else rows(0, p, dx, dy, x, from, to);
@@ -150,22 +158,26 @@ static void share(const struct hone_problem *p, real *dx, const real *dy, const 
 /* Rows that go together: a whole image's where windows overlap. */
 static int grain(const struct hone_problem *p) { return overlap(p) ? p->dim[POOL_OH] : 1; }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
 {
     (void)d;
-    return c->v[THREADS] == 1 || (int64_t)p->dim[POOL_MB] * p->dim[POOL_OH] / grain(p) >= c->v[THREADS];
+    return c->v[THREADS] == 1 ||
+           (int64_t)p->dim[POOL_MB] * p->dim[POOL_OH] / grain(p) >= c->v[THREADS];
 }
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
-    c->v[THREADS] = hone_guess_threads(d, hone_problem_bytes(p) / 10e3);   /* at 10 bytes a nanosecond */
+    c->v[THREADS] =
+        hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct hone_problem *p = &plan->problem;
-    const int max = p->op == &hone_op_maxpool_bwd, threads = plan->config.v[THREADS], whole = grain(p);
+    const int max = p->op == &hone_op_maxpool_bwd, threads = plan->config.v[THREADS],
+              whole = grain(p);
     const int64_t n = (int64_t)p->dim[POOL_MB] * p->dim[POOL_OH];
     real *dx = mem[POOL_DX];
     const real *dy = mem[POOL_DY], *x = max ? mem[POOL_BWD_X] : NULL;
@@ -180,8 +192,13 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_maxpool_bwd, &hone_op_avgpool_bwd, 0 };
 
 const struct hone_kernel HONE_SYM(pool_cpu_windows_bwd) = {
-    .name = HONE_NAME("cpu_windows_bwd"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .name = HONE_NAME("cpu_windows_bwd"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = valid, .guess = guess, .run = run,
+    .valid = valid,
+    .guess = guess,
+    .run = run,
 };

@@ -11,18 +11,22 @@ static int check_axis(struct hone_problem *p, const struct axis *a)
 {
     int64_t in = p->dim[a->i], k = p->dim[a->k], s = p->dim[a->s], pad = p->dim[a->p];
     if (pad >= k)
-        return hone_fail(HONE_EPARSE, "p%s %lld must be below k%s %lld, or the first window is all padding", a->name,
-                         (long long)pad, a->name, (long long)k);
+        return hone_fail(HONE_EPARSE,
+                         "p%s %lld must be below k%s %lld, or the first window is all padding",
+                         a->name, (long long)pad, a->name, (long long)k);
     if (!p->dim[a->o]) {
         if (in + 2 * pad < k)
-            return hone_fail(HONE_EPARSE, "window k%s %lld is larger than the padded input %lld", a->name,
-                             (long long)k, (long long)(in + 2 * pad));
+            return hone_fail(HONE_EPARSE, "window k%s %lld is larger than the padded input %lld",
+                             a->name, (long long)k, (long long)(in + 2 * pad));
         p->dim[a->o] = (int32_t)((in + 2 * pad - k) / s + 1);
     }
     if ((p->dim[a->o] - (int64_t)1) * s - pad >= in)
-        return hone_fail(HONE_EPARSE, "o%s %d does not fit: its last window begins behind the input", a->name, p->dim[a->o]);
+        return hone_fail(HONE_EPARSE,
+                         "o%s %d does not fit: its last window begins behind the input", a->name,
+                         p->dim[a->o]);
     if ((p->dim[a->o] - (int64_t)1) * s - pad + k > INT32_MAX)
-        return hone_fail(HONE_EPARSE, "o%s %d, k%s and s%s are too large", a->name, p->dim[a->o], a->name, a->name);
+        return hone_fail(HONE_EPARSE, "o%s %d, k%s and s%s are too large", a->name, p->dim[a->o],
+                         a->name, a->name);
     return HONE_OK;
 }
 
@@ -81,7 +85,10 @@ static double flops(const struct hone_problem *p)
     return (double)d[POOL_MB] * d[POOL_OH] * d[POOL_OW] * d[POOL_IC] * d[POOL_KH] * d[POOL_KW];
 }
 
-static double window(const struct hone_problem *p) { return (double)p->dim[POOL_KH] * p->dim[POOL_KW]; }
+static double window(const struct hone_problem *p)
+{
+    return (double)p->dim[POOL_KH] * p->dim[POOL_KW];
+}
 
 /* Windows that hold one input, at most. */
 static double overlap(const struct hone_problem *p)
@@ -90,14 +97,16 @@ static double overlap(const struct hone_problem *p)
     return (double)((d[POOL_KH] - 1) / d[POOL_SH] + 1) * ((d[POOL_KW] - 1) / d[POOL_SW] + 1);
 }
 
-static double max_fwd_growth(const struct hone_problem *p) { (void)p; return 0; }   /* only selects */
+/* Only selects. */
+static double max_fwd_growth(const struct hone_problem *p) { (void)p; return 0; }
 static double max_bwd_growth(const struct hone_problem *p) { return overlap(p) - 1; }
 static double avg_fwd_growth(const struct hone_problem *p) { return window(p) + 2; }
 static double avg_bwd_growth(const struct hone_problem *p) { return overlap(p) + 2; }
 
 static int max_exact(const struct hone_problem *p) { return overlap(p) <= 0x1p20 ? 8 : 0; }
 
-/* Exact where every divisor is a power of two: no window may be cut where the divisor counts inputs. */
+/* Exact where every divisor is a power of two: no window may be cut where the divisor counts
+ * inputs. */
 static int avg_exact(const struct hone_problem *p)
 {
     double n = window(p);
@@ -110,30 +119,63 @@ static int avg_exact(const struct hone_problem *p)
     return overlap(p) <= 0x1p10 ? 8 : 0;
 }
 
-#define SIZES                                                                                                  \
-    { { "mb", 1, HONE_REQUIRED, 0 }, { "ic", 1, HONE_REQUIRED, 0 }, { "ih", 1, HONE_REQUIRED, 0 },             \
-      { "iw", 1, HONE_REQUIRED, "ih" }, { "oh", 1, HONE_DERIVED, 0 }, { "ow", 1, HONE_DERIVED, "oh" },         \
-      { "kh", 1, HONE_REQUIRED, 0 }, { "kw", 1, HONE_REQUIRED, "kh" }, { "sh", 1, 1, 0 }, { "sw", 1, 1, "sh" }, \
+#define SIZES                                                                                      \
+    { { "mb", 1, HONE_REQUIRED, 0 }, { "ic", 1, HONE_REQUIRED, 0 }, { "ih", 1, HONE_REQUIRED, 0 }, \
+      { "iw", 1, HONE_REQUIRED, "ih" }, { "oh", 1, HONE_DERIVED, 0 },                              \
+      { "ow", 1, HONE_DERIVED, "oh" }, { "kh", 1, HONE_REQUIRED, 0 },                              \
+      { "kw", 1, HONE_REQUIRED, "kh" }, { "sh", 1, 1, 0 }, { "sw", 1, 1, "sh" },                   \
       { "ph", 0, 0, 0 }, { "pw", 0, 0, "ph" } }
 
 const struct hone_op hone_op_maxpool_fwd = {
-    .name = "maxpool_fwd", .dtypes = HONE_F32_F64, .layout = { "nhwc" }, .dim = SIZES, .check = check,
-    .args = fwd_args, .flops = flops, .ref = hone_maxpool_fwd_meaning, .growth = max_fwd_growth, .exact = max_exact,
+    .name = "maxpool_fwd",
+    .dtypes = HONE_F32_F64,
+    .layout = { "nhwc" },
+    .dim = SIZES,
+    .check = check,
+    .args = fwd_args,
+    .flops = flops,
+    .ref = hone_maxpool_fwd_meaning,
+    .growth = max_fwd_growth,
+    .exact = max_exact,
 };
 
 const struct hone_op hone_op_maxpool_bwd = {
-    .name = "maxpool_bwd", .dtypes = HONE_F32_F64, .layout = { "nhwc" }, .dim = SIZES, .check = check,
-    .args = max_bwd_args, .flops = flops, .ref = hone_maxpool_bwd_meaning, .growth = max_bwd_growth, .exact = max_exact,
+    .name = "maxpool_bwd",
+    .dtypes = HONE_F32_F64,
+    .layout = { "nhwc" },
+    .dim = SIZES,
+    .check = check,
+    .args = max_bwd_args,
+    .flops = flops,
+    .ref = hone_maxpool_bwd_meaning,
+    .growth = max_bwd_growth,
+    .exact = max_exact,
 };
 
 const struct hone_op hone_op_avgpool_fwd = {
-    .name = "avgpool_fwd", .dtypes = HONE_F32_F64, .layout = { "nhwc" }, .dim = SIZES,
-    .attr = { { "include_pad", 0, 0 } }, .check = check,
-    .args = fwd_args, .flops = flops, .ref = hone_avgpool_fwd_meaning, .growth = avg_fwd_growth, .exact = avg_exact,
+    .name = "avgpool_fwd",
+    .dtypes = HONE_F32_F64,
+    .layout = { "nhwc" },
+    .dim = SIZES,
+    .attr = { { "include_pad", 0, 0 } },
+    .check = check,
+    .args = fwd_args,
+    .flops = flops,
+    .ref = hone_avgpool_fwd_meaning,
+    .growth = avg_fwd_growth,
+    .exact = avg_exact,
 };
 
 const struct hone_op hone_op_avgpool_bwd = {
-    .name = "avgpool_bwd", .dtypes = HONE_F32_F64, .layout = { "nhwc" }, .dim = SIZES,
-    .attr = { { "include_pad", 0, 0 } }, .check = check,
-    .args = avg_bwd_args, .flops = flops, .ref = hone_avgpool_bwd_meaning, .growth = avg_bwd_growth, .exact = avg_exact,
+    .name = "avgpool_bwd",
+    .dtypes = HONE_F32_F64,
+    .layout = { "nhwc" },
+    .dim = SIZES,
+    .attr = { { "include_pad", 0, 0 } },
+    .check = check,
+    .args = avg_bwd_args,
+    .flops = flops,
+    .ref = hone_avgpool_bwd_meaning,
+    .growth = avg_bwd_growth,
+    .exact = avg_exact,
 };

@@ -8,10 +8,14 @@
 
 #include "kernels/kernel.h"
 
-extern const struct hone_op hone_op_maxpool_fwd, hone_op_maxpool_bwd, hone_op_avgpool_fwd, hone_op_avgpool_bwd;
+extern const struct hone_op hone_op_maxpool_fwd, hone_op_maxpool_bwd, hone_op_avgpool_fwd,
+    hone_op_avgpool_bwd;
 
-enum { POOL_MB, POOL_IC, POOL_IH, POOL_IW, POOL_OH, POOL_OW, POOL_KH, POOL_KW, POOL_SH, POOL_SW, POOL_PH, POOL_PW };
-enum { POOL_Y, POOL_X };                       /* arguments of the forward ops: (mb, oh, ow, ic), (mb, ih, iw, ic) */
+enum {
+    POOL_MB, POOL_IC, POOL_IH, POOL_IW, POOL_OH, POOL_OW, POOL_KH, POOL_KW, POOL_SH, POOL_SW,
+    POOL_PH, POOL_PW
+};
+enum { POOL_Y, POOL_X }; /* arguments of the forward ops: (mb, oh, ow, ic), (mb, ih, iw, ic) */
 enum { POOL_DX, POOL_DY, POOL_BWD_X };         /* of the gradients; X only for maxpool_bwd */
 
 /* The part [from, to) of the input that window `at` covers in one direction. */
@@ -32,9 +36,13 @@ static inline struct pool_span pool_whole(int k, int stride, int pad, int in, in
 }
 
 /* ref.c: the ops' meaning, see struct hone_op. */
-double hone_maxpool_fwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
-double hone_maxpool_bwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
-double hone_avgpool_fwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
-double hone_avgpool_bwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale);
+double hone_maxpool_fwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                                int64_t i, double *scale);
+double hone_maxpool_bwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                                int64_t i, double *scale);
+double hone_avgpool_fwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                                int64_t i, double *scale);
+double hone_avgpool_bwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                                int64_t i, double *scale);
 
 #endif

@@ -9,7 +9,10 @@ struct place { int64_t image; int y, x, c; };
 static struct place place_of(const struct hone_problem *p, int64_t i, int h, int w)
 {
     int64_t ic = p->dim[POOL_IC], pixel = i / ic;
-    return (struct place){ .image = pixel / ((int64_t)h * w), .y = (int)(pixel / w % h), .x = (int)(pixel % w), .c = (int)(i % ic) };
+    return (struct place){ .image = pixel / ((int64_t)h * w),
+                           .y = (int)(pixel / w % h),
+                           .x = (int)(pixel % w),
+                           .c = (int)(i % ic) };
 }
 
 static int64_t input_at(const struct hone_problem *p, struct place at)
@@ -52,14 +55,17 @@ static double divisor(const struct hone_problem *p, struct place at)
     return (double)(h.to - h.from) * (w.to - w.from);
 }
 
-double hone_maxpool_fwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+double hone_maxpool_fwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                                int64_t i, double *scale)
 {
     (void)out;
     *scale = 0;
-    return in[POOL_X][first_maximum(p, in[POOL_X], place_of(p, i, p->dim[POOL_OH], p->dim[POOL_OW]))];
+    const struct place o = place_of(p, i, p->dim[POOL_OH], p->dim[POOL_OW]);
+    return in[POOL_X][first_maximum(p, in[POOL_X], o)];
 }
 
-double hone_avgpool_fwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+double hone_avgpool_fwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                                int64_t i, double *scale)
 {
     struct place at = place_of(p, i, p->dim[POOL_OH], p->dim[POOL_OW]);
     struct pool_span h = rows(p, at.y), w = columns(p, at.x);
@@ -83,14 +89,17 @@ static int first_window(int at, int k, int stride, int pad)
     return n <= 0 ? 0 : (n + stride - 1) / stride;
 }
 
-static double gradient(const struct hone_problem *p, const double *dy, const double *x, int64_t i, double *scale)
+static double gradient(const struct hone_problem *p, const double *dy, const double *x, int64_t i,
+                       double *scale)
 {
     const int32_t *d = p->dim;
     struct place at = place_of(p, i, d[POOL_IH], d[POOL_IW]), o = at;
     double sum = 0;
     *scale = 0;
-    for (o.y = first_window(at.y, d[POOL_KH], d[POOL_SH], d[POOL_PH]); o.y < d[POOL_OH] && rows(p, o.y).from <= at.y; o.y++)
-        for (o.x = first_window(at.x, d[POOL_KW], d[POOL_SW], d[POOL_PW]); o.x < d[POOL_OW] && columns(p, o.x).from <= at.x; o.x++) {
+    for (o.y = first_window(at.y, d[POOL_KH], d[POOL_SH], d[POOL_PH]);
+         o.y < d[POOL_OH] && rows(p, o.y).from <= at.y; o.y++)
+        for (o.x = first_window(at.x, d[POOL_KW], d[POOL_SW], d[POOL_PW]);
+             o.x < d[POOL_OW] && columns(p, o.x).from <= at.x; o.x++) {
             if (x && first_maximum(p, x, o) != i) continue;
             double term = dy[output_at(p, o)] / (x ? 1 : divisor(p, o));
             sum += term;
@@ -99,13 +108,15 @@ static double gradient(const struct hone_problem *p, const double *dy, const dou
     return sum;
 }
 
-double hone_maxpool_bwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+double hone_maxpool_bwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                                int64_t i, double *scale)
 {
     (void)out;
     return gradient(p, in[POOL_DY], in[POOL_BWD_X], i, scale);
 }
 
-double hone_avgpool_bwd_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i, double *scale)
+double hone_avgpool_bwd_meaning(const struct hone_problem *p, const double *const in[], int out,
+                                int64_t i, double *scale)
 {
     (void)out;
     return gradient(p, in[POOL_DY], NULL, i, scale);
