@@ -78,6 +78,8 @@ static int take_activation(char *list, struct hone_lowering *how)
         return hone_fail(HONE_EINVAL, "the activation is given twice: '%s' and '%s'",
                          how->activation, at + sizeof key - 1);
     char *end = strchr(at, ',');
+    if (end && strstr(end, key))
+        return hone_fail(HONE_EINVAL, "the activation is given twice: '%s'", at);
     how->activation = at + sizeof key - 1;
     if (end) {
         /* The rest of the list in front, and behind it the name. */

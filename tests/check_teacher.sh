@@ -132,6 +132,7 @@ train --net teacher.net $data --epochs 1 --activation gelu_erf --losses 3
 [ "$(grep ^step out)" = "$(grep ^step option)" ]; tap $? 'gelu is gelu_erf'
 fails 1 "no activation 'step'; there are relu, relu6" --net teacher.net $data --activation step
 fails 1 "the activation is given twice" --net teacher.net:activation=relu $data --activation tanh
+fails 1 "the activation is given twice" --net teacher.net:activation=relu,activation=tanh $data
 printf 'input x c=2\nfc y = x k=2 act=tanh\nsoftmax_ce l = y\n' >flat.net
 fails 1 'no hidden activation to replace' --net flat.net --data synthetic:1x1x2:2:90 --activation relu
 
