@@ -23,7 +23,25 @@ static void set_text(json_t *to, const char *key, const char *fmt, ...)
     json_object_set_new(to, key, json_string(text));
 }
 
-/* Every option that changes what training computes stands here. */
+/* Of what the net computes, in its order: a dropout's share, a stride or a layer's inputs change no
+ * tensor's shape, by which another net would be told. */
+static uint64_t hash_of_steps(const struct hone_net *net)
+{
+    uint64_t hash = 0;
+    for (int i = 0; i < net->nsteps; i++) {
+        const struct hone_step *step = &net->step[i];
+        struct hone_arg arg[HONE_MAX_ARGS] = { 0 };
+        char text[HONE_TEXT];
+        int n = step->problem.op->args(&step->problem, arg);
+        hone_problem_print(&step->problem, text);
+        for (const char *c = text; *c; c++) hash = hone_random(hash, (unsigned char)*c);
+        for (int a = 0; a < n; a++) hash = hone_random(hash, (uint64_t)step->arg[a]);
+    }
+    return hash;
+}
+
+/* Every option that changes what training computes stands here; the net comes last, since it is
+ * another one with another batch, loss or optimizer. */
 json_t *hone_train_signature(const struct hone_train_command *c, const struct hone_trainer *t)
 {
     const struct hone_optim *o = &t->net.optim;
@@ -52,8 +70,6 @@ json_t *hone_train_signature(const struct hone_train_command *c, const struct ho
     set_text(s, "--beta1", "%.17g", o->beta1);
     set_text(s, "--beta2", "%.17g", o->beta2);
     set_text(s, "--epsilon", "%.17g", o->epsilon);
-    set_text(s, "--label-smoothing", "%.17g", c->train.how.label_smoothing);
-    set_text(s, "--huber-delta", "%.17g", c->train.how.huber_delta);
     set_text(s, "--augment", "crop:%d,flip:%d", c->data.augment.crop, c->data.augment.flip);
     set_text(s, "--rho", "%.17g", o->rho);
     set_text(s, "--clip", "%.17g", o->clip);
@@ -72,6 +88,7 @@ json_t *hone_train_signature(const struct hone_train_command *c, const struct ho
     /* The cosine's end is the number of epochs; other schedules may be trained for longer. */
     if (o->schedule.kind == HONE_COSINE)
         set_text(s, "--epochs", "%lld", (long long)o->schedule.epochs);
+    set_text(s, "a net of steps", "%016llx", (unsigned long long)hash_of_steps(&t->net));
     return s;
 }
 

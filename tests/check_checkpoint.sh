@@ -120,6 +120,8 @@ train $run --weights run.ckpt --epochs 1; tap $? 'a checkpoint serves as weights
 
 # ---- checkpoints that do not fit ----
 sed 's/k=24/k=25/' own.net >other.net
+sed 's/p=0.3/p=0.5/' own.net >dropped.net
+sed 's/ act=tanh//' own.net >linear.net
 cp run.ckpt kept
 args="--data synthetic:10x10x1:5:930 --epochs 3 --batch 16 --decay 1e-3 --resume run.ckpt"
 # shellcheck disable=SC2086
@@ -129,6 +131,13 @@ fails "run.ckpt: was written with --batch 16, and this run has 32$" --net own.ne
 fails "run.ckpt: was written with --lr 0.00[0-9]*, and this run has 0.5$" --net own.net $args --lr 0.5
 fails "run.ckpt: was written with --seed 1, and this run has 2$" --net own.net $args --seed 2
 fails "run.ckpt: was written with --optimizer adam, and this run has sgd$" --net own.net $args --optimizer sgd
+fails "run.ckpt: was written with --augment crop:0,flip:0, and this run has crop:1,flip:1$" --net own.net $args --augment crop:1,flip
+fails "run.ckpt: was written with --label-smoothing 0, and this run has 0.1[0-9]*$" --net own.net $args --label-smoothing 0.1
+fails "run.ckpt: was written with --schedule constant, and this run has exp:0.5$" --net own.net $args --schedule exp:0.5
+fails "run.ckpt: was written with --last short, and this run has drop$" --net own.net $args --last drop
+fails "run.ckpt: was written with --dtype f32, and this run has f64$\|run.ckpt: tensor 'c1.w' is F32" --net own.net $args --dtype f64
+fails "run.ckpt: was written with a net of steps [0-9a-f]*, and this run has [0-9a-f]*$" --net dropped.net $args
+fails "run.ckpt: was written with a net of steps [0-9a-f]*, and this run has [0-9a-f]*$" --net linear.net $args
 fails "want.safetensors: is no checkpoint" --net own.net $run --resume=want.safetensors
 fails "none.ckpt: No such file" --net own.net $run --resume=none.ckpt
 fails "own.net: this is no safetensors file" --net own.net $run --resume=own.net

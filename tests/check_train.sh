@@ -114,6 +114,14 @@ run 1 train --data $images --db junk.db; fails '^hone train: junk.db: '
 cmp -s junk.db junk.copy; tap $? 'and is left as it was'
 run 1 train --data $images --epochs 3 --optimizer sgd --lr 9e5
 [ "$status" = 1 ] && grep -q "^hone train: epoch 1, step [0-9]*: the loss is [a-z]*: .*layer '[a-z0-9]*' ([a-z0-9_]*)" err; tap $? 'a loss that is no number names epoch, step and layer'
+printf 'input x c=1 h=10 w=10\nconv c1 = x k=4 r=3 p=1\nbnorm b1 = c1\nrelu r1 = b1\nflatten f = r1\nfc y = f k=5\nsoftmax_ce l = y\n' >bnorm.net
+run 1 train --net bnorm.net --data synthetic:10x10x1:5:930 --epochs 2 --batch 16 --optimizer sgd --lr 9e5
+[ "$status" = 1 ] && grep -q "^hone train: epoch [12], step [0-9]*: the loss is [a-z]*: .*layer '[a-z0-9]*' ([a-z0-9_]*)" err; tap $? 'so it does with batch normalisation'
+# Squares of 1e38 are no floats: the layer that takes them is the one to name.
+awk 'BEGIN { srand(1); print "a,b,t"; for (i = 0; i < 60; i++) print (rand() - 0.5) "e38," rand() "," rand() }' >huge.csv
+printf 'input x c=2\nbnorm b1 = x\nfc y = b1 k=1\nmse l = y\n' >rows.net
+run 1 train --net rows.net --data huge.csv --target t --no-normalise --epochs 2 --batch 16 --optimizer sgd
+[ "$status" = 1 ] && grep -q "^hone train: epoch 1, step [0-9]*: the loss is [a-z]*: .*layer 'b1' (bnorm)" err; tap $? 'numbers too large for batch normalisation name it'
 
 for o in '--epochs 0' '--epochs 1.5' '--batch -1' '--lr x' '--lr -1' '--lr nan' '--optimizer lion' '--split 1' '--split 0' \
     '--last maybe' '--seed -1' '--init zero' '--nesterov --optimizer sgd' '--momentum 0.9' '--beta1 0.5 --optimizer sgd' \
