@@ -62,6 +62,14 @@ train $run --teacher-cache; tap $? 'with logits that are kept'
 grep -q '; its logits of all rows [0-9.]* s before$' out; tap $? 'their time is told'
 train --net student.net $data --epochs 1; ! grep -q teacher out; tap $? 'no teacher, no columns'
 
+# ---- doubles ----
+train --net student.net $data --epochs 1 --losses 20 --teacher teacher.net --teacher-weights teacher.safetensors; cp out single
+train --net student.net $data --epochs 1 --losses 20 --teacher teacher.net --teacher-weights teacher.safetensors --dtype f64
+tap $? 'teacher and student in doubles'
+grep ^step out >double
+grep ^step single | paste -d ' ' - double | awk '{ d = $4 / $8 - 1; n++; if (d > 1e-4 || d < -1e-4) bad = 1 } END { exit bad || n != 12 }'
+tap $? 'give the same losses'
+
 # ---- kill -9 at random moments ----
 seed=${HONE_TEST_SEED:-$(date +%s)}
 echo "# HONE_TEST_SEED=$seed"

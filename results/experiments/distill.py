@@ -57,11 +57,12 @@ class Bench:
                 *(["--dtype", dtype] if dtype != "f32" else [])]
 
     def inference(self, net, dtype, weights):
-        """Seconds of one pass over the test rows, forward steps alone: rows / (rows per second)."""
+        """Seconds of a pass over the test rows, forward steps alone; of some passes the median."""
         if dtype not in self.evaluates:
             return None
-        told = self.hone("evaluate", "--net", net, "--weights", weights, *self.common(dtype))
-        return told["rows"] / told["rows_per_s"]
+        passes = [self.hone("evaluate", "--net", net, "--weights", weights, *self.common(dtype))
+                  for _ in range(self.o.passes)]
+        return statistics.median(told["rows"] / told["rows_per_s"] for told in passes)
 
     def train(self, turn, what, net, activation, dtype, weights, *more):
         seed = turn + 1
@@ -234,7 +235,7 @@ def write_md(path, b, argv, rounds, started):
                 f"batch {o.batch}, SGD {o.lr}, temperature 1, mix 1, seeds 1 to {rounds}; n = {rounds} "
                 f"rounds, medians, in brackets the least and the largest round. {o.remark}\n"
                 f"Load average at the start {started[0]:.1f}, at the end {os.getloadavg()[0]:.1f}. Inference: "
-                "the forward steps of one pass over the test rows. No evaluation is in the seconds of "
+                f"the forward steps of a pass over the test rows, the median of {o.passes}. No evaluation is in the seconds of "
                 "training; CPU seconds are the whole program's: reading data, training, evaluating.\n\n")
         write_three(f, b)
         f.write("## One factor at a time\n\n")
@@ -253,6 +254,7 @@ def main():
     p.add_argument("--batch", type=int, default=256)
     p.add_argument("--lr", type=float, default=0.1)
     p.add_argument("--data", default="mnist")
+    p.add_argument("--passes", type=int, default=5, help="of inference, for a median (default 5)")
     p.add_argument("--dtypes", default="f32", help="of the ablations: f32 or f32,f64 (default f32)")
     p.add_argument("--tuned", action="store_true", help="plans of the database, not the default kernels")
     p.add_argument("--remark", default="", help="of the machine, for the report")
