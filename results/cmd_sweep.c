@@ -398,6 +398,8 @@ static int finish(struct session *s, int err)
     r.n = with_records(s->points, s->n);
     if (r.is_search) qsort(s->points, (size_t)r.n, sizeof *s->points, hone_sweep_rank);
     snprintf(why, sizeof why, "%s", err ? hone_errmsg() : "");
+    if (!r.n && err == HONE_EINTR)
+        return hone_fail(err, "interrupted in the first run; the same command goes on");
     if (!r.n) return err;
     int bad = hone_sweep_write_csv(&r);
     if (!bad && s->o->json)

@@ -108,6 +108,19 @@ same 'more epochs'
 train $run --resume more.ckpt --json --losses 2
 [ "$(grep -c '"test_accuracy"' out)" = 8 ]; tap $? 'JSON has the epochs of all sessions'
 
+# ---- an end before the last epoch ----
+# shellcheck disable=SC2086
+train $run --schedule cosine --save whole.safetensors
+# shellcheck disable=SC2086
+train $run --schedule cosine --until 3 --checkpoint until.ckpt
+[ "$(grep -c '^ *[0-9]' out)" = 3 ]; tap $? '--until 3 of 8 epochs'
+# shellcheck disable=SC2086
+train $run --schedule cosine --until 3 --resume=until.ckpt --json
+grep -q '"measured_accuracy": [01]\.' out && [ "$(grep -c '"test_accuracy"' out)" = 3 ]; tap $? 'continued to where it is: the scores of the weights that are there'
+# shellcheck disable=SC2086
+train $run --schedule cosine --resume=until.ckpt --save rest.safetensors
+cmp -s whole.safetensors rest.safetensors; tap $? 'and on: the schedule ran over all 8, the same weights to the last bit'
+
 # ---- weights, best, early stop ----
 # shellcheck disable=SC2086
 train $run --weights want.safetensors --lr 0 --optimizer sgd --momentum 0 --decay 0 --epochs 1 --save again.safetensors
