@@ -48,7 +48,7 @@ int hone_replacement_open(struct hone_replacement *r, const char *path)
         return hone_fail(HONE_EIO, "'%.60s...': a path of more than %zu bytes", path,
                          sizeof r->path - 1);
     strcpy(r->path, path);
-    snprintf(r->part, sizeof r->part, "%s.part", path);
+    snprintf(r->part, sizeof r->part, "%s.part", r->path);
     if (slash) snprintf(dir, sizeof dir, "%.*s", slash == path ? 1 : (int)(slash - path), path);
     if (!stat(path, &is) && !S_ISREG(is.st_mode))
         return hone_fail(HONE_EIO, "%s: is no file, and will not be replaced by one", path);

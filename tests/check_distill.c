@@ -205,7 +205,7 @@ static void check_gradient(double temperature, double mix)
     int64_t n = err ? 0 : hone_tensor_len(&t.net.tensor[t.net.params]);
     for (int64_t i = 0; !err && i < n; i += 13) {
         const float was = w[i];
-        double above, below;
+        double above = 0, below = 0;
         w[i] = was + (float)move;
         err = mean_loss(&t.net, z, temperature, mix, &above);
         w[i] = was - (float)move;

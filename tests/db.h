@@ -9,6 +9,7 @@
 #include "autotune/race.h"
 #include "tests/tap.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -61,8 +62,9 @@ static struct bytes read_file(const char *path)
     fseek(f, 0, SEEK_END);
     b.n = ftell(f);
     rewind(f);
-    b.at = malloc((size_t)b.n + 1);
-    if (fread(b.at, 1, (size_t)b.n, f) != (size_t)b.n) b.n = -2;
+    /* A directory opens too, and ends at LONG_MAX. */
+    b.at = b.n >= 0 && b.n < LONG_MAX ? malloc((size_t)b.n + 1) : NULL;
+    if (!b.at || fread(b.at, 1, (size_t)b.n, f) != (size_t)b.n) b.n = -2;
     fclose(f);
     return b;
 }
