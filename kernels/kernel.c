@@ -334,8 +334,12 @@ void hone_plan_close(struct hone_plan *plan)
 
 int hone_plan_default(struct hone_plan *plan, const struct hone_problem *p, struct hone_device *d)
 {
-    for (int i = 0; hone_kernels[i]; i++)
-        if (!hone_kernels[i]->slow && !hone_kernel_refuse(hone_kernels[i], p, d))
-            return hone_plan_open(plan, p, hone_kernels[i], NULL, d);
-    return hone_plan_open(plan, p, &hone_backend_ref, NULL, d);
+    const struct hone_kernel *best = NULL;
+    for (int i = 0; hone_kernels[i]; i++) {
+        const struct hone_kernel *k = hone_kernels[i];
+        if (k->slow || hone_kernel_refuse(k, p, d)) continue;
+        if (!k->suits || k->suits(p, d)) return hone_plan_open(plan, p, k, NULL, d);
+        if (!best) best = k;
+    }
+    return hone_plan_open(plan, p, best ? best : &hone_backend_ref, NULL, d);
 }

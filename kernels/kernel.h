@@ -251,6 +251,8 @@ struct hone_kernel {
     const char *(*version)(void);
     /* Why this kernel cannot do p on d, or NULL if it can. */
     const char *(*refuse)(const struct hone_problem *p, const struct hone_device *d);
+    /* Is it likely to be a good choice where nothing was measured?  NULL: always. */
+    int (*suits)(const struct hone_problem *p, const struct hone_device *d);
     /* Is c possible and sensible for p?  NULL: every combination is. */
     int (*valid)(const struct hone_problem *p, const struct hone_config *c,
                  const struct hone_device *d);
@@ -321,7 +323,7 @@ static inline int hone_plan_run(const struct hone_plan *plan, void *const mem[],
     return plan->kernel->run(plan, mem, workspace);
 }
 
-/* The plan used for p when nothing was measured: the first kernel in registry order that accepts
+/* The plan used for p when nothing was measured: the first kernel in registry order that suits and accepts
  * p and is not slow, else the reference. */
 int  hone_plan_default(struct hone_plan *plan, const struct hone_problem *p, struct hone_device *d);
 

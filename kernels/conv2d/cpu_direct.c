@@ -200,6 +200,12 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
     return 1;
 }
 
+static int suits(const struct hone_problem *p, const struct hone_device *d)
+{
+    struct gather q = gather_of(p);
+    return gather_weights_pay(&q, d);
+}
+
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     static const int rps[] = { 14, 13, 12, 10, 8, 6, 4 };
@@ -287,6 +293,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_direct) = {
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("rp", 4, 6, 8, 10, 12, 13, 14), HONE_PARAM("nv", 1, 2, 3, 4),
                HONE_PARAM("rows", 0, 4, 8, 16), CONV_THREADS },
+    .suits = suits,
     .valid = valid,
     .guess = guess,
     .workspace = workspace,

@@ -136,6 +136,14 @@ static inline const real *gather_frame(const struct gather *q, const real *image
 
 /* ---- the epilogue ---- */
 
+/* A kernel that goes through an image with all weights at hand reads them anew for each image: fine
+ * while they are in the cache, or while an image has pixels enough to use them on. */
+static inline int gather_weights_pay(const struct gather *q, const struct hone_device *d)
+{
+    double weights = (double)q->kh * q->kw * q->inc * q->out_c * sizeof(real);
+    return weights < 0.25 * (double)d->l2_bytes || (double)q->out_h * q->out_w >= 64;
+}
+
 /* Applies an activation to n contiguous floats that were just written. */
 static inline void gather_activate(enum hone_act act, real *y, int64_t n)
 {
