@@ -12,6 +12,7 @@ struct options {
     const char *device, *net, *weights, *loss, *db, *rows;
     struct hone_data_choice data;
     uint64_t seed;
+    enum hone_dtype dtype;
     int batch, json, untuned;
 };
 
@@ -134,7 +135,8 @@ static int run(struct options *o)
     int err = hone_device_open(&d, o->device);
     if (!err && !o->untuned) err = hone_db_open(&db, o->db, 0);
     if (!err) err = choose_rows(o, &train, &test);
-    if (!err) err = hone_infer_open(&f, o->net, o->weights, o->loss, o->batch, &db, &d);
+    const struct hone_lowering how = { .batch = o->batch, .dtype = o->dtype, .loss = o->loss };
+    if (!err) err = hone_infer_open(&f, o->net, o->weights, &how, &db, &d);
     if (!err) err = hone_infer_prepare(&f, &test, 1);
     hone_catch_interrupt();
     if (!err) {
@@ -155,7 +157,7 @@ static int run(struct options *o)
 
 /* ---- options ---- */
 
-enum { SPLIT = 256, DB, UNTUNED, LOSS, TARGET, ROWS };
+enum { SPLIT = 256, DB, UNTUNED, DTYPE, LOSS, TARGET, ROWS };
 
 static const struct argp_option argp_options[] = {
     { "net", 'n', "NET", 0, "name or file of a net, see `hone net`", 0 },
@@ -168,6 +170,7 @@ static const struct argp_option argp_options[] = {
     { "seed", 's', "S", 0, "of the split (default 1)", 0 },
     { "target", TARGET, "COL", 0, "target column of a CSV file, see `hone data`", 0 },
     { "loss", LOSS, "LOSS", 0, "instead of the net's own", 0 },
+    { "dtype", DTYPE, "TYPE", 0, "numbers of the net: f32 or f64 (default f32)", 0 },
     { "db", DB, "FILE", 0, "database of plans (default $HONE_DB, else the user's)", 0 },
     { "untuned", UNTUNED, NULL, 0, "default kernels, whatever the database knows", 0 },
     { "json", 'j', NULL, 0, "print JSON", 0 },
@@ -192,6 +195,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case TARGET: o->data.target = arg; return 0;
     case LOSS: o->loss = arg; return 0;
     case DB: o->db = arg; return 0;
+    case DTYPE:
+        if (hone_net_dtype_find(arg, &o->dtype)) argp_error(state, "--dtype: %s", hone_errmsg());
+        return 0;
     case UNTUNED: o->untuned = 1; return 0;
     case 'j': o->json = 1; return 0;
     case ARGP_KEY_ARG: argp_error(state, "'%s': every parameter is an option", arg); return 0;

@@ -12,6 +12,7 @@ struct options {
     const char *device, *net, *weights, *db;
     struct hone_data_choice data;
     uint64_t seed;
+    enum hone_dtype dtype;
     int batch, top, json, untuned;
     char **file;
     int nfiles;
@@ -181,7 +182,8 @@ static int run(const struct options *o)
     if (!err && !o->untuned) err = hone_db_open(&db, o->db, 0);
     if (!err) err = read_rows(o, &other, &d);
     int batch = d.rows && d.rows < o->batch ? (int)d.rows : o->batch;
-    if (!err) err = hone_infer_open(&f, o->net, o->weights, NULL, batch, &db, &device);
+    const struct hone_lowering how = { .batch = batch, .dtype = o->dtype };
+    if (!err) err = hone_infer_open(&f, o->net, o->weights, &how, &db, &device);
     if (!err) shape_rows(&f.net, &d);
     if (!err) err = hone_infer_prepare(&f, &d, 0);
     hone_catch_interrupt();
@@ -196,7 +198,7 @@ static int run(const struct options *o)
 
 /* ---- options ---- */
 
-enum { SPLIT = 256, DB, UNTUNED, TARGET, TOP };
+enum { SPLIT = 256, DB, UNTUNED, DTYPE, TARGET, TOP };
 
 static const struct argp_option argp_options[] = {
     { "net", 'n', "NET", 0, "name or file of a net, see `hone net`", 0 },
@@ -208,6 +210,7 @@ static const struct argp_option argp_options[] = {
     { "split", SPLIT, "SHARE", 0, "of --data, as in training, with the same --seed", 0 },
     { "seed", 's', "S", 0, "of the split (default 1)", 0 },
     { "target", TARGET, "COL", 0, "column of the CSV file that is a target, and not a feature", 0 },
+    { "dtype", DTYPE, "TYPE", 0, "numbers of the net: f32 or f64 (default f32)", 0 },
     { "db", DB, "FILE", 0, "database of plans (default $HONE_DB, else the user's)", 0 },
     { "untuned", UNTUNED, NULL, 0, "default kernels, whatever the database knows", 0 },
     { "json", 'j', NULL, 0, "print JSON", 0 },
@@ -238,6 +241,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case SPLIT: o->data.split = hone_option_real(state, "split", arg, 0, 1, 1); return 0;
     case TARGET: o->data.target = arg; return 0;
     case DB: o->db = arg; return 0;
+    case DTYPE:
+        if (hone_net_dtype_find(arg, &o->dtype)) argp_error(state, "--dtype: %s", hone_errmsg());
+        return 0;
     case UNTUNED: o->untuned = 1; return 0;
     case 'j': o->json = 1; return 0;
     case ARGP_KEY_ARGS:

@@ -61,13 +61,13 @@ static int allocate(struct hone_infer *f)
                : hone_fail(HONE_ENOMEM, "a batch of %d rows", f->how.batch);
 }
 
-int hone_infer_open(struct hone_infer *f, const char *net, const char *weights, const char *loss,
-                    int batch, struct hone_db *db, struct hone_device *d)
+int hone_infer_open(struct hone_infer *f, const char *net, const char *weights,
+                    const struct hone_lowering *how, struct hone_db *db, struct hone_device *d)
 {
     memset(f, 0, sizeof *f);
-    f->how = (struct hone_lowering){ .batch = batch,
-                                     .loss = loss,
-                                     .optim = hone_optim_default(HONE_SGD) };
+    f->how = *how;
+    f->how.train = 0;
+    f->how.optim = hone_optim_default(HONE_SGD);
     f->name = net;
     f->db = db;
     int err = hone_net_open(&f->net, net, &f->how);

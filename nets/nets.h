@@ -470,8 +470,9 @@ struct hone_infer {
     void *target;
 };
 
-int hone_infer_open(struct hone_infer *f, const char *net, const char *weights, const char *loss,
-                    int batch, struct hone_db *db, struct hone_device *d);
+/* Of `how` the batch, the number type and the loss count. */
+int hone_infer_open(struct hone_infer *f, const char *net, const char *weights,
+                    const struct hone_lowering *how, struct hone_db *db, struct hone_device *d);
 void hone_infer_close(struct hone_infer *f);
 
 /* Normalises rows as those were that the net was trained on, once they fit.  Without

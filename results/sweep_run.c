@@ -299,13 +299,19 @@ int hone_sweep_tune(struct hone_sweep *s, const struct hone_sweep_point *p)
 {
     char optimizer[HONE_TEXT], what[HONE_TEXT], key[17], reason[HONE_TEXT];
     char mark[PATH_MAX], out[PATH_MAX], err_path[PATH_MAX];
-    const char *net = option_of(p, "--net", "lenet5"), *batch = option_of(p, "--batch", "64");
+    const char *act = option_of(p, "--activation", NULL), *batch = option_of(p, "--batch", "64");
+    char net[HONE_TEXT];
+    snprintf(net, sizeof net, "%s", option_of(p, "--net", "lenet5"));
+    if (act)   /* a parameter of every net */
+        snprintf(net + strlen(net), sizeof net - strlen(net), "%sactivation=%s",
+                 strchr(net, ':') ? "," : ":", act);
     const char *device = option_of(p, "--device", "cpu0"), *db = option_of(p, "--db", NULL);
     struct hone_child child = { 0 };
     optimizer_of(p, optimizer);
     json_t *task =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s*}", "--device", device, "--net", net, "--batch",
-                  batch, "--optimizer", optimizer, "--budget", s->tune, "--db", db);
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s*}", "--device", device, "--net", net,
+                  "--batch", batch, "--dtype", option_of(p, "--dtype", "f32"), "--optimizer",
+                  optimizer, "--budget", s->tune, "--db", db);
     if (!task) return hone_fail(HONE_ENOMEM, "a command line");
     key_of(s, task, key);
     hone_sweep_path(s, mark, sizeof mark, "tuned/%s.json", key);

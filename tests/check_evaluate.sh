@@ -34,6 +34,8 @@ for b in 1 7 40 64; do
     [ -n "$acc" ] && [ "$(awk '/^accuracy/ { print $2 }' out)" = "$acc" ] && awk -v l="$loss" '/^loss/ { exit !(($2 - l) ^ 2 < 4e-9) }' out; tap $? "evaluate in batches of $b: training's accuracy and loss"
 done
 grep -q '^inference  *[0-9.]* ms \[[0-9.]* [0-9.]*\] per batch of 40, n = [0-9]*$' out && grep -q '^throughput  *[0-9]* rows/s$' out; tap $? 'and what it costs'
+hone evaluate --net own.net --weights w --data rows.csv --target kind --dtype f64
+[ "$(awk '/^accuracy/ { print $2 }' out)" = "$acc" ] && awk -v l="$loss" '/^loss/ { exit !(($2 - l) ^ 2 < 4e-9) }' out; tap $? 'the same in doubles'
 hone evaluate --net own.net --weights w --data rows.csv --target kind --json --rows train
 grep -q '"rows": 160' out && grep -q '"batch_ms": {' out && grep -q '"mse": null' out; tap $? 'training rows, as JSON'
 
@@ -66,6 +68,7 @@ fails 2 'are needed' evaluate --net own.net
 fails 2 'are needed' predict --weights w rows.csv
 fails 2 'expected either --data' predict --net own.net --weights w
 fails 2 'expected one CSV file' predict --net own.net --weights w rows.csv bare.csv
+fails 2 "'f16': a net computes in f32 or f64" evaluate --net own.net --weights w --data rows.csv --dtype f16
 for c in evaluate predict; do hone $c --help; grep -q '^Examples:' out; tap $? "$c --help has examples"; done
 
 echo 1..$n

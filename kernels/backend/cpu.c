@@ -92,6 +92,9 @@ static void caches(struct hone_device *d)
 {
 #ifdef HAVE_HWLOC
     hwloc_topology_t t;
+    /* Where a container has no /sys, hwloc would say so on stderr; what it does not find is asked
+     * of the C library below. */
+    setenv("HWLOC_HIDE_ERRORS", "2", 0);
     if (!hwloc_topology_init(&t)) {
         if (!hwloc_topology_load(t)) {
             static const hwloc_obj_type_t type[] = { HWLOC_OBJ_L1CACHE, HWLOC_OBJ_L2CACHE,
@@ -103,10 +106,11 @@ static void caches(struct hone_device *d)
         }
         hwloc_topology_destroy(t);
     }
-#elif defined _SC_LEVEL1_DCACHE_SIZE
-    d->l1_bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE);
-    d->l2_bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
-    d->l3_bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+#ifdef _SC_LEVEL1_DCACHE_SIZE
+    if (d->l1_bytes <= 0) d->l1_bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE);
+    if (d->l2_bytes <= 0) d->l2_bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    if (d->l3_bytes <= 0) d->l3_bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
 #endif
     if (d->l1_bytes <= 0)
         d->l1_bytes = 32 << 10; /* the smallest in use: a tile that fits there fits anywhere */
