@@ -112,6 +112,10 @@ static void print_peaks(const struct hone_peaks *p)
     snprintf(all, sizeof all, "%d threads", p->nthreads);
     printf("  peaks, measured %s%-8s %10s %12s\n", p->when, p->cached ? "" : " (now)", "1 thread",
            all);
+    if (p->share < 0.95)
+        printf("    the machine was busy (%.0f %% of its processors were ours at best, in %d "
+               "measurements): these are lower bounds\n",
+               100 * p->share, p->times);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         double v[2] = { rows[i].one, rows[i].all };
         for (int j = 0; j < 2; j++)

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { METHOD = 1 }; /* of measuring; another one's numbers are foreign */
+enum { METHOD = 2 }; /* of measuring; another one's numbers are foreign */
 
 /* `level`: 0 is always there, 3 only with an L3. */
 #define BANDWIDTHS(X)                                                                              \
@@ -53,6 +53,9 @@ static int fill(const json_t *root, const struct hone_device *d, struct hone_pea
     p->nthreads = (int)json_integer_value(json_object_get(root, "nthreads"));
     if (p->nthreads < 1 || !when) return hone_fail(HONE_EDATA, "damaged peaks");
     snprintf(p->when, sizeof p->when, "%s", when);
+    p->times = (int)json_integer_value(json_object_get(root, "times"));
+    if (p->times < 1 || !get_rate(root, "share", &p->share))
+        return hone_fail(HONE_EDATA, "damaged peaks");
     for (int t = HONE_F32; t <= HONE_F64; t++) {
         const char *name = hone_dtype_name((enum hone_dtype)t);
         if (!get_rate(one, name, &p->flops_one[t]) || !get_rate(all, name, &p->flops_all[t]))
@@ -90,8 +93,9 @@ json_t *hone_peaks_json(const struct hone_device *d, const struct hone_peaks *p)
         json_object_set_new(all, hone_dtype_name((enum hone_dtype)t), json_real(p->flops_all[t]));
     }
     json_t *root =
-        json_pack("{s:i, s:s, s:s, s:i, s:o, s:o}", "method", METHOD, "device", d->id, "when",
-                  p->when, "nthreads", p->nthreads, "flops_one", one, "flops_all", all);
+        json_pack("{s:i, s:s, s:s, s:i, s:f, s:i, s:o, s:o}", "method", METHOD, "device", d->id,
+                  "when", p->when, "times", p->times, "share", p->share, "nthreads", p->nthreads,
+                  "flops_one", one, "flops_all", all);
     for (size_t i = 0; i < sizeof bandwidths / sizeof *bandwidths; i++)
         json_object_set_new(root, bandwidths[i].name,
                             json_real(*field(&copy, bandwidths[i].offset)));

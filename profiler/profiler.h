@@ -106,12 +106,18 @@ struct hone_peaks {
     double l1_all, l2_all, l3_all, memory_all;
     double triad_all;   /* bytes per second of a[i] = b[i] + s c[i] out of cache */
     char when[32];      /* ISO 8601, UTC */
+    /* The best of so many measurements, and the largest share of the processors that the threads
+     * had while measuring: of a busy machine's peaks, which are measured again next time. */
+    int times;
+    double share;
     int cached;         /* 1: read back, not measured now */
     char not_kept[160]; /* why they could not be put into the cache; empty: they were */
 };
 
 /* Measures the device's peaks, or reads them from the user's cache directory, keyed by device id;
- * `again` measures in any case.  Takes about two seconds. */
+ * `again` measures in any case.  Takes about two seconds.  Peaks of a busy machine are provisional:
+ * the next calls measure again and keep the best, until the machine was quiet or it was done five
+ * times. */
 int hone_peaks(struct hone_device *d, int again, struct hone_peaks *peaks);
 
 /* Least seconds for a problem on `threads` threads under the roofs, and what binds it: "compute",

@@ -32,6 +32,12 @@ static void check_config(const struct hone_problem *p, const char *text, const s
 }
 
 /* The guess, then valid configs spread over the odometer: at most nconfigs. */
+/* Every kernel is compiled for each number type: of the others there is nothing to say. */
+static int computes(const struct hone_kernel *k, enum hone_dtype t)
+{
+    return !k->dtypes || k->dtypes >> t & 1;
+}
+
 static void check_kernel(const struct hone_problem *p, const char *text, const struct hone_kernel *k,
                          struct hone_device *d, struct hone_case cases[], int ncases)
 {
@@ -67,7 +73,8 @@ static void check_problem(const char *text, struct hone_device *d)
     for (int i = 0; !err && hone_kernels[i]; i++) {
         char name[2 * HONE_TEXT];
         snprintf(name, sizeof name, "%s/%s", text, hone_kernels[i]->name);
-        if (hone_kernel_does(hone_kernels[i], p.op) && (!only || strstr(name, only)))
+        if (hone_kernel_does(hone_kernels[i], p.op) && computes(hone_kernels[i], p.dtype) &&
+            (!only || strstr(name, only)))
             check_kernel(&p, text, hone_kernels[i], d, cases, ncases);
     }
     for (int i = 0; i < ncases; i++) hone_case_close(&cases[i]);

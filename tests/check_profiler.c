@@ -379,7 +379,7 @@ static void check_damage(const char *path, const struct hone_peaks *peaks)
         const char *what, *from, *to;
     } edits[] = {
         { "another device", "\"cpu:", "\"cpx:" },
-        { "another method", "\"method\": 1", "\"method\": 7" },
+        { "another method", "\"method\": 2", "\"method\": 7" },
         { "a negative rate", "\"memory_one\": ", "\"memory_one\": -" },
         { "a text for a rate", "\"l1_one\": ", "\"l1_one\": \"1\", \"x\": " },
         { "no threads", "\"nthreads\": ", "\"nthreads\": 0, \"x\": " },
@@ -431,7 +431,17 @@ static void check_peaks_file(const struct hone_peaks *peaks)
     check_damage(path, peaks);
     ok(write_file(path, "{", 1) && !hone_peaks(&cpu, 0, &got) && !got.cached && !got.not_kept[0],
        "damaged peaks are measured anew");
-    ok(!hone_peaks(&cpu, 0, &got) && got.cached, "and kept");
+    ok(!hone_peaks(&cpu, 0, &got) && (got.cached || got.times == 2), "and kept");
+    struct hone_peaks busy = *peaks;
+    busy.share = 0.5;
+    busy.l1_one *= 100;
+    ok(!hone_peaks_save(path, &cpu, &busy) && !hone_peaks(&cpu, 0, &got) && !got.cached &&
+           got.times == 2 && same(got.l1_one, busy.l1_one),
+       "a busy machine's peaks are measured again, and the best is kept");
+    busy.times = 5;
+    ok(!hone_peaks_save(path, &cpu, &busy) && !hone_peaks(&cpu, 0, &got) && got.cached &&
+           same(got.share, 0.5),
+       "but not for ever");
     snprintf(directory, sizeof directory, "%s/none/x.json", scratch);
     ok(hone_peaks_save(directory, &cpu, peaks) == HONE_EIO, "peaks that cannot be saved say so: %s",
        hone_errmsg());
@@ -456,6 +466,9 @@ static void check_peaks(void)
        "bandwidth is measured for each level there is");
     ok(wide(&p), "a vector of f32 holds more numbers than one of f64");
     ok(p.l1_one > p.memory_one, "L1 is faster than memory");
+    ok(p.times == 1 && p.share > 0 && p.share < 1.1, "the threads had %.0f %% of the processors",
+       100 * p.share);
+    p.share = 1; /* whatever else ran just now */
     check_peaks_file(&p);
 }
 
