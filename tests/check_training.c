@@ -22,7 +22,9 @@ static void on_malloc(const volatile void *p, size_t n)
 static void on_free(const volatile void *p) { (void)p; }
 static int can_count(void)
 {
-    return __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free) > 0;
+    static int there;   /* a second hook would count everything twice */
+    if (!there) there = __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free) > 0;
+    return there;
 }
 #elif defined __GLIBC__
 /* Ours come before the C library's, whose own lie behind these names. */
