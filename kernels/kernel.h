@@ -323,8 +323,8 @@ static inline int hone_plan_run(const struct hone_plan *plan, void *const mem[],
     return plan->kernel->run(plan, mem, workspace);
 }
 
-/* The plan used for p when nothing was measured: the first kernel in registry order that suits and accepts
- * p and is not slow, else the reference. */
+/* The plan used for p when nothing was measured: the first kernel in registry order that accepts p,
+ * suits it and is not slow, else the first that accepts it, else the reference. */
 int  hone_plan_default(struct hone_plan *plan, const struct hone_problem *p, struct hone_device *d);
 
 /* ---- registry (generated from Makefile.am's lists) ---- */

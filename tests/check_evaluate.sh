@@ -1,19 +1,6 @@
 #!/bin/sh
 # hone evaluate and hone predict: the numbers of training come back from the file, whatever the batch and wherever rows come from.
-builddir=${builddir:-.}
-case $builddir in /*) ;; *) builddir=$PWD/$builddir ;; esac
-tmp=$(mktemp -d) || exit 1
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp" || exit 1
-XDG_DATA_HOME=$tmp/home HOME=$tmp/home HONE_DB=$tmp/runs.db
-export XDG_DATA_HOME HOME HONE_DB
-n=0 bad=0
-
-tap() { # tap BAD NAME
-    n=$((n + 1))
-    if [ "$1" = 0 ]; then echo "ok $n - $2"
-    else bad=1; echo "not ok $n - $2"; sed 's/^/# /' out err; fi
-}
+. "$(dirname "$0")/scratch.inc"
 hone() { "$builddir/hone" "$@" >out 2>err; }
 fails() { # fails STATUS PATTERN ARGUMENT...
     want=$1 pattern=$2; shift 2

@@ -1,19 +1,6 @@
 #!/bin/sh
 # --folds and --repeat: every row is tested once, the same seed deals the same folds, mean and deviation are those of the lines, a killed protocol goes on.
-builddir=${builddir:-.}
-case $builddir in /*) ;; *) builddir=$PWD/$builddir ;; esac
-tmp=$(mktemp -d) || exit 1
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp" || exit 1
-XDG_DATA_HOME=$tmp/home HOME=$tmp/home HONE_DB=$tmp/runs.db
-export XDG_DATA_HOME HOME HONE_DB
-n=0 bad=0
-
-tap() { # tap BAD NAME
-    n=$((n + 1))
-    if [ "$1" = 0 ]; then echo "ok $n - $2"
-    else bad=1; echo "not ok $n - $2"; sed 's/^/# /' out err; fi
-}
+. "$(dirname "$0")/scratch.inc"
 train() { "$builddir/hone" train "$@" >out 2>err; }
 
 printf 'input x c=6\nfc f = x k=12 act=relu\nfc y = f k=4\nsoftmax_ce l = y\n' >own.net

@@ -1,19 +1,6 @@
 #!/bin/sh
 # hone sweep: every combination runs once, whatever kills it; failures are results with a reason; survivors of a search go on instead of beginning again.
-builddir=${builddir:-.}
-case $builddir in /*) ;; *) builddir=$PWD/$builddir ;; esac
-tmp=$(mktemp -d) || exit 1
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp" || exit 1
-XDG_DATA_HOME=$tmp/home HOME=$tmp/home HONE_DB=$tmp/runs.db
-export XDG_DATA_HOME HOME HONE_DB
-n=0 bad=0
-
-tap() { # tap BAD NAME
-    n=$((n + 1))
-    if [ "$1" = 0 ]; then echo "ok $n - $2"
-    else bad=1; echo "not ok $n - $2"; sed 's/^/# /' out err; fi
-}
+. "$(dirname "$0")/scratch.inc"
 # Without gnuplot, but where $plots has it.
 sweep() { PATH=${plots:-$tmp/empty} "$builddir/hone" sweep "$@" >out 2>err; }
 # wrong PATTERN ARGUMENT...: exit status 2, a line with the pattern, nothing made.

@@ -1,13 +1,6 @@
 #!/bin/sh
 # `hone train` and `hone net`: their answers, their exit codes, bad input, and what an interruption leaves.
-builddir=${builddir:-.}
-case $builddir in /*) ;; *) builddir=$PWD/$builddir ;; esac
-tmp=$(mktemp -d) || exit 1
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp" || exit 1
-XDG_DATA_HOME=$tmp/home HOME=$tmp/home HONE_DB=$tmp/runs.db
-export XDG_DATA_HOME HOME HONE_DB
-n=0 bad=0
+. "$(dirname "$0")/scratch.inc"
 
 # run STATUS COMMAND ARGUMENT...: runs `hone COMMAND`, keeps what it printed in out and err.
 run() {
@@ -15,11 +8,6 @@ run() {
     "$builddir/hone" "$@" >out 2>err
     status=$?
     said="hone $*"
-}
-tap() { # tap BAD NAME
-    n=$((n + 1))
-    if [ "$1" = 0 ]; then echo "ok $n - $2"
-    else bad=1; echo "not ok $n - $2"; sed 's/^/# /' out err; fi
 }
 # good PATTERN...: it ended with the wanted status, and a line of the right stream has each pattern.
 good() {
