@@ -58,7 +58,9 @@ while :; do
     OMP_NUM_THREADS=1 "$builddir/hone" train $run --checkpoint run.ckpt --checkpoint-every 1 --resume --save got.safetensors >out 2>err &
     pid=$!
     if [ $tries -lt 12 ]; then
-        sleep "$(awk -v s="$seed$tries" 'BEGIN { srand(s); print 0.02 + 0.15 * rand() }')"
+        # After so many lines, not seconds: whatever the machine's pace, steps are left.
+        lines=$(awk -v s="$seed$tries" 'BEGIN { srand(s); print int(25 * rand()) }')
+        while kill -0 $pid 2>/dev/null && [ "$(wc -l <out)" -lt "$lines" ]; do sleep 0.01; done
         kill -9 $pid 2>/dev/null
     fi
     wait $pid 2>/dev/null
