@@ -21,6 +21,7 @@ static const struct {
 } commands[] = {
     { "devices", hone_cmd_devices, "what is here: devices, measured peaks, libraries, meters" },
     { "kernels", hone_cmd_kernels, "all ops and kernels; for a problem, who accepts and who refuses" },
+    { "counters", hone_cmd_counters, "what can be counted while kernels run, and why the rest cannot" },
     { "bench", hone_cmd_bench, "prove, time and count one problem" },
     { "autotune", autotune, "find the fastest kernels for a net or for problems" },
     { "train", hone_cmd_train, "train a net; a line for every epoch" },

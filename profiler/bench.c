@@ -216,7 +216,7 @@ static const struct argp_option argp_options[] = {
     { "config", 'c', "C", 0, "with this config, name=value,...; what is not named is guessed", 0 },
     { "all", 'a', NULL, 0, "every valid config, not only the guess", 0 },
     { "counters", 'e', "LIST", 0,
-      "count these events too: PAPI_TOT_INS,rusage:minflt,...; `hone devices --events` lists them",
+      "count these events and groups too: ipc,PAPI_L1_DCM,rusage:minflt,...; `hone counters` lists them",
       0 },
     { "cache", 'm', "MODE", 0,
       "cache state before each run: weights (parameters from memory; the usual), warm, cold", 0 },
@@ -266,7 +266,7 @@ static const char about[] =
     "this one's (/lib; above 1 is faster than the library).\n\n"
     "Examples:\n"
     "  hone bench --problem gemm:f32:nn:m256n256k256\n"
-    "  hone bench --problem relu:f32:any:n65536 --cache warm --counters PAPI_TOT_INS,minflt\n"
+    "  hone bench --problem relu:f32:any:n65536 --cache warm --counters ipc,minflt\n"
     "  hone bench --problem gemm:f32:nn:m64n64k64 --kernel gemm_blocked_avx2 --all --json\n\n"
     "Exit status: 0 all right, 1 a kernel was wrong or failed, or the device is absent, 2 wrong "
     "usage.";

@@ -17,7 +17,7 @@
 #endif
 
 struct options {
-    int again, events, json;
+    int again, json;
 };
 
 /* ---- libraries ---- */
@@ -192,7 +192,7 @@ static void show_devices(const char *command, const struct options *o, json_t *r
 /* ---- meters ---- */
 
 struct events {
-    int n, countable, print;
+    int n, countable;
     char why[128];
     json_t *json;
 };
@@ -206,19 +206,16 @@ static void see_event(void *ctx, const char *event, const char *about, const cha
     if (e->json)
         json_array_append_new(e->json, json_pack("{s:s, s:s, s:b, s:s?}", "name", event, "about",
                                                  about, "countable", !why, "why", why));
-    else if (e->print)
-        printf("    %-42s %.60s%s%s%s\n", event, about, why ? ": n/a (" : "", why ? why : "",
-               why ? ")" : "");
 }
 
-static void show_meters(const struct options *o, json_t *root)
+static void show_meters(json_t *root)
 {
     json_t *meters = root ? json_array() : NULL;
     if (!root) puts("meters");
     for (int i = 0; hone_meters[i]; i++) {
         const struct hone_meter *m = hone_meters[i];
         const char *why = m->absent();
-        struct events e = { .json = root ? json_array() : NULL, .print = o->events };
+        struct events e = { .json = root ? json_array() : NULL };
         if (!why) m->list(see_event, &e);
         if (root) {
             json_array_append_new(meters, json_pack("{s:s, s:s?, s:o}", "name", m->name, "absent",
@@ -230,7 +227,7 @@ static void show_meters(const struct options *o, json_t *root)
         else if (e.countable == e.n)
             printf("  %-9s %d events\n", m->name, e.n);
         else
-            printf("  %-9s %d of %d events; of the rest the first: n/a (%s)\n", m->name,
+            printf("  %-9s %d of %d events; of the rest the first: n/a (%s); see `hone counters`\n", m->name,
                    e.countable, e.n, e.why);
     }
     if (root) json_object_set_new(root, "meters", meters);
@@ -240,7 +237,6 @@ static void show_meters(const struct options *o, json_t *root)
 
 static const struct argp_option argp_options[] = {
     { "peaks-again", 'a', NULL, 0, "measure the peaks, though they are in the cache", 0 },
-    { "events", 'e', NULL, 0, "list every event of every meter", 0 },
     { "json", 'j', NULL, 0, "print JSON", 0 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
@@ -250,7 +246,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     struct options *o = state->input;
     switch (key) {
     case 'a': o->again = 1; return 0;
-    case 'e': o->events = 1; return 0;
     case 'j': o->json = 1; return 0;
     case ARGP_KEY_ARG: argp_error(state, "unexpected argument '%s'", arg); return EINVAL;
     default: return ARGP_ERR_UNKNOWN;
@@ -259,7 +254,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const char about[] =
     "Shows every device with its measured peaks, the libraries and the meters, and why a thing is "
-    "missing."
+    "missing.  `hone counters` lists the meters' events."
     "\v"
     "Peaks take about two seconds, once; they are then kept in the user's cache directory.  Each "
     "is the best "
@@ -267,7 +262,6 @@ static const char about[] =
     "Examples:\n"
     "  hone devices                what is here\n"
     "  hone devices --peaks-again  after a change of the machine, or a noisy first time\n"
-    "  hone devices --events       what can be counted, and why the rest cannot\n"
     "  hone devices --json\n\n"
     "Exit status: 0 good, 1 output could not be written, 2 wrong usage.";
 
@@ -280,6 +274,6 @@ int hone_cmd_devices(int argc, char **argv)
     json_t *root = o.json ? json_object() : NULL;
     show_devices(argv[0], &o, root);
     show_libraries(root);
-    show_meters(&o, root);
+    show_meters(root);
     return hone_command_end(argv[0], root, HONE_GOOD);
 }

@@ -1,8 +1,10 @@
-/* The most memory this process has held. */
+/* How much memory this process holds, and the most it has held. */
 #include "profiler/profiler.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 int64_t hone_memory_peak(void)
 {
@@ -16,4 +18,22 @@ int64_t hone_memory_peak(void)
     struct rusage u;
     if (kib < 0) kib = getrusage(RUSAGE_SELF, &u) ? 0 : u.ru_maxrss;
     return kib * 1024;
+}
+
+int64_t hone_memory_now(void)
+{
+    long long pages = -1;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f && fscanf(f, "%*d %lld", &pages) != 1) pages = -1;
+    if (f) fclose(f);
+    return pages < 0 ? hone_memory_peak() : pages * sysconf(_SC_PAGESIZE);
+}
+
+int hone_memory_peak_reset(void)
+{
+    /* Linux 4.0: "5" sets the high-water mark to what is resident. */
+    int f = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+    int done = f >= 0 && write(f, "5", 1) == 1;
+    if (f >= 0) close(f);
+    return done;
 }

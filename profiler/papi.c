@@ -91,13 +91,28 @@ static int add(int *set, int code, unsigned long tid)
     return err;
 }
 
+/* The kernel lists the processor's counters, where there are any, among its sources of events. */
+static int processor_counts(void)
+{
+    static int known = -1;
+    if (known >= 0) return known;
+    DIR *dir = opendir("/sys/bus/event_source/devices");
+    known = !dir; /* nobody to ask */
+    for (const struct dirent *e; dir && (e = readdir(dir));)
+        known |= !strncmp(e->d_name, "cpu", 3) || strstr(e->d_name, "pmu");
+    if (dir) closedir(dir);
+    return known;
+}
+
 static void explain(int err, char *why, size_t size)
 {
     int paranoid = 0;
     FILE *f = fopen("/proc/sys/kernel/perf_event_paranoid", "r");
     if (f && fscanf(f, "%d", &paranoid) != 1) paranoid = 0;
     if (f) fclose(f);
-    if (err == PAPI_ENOEVNT || err == PAPI_EINVAL)
+    if ((err == PAPI_ENOEVNT || err == PAPI_EINVAL) && !processor_counts())
+        snprintf(why, size, "the processor's counters are hidden, as in most virtual machines");
+    else if (err == PAPI_ENOEVNT || err == PAPI_EINVAL)
         snprintf(why, size, "this machine does not count it (PAPI: %s)", PAPI_strerror(err));
     else if ((err == PAPI_EPERM || err == PAPI_ESYS) && paranoid > 1)
         snprintf(why, size, "not permitted: kernel.perf_event_paranoid is %d (PAPI: %s)", paranoid,

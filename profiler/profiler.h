@@ -60,11 +60,12 @@ int hone_measure(const struct hone_plan *plan, struct hone_case *c, const struct
 
 /* ---- counters ---- */
 
-enum { HONE_MAX_COUNTERS = 16 };
+enum { HONE_MAX_COUNTERS = 48 };
 
 struct hone_counter {
     char name[64];
-    int ok; /* 1: value is per run; 0: `why` says why it could not be read */
+    int ok;        /* 1: value is per run; 0: `why` says why it could not be read */
+    int is_metric; /* 1: not counted, but made of those that were */
     double value;
     char why[128];
 };
@@ -86,9 +87,30 @@ struct hone_meter {
 extern const struct hone_meter
     *const hone_meters[]; /* NULL-terminated; generated from Makefile.am's METERS */
 
+/* A metric is scale * (sum of top) / (sum of bottom); a term is an event of the group, or "seconds"
+ * of a run that was not counted.  No bottom: 1. */
+enum { HONE_GROUP_EVENTS = 8, HONE_GROUP_METRICS = 4, HONE_METRIC_TERMS = 3 };
+
+struct hone_metric {
+    const char *name;
+    double scale;
+    const char *top[HONE_METRIC_TERMS], *bottom[HONE_METRIC_TERMS];
+};
+
+struct hone_counter_group {
+    const char *name, *about;
+    const char *event[HONE_GROUP_EVENTS];
+    struct hone_metric metric[HONE_GROUP_METRICS];
+};
+
+extern const struct hone_counter_group hone_counter_groups[]; /* ended by one without a name */
+
+const struct hone_counter_group *hone_counter_group_find(const char *name, size_t len);
+
 /* Counts "papi:PAPI_TOT_INS,rusage:minflt" or, without a meter's name, by the first meter that
- * knows the event.  Events that cannot be counted here come back with ok = 0 and a reason; a text
- * that is no list of known events is an error. */
+ * knows the event; a group's name stands for its events, and its metrics come last.  Each event of
+ * the hardware has a pass of its own.  Events that cannot be counted here, and metrics that need
+ * them, come back with ok = 0 and a reason; a text that is no list of known names is an error. */
 int hone_count(const struct hone_plan *plan, struct hone_case *c, const char *list,
                struct hone_counter counter[], int *ncounters);
 
@@ -125,8 +147,25 @@ int hone_peaks(struct hone_device *d, int again, struct hone_peaks *peaks);
 double hone_roof(const struct hone_problem *p, const struct hone_device *d,
                  const struct hone_peaks *peaks, int threads, const char **bound);
 
-/* Peak resident bytes of this process so far. */
+/* Resident bytes of this process: at most so far, or since the last reset; and now. */
 int64_t hone_memory_peak(void);
+int64_t hone_memory_now(void);
+
+/* Lets the peak begin anew at what is held now; 0: this system does not allow it. */
+int hone_memory_peak_reset(void);
+
+/* ---- threads ---- */
+
+enum { HONE_MAX_THREADS = 256 };
+
+/* The threads of this process, as they were at open(), by their clocks of processor time. */
+struct hone_threads {
+    int n, tid[HONE_MAX_THREADS]; /* the thread that began the process first */
+};
+int hone_threads_open(struct hone_threads *t);
+
+/* Seconds that each has run so far; one that has ended has run 0. */
+void hone_threads_read(const struct hone_threads *t, double seconds[]);
 
 /* ---- progress and interruption ---- */
 
@@ -149,6 +188,7 @@ int hone_user_path(const char *kind, const char *name, char *path, size_t size);
 /* ---- commands ---- */
 
 int hone_cmd_devices(int argc, char **argv);
+int hone_cmd_counters(int argc, char **argv);
 int hone_cmd_kernels(int argc, char **argv);
 int hone_cmd_bench(int argc, char **argv);
 

@@ -41,7 +41,17 @@ has '"absent": '
 has '"name": "minflt"'
 [ "`head -c 1 "$dir/out"`" = '{' ] && [ "`tail -n 1 "$dir/out"`" = '}' ]
 result $? "and nothing but one object"
-try 0 'page faults' devices --events
+try 0 '^  ipc ' counters
+has '-> flops/byte  *works'
+has '-> IPC  *\(works\|n/a (PAPI_TOT_INS: .\)'
+has '^  minflt  *page faults'
+has '^papi: '
+try 0 '^  nvcsw ' counters switches
+try 0 '^  minflt ' counters --all
+try 0 '"metrics": \[' counters --json
+has '"name": "minflt"'
+try 1 "no event here has 'no_such'" counters no_such
+try 2 "unexpected argument 'y'" counters x y
 echo damaged >`ls "$dir"/cache/hone/peaks-*.json`
 try 0 '(now)' devices
 try 2 "unexpected argument 'x'" devices x
@@ -61,6 +71,11 @@ try 0 'right' bench --problem $G --windows 3 --counters minflt,PAPI_TOT_INS
 has '95 % interval'
 has '^  minflt  *[0-9]'
 has '^  PAPI_TOT_INS  *\([0-9]\|n/a (.\)'
+try 0 'right' bench --problem $G --windows 2 --kernel ref --counters model,ipc,system
+has '^  model:flops  *27648$'
+has '^  flops/byte  *4$'
+has '^  processors busy  *[0-9]'
+has '^  IPC  *\([0-9]\|n/a (PAPI_TOT_INS: .\)'
 try 0 '^ref ' bench --problem $G --windows 2 --kernel ref --cache warm
 try 0 '"ms_median": [0-9]' bench --problem $G --windows 2 --kernel ref --cache cold --json
 has '"verdict": "right"'

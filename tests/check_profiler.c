@@ -303,18 +303,20 @@ static void check_proportional(struct hone_case *c, const char *event)
 
 static void check_lists(struct hone_case *c)
 {
-    static const char too_many[] = "utime,utime,utime,utime,utime,utime,utime,utime,utime,"
-                                   "utime,utime,utime,utime,utime,utime,utime,utime";
-    static const char *const bad[] = { "",
-                                       ",",
-                                       "minflt,",
-                                       "a,,b",
-                                       "no_such",
-                                       "rusage:no_such",
+    char too_many[1024];
+    for (int i = 0, at = 0; i <= HONE_MAX_COUNTERS; i++)
+        at += snprintf(too_many + at, sizeof too_many - (size_t)at, "%szen9::E%d", i ? "," : "", i);
+    const char *const bad[] = { "",
+                                ",",
+                                "minflt,",
+                                "a,,b",
+                                "no_such",
+                                "rusage:no_such",
+                                "ipc:no_such",
 #ifdef HAVE_PAPI /* without it no event of its can be told from another */
-                                       "PAPI_NO_SUCH",
+                                "PAPI_NO_SUCH",
 #endif
-                                       too_many };
+                                too_many };
     struct hone_kernel k = kernel_of(spin);
     struct hone_plan plan = plan_of(&k, c, 1, 100);
     struct hone_counter counter[HONE_MAX_COUNTERS];
@@ -329,6 +331,145 @@ static void check_lists(struct hone_case *c)
        "counters come back in order");
     ok(!counter[2].ok && counter[2].why[0],
        "another processor's event says why it is not countable: %s", counter[2].why);
+}
+
+/* ---- groups and what they give ---- */
+
+static const struct hone_counter *named(const struct hone_counter counter[], int n,
+                                        const char *name)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(counter[i].name, name)) return &counter[i];
+    return NULL;
+}
+
+static void check_groups(struct hone_case *c)
+{
+    struct hone_kernel k = kernel_of(spin);
+    struct hone_plan plan = plan_of(&k, c, 1, 2000);
+    struct hone_counter counter[HONE_MAX_COUNTERS];
+    double flops = c->problem.op->flops(&c->problem), bytes = hone_problem_bytes(&c->problem);
+    int n, before, err = hone_count(&plan, c, "model,minflt,model", counter, &n);
+    ok(!err && n == 3 + 2 * 3 && !strcmp(counter[0].name, "model:flops") &&
+           !strcmp(counter[2].name, "minflt") && counter[3].is_metric,
+       "a group's events come once, in order, its metrics behind them");
+    const struct hone_counter *ratio = named(counter, n, "flops/byte");
+    ok(ratio && ratio->ok && fabs(ratio->value - flops / bytes) < 1e-12 * flops,
+       "the model's flops for each byte are the problem's");
+    for (const struct hone_counter_group *g = hone_counter_groups; g->name; g++) {
+        int silent = 0, terms = 0;
+        err = hone_count(&plan, c, g->name, counter, &n);
+        for (int i = 0; i < n; i++) silent += !counter[i].ok && !counter[i].why[0];
+        for (int m = 0; m < HONE_GROUP_METRICS && g->metric[m].name; m++)
+            for (int i = 0; i < 2 * HONE_METRIC_TERMS; i++) {
+                const struct hone_metric *of = &g->metric[m];
+                const char *t = i < HONE_METRIC_TERMS ? of->top[i] : of->bottom[i - HONE_METRIC_TERMS];
+                terms += t && strcmp(t, "seconds") && !named(counter, n, t);
+            }
+        ok(!err && n > 1 && !silent && !terms,
+           "group %s: values or reasons, and its metrics are made of its events", g->name);
+    }
+    err = hone_count(&plan, c, "ipc,flops,memory,cache,branch,tlb,stalls,system,model", counter,
+                     &before);
+    ok(!err && before > 30, "all groups together are one list");
+}
+
+/* What a metric of a group says of steps of the loop whose flops are known. */
+static struct hone_counter metric(struct hone_case *c, int steps, const char *group,
+                                  const char *name)
+{
+    struct hone_kernel k = kernel_of(spin);
+    struct hone_plan plan = plan_of(&k, c, 1, steps);
+    struct hone_counter counter[HONE_MAX_COUNTERS], none = { .why = "no such metric" };
+    int n = 0, err = hone_count(&plan, c, group, counter, &n);
+    const struct hone_counter *found = err ? NULL : named(counter, n, name);
+    return found ? *found : none;
+}
+
+/* Where the processor counts, its counts must be the loop's known work. */
+static void check_hardware(struct hone_case *c)
+{
+    enum { STEPS = 40000 };
+    static const struct {
+        const char *group, *name;
+        double least, most;
+    } wants[] = {
+        { "ipc", "IPC", 0.2, 8 },
+        { "flops", "vector share", 0.95, 1.0001 }, /* the loop is of vectors alone */
+        { "cache", "L1 miss ratio", 0, 0.05 },     /* and never leaves the registers */
+        { "branch", "misprediction ratio", 0, 0.05 },
+    };
+    double flops = c->problem.op->flops(&c->problem), known = (double)STEPS * loops->flops_f32;
+    struct hone_counter got = metric(c, STEPS, "flops", "counted/model flops");
+    if (!got.ok) {
+        skip(got.why, "executed flops are those of the loop");
+    } else {
+        ok(fabs(got.value * flops / known - 1) < 0.02, "executed flops are those of the loop");
+        printf("# %g counted, %g known\n", got.value * flops, known);
+    }
+    for (size_t i = 0; i < sizeof wants / sizeof *wants; i++) {
+        got = metric(c, STEPS, wants[i].group, wants[i].name);
+        if (!got.ok) {
+            skip(got.why, "%s of the loop", wants[i].name);
+            continue;
+        }
+        ok(got.value >= wants[i].least && got.value <= wants[i].most, "%s of the loop is %g",
+           wants[i].name, got.value);
+    }
+}
+
+/* Two meters on the processor time of the same work; a busy machine may spoil one try. */
+static void check_clocks(struct hone_case *c)
+{
+    struct hone_kernel k = kernel_of(spin);
+    struct hone_plan plan = plan_of(&k, c, 1, 40000);
+    struct hone_counter a = { 0 }, b = { 0 };
+    for (int again = 0; again < 8; again++) {
+        a = counted(c, &plan, "perf::TASK-CLOCK"); /* ns */
+        b = counted(c, &plan, "utime");            /* s */
+        if (!a.ok || !b.ok || fabs(1e-9 * a.value / b.value - 1) < 0.25) break;
+    }
+    if (!a.ok) skip(a.why, "PAPI and the system agree on processor time");
+    else ok(b.ok && fabs(1e-9 * a.value / b.value - 1) < 0.25,
+            "PAPI and the system agree on processor time");
+    printf("# %g and %g us\n", 1e-3 * a.value, 1e6 * b.value);
+}
+
+/* ---- memory and threads ---- */
+
+static void check_resident(void)
+{
+    enum { BYTES = 64 << 20 };
+    int64_t before = hone_memory_now();
+    char *m = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (int64_t i = 0; i < BYTES; i += PAGE) ((volatile char *)m)[i] = 1;
+    int64_t grown = hone_memory_now() - before;
+    munmap(m, BYTES);
+    ok(grown > 0.98 * BYTES && grown < 1.05 * BYTES, "touching 64 MiB is seen");
+    printf("# %lld\n", (long long)grown);
+    ok(hone_memory_peak() >= before + BYTES / 2, "and stays in the peak when it is gone");
+    if (!hone_memory_peak_reset()) skip("/proc/self/clear_refs cannot be written", "the peak begins anew");
+    else ok(hone_memory_peak() < before + BYTES / 2, "the peak begins anew");
+}
+
+static void check_threads(struct hone_case *c)
+{
+    struct hone_kernel k = kernel_of(spin);
+    struct hone_plan plan = plan_of(&k, c, 1, 400000);
+    struct hone_threads t;
+    double before[HONE_MAX_THREADS], after[HONE_MAX_THREADS], start, spent = 0, others = 0;
+    ok(hone_threads_open(&t) >= 1 && t.tid[0] == getpid(), "the first thread is the program's");
+    hone_threads_read(&t, before);
+    start = hone_now();
+    for (int i = 0; i < 10 || spent < 0.05; i++) {
+        hone_plan_run(&plan, c->mem, c->workspace);
+        hone_threads_read(&t, after);
+        spent = after[0] - before[0];
+    }
+    for (int i = 1; i < t.n; i++) others += after[i] - before[i];
+    ok(spent > 0 && spent <= 1.02 * (hone_now() - start) && others < spent / 2,
+       "a thread's clock shows its own work");
+    printf("# %.4f s of %.4f, others %.4f\n", spent, hone_now() - start, others);
 }
 
 struct listed {
@@ -644,6 +785,11 @@ int main(void)
     check_proportional(&c, "PAPI_TOT_INS");
     check_proportional(&c, "perf::TASK-CLOCK");
     check_lists(&c);
+    check_groups(&c);
+    check_hardware(&c);
+    check_clocks(&c);
+    check_resident();
+    check_threads(&c);
     check_meters();
     hone_case_close(&c);
     check_peaks();
