@@ -1,7 +1,7 @@
 /* hone evaluate: a trained net on data: loss, metrics, and what inference costs. */
 #include "nets/options.h"
+#include "nets/report.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,14 +13,15 @@ struct options {
     struct hone_data_choice data;
     uint64_t seed;
     enum hone_dtype dtype;
-    int batch, json, untuned;
+    int batch, json, metrics, untuned;
 };
 
 /* Sums while rows pass. */
 struct sums {
     struct hone_infer *f;
     const struct hone_data *d;
-    double loss, hits, squares, sizes;
+    double loss;
+    struct hone_scores scores;
     double *seconds; /* of every whole batch, or of the only one */
     int ntimes, room;
 };
@@ -43,14 +44,12 @@ static int add_batch(void *ctx, int64_t first, int n, double seconds)
     struct sums *s = ctx;
     const struct hone_data *d = s->d;
     for (int i = 0; i < n; i++) {
+        const float *row = s->f->output + (int64_t)i * s->scores.width;
         s->loss += (double)s->f->loss[i];
-        s->hits += (double)s->f->hit[i];
-        for (int j = 0; !d->classes && j < d->outputs; j++) {
-            double diff = (double)s->f->output[i * d->outputs + j] -
-                          (double)d->y[(first + i) * d->outputs + j];
-            s->squares += diff * diff / d->outputs;
-            s->sizes += fabs(diff) / d->outputs;
-        }
+        if (d->classes)
+            hone_scores_add_label(&s->scores, row, d->label[first + i]);
+        else
+            hone_scores_add_values(&s->scores, row, d->y + (first + i) * d->outputs);
     }
     return n == s->f->how.batch || n == d->rows ? add_time(s, seconds) : HONE_OK;
 }
@@ -65,39 +64,59 @@ static int ignore_batch(void *ctx, int64_t first, int n, double seconds)
 
 static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
 
+static void print_json(const struct options *o, const struct sums *s, struct hone_stats t,
+                       double rows_per_s, const char *warning)
+{
+    const struct hone_data *d = s->d;
+    const struct hone_scores *c = &s->scores;
+    int classify = d->classes > 0, batch = d->rows < o->batch ? (int)d->rows : o->batch;
+    json_t *root = json_pack(
+        "{s:s, s:s, s:s, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:s?, s:{s:o, s:o, s:o, s:i}, s:o}",
+        "net", s->f->net.name, "weights", o->weights, "data", d->source, "rows",
+        (json_int_t)d->rows, "batch", batch, "loss", number(s->loss / (double)d->rows), "accuracy",
+        number(classify && !warning ? hone_scores_accuracy(c) : NAN), "mse",
+        number(classify ? NAN : hone_scores_mse(c)), "mae",
+        number(classify ? NAN : hone_scores_mae(c)), "metrics",
+        hone_report_scores_json(d, c, warning != NULL), "warning", warning, "batch_ms", "median",
+        number(t.median), "lo", number(t.lo), "hi", number(t.hi), "n", t.n, "rows_per_s",
+        number(rows_per_s));
+    json_dumpf(root, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(root);
+}
+
 static void print(const struct options *o, const struct sums *s, struct hone_stats t,
                   double rows_per_s)
 {
+    char text[HONE_TEXT];
     const struct hone_data *d = s->d;
-    double n = (double)d->rows;
-    int batch = d->rows < o->batch ? (int)d->rows : o->batch, classify = d->classes > 0;
+    const struct hone_scores *c = &s->scores;
+    double accuracy = d->classes ? hone_scores_accuracy(c) : NAN;
+    const char *warning = hone_report_near_chance(d, accuracy, text);
+    if (warning) fprintf(stderr, "warning: %s\n", warning);
     if (o->json) {
-        json_t *root = json_pack(
-            "{s:s, s:s, s:s, s:I, s:i, s:o, s:o, s:o, s:o, s:{s:o, s:o, s:o, s:i}, s:o}", "net",
-            s->f->net.name, "weights", o->weights, "data", d->source, "rows", (json_int_t)d->rows,
-            "batch", batch, "loss", number(s->loss / n), "accuracy",
-            number(classify ? s->hits / n : NAN), "mse", number(classify ? NAN : s->squares / n),
-            "mae", number(classify ? NAN : s->sizes / n), "batch_ms", "median", number(t.median),
-            "lo", number(t.lo), "hi", number(t.hi), "n", t.n, "rows_per_s", number(rows_per_s));
-        json_dumpf(root, stdout, JSON_INDENT(2));
-        putchar('\n');
-        json_decref(root);
+        print_json(o, s, t, rows_per_s, warning);
         return;
     }
-    printf("rows        %lld\nloss        %.6f\n", (long long)d->rows, s->loss / n);
-    if (classify)
-        printf("accuracy    %.4f\n", s->hits / n);
+    printf("rows        %lld\nloss        %.6f\n", (long long)d->rows, s->loss / (double)d->rows);
+    if (d->classes)
+        printf("accuracy    %.4f%s\n", accuracy, warning ? "  near chance" : "");
     else
-        printf("mse         %.6f\nmae         %.6f\n", s->squares / n, s->sizes / n);
-    printf("inference   %.4f ms [%.4f %.4f] per batch of %d, n = %d\n", t.median, t.lo, t.hi, batch,
-           t.n);
+        printf("mse         %.6f\nmae         %.6f\nR2          %.4f\n", hone_scores_mse(c),
+               hone_scores_mae(c), hone_scores_r2(c));
+    if (d->classes > 5) printf("top-5       %.4f\n", hone_scores_top5(c));
+    printf("inference   %.4f ms [%.4f %.4f] per batch of %d, n = %d\n", t.median, t.lo, t.hi,
+           d->rows < o->batch ? (int)d->rows : o->batch, t.n);
     printf("throughput  %.0f rows/s\n", rows_per_s);
+    if (o->metrics && d->classes) hone_report_scores(d, c, warning != NULL);
 }
 
 static int evaluate(const struct options *o, struct hone_infer *f, const struct hone_data *d)
 {
     struct sums s = { .f = f, .d = d };
-    int err = hone_infer_rows(f, d, add_batch, &s);
+    const struct hone_tensor *output = &f->net.tensor[f->net.output];
+    int err = hone_scores_open(&s.scores, f->net.task, (int)output->dim[1]);
+    if (!err) err = hone_infer_rows(f, d, add_batch, &s);
     while (!err && s.ntimes <= MIN_TIMES) err = hone_infer_rows(f, d, ignore_batch, &s);
     if (!err) {
         /* The first batch runs on cold caches. */
@@ -111,6 +130,7 @@ static int evaluate(const struct options *o, struct hone_infer *f, const struct 
         int batch = d->rows < o->batch ? (int)d->rows : o->batch;
         print(o, &s, t, (double)batch * n / total);
     }
+    hone_scores_close(&s.scores);
     free(s.seconds);
     return err;
 }
@@ -157,7 +177,7 @@ static int run(struct options *o)
 
 /* ---- options ---- */
 
-enum { SPLIT = 256, DB, UNTUNED, DTYPE, LOSS, TARGET, ROWS };
+enum { SPLIT = 256, DB, UNTUNED, DTYPE, LOSS, TARGET, ROWS, METRICS };
 
 static const struct argp_option argp_options[] = {
     { "net", 'n', "NET", 0, "name or file of a net, see `hone net`", 0 },
@@ -171,6 +191,9 @@ static const struct argp_option argp_options[] = {
     { "target", TARGET, "COL", 0, "target column of a CSV file, see `hone data`", 0 },
     { "loss", LOSS, "LOSS", 0, "instead of the net's own", 0 },
     { "dtype", DTYPE, "TYPE", 0, "numbers of the net: f32 or f64 (default f32)", 0 },
+    { "metrics", METRICS, NULL, 0,
+      "print the confusion matrix and each class's precision, recall and F1; --json always has them",
+      0 },
     { "db", DB, "FILE", 0, "database of plans (default $HONE_DB, else the user's)", 0 },
     { "untuned", UNTUNED, NULL, 0, "default kernels, whatever the database knows", 0 },
     { "json", 'j', NULL, 0, "print JSON", 0 },
@@ -198,6 +221,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case DTYPE:
         if (hone_net_dtype_find(arg, &o->dtype)) argp_error(state, "--dtype: %s", hone_errmsg());
         return 0;
+    case METRICS: o->metrics = 1; return 0;
     case UNTUNED: o->untuned = 1; return 0;
     case 'j': o->json = 1; return 0;
     case ARGP_KEY_ARG: argp_error(state, "'%s': every parameter is an option", arg); return 0;
@@ -215,7 +239,7 @@ static const char about[] =
     "\v"
     "Features are normalised as the weights say that they were in training.\n\n"
     "Examples:\n"
-    "  hone evaluate --net lenet5 --weights lenet5.safetensors\n"
+    "  hone evaluate --net lenet5 --weights lenet5.safetensors --metrics\n"
     "  hone evaluate --net letter-mlp --weights run.ckpt --split 0.7 --batch 1 --json\n\n"
     "Exit status: 0 good, 1 failure, 2 wrong usage.";
 

@@ -164,7 +164,9 @@ static int train(struct session *s, struct training *r)
     if (!err) err = hone_keep_end(&r->keep, &r->t);
     /* Of a run that was at its end already the scores are those of the weights restored. */
     if (!err && !r->tested.rows && r->test.rows) err = hone_trainer_evaluate(&r->t, &r->tested);
-    if (!err && hone_report_near_chance(&s->report, &r->tested, r->warning)) s->nnear_chance++;
+    if (!err && r->tested.rows &&
+        hone_report_near_chance(&r->test, r->tested.accuracy, r->warning))
+        s->nnear_chance++;
     if (r->warning[0] && !s->several) fprintf(stderr, "warning: %s\n", r->warning);
     return err;
 }
@@ -247,7 +249,7 @@ static int print_json(struct session *s, const struct training *r, int err)
     if (root && !s->several)
         json_object_set_new(root, "metrics",
                             err ? json_null()
-                                : hone_report_scores_json(&s->report, &r->scores,
+                                : hone_report_scores_json(&r->test, &r->scores,
                                                           r->warning[0] != 0));
     json_object_set_new(root, "teacher",
                         s->report.teacher ? hone_report_teacher_json(&s->report, &r->t)
@@ -295,7 +297,7 @@ static int one_run(struct session *s, int run, const char *resume, int first)
         }
         if (!err && s->report.teacher) hone_report_teacher(&s->report, &r.t);
         if (!err && s->o->metrics && !s->o->json && !s->several)
-            hone_report_scores(&s->report, &r.scores, r.warning[0] != 0);
+            hone_report_scores(&r.test, &r.scores, r.warning[0] != 0);
         if (s->o->json && (err || run + 1 == s->nruns)) err = print_json(s, &r, err);
     }
     close_run(&r);

@@ -53,10 +53,9 @@ static int allocate(struct hone_infer *f)
     f->target = calloc((size_t)hone_tensor_bytes(&t[f->net.target]), 1);
     f->output = malloc((size_t)hone_tensor_bytes(&t[f->net.output]));
     f->loss = malloc(batch * sizeof *f->loss);
-    f->hit = calloc(batch, sizeof *f->hit);
     int64_t most = hone_tensor_len(&t[f->net.input]), outputs = hone_tensor_len(&t[f->net.output]);
     f->wide = malloc((size_t)(most > outputs ? most : outputs) * sizeof *f->wide);
-    return f->x && f->target && f->output && f->loss && f->hit && f->wide
+    return f->x && f->target && f->output && f->loss && f->wide
                ? HONE_OK
                : hone_fail(HONE_ENOMEM, "a batch of %d rows", f->how.batch);
 }
@@ -88,7 +87,6 @@ void hone_infer_close(struct hone_infer *f)
     free(f->target);
     free(f->output);
     free(f->loss);
-    free(f->hit);
     free(f->wide);
     memset(f, 0, sizeof *f);
 }
@@ -168,7 +166,6 @@ static int pass(struct hone_infer *f, const struct hone_net *net, const struct h
     *seconds = hone_now() - started;
     if (!err) err = get(f, net, net->output, f->output);
     if (!err) err = get(f, net, net->loss, f->loss);
-    if (!err && net->hit >= 0) err = get(f, net, net->hit, f->hit);
     return err;
 }
 

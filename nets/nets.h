@@ -465,7 +465,7 @@ struct hone_infer {
     struct hone_lowering how;
     const char *name;
     struct hone_db *db;
-    float *x, *output, *loss, *hit;   /* of a batch, in our memory */
+    float *x, *output, *loss;     /* of a batch, in our memory */
     double *wide;                     /* room for any one of them, for a net of doubles */
     void *target;
 };
@@ -479,8 +479,8 @@ void hone_infer_close(struct hone_infer *f);
  * targets those of d, if it has any, are forgotten. */
 int hone_infer_prepare(struct hone_infer *f, struct hone_data *d, int with_targets);
 
-/* Passes all rows forward.  After every batch f->output (n, outputs), f->loss (n) and, where the
- * net classifies, f->hit (n) are of rows [first, first + n); seconds: of the steps alone. */
+/* Passes all rows forward.  After every batch f->output (n, outputs) and f->loss (n) are of rows
+ * [first, first + n); seconds: of the steps alone. */
 int hone_infer_rows(struct hone_infer *f, const struct hone_data *d,
                     int (*each)(void *ctx, int64_t first, int n, double seconds), void *ctx);
 

@@ -150,16 +150,16 @@ static double chance(const struct hone_data *d)
     return (double)most / (double)d->rows;
 }
 
-const char *hone_report_near_chance(const struct hone_report *r, const struct hone_metrics *test,
+const char *hone_report_near_chance(const struct hone_data *d, double accuracy,
                                     char text[HONE_TEXT])
 {
-    if (r->task != HONE_CLASSIFY || !test->rows || isnan(test->accuracy)) return NULL;
-    double c = chance(r->test), slack = 3 * sqrt(c * (1 - c) / (double)test->rows);
-    if (test->accuracy > c + fmax(slack, 0.2 * c)) return NULL;
+    if (!d->classes || !d->rows || isnan(accuracy)) return NULL;
+    double c = chance(d), slack = 3 * sqrt(c * (1 - c) / (double)d->rows);
+    if (accuracy > c + fmax(slack, 0.2 * c)) return NULL;
     snprintf(text, HONE_TEXT,
              "test accuracy %.4f is near chance (%.4f, the share of the largest class): the net "
              "has learned "
              "next to nothing; are the rows sorted, is the learning rate too small or too large?",
-             test->accuracy, c);
+             accuracy, c);
     return text;
 }

@@ -35,8 +35,8 @@ json_t *hone_report_teacher_json(const struct hone_report *r, const struct hone_
 
 /* ---- scores of the last evaluation (report_scores.c); chance: its accuracy is no better ---- */
 
-void hone_report_scores(const struct hone_report *r, const struct hone_scores *s, int chance);
-json_t *hone_report_scores_json(const struct hone_report *r, const struct hone_scores *s,
+void hone_report_scores(const struct hone_data *test, const struct hone_scores *s, int chance);
+json_t *hone_report_scores_json(const struct hone_data *test, const struct hone_scores *s,
                                 int chance);
 
 /* ---- several runs: folds, repetitions ---- */
@@ -52,8 +52,9 @@ void hone_report_spread(enum hone_task task, const json_t *results);
 /* "mean" and "deviation" of every number of the results, into `to`. */
 void hone_report_add_spread(json_t *to, const json_t *results);
 
-/* A warning where the accuracy is within three deviations of chance, or only a little above it. */
-const char *hone_report_near_chance(const struct hone_report *r, const struct hone_metrics *test,
+/* A warning where the accuracy on all rows of d is within three deviations of chance, or only a
+ * little above it; NULL, too, where there are no classes, no rows or no accuracy. */
+const char *hone_report_near_chance(const struct hone_data *d, double accuracy,
                                     char text[HONE_TEXT]);
 
 #endif

@@ -17,7 +17,7 @@ static const char *class_name(const struct hone_data *d, int k, char text[HONE_N
 
 /* ---- lines ---- */
 
-static void print_confusion(const struct hone_report *r, const struct hone_scores *s)
+static void print_confusion(const struct hone_data *d, const struct hone_scores *s)
 {
     char text[HONE_NAME];
     int64_t most = 0;
@@ -27,10 +27,10 @@ static void print_confusion(const struct hone_report *r, const struct hone_score
     if (width < 4) width = 4;
     printf("\n%-*s  answers\n%-*s", NAME_WIDTH, "labels", NAME_WIDTH, "");
     for (int k = 0; k < s->width; k++)
-        printf("  %*.*s", width, width, class_name(r->test, k, text));
+        printf("  %*.*s", width, width, class_name(d, k, text));
     putchar('\n');
     for (int k = 0; k < s->width; k++) {
-        printf("%-*.*s", NAME_WIDTH, NAME_WIDTH, class_name(r->test, k, text));
+        printf("%-*.*s", NAME_WIDTH, NAME_WIDTH, class_name(d, k, text));
         for (int j = 0; j < s->width; j++)
             printf("  %*lld", width, (long long)s->confusion[(int64_t)k * s->width + j]);
         putchar('\n');
@@ -54,16 +54,16 @@ static void print_class(const char *name, const struct hone_class_score *c)
     putchar('\n');
 }
 
-static void print_classes(const struct hone_report *r, const struct hone_scores *s, int chance)
+static void print_classes(const struct hone_data *d, const struct hone_scores *s, int chance)
 {
     char text[HONE_NAME];
     struct hone_class_score mean = hone_scores_macro(s);
-    if (s->width <= MOST_CLASSES) print_confusion(r, s);
+    if (s->width <= MOST_CLASSES) print_confusion(d, s);
     printf("\n%-*s  %9s  %9s  %9s  %9s\n", NAME_WIDTH, "class", "rows", "precision", "recall",
            "F1");
     for (int k = 0; k < s->width && s->width <= MOST_CLASSES; k++) {
         struct hone_class_score c = hone_scores_class(s, k);
-        print_class(class_name(r->test, k, text), &c);
+        print_class(class_name(d, k, text), &c);
     }
     print_class("mean", &mean);
     if (chance)
@@ -74,11 +74,11 @@ static void print_classes(const struct hone_report *r, const struct hone_scores 
         printf("\naccuracy %.4f\n", hone_scores_accuracy(s));
 }
 
-void hone_report_scores(const struct hone_report *r, const struct hone_scores *s, int chance)
+void hone_report_scores(const struct hone_data *d, const struct hone_scores *s, int chance)
 {
     if (!s->rows) return;
     if (s->task == HONE_CLASSIFY) {
-        print_classes(r, s, chance);
+        print_classes(d, s, chance);
         return;
     }
     printf("\nR2 %.4f, MSE %.6g, MAE %.6g\n", hone_scores_r2(s), hone_scores_mse(s),
@@ -87,16 +87,16 @@ void hone_report_scores(const struct hone_report *r, const struct hone_scores *s
 
 /* ---- JSON ---- */
 
-static json_t *class_json(const struct hone_report *r, const struct hone_scores *s, int k)
+static json_t *class_json(const struct hone_data *d, const struct hone_scores *s, int k)
 {
     char text[HONE_NAME];
     struct hone_class_score c = hone_scores_class(s, k);
-    return json_pack("{s:s, s:I, s:o, s:o, s:o}", "class", class_name(r->test, k, text), "rows",
+    return json_pack("{s:s, s:I, s:o, s:o, s:o}", "class", class_name(d, k, text), "rows",
                      (json_int_t)c.rows, "precision", number(c.precision), "recall",
                      number(c.recall), "f1", number(c.f1));
 }
 
-json_t *hone_report_scores_json(const struct hone_report *r, const struct hone_scores *s,
+json_t *hone_report_scores_json(const struct hone_data *d, const struct hone_scores *s,
                                 int chance)
 {
     if (!s->rows) return json_null();
@@ -111,7 +111,7 @@ json_t *hone_report_scores_json(const struct hone_report *r, const struct hone_s
         for (int j = 0; j < s->width; j++)
             json_array_append_new(line, json_integer(s->confusion[(int64_t)k * s->width + j]));
         json_array_append_new(confusion, line);
-        json_array_append_new(classes, class_json(r, s, k));
+        json_array_append_new(classes, class_json(d, s, k));
     }
     double none = NAN, accuracy = hone_scores_accuracy(s);
     return json_pack("{s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "rows",

@@ -26,6 +26,24 @@ hone evaluate --net own.net --weights w --data rows.csv --target kind --dtype f6
 hone evaluate --net own.net --weights w --data rows.csv --target kind --json --rows train
 grep -q '"rows": 160' out && grep -q '"batch_ms": {' out && grep -q '"mse": null' out; tap $? 'training rows, as JSON'
 
+python3 - out <<'P'
+import json, sys
+d = json.load(open(sys.argv[1]))
+m = d["metrics"]
+rows = [sum(r) for r in m["confusion"]]
+assert sum(rows) == 160 and rows == [c["rows"] for c in m["classes"]]
+right = sum(m["confusion"][k][k] for k in range(3))
+assert abs(right / 160 - d["accuracy"]) < 1e-12 and d["accuracy"] > 0.8 and d["warning"] is None
+P
+tap $? 'with a confusion matrix that gives the accuracy'
+hone evaluate --net own.net --weights w --data rows.csv --target kind --metrics
+grep -q '^labels  *answers$' out && grep -q '^mean  *40 ' out; tap $? '--metrics: confusion matrix and classes'
+hone train --net own.net --data rows.csv --target kind --epochs 1 --lr 0 --save nothing
+hone evaluate --net own.net --weights nothing --data synthetic:1x1x2:3:500
+grep -q '^warning: test accuracy .* near chance' err && grep -q '^accuracy .*near chance$' out; tap $? 'near chance: flagged'
+hone evaluate --net own.net --weights nothing --data synthetic:1x1x2:3:500 --json
+grep -q '"accuracy": null' out && grep -q '"no_better_than_chance": true' out; tap $? 'in JSON, too'
+
 # ---- predictions ----
 hone predict --net own.net --weights w rows.csv --target kind; tap $? 'predict a CSV file with a target'
 cut -f 2 out >with
@@ -44,6 +62,7 @@ hone predict --net own.net --weights w --data rows.csv --target kind --json
 hone train --net housing-mlp --data synthetic:1x1x8:0:200 --epochs 1 --save h
 hone predict --net housing-mlp --weights h --data synthetic:1x1x8:0:200
 [ "$(grep -c '^[0-9]*	-*[0-9.e-]*$' out)" = 40 ]; tap $? 'numbers'
+hone evaluate --net housing-mlp --weights h --data synthetic:1x1x8:0:200; grep -q '^R2  *-*[0-9.]*$' out; tap $? 'and their R2'
 
 # ---- bad input ----
 fails 1 "rows.csv:2: column 3 'kind': '[a-z]*' is not a number" predict --net own.net --weights w rows.csv

@@ -2,13 +2,16 @@
 """The first training losses of Hone and of PyTorch, from the same weights, on the same batches.
 
     python3 results/peers/losses.py --hone ./hone --net resnet56 --data cifar-10-batches-bin
-    python3 results/peers/losses.py --hone ./hone --net mobilenetv1 --lr 0.02 --momentum 0.9 --data cifar-10-batches-bin
+    python3 results/peers/losses.py --hone ./hone --net mobilenetv1-cifar --lr 0.02 --momentum 0.9 --data cifar-10-batches-bin
+    python3 results/peers/losses.py --hone ./hone --net mobilenetv1-cifar --lr 0.02 --momentum 0.9 --f64 --data cifar-10-batches-bin
 
 Hone writes its first weights (a run at rate 0 and --save), then trains for --steps steps; PyTorch
 reads them and takes the same rows in the same order.  Both columns and their relative difference
 are printed; the exit status is 1 where one is above --tolerance.  The last column is PyTorch
 against itself with first weights that differ by about a rounding: deep nets at high rates multiply
-that many times a step, and no two implementations agree there.  Needs torch and a folder with CIFAR-10's data_batch_1.bin, or the same .xz.
+that many times a step, and no two implementations in floats agree there; with --f64 both compute
+in doubles, whose roundings have not grown much after 20 steps.  Needs torch and a folder with
+CIFAR-10's data_batch_1.bin, or the same .xz.
 """
 import argparse
 import json
@@ -42,18 +45,24 @@ def order_of_epoch(n, seed, epoch):
     return order
 
 
-def first_rows(folder, rows):
-    """(rows, 3, 32, 32) of mean 0 and deviation 1 in each channel, and labels."""
+def raw_rows(folder, rows):
+    """The first rows of the training set as the file has them."""
     path = os.path.join(folder, "data_batch_1.bin")
     opener = open if os.path.exists(path) else lzma.open
     with opener(path if opener is open else path + ".xz", "rb") as f:
-        raw = np.frombuffer(f.read(3073 * rows), np.uint8)
-    if raw.size < 3073 * rows:
+        raw = f.read(3073 * rows)
+    if len(raw) < 3073 * rows:
         sys.exit(f"{path}: fewer than {rows} rows")
-    raw = raw.reshape(rows, 3073)
-    x = (raw[:, 1:].reshape(rows, 3, 32, 32).astype(np.float32) / np.float32(255)).astype(np.float64)
+    return raw
+
+
+def first_rows(raw, dtype):
+    """(rows, 3, 32, 32) of mean 0 and deviation 1 in each channel, and labels."""
+    raw = np.frombuffer(raw, np.uint8).reshape(-1, 3073)
+    rows = len(raw)
+    x = (raw[:, 1:].reshape(rows, 3, 32, 32).astype(dtype) / dtype(255)).astype(np.float64)
     x = (x - x.mean((0, 2, 3), keepdims=True)) / x.std((0, 2, 3), keepdims=True)
-    return torch.tensor(x.astype(np.float32)), torch.tensor(raw[:, 0].astype(np.int64))
+    return torch.tensor(x.astype(dtype)), torch.tensor(raw[:, 0].astype(np.int64))
 
 
 def read_weights(path):
@@ -66,7 +75,8 @@ def read_weights(path):
         if name == "__metadata__" or name.endswith((".mean", ".var")):
             continue
         begin, end = entry["data_offsets"]
-        w = torch.tensor(np.frombuffer(data[begin:end], "<f4").reshape(entry["shape"]).copy())
+        dtype = {"F32": "<f4", "F64": "<f8"}[entry["dtype"]]
+        w = torch.tensor(np.frombuffer(data[begin:end], dtype).reshape(entry["shape"]).copy())
         if w.dim() == 4:  # (oc, kh, kw, ic)
             w = w.permute(0, 3, 1, 2).contiguous()
         if w.dim() == 2:  # (in, out)
@@ -117,9 +127,10 @@ def mobilenet(w, x, params):
 NETS = {"resnet56": resnet, "mobilenetv1": mobilenet, "mobilenetv1-cifar": mobilenet}
 
 
-def hone(args, *more):
-    command = [args.hone, "train", "--net", args.full, "--data", args.data, "--limit", str(args.steps * args.batch),
-               "--batch", str(args.batch), "--seed", str(args.seed), "--optimizer", "sgd", "--epochs", "1", "--json"]
+def hone(args, data, *more):
+    command = [args.hone, "train", "--net", args.full, "--data", data, "--batch", str(args.batch), "--seed", str(args.seed),
+               "--optimizer", "sgd", "--epochs", "1", "--json"]
+    command += ["--dtype", "f64"] if args.f64 else []
     command += ["--momentum", str(args.momentum)] if args.momentum else []
     command += ["--weight-decay", str(args.weight_decay)] if args.weight_decay else []
     out = subprocess.run(command + list(more), capture_output=True, text=True)
@@ -128,16 +139,15 @@ def hone(args, *more):
     return json.loads(out.stdout)
 
 
-def torch_losses(args, weights, params):
-    dtype = torch.float64 if args.f64 else torch.float32
-    w = {name: t.to(dtype, copy=True).requires_grad_() for name, t in weights.items()}
-    x, label = first_rows(args.data, args.steps * args.batch)
+def torch_losses(args, raw, weights, params):
+    w = {name: t.clone().requires_grad_() for name, t in weights.items()}
+    x, label = first_rows(raw, np.float64 if args.f64 else np.float32)
     order = torch.tensor(order_of_epoch(args.steps * args.batch, args.seed, 1))
     opt = torch.optim.SGD(w.values(), lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay)
     losses = []
     for rows in order.split(args.batch):
         opt.zero_grad()
-        loss = F.cross_entropy(NETS[args.net](w, x[rows].to(dtype), params), label[rows])
+        loss = F.cross_entropy(NETS[args.net](w, x[rows], params), label[rows])
         loss.backward()
         opt.step()
         losses.append(loss.item())
@@ -156,7 +166,7 @@ def main():
     p.add_argument("--weight-decay", type=float, default=0)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--tolerance", type=float, default=1e-3)
-    p.add_argument("--f64", action="store_true", help="PyTorch in doubles")
+    p.add_argument("--f64", action="store_true", help="both in doubles")
     args = p.parse_args()
     args.net, _, given = args.net.partition(":")
     if args.net not in NETS:
@@ -166,16 +176,22 @@ def main():
     args.full = args.net + (":" + given if given else "")
 
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "first.safetensors")
+        path, data = os.path.join(folder, "first.safetensors"), os.path.join(folder, "data")
+        raw = raw_rows(args.data, args.steps * args.batch)
+        os.mkdir(data)  # a set of no more rows than are trained on
+        for name, size in ("data_batch_1.bin", len(raw)), ("test_batch.bin", 3073 * 10):
+            with open(os.path.join(data, name), "wb") as f:
+                f.write(raw[:size])
         shown = json.loads(subprocess.run([args.hone, "net", args.full, "--json"], check=True, capture_output=True,
                                           text=True).stdout)
         params = dict(word.split("=") for word in shown["params"].split())
-        hone(args, "--lr", "0", "--save", path)
+        hone(args, data, "--lr", "0", "--save", path)
         weights = read_weights(path)
-        ours = hone(args, "--lr", str(args.lr), "--losses", str(args.steps))["losses"]
-    theirs = torch_losses(args, weights, params)
+        ours = hone(args, data, "--lr", str(args.lr), "--losses", str(args.steps))["losses"]
+    theirs = torch_losses(args, raw, weights, params)
     torch.manual_seed(1)
-    moved = torch_losses(args, {name: t * (1 + 6e-8 * torch.randn_like(t)) for name, t in weights.items()}, params)
+    eps = 1.1e-16 if args.f64 else 6e-8
+    moved = torch_losses(args, raw, {name: t * (1 + eps * torch.randn_like(t)) for name, t in weights.items()}, params)
     worst = 0
     print(f"{args.full}, batch {args.batch}, SGD, rate {args.lr:g}, momentum {args.momentum:g}, decay "
           f"{args.weight_decay:g}, seed {args.seed}; PyTorch {torch.__version__}{', f64' if args.f64 else ''}")
