@@ -160,6 +160,27 @@ int hone_kernel_does(const struct hone_kernel *k, const struct hone_op *op)
     return 0;
 }
 
+double hone_kernel_error(const struct hone_kernel *k, const struct hone_problem *p,
+                         const struct hone_config *c)
+{
+    double growth = k->growth ? k->growth(p, c) : p->op->growth(p);
+    double eps = hone_dtype_eps(p->dtype);
+    double error = p->dtype == HONE_BF16 ? 2 * eps + growth * 0x1p-24 : growth * eps;
+    return k->amplify ? error * k->amplify(p, c) : error;
+}
+
+/* Is there a config whose error is within what the device allows? */
+static int exact_enough(const struct hone_kernel *k, const struct hone_problem *p,
+                        const struct hone_device *d)
+{
+    struct hone_config c;
+    if (!k->growth && !k->amplify) return hone_kernel_error(k, p, NULL) <= d->max_error;
+    hone_config_first(k, &c);
+    do if (hone_config_valid(k, p, &c, d)) return 1;
+    while (hone_config_next(k, &c));
+    return 0;
+}
+
 const char *hone_kernel_refuse(const struct hone_kernel *k, const struct hone_problem *p,
                                const struct hone_device *d)
 {
@@ -170,7 +191,9 @@ const char *hone_kernel_refuse(const struct hone_kernel *k, const struct hone_pr
     if (k->backend != d->backend) return "runs on another backend";
     if (k->isa > d->isa) return lacks[k->isa];
     if (k->dtypes && !(k->dtypes >> p->dtype & 1)) return "is compiled for another number type";
-    return k->refuse ? k->refuse(p, d) : NULL;
+    const char *why = k->refuse ? k->refuse(p, d) : NULL;
+    if (why || d->max_error <= 0 || exact_enough(k, p, d)) return why;
+    return "the bound of its error is above --max-error";
 }
 
 static int index_of(const struct hone_kernel *k)
@@ -242,6 +265,7 @@ int hone_config_valid(const struct hone_kernel *k, const struct hone_problem *p,
 {
     int threads = hone_config_get(k, c, "threads", 1);
     if (threads > d->ncores) return 0;
+    if (d->max_error > 0 && hone_kernel_error(k, p, c) > d->max_error) return 0;
     return !k->valid || k->valid(p, c, d);
 }
 

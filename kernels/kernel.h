@@ -89,6 +89,7 @@ struct hone_device {
     /* Data caches: L1 and L2 of a core, L3 of a socket; 0: none. */
     int64_t l1_bytes, l2_bytes, l3_bytes;
     int64_t memory_bytes;
+    double max_error;          /* kernels refuse whose hone_kernel_error() is larger; 0: none */
     void *priv;                /* the backend's own */
 };
 
@@ -263,6 +264,13 @@ struct hone_kernel {
                         const struct hone_device *d);
     /* Replaces op->growth where the algorithm rounds more, or provably less.  May be NULL. */
     double (*growth)(const struct hone_problem *p, const struct hone_config *c);
+    /* Replaces the scale of op->ref for element i of output `out`, where rounding errors are
+     * relative to more than the products that belong to it (Winograd).  Such a kernel rounds whole
+     * numbers, too.  May be NULL. */
+    double (*scale)(const struct hone_problem *p, const struct hone_config *c,
+                    const double *const in[], int out, int64_t i);
+    /* How many times op->ref's scale that can be where all inputs are of one size.  NULL: 1. */
+    double (*amplify)(const struct hone_problem *p, const struct hone_config *c);
     /* Work done once per plan (compile, tables), kept in plan->priv.  Either may be NULL. */
     int  (*prepare)(struct hone_plan *plan);
     void (*release)(struct hone_plan *plan);
@@ -282,6 +290,11 @@ struct hone_plan {
 /* Why k cannot do p on d, or NULL: op, backend, ISA, then k's own reasons. */
 const char *hone_kernel_refuse(const struct hone_kernel *k, const struct hone_problem *p,
                                const struct hone_device *d);
+
+/* Bound on the error of a result, relative to the sum of absolute values that it is made of where
+ * all inputs are of one size: what a user may limit. */
+double hone_kernel_error(const struct hone_kernel *k, const struct hone_problem *p,
+                         const struct hone_config *c);
 
 int hone_kernel_does(const struct hone_kernel *k, const struct hone_op *op);
 

@@ -1,0 +1,421 @@
+/* Winograd's minimal filtering (winograd.h), forward and data gradient of 3x3 without stride.
+ *
+ * Tiles of m x m outputs of all images are one list.  A thread takes a group of them: their inputs
+ * are transformed, channels in the lanes, into n * n matrices (tiles, in channels); each is
+ * multiplied by that point's weights, a panel of out channels at a time; the n * n products of a
+ * panel are transformed back and stored.  A group and a panel's products stay in L2, only the
+ * transformed weights are as large as the layer.  The gradient is the same with the taps
+ * turned around and the channels exchanged (gather.h). */
+#include "kernels/conv2d/gather.h"
+#include "kernels/conv2d/winograd.h"
+#include "kernels/gemm/epilogue.h"
+#include "kernels/gemm/pack.h"
+#include "kernels/gemm/tiles.h"
+
+#include <math.h>
+
+enum { M, NV, GROUP, THREADS };
+
+/* ---- how the work is cut ---- */
+
+struct layout {
+    struct gather q;
+    int m, n, points, nv, width;     /* width: channels of a panel, nv * VL */
+    int panels, across, down;        /* tiles of a row, rows of tiles of an image */
+    int64_t tiles;
+    int group;                       /* tiles of a group */
+    int64_t row;                     /* floats from tile to tile of transformed inputs */
+    int64_t in_point, out_point;     /* from point to point, of inputs and of products */
+    int64_t panel, weights, bias;    /* floats of a panel's weights, of all weights, of the bias */
+    int64_t zeros, own;              /* a row of zeros; a thread's own scratch */
+};
+
+static int up(int a, int b) { return (a + b - 1) / b; }
+static int least(int a, int b) { return a < b ? a : b; }
+
+static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
+{
+    struct layout l = { .q = gather_of(p), .m = c->v[M], .nv = c->v[NV], .group = c->v[GROUP] };
+    const struct gather *q = &l.q;
+    l.n = l.m + 2;
+    l.points = l.n * l.n;
+    l.width = l.nv * VL;
+    l.panels = up(q->outc, l.width);
+    l.across = up(q->out_w, l.m);
+    l.down = up(q->out_h, l.m);
+    l.tiles = (int64_t)q->mb * l.down * l.across;
+    if (l.group > l.tiles) l.group = (int)l.tiles;
+    /* Rows a multiple of 1 KB apart would share few places of L1. */
+    l.row = (int64_t)up(q->inc, VL) * VL;
+    if (l.row * sizeof(real) % 1024 == 0) l.row += VL;
+    l.in_point = l.group * l.row + VL;
+    l.out_point = l.group * l.width + VL;
+    l.panel = (int64_t)l.points * q->inc * l.width;
+    l.weights = l.panel * l.panels;
+    l.bias = whole_lines((int64_t)l.panels * l.width);
+    l.zeros = whole_lines((int64_t)l.n * q->inc);
+    l.own = l.points * (l.in_point + l.out_point);
+    if (l.own < 9 * VL * l.width) l.own = 9 * VL * l.width;
+    l.own = whole_lines(l.own);
+    return l;
+}
+
+/* ---- weights ---- */
+
+/* Taps of in channels [c, c + count) of a panel, each (count, width), to points of the panel. */
+HONE_INLINE void transform_weights(int m, const struct layout *l, const real *taps, int count,
+                                   real *to)
+{
+    const int n = m + 2;
+    const int64_t tap = (int64_t)VL * l->width, point = (int64_t)l->q.inc * l->width;
+    for (int64_t i = 0; i < (int64_t)count * l->width; i += VL) {
+        vf w[3], half[3 * WINOGRAD_N], t[WINOGRAD_N];
+        HONE_UNROLLED for (int s = 0; s < 3; s++) {
+            HONE_UNROLLED for (int r = 0; r < 3; r++) w[r] = vf_load(taps + (3 * r + s) * tap + i);
+            winograd_weights(m, w, half + s, 3);
+        }
+        HONE_UNROLLED for (int a = 0; a < n; a++) {
+            winograd_weights(m, half + 3 * a, t, 1);
+            HONE_UNROLLED for (int b = 0; b < n; b++) vf_store(to + (a * n + b) * point + i, t[b]);
+        }
+    }
+}
+
+/* In channels [c, c + count), count <= VL, of panel q; taps: 9 * VL * width floats of scratch. */
+static void pack(const struct layout *l, int q, int c, int count, const real *w, real *taps,
+                 real *to)
+{
+    const struct gather *g = &l->q;
+    const int first = q * l->width, channels = least(l->width, g->outc - first);
+    for (int t = 0; t < 9; t++) {
+        real *tap = taps + (int64_t)t * VL * l->width;
+        if (g->dgrad)
+            hone_pack_columns(tap, l->width, w + ((int64_t)c * 9 + 8 - t) * g->outc + first,
+                              9 * (int64_t)g->outc, count, channels);
+        else
+            hone_pack_rows(tap, l->width, w + ((int64_t)first * 9 + t) * g->inc + c,
+                           9 * (int64_t)g->inc, count, channels);
+    }
+    to += q * l->panel + (int64_t)c * l->width;
+    if (l->m == 2) transform_weights(2, l, taps, count, to);
+    else transform_weights(4, l, taps, count, to);
+}
+
+/* ---- inputs and outputs ---- */
+
+/* Where a tile's first output lies. */
+struct place { int image, h, w; };
+
+static struct place place_of(const struct layout *l, int64_t tile)
+{
+    const int64_t in_image = tile % ((int64_t)l->down * l->across);
+    return (struct place){ (int)(tile / ((int64_t)l->down * l->across)),
+                           (int)(in_image / l->across) * l->m, (int)(in_image % l->across) * l->m };
+}
+
+/* n rows of n pixels from x on, of which columns [from, to) are there; rows that are not point to
+ * zeros. */
+HONE_INLINE void transform_input(int m, const real *const row[], int from, int to, int channels,
+                                 real *v, int64_t point)
+{
+    const int n = m + 2;
+    for (int c = 0; c < channels; c += VL) {
+        const int count = channels - c < VL ? channels - c : VL;
+        vf x[WINOGRAD_N], half[WINOGRAD_N * WINOGRAD_N], t[WINOGRAD_N];
+        HONE_UNROLLED for (int j = 0; j < n; j++) {
+            if (j < from || j >= to) {
+                HONE_UNROLLED for (int i = 0; i < n; i++) half[i * n + j] = (vf){ 0 };
+                continue;
+            }
+            HONE_UNROLLED for (int i = 0; i < n; i++)
+                x[i] = vf_load_n(row[i] + j * channels + c, count);
+            winograd_input(m, x, half + j, n);
+        }
+        HONE_UNROLLED for (int i = 0; i < n; i++) {
+            winograd_input(m, half + i * n, t, 1);
+            HONE_UNROLLED for (int j = 0; j < n; j++)
+                vf_store(v + (i * n + j) * point + c, t[j]);
+        }
+    }
+}
+
+static void load_tile(const struct layout *l, const real *in, const real *zeros, int64_t tile,
+                      real *v)
+{
+    const struct gather *q = &l->q;
+    const struct place at = place_of(l, tile);
+    const int h = at.h + q->from_h, w = at.w + q->from_w;
+    const int from = w < 0 ? -w : 0, to = least(l->n, q->in_w - w);
+    const real *row[WINOGRAD_N];
+    for (int i = 0; i < l->n; i++)
+        row[i] = h + i < 0 || h + i >= q->in_h
+                     ? zeros
+                     : in + (((int64_t)at.image * q->in_h + h + i) * q->in_w + w) * q->inc;
+    if (l->m == 2) transform_input(2, row, from, to, q->inc, v, l->in_point);
+    else transform_input(4, row, from, to, q->inc, v, l->in_point);
+}
+
+/* What a panel's outputs need. */
+struct end {
+    const real *bias;
+    int channels;            /* of the panel that exist */
+    real lo, hi;             /* clamp: relu and relu6 are done here */
+};
+
+/* h x w of m x m outputs at y. */
+HONE_INLINE void transform_output(int m, const struct layout *l, const struct end *e,
+                                  const real *product, real *y, int h, int w)
+{
+    const int n = m + 2;
+    const int64_t pixel = l->q.outc, row = l->q.out_w * pixel;
+    const vf lo = vf_set(e->lo), hi = vf_set(e->hi);
+    const int vectors = l->nv;
+    for (int v = 0; v < vectors; v++) {
+        vf x[WINOGRAD_N], half[4 * WINOGRAD_N], out[4], bias = vf_load(e->bias + v * VL);
+        const int count = least(VL, e->channels - v * VL);
+        if (count <= 0) return;
+        HONE_UNROLLED for (int j = 0; j < n; j++) {
+            HONE_UNROLLED for (int i = 0; i < n; i++)
+                x[i] = vf_load(product + (i * n + j) * l->out_point + v * VL);
+            winograd_output(m, x, half + j, n);
+        }
+        HONE_UNROLLED for (int i = 0; i < m; i++) {
+            if (i >= h) continue;
+            winograd_output(m, half + i * n, out, 1);
+            HONE_UNROLLED for (int j = 0; j < m; j++) {
+                /* In this order NaN stays NaN. */
+                out[j] = vf_min(hi, vf_max(lo, out[j] + bias));
+                if (j < w) vf_store_n(y + i * row + j * pixel + v * VL, out[j], count);
+            }
+        }
+    }
+}
+
+/* The products of a panel back to outputs, with bias and activation. */
+static void store_tile(const struct layout *l, const struct end *e, enum hone_act act,
+                       const real *product, int64_t tile, int panel, real *out)
+{
+    const struct gather *q = &l->q;
+    const struct place at = place_of(l, tile);
+    const int h = least(l->m, q->out_h - at.h), w = least(l->m, q->out_w - at.w);
+    const int64_t row = (int64_t)q->out_w * q->outc;
+    real *y = out + (((int64_t)at.image * q->out_h + at.h) * q->out_w + at.w) * q->outc +
+              panel * l->width;
+    if (l->m == 2) transform_output(2, l, e, product, y, h, w);
+    else transform_output(4, l, e, product, y, h, w);
+    if (act == HONE_ACT_none || act == HONE_ACT_relu || act == HONE_ACT_relu6) return;
+    const int channels = least(l->width, q->outc - panel * l->width);
+    for (int i = 0; i < h; i++) hone_epilogue(act, y + i * row, q->outc, w, channels, NULL);
+}
+
+/* ---- a group of tiles ---- */
+
+/* Products of `tiles` tiles with one panel, point by point. */
+static void multiply(const struct layout *l, int tiles, int nv, const real *v, const real *weights,
+                     real *product)
+{
+    const int parts = up(tiles, HONE_TILE_ROWS(nv)), each = tiles / parts, longer = tiles % parts;
+    struct hone_tile t = { .k = l->q.inc, .a_stride = l->row, .b_step = l->width,
+                           .c_row = l->width, .alpha = 1, .cols = nv * VL };
+    for (int p = 0; p < l->points; p++) {
+        t.a = v + p * l->in_point;
+        t.b = weights + (int64_t)p * l->q.inc * l->width;
+        t.c = product + p * l->out_point;
+        for (int i = 0; i < parts; i++) {
+            const int count = each + (i < longer);
+            hone_tiles_by_rows[nv - 1][count - 1](&t);
+            t.a += count * l->row;
+            t.c += count * l->width;
+        }
+    }
+}
+
+/* Who reads and writes what in a run. */
+struct job {
+    struct layout l;
+    enum hone_act act;
+    const real *in, *w, *bias;           /* bias: NULL: none */
+    real *out, *weights, *biases, *zeros;
+};
+
+static void do_group(const struct job *j, int64_t first, int tiles, real *v)
+{
+    const struct layout *l = &j->l;
+    const int clamp = j->act == HONE_ACT_relu || j->act == HONE_ACT_relu6;
+    real *product = v + l->points * l->in_point;
+    for (int i = 0; i < tiles; i++) load_tile(l, j->in, j->zeros, first + i, v + i * l->row);
+    for (int q = 0; q < l->panels; q++) {
+        const int channels = least(l->width, l->q.outc - q * l->width), nv = up(channels, VL);
+        struct end e = { .bias = j->biases + q * l->width, .channels = channels,
+                         .lo = clamp ? 0 : -INFINITY,
+                         .hi = j->act == HONE_ACT_relu6 ? 6 : INFINITY };
+        multiply(l, tiles, nv, v, j->weights + q * l->panel, product);
+        for (int i = 0; i < tiles; i++)
+            store_tile(l, &e, j->act, product + i * l->width, first + i, q, j->out);
+    }
+}
+
+/* ---- the kernel ---- */
+
+static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
+{
+    const struct conv v = conv_of(p);
+    (void)d;
+    if (v.kh != 3 || v.kw != 3) return "the kernel is not 3x3";
+    if (v.sh != 1 || v.sw != 1) return "stride is not 1";
+    if (v.dh != 1 || v.dw != 1) return "taps are dilated";
+    return v.g != 1 ? "it has groups" : NULL;
+}
+
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
+{
+    struct layout l = layout_of(p, c);
+    (void)d;
+    if (l.m > 2 && l.q.out_h <= 2 && l.q.out_w <= 2) return 0;
+    return (l.nv - 1) * VL < l.q.outc && c->v[GROUP] <= 14 + l.tiles && c->v[THREADS] <= l.tiles;
+}
+
+/* Below 16 channels the transforms cost more than they save. */
+static int suits(const struct hone_problem *p, const struct hone_device *d)
+{
+    struct gather q = gather_of(p);
+    (void)d;
+    return q.inc >= 16 && q.outc >= 16;
+}
+
+/* The largest group of which inputs and products fill at most three quarters of L2. */
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    struct gather q = gather_of(p);
+    double room = 0.75 * (d->l2_bytes ? (double)d->l2_bytes : 262144);
+    c->v[M] = q.out_h <= 2 && q.out_w <= 2 ? 2 : 4;
+    c->v[NV] = q.outc > VL ? 2 : 1;
+    c->v[GROUP] = 112;
+    c->v[THREADS] = hone_conv2d_threads(p, d);
+    while (c->v[GROUP] > 28) {
+        struct layout l = layout_of(p, c);
+        if (valid(p, c, d) && (double)l.own * sizeof(real) <= room &&
+            l.tiles >= (int64_t)c->v[THREADS] * c->v[GROUP])
+            break;
+        c->v[GROUP] /= 2;
+    }
+    if (!valid(p, c, d)) c->v[GROUP] = 14;
+    while (!valid(p, c, d)) c->v[THREADS] /= 2;
+}
+
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
+{
+    struct layout l = layout_of(p, c);
+    (void)d;
+    return (size_t)(whole_lines(l.weights) + l.bias + l.zeros + c->v[THREADS] * l.own) *
+           sizeof(real);
+}
+
+/* See winograd.h: with mix of rows and of columns, the size of what output i is computed from. */
+static double scale(const struct hone_problem *p, const struct hone_config *c,
+                    const double *const in[], int out, int64_t i)
+{
+    const struct gather q = gather_of(p);
+    const int m = c->v[M], n = m + 2, o = (int)(i % q.out_c);
+    const int64_t pixel = i / q.out_c, image = pixel / q.out_w / q.out_h;
+    const int h = (int)(pixel / q.out_w % q.out_h), w = (int)(pixel % q.out_w);
+    const int top = h / m * m + q.from_h, left = w / m * m + q.from_w;
+    const double *x = in[1] + image * q.in_h * q.in_w * q.inc, *weights = in[2];
+    const int64_t tap = q.dgrad ? q.outc : q.inc;
+    winograd_mix mix;
+    double sum = 0;
+    (void)out;
+    winograd_mix_of(m, mix);
+    for (int a = 0; a < n; a++)
+        for (int b = 0; b < n; b++) {
+            if (top + a < 0 || top + a >= q.in_h || left + b < 0 || left + b >= q.in_w) continue;
+            const double *at = x + ((int64_t)(top + a) * q.in_w + left + b) * q.inc;
+            for (int t = 0; t < 9; t++) {
+                const double much = mix[h % m][t / 3][a] * mix[w % m][t % 3][b];
+                const double *from = q.dgrad ? weights + (8 - t) * tap + o
+                                             : weights + (o * (int64_t)9 + t) * tap;
+                const int64_t step = q.dgrad ? 9 * tap : 1;
+                for (int k = 0; k < q.inc; k++) sum += much * fabs(at[k] * from[k * step]);
+            }
+        }
+    if (q.dgrad) return sum;
+    if (hone_problem_has(p, "bias")) sum += fabs(in[CONV_BIAS][o]);
+    return sum * (1 + hone_act_slope(hone_act_of(p)));
+}
+
+static double amplify(const struct hone_problem *p, const struct hone_config *c)
+{
+    (void)p;
+    return winograd_amplify(c->v[M]);
+}
+
+static double growth(const struct hone_problem *p, const struct hone_config *c)
+{
+    const struct gather q = gather_of(p);
+    return q.inc + winograd_chain(c->v[M]) + 3 +
+           (q.dgrad || hone_act_of(p) == HONE_ACT_none ? 0 : 8);
+}
+
+static void work(const struct job *j, int thread, int threads, real *scratch)
+{
+    const struct layout *l = &j->l;
+    const int64_t from = l->tiles * thread / threads, to = l->tiles * (thread + 1) / threads;
+    const int64_t groups = (to - from + l->group - 1) / l->group;
+    for (int64_t i = 0; i < groups; i++) {
+        const int64_t first = from + (to - from) * i / groups;
+        do_group(j, first, (int)(from + (to - from) * (i + 1) / groups - first), scratch);
+    }
+}
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    const struct hone_problem *p = &plan->problem;
+    struct job j = { .l = layout_of(p, &plan->config), .in = mem[1], .w = mem[2], .out = mem[0] };
+    const struct layout *l = &j.l;
+    const int threads = plan->config.v[THREADS], slices = up(l->q.inc, VL);
+    j.act = l->q.dgrad ? HONE_ACT_none : hone_act_of(p);
+    j.bias = !l->q.dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
+    j.weights = workspace;
+    j.biases = j.weights + whole_lines(l->weights);
+    j.zeros = j.biases + l->bias;
+    real *scratch = j.zeros + l->zeros;
+    memset(j.zeros, 0, (size_t)l->zeros * sizeof(real));
+    for (int i = 0; i < l->panels * l->width; i++)
+        j.biases[i] = j.bias && i < l->q.outc ? j.bias[i] : 0;
+
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+#pragma omp for schedule(static)
+        for (int i = 0; i < l->panels * slices; i++) {
+            const int c = i % slices * VL;
+            pack(l, i / slices, c, least(VL, l->q.inc - c), j.w, scratch + hone_thread() * l->own,
+                 j.weights);
+        }
+#pragma omp for schedule(static)
+        for (int t = 0; t < threads; t++) work(&j, t, threads, scratch + t * l->own);
+    }
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad, NULL };
+
+const struct hone_kernel HONE_SYM(conv2d_cpu_winograd) = {
+    .name = HONE_NAME("cpu_winograd"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
+    .param = { HONE_PARAM("m", 2, 4), HONE_PARAM("nv", 1, 2),
+               HONE_PARAM("group", 14, 28, 56, 112), CONV_THREADS },
+    .refuse = refuse,
+    .suits = suits,
+    .valid = valid,
+    .guess = guess,
+    .workspace = workspace,
+    .growth = growth,
+    .scale = scale,
+    .amplify = amplify,
+    .run = run,
+};
