@@ -6,7 +6,6 @@
  * panel are transformed back and stored.  A group and a panel's products stay in L2, only the
  * transformed weights are as large as the layer.  The gradient is the same with the taps
  * turned around and the channels exchanged (gather.h). */
-#include "kernels/conv2d/gather.h"
 #include "kernels/conv2d/winograd.h"
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/pack.h"
@@ -20,9 +19,9 @@ enum { M, NV, GROUP, THREADS };
 
 struct layout {
     struct gather q;
-    int m, n, points, nv, width;     /* width: channels of a panel, nv * VL */
-    int panels, across, down;        /* tiles of a row, rows of tiles of an image */
-    int64_t tiles;
+    struct winograd_tiles t;
+    int m, points, nv, width;        /* width: channels of a panel, nv * VL */
+    int panels;
     int group;                       /* tiles of a group */
     int64_t row;                     /* floats from tile to tile of transformed inputs */
     int64_t in_point, out_point;     /* from point to point, of inputs and of products */
@@ -37,23 +36,18 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
 {
     struct layout l = { .q = gather_of(p), .m = c->v[M], .nv = c->v[NV], .group = c->v[GROUP] };
     const struct gather *q = &l.q;
-    l.n = l.m + 2;
-    l.points = l.n * l.n;
+    l.t = winograd_tiles_of(q, l.m);
+    l.points = (l.m + 2) * (l.m + 2);
     l.width = l.nv * VL;
     l.panels = up(q->outc, l.width);
-    l.across = up(q->out_w, l.m);
-    l.down = up(q->out_h, l.m);
-    l.tiles = (int64_t)q->mb * l.down * l.across;
-    if (l.group > l.tiles) l.group = (int)l.tiles;
-    /* Rows a multiple of 1 KB apart would share few places of L1. */
-    l.row = (int64_t)up(q->inc, VL) * VL;
-    if (l.row * sizeof(real) % 1024 == 0) l.row += VL;
+    if (l.group > l.t.count) l.group = (int)l.t.count;
+    l.row = winograd_row(q->inc);
     l.in_point = l.group * l.row + VL;
     l.out_point = l.group * l.width + VL;
     l.panel = (int64_t)l.points * q->inc * l.width;
     l.weights = l.panel * l.panels;
     l.bias = whole_lines((int64_t)l.panels * l.width);
-    l.zeros = whole_lines((int64_t)l.n * q->inc);
+    l.zeros = winograd_zeros(&l.t, q->inc);
     l.own = l.points * (l.in_point + l.out_point);
     if (l.own < 9 * VL * l.width) l.own = 9 * VL * l.width;
     l.own = whole_lines(l.own);
@@ -101,59 +95,7 @@ static void pack(const struct layout *l, int q, int c, int count, const real *w,
     else transform_weights(4, l, taps, count, to);
 }
 
-/* ---- inputs and outputs ---- */
-
-/* Where a tile's first output lies. */
-struct place { int image, h, w; };
-
-static struct place place_of(const struct layout *l, int64_t tile)
-{
-    const int64_t in_image = tile % ((int64_t)l->down * l->across);
-    return (struct place){ (int)(tile / ((int64_t)l->down * l->across)),
-                           (int)(in_image / l->across) * l->m, (int)(in_image % l->across) * l->m };
-}
-
-/* n rows of n pixels from x on, of which columns [from, to) are there; rows that are not point to
- * zeros. */
-HONE_INLINE void transform_input(int m, const real *const row[], int from, int to, int channels,
-                                 real *v, int64_t point)
-{
-    const int n = m + 2;
-    for (int c = 0; c < channels; c += VL) {
-        const int count = channels - c < VL ? channels - c : VL;
-        vf x[WINOGRAD_N], half[WINOGRAD_N * WINOGRAD_N], t[WINOGRAD_N];
-        HONE_UNROLLED for (int j = 0; j < n; j++) {
-            if (j < from || j >= to) {
-                HONE_UNROLLED for (int i = 0; i < n; i++) half[i * n + j] = (vf){ 0 };
-                continue;
-            }
-            HONE_UNROLLED for (int i = 0; i < n; i++)
-                x[i] = vf_load_n(row[i] + j * channels + c, count);
-            winograd_input(m, x, half + j, n);
-        }
-        HONE_UNROLLED for (int i = 0; i < n; i++) {
-            winograd_input(m, half + i * n, t, 1);
-            HONE_UNROLLED for (int j = 0; j < n; j++)
-                vf_store(v + (i * n + j) * point + c, t[j]);
-        }
-    }
-}
-
-static void load_tile(const struct layout *l, const real *in, const real *zeros, int64_t tile,
-                      real *v)
-{
-    const struct gather *q = &l->q;
-    const struct place at = place_of(l, tile);
-    const int h = at.h + q->from_h, w = at.w + q->from_w;
-    const int from = w < 0 ? -w : 0, to = least(l->n, q->in_w - w);
-    const real *row[WINOGRAD_N];
-    for (int i = 0; i < l->n; i++)
-        row[i] = h + i < 0 || h + i >= q->in_h
-                     ? zeros
-                     : in + (((int64_t)at.image * q->in_h + h + i) * q->in_w + w) * q->inc;
-    if (l->m == 2) transform_input(2, row, from, to, q->inc, v, l->in_point);
-    else transform_input(4, row, from, to, q->inc, v, l->in_point);
-}
+/* ---- outputs ---- */
 
 /* What a panel's outputs need. */
 struct end {
@@ -196,7 +138,7 @@ static void store_tile(const struct layout *l, const struct end *e, enum hone_ac
                        const real *product, int64_t tile, int panel, real *out)
 {
     const struct gather *q = &l->q;
-    const struct place at = place_of(l, tile);
+    const struct winograd_place at = winograd_place_of(&l->t, tile);
     const int h = least(l->m, q->out_h - at.h), w = least(l->m, q->out_w - at.w);
     const int64_t row = (int64_t)q->out_w * q->outc;
     real *y = out + (((int64_t)at.image * q->out_h + at.h) * q->out_w + at.w) * q->outc +
@@ -243,7 +185,8 @@ static void do_group(const struct job *j, int64_t first, int tiles, real *v)
     const struct layout *l = &j->l;
     const int clamp = j->act == HONE_ACT_relu || j->act == HONE_ACT_relu6;
     real *product = v + l->points * l->in_point;
-    for (int i = 0; i < tiles; i++) load_tile(l, j->in, j->zeros, first + i, v + i * l->row);
+    for (int i = 0; i < tiles; i++) 
+        winograd_load(&l->t, &l->q, j->in, j->zeros, first + i, v + i * l->row, l->in_point);
     for (int q = 0; q < l->panels; q++) {
         const int channels = least(l->width, l->q.outc - q * l->width), nv = up(channels, VL);
         struct end e = { .bias = j->biases + q * l->width, .channels = channels,
@@ -259,12 +202,8 @@ static void do_group(const struct job *j, int64_t first, int tiles, real *v)
 
 static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
 {
-    const struct conv v = conv_of(p);
     (void)d;
-    if (v.kh != 3 || v.kw != 3) return "the kernel is not 3x3";
-    if (v.sh != 1 || v.sw != 1) return "stride is not 1";
-    if (v.dh != 1 || v.dw != 1) return "taps are dilated";
-    return v.g != 1 ? "it has groups" : NULL;
+    return winograd_refuse(p);
 }
 
 static int valid(const struct hone_problem *p, const struct hone_config *c,
@@ -273,7 +212,7 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
     struct layout l = layout_of(p, c);
     (void)d;
     if (l.m > 2 && l.q.out_h <= 2 && l.q.out_w <= 2) return 0;
-    return (l.nv - 1) * VL < l.q.outc && c->v[GROUP] <= 14 + l.tiles && c->v[THREADS] <= l.tiles;
+    return (l.nv - 1) * VL < l.q.outc && c->v[GROUP] <= 14 + l.t.count && c->v[THREADS] <= l.t.count;
 }
 
 /* Below 16 channels the transforms cost more than they save. */
@@ -296,7 +235,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     while (c->v[GROUP] > 28) {
         struct layout l = layout_of(p, c);
         if (valid(p, c, d) && (double)l.own * sizeof(real) <= room &&
-            l.tiles >= (int64_t)c->v[THREADS] * c->v[GROUP])
+            l.t.count >= (int64_t)c->v[THREADS] * c->v[GROUP])
             break;
         c->v[GROUP] /= 2;
     }
@@ -347,8 +286,9 @@ static double scale(const struct hone_problem *p, const struct hone_config *c,
 
 static double amplify(const struct hone_problem *p, const struct hone_config *c)
 {
-    (void)p;
-    return winograd_amplify(c->v[M]);
+    const struct gather q = gather_of(p);
+    return winograd_amplify(c->v[M], q.in_h, q.out_h, q.from_h, 0) *
+           winograd_amplify(c->v[M], q.in_w, q.out_w, q.from_w, 0);
 }
 
 static double growth(const struct hone_problem *p, const struct hone_config *c)
@@ -361,7 +301,7 @@ static double growth(const struct hone_problem *p, const struct hone_config *c)
 static void work(const struct job *j, int thread, int threads, real *scratch)
 {
     const struct layout *l = &j->l;
-    const int64_t from = l->tiles * thread / threads, to = l->tiles * (thread + 1) / threads;
+    const int64_t from = l->t.count * thread / threads, to = l->t.count * (thread + 1) / threads;
     const int64_t groups = (to - from + l->group - 1) / l->group;
     for (int64_t i = 0; i < groups; i++) {
         const int64_t first = from + (to - from) * i / groups;

@@ -12,7 +12,7 @@
 #ifndef HONE_CONV2D_WINOGRAD_H
 #define HONE_CONV2D_WINOGRAD_H
 
-#include "kernels/backend/cpu.h"
+#include "kernels/conv2d/gather.h"
 
 enum { WINOGRAD_N = 6 };   /* most inputs of a tile in one direction */
 
@@ -108,23 +108,117 @@ static inline void winograd_mix_of(int m, winograd_mix mix)
             }
 }
 
-/* How much larger than the sum of |w||x| of 3 x 3 taps the above can be, for |w|, |x| <= 1. */
-static inline double winograd_amplify(int m)
+/* How much larger than the sum of |w||x| over taps the above can be where all |w| and |x| are equal,
+ * in a direction whose output 0 has its first tap at input `from`: for the worst output, or, where
+ * outputs are summed up to a gradient of the weights (by_tap), for the worst tap. */
+static inline double winograd_amplify(int m, int in, int out, int from, int by_tap)
 {
     winograd_mix mix;
-    double most = 0;
+    double worst = 0, size[3] = { 0 }, terms[3] = { 0 };
     winograd_mix_of(m, mix);
-    for (int i = 0; i < m; i++) {
-        double sum = 0;
-        for (int r = 0; r < 3; r++)
-            for (int k = 0; k < m + 2; k++) sum += mix[i][r][k];
-        if (sum > most) most = sum;
-    }
-    return most * most / 9;
+    for (int o = 0; o < out; o++)
+        for (int r = 0; r < 3; r++) {
+            const int at = by_tap ? r : 0, top = o / m * m + from, tap = o + from + r;
+            if (!by_tap && r == 0) size[0] = terms[0] = 0;
+            for (int k = 0; k < m + 2; k++)
+                if (top + k >= 0 && top + k < in) size[at] += mix[o % m][r][k];
+            if (tap >= 0 && tap < in) terms[at]++;
+            if ((by_tap ? o == out - 1 : r == 2) && terms[at] && size[at] / terms[at] > worst)
+                worst = size[at] / terms[at];
+        }
+    return worst;
 }
 
 /* The longest chain of roundings on the way through the three transforms, in two dimensions: m = 2
  * weights 3, inputs 1, outputs 2 in each; m = 4: 4 (the factor itself is rounded), 2, 3. */
 static inline double winograd_chain(int m) { return m == 2 ? 12 : 18; }
+
+static inline const char *winograd_refuse(const struct hone_problem *p)
+{
+    const struct conv v = conv_of(p);
+    if (v.kh != 3 || v.kw != 3) return "the kernel is not 3x3";
+    if (v.sh != 1 || v.sw != 1) return "stride is not 1";
+    if (v.dh != 1 || v.dw != 1) return "taps are dilated";
+    return v.g != 1 ? "it has groups" : NULL;
+}
+
+/* ---- tiles: m x m outputs each, of all images ---- */
+
+struct winograd_tiles {
+    int m, across, down;   /* tiles of a row, rows of tiles of an image */
+    int64_t count;
+};
+
+/* Where a tile's first output lies. */
+struct winograd_place { int image, h, w; };
+
+static inline struct winograd_tiles winograd_tiles_of(const struct gather *q, int m)
+{
+    const int across = (q->out_w + m - 1) / m, down = (q->out_h + m - 1) / m;
+    return (struct winograd_tiles){ m, across, down, (int64_t)q->mb * down * across };
+}
+
+static inline struct winograd_place winograd_place_of(const struct winograd_tiles *t, int64_t tile)
+{
+    const int64_t of_image = (int64_t)t->down * t->across, i = tile % of_image;
+    return (struct winograd_place){ (int)(tile / of_image), (int)(i / t->across) * t->m,
+                                    (int)(i % t->across) * t->m };
+}
+
+/* Floats from tile to tile of a point: rows a multiple of 1 KB apart would share few places of
+ * L1. */
+static inline int64_t winograd_row(int channels)
+{
+    int64_t row = (channels + (int64_t)VL - 1) / VL * VL;
+    return row * (int64_t)sizeof(real) % 1024 ? row : row + VL;
+}
+
+/* Floats of the zeros that stand for a row of pixels outside of the image. */
+static inline int64_t winograd_zeros(const struct winograd_tiles *t, int channels)
+{
+    return whole_lines((t->m + 2) * (int64_t)channels);
+}
+
+/* B' x B of the n x n pixels whose rows begin at row[i], of which columns [from, to) are there:
+ * v[point * step + channel], in whole vectors. */
+HONE_INLINE void winograd_load_tile(int m, const real *const row[], int from, int to, int channels,
+                                    real *v, int64_t step)
+{
+    const int n = m + 2;
+    for (int c = 0; c < channels; c += VL) {
+        const int count = channels - c < VL ? channels - c : VL;
+        vf x[WINOGRAD_N], half[WINOGRAD_N * WINOGRAD_N], t[WINOGRAD_N];
+        HONE_UNROLLED for (int j = 0; j < n; j++) {
+            if (j < from || j >= to) {
+                HONE_UNROLLED for (int i = 0; i < n; i++) half[i * n + j] = (vf){ 0 };
+                continue;
+            }
+            HONE_UNROLLED for (int i = 0; i < n; i++)
+                x[i] = vf_load_n(row[i] + j * channels + c, count);
+            winograd_input(m, x, half + j, n);
+        }
+        HONE_UNROLLED for (int i = 0; i < n; i++) {
+            winograd_input(m, half + i * n, t, 1);
+            HONE_UNROLLED for (int j = 0; j < n; j++) vf_store(v + (i * n + j) * step + c, t[j]);
+        }
+    }
+}
+
+/* The transformed inputs of a tile of in (mb, in_h, in_w, in_c). */
+static inline void winograd_load(const struct winograd_tiles *t, const struct gather *q,
+                                 const real *in, const real *zeros, int64_t tile, real *v,
+                                 int64_t step)
+{
+    const struct winograd_place at = winograd_place_of(t, tile);
+    const int h = at.h + q->from_h, w = at.w + q->from_w, n = t->m + 2;
+    const int from = w < 0 ? -w : 0, to = n < q->in_w - w ? n : q->in_w - w;
+    const real *row[WINOGRAD_N];
+    for (int i = 0; i < n; i++)
+        row[i] = h + i < 0 || h + i >= q->in_h
+                     ? zeros
+                     : in + (((int64_t)at.image * q->in_h + h + i) * q->in_w + w) * q->in_c;
+    if (t->m == 2) winograd_load_tile(2, row, from, to, q->in_c, v, step);
+    else winograd_load_tile(4, row, from, to, q->in_c, v, step);
+}
 
 #endif

@@ -1,0 +1,203 @@
+/* Convolution of 1x1 without padding, forward and data gradient: a product of pixels x channels
+ * with the weights, where in nhwc the pixels' rows already lie as a matrix.
+ *
+ * The weights are packed into panels once; groups of pixels pass over all panels, and their numbers
+ * stay in L2.  Pixels are read in place, but where a stride skips some of them, or where rows lie
+ * so that they would share few places of the cache, a group is copied first. */
+#include "kernels/conv2d/gather.h"
+#include "kernels/gemm/epilogue.h"
+#include "kernels/gemm/pack.h"
+#include "kernels/gemm/tiles.h"
+
+enum { NV, GROUP, THREADS };
+
+/* ---- how the work is cut ---- */
+
+struct layout {
+    struct gather q;
+    int width, panels;       /* channels of a panel, panels */
+    int64_t rows;            /* output pixels */
+    int group;               /* of them */
+    int copied;              /* 1: rows of the input are copied, and lie `row` floats apart */
+    int64_t row, own;        /* floats; own: of a thread's copy of a group */
+    int64_t weights;         /* floats of the packed weights */
+};
+
+static int up(int a, int b) { return (a + b - 1) / b; }
+static int least(int a, int b) { return a < b ? a : b; }
+
+static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
+{
+    struct layout l = { .q = gather_of(p), .width = c->v[NV] * VL, .group = c->v[GROUP] };
+    const struct gather *q = &l.q;
+    l.panels = up(q->outc, l.width);
+    l.rows = (int64_t)q->mb * q->out_h * q->out_w;
+    if (l.group > l.rows) l.group = (int)l.rows;
+    /* Rows a multiple of 2 KB apart share too few places of L1. */
+    l.copied = q->step_h != 1 || q->step_w != 1 || q->in_h != q->out_h || q->in_w != q->out_w ||
+               (int64_t)q->inc * (int64_t)sizeof(real) % 2048 == 0;
+    l.row = l.copied ? q->inc + VL : q->inc;
+    l.own = l.copied ? whole_lines(l.group * l.row) : 0;
+    l.weights = whole_lines((int64_t)l.panels * l.width * q->inc);
+    return l;
+}
+
+/* ---- one run, as every thread sees it ---- */
+
+struct job {
+    struct layout l;
+    enum hone_act act;
+    const real *in, *w, *bias;   /* bias: NULL: none */
+    real *out, *weights;
+};
+
+static void pack(const struct job *j, int panel)
+{
+    const struct gather *q = &j->l.q;
+    const int first = panel * j->l.width, channels = least(j->l.width, q->outc - first);
+    real *to = j->weights + (int64_t)first * q->inc;
+    if (q->dgrad) hone_pack_columns(to, j->l.width, j->w + first, q->outc, q->inc, channels);
+    else hone_pack_rows(to, j->l.width, j->w + (int64_t)first * q->inc, q->inc, q->inc, channels);
+}
+
+/* The inputs of output pixels [first, first + rows). */
+static const real *inputs(const struct job *j, int64_t first, int rows, real *own)
+{
+    const struct gather *q = &j->l.q;
+    if (!j->l.copied) return j->in + first * q->inc;
+    for (int i = 0; i < rows; i++) {
+        const int64_t w = (first + i) % q->out_w, h = (first + i) / q->out_w % q->out_h,
+                      image = (first + i) / q->out_w / q->out_h;
+        const real *from =
+            j->in + ((image * q->in_h + h * q->step_h) * q->in_w + w * q->step_w) * q->inc;
+        memcpy(own + i * j->l.row, from, (size_t)q->inc * sizeof(real));
+    }
+    return own;
+}
+
+static void do_group(const struct job *j, int64_t first, int rows, real *own)
+{
+    const struct layout *l = &j->l;
+    const struct gather *q = &l->q;
+    const real *in = inputs(j, first, rows, own);
+    const int relu = j->act == HONE_ACT_relu;
+    for (int panel = 0; panel < l->panels; panel++) {
+        const int channel = panel * l->width, cols = least(l->width, q->outc - channel);
+        const int nv = up(cols, VL), parts = up(rows, HONE_TILE_ROWS(nv)), each = rows / parts;
+        struct hone_tile t = {
+            .k = q->inc,
+            .a = in,
+            .a_stride = l->row,
+            .b = j->weights + (int64_t)channel * q->inc,
+            .b_step = l->width,
+            .c = j->out + first * q->outc + channel,
+            .c_row = q->outc,
+            .alpha = 1,
+            .cols = cols,
+            .bias = j->bias ? j->bias + channel : NULL,
+            .relu = relu,
+        };
+        for (int i = 0; i < parts; i++) {
+            const int count = each + (i < rows % parts);
+            hone_tiles_by_rows[nv - 1][count - 1](&t);
+            if (!relu) hone_epilogue(j->act, t.c, t.c_row, count, cols, NULL);
+            t.a += count * t.a_stride;
+            t.c += count * t.c_row;
+        }
+    }
+}
+
+static void work(const struct job *j, int thread, int threads, real *own)
+{
+    const struct layout *l = &j->l;
+    const int64_t from = l->rows * thread / threads, n = l->rows * (thread + 1) / threads - from;
+    const int64_t groups = (n + l->group - 1) / l->group;
+    for (int64_t i = 0; i < groups; i++) {
+        const int64_t first = n * i / groups;
+        do_group(j, from + first, (int)(n * (i + 1) / groups - first), own);
+    }
+}
+
+/* ---- the kernel ---- */
+
+static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
+{
+    const struct conv v = conv_of(p);
+    (void)d;
+    if (v.kh != 1 || v.kw != 1) return "the kernel is not 1x1";
+    if (v.g != 1) return "it has groups";
+    if (p->op == &hone_op_conv2d_dgrad && (v.sh != 1 || v.sw != 1))
+        return "stride of a data gradient is not 1";
+    return v.ph || v.pw || (v.oh - 1) * v.sh >= v.ih || (v.ow - 1) * v.sw >= v.iw ||
+                   (p->op == &hone_op_conv2d_dgrad && (v.oh != v.ih || v.ow != v.iw))
+               ? "it has padding"
+               : NULL;
+}
+
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
+{
+    const struct layout l = layout_of(p, c);
+    (void)d;
+    if (c->v[NV] > 1 && (c->v[NV] - 1) * VL >= l.q.outc) return 0;
+    return c->v[GROUP] < 2 * l.rows + 28 && c->v[THREADS] <= l.rows;
+}
+
+/* Two vectors have the fewest loads per sum; a group in half of L2. */
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    const struct gather q = gather_of(p);
+    double room = 0.5 * (d->l2_bytes ? (double)d->l2_bytes : 262144) / sizeof(real);
+    int vectors = up(q.outc, VL);
+    c->v[NV] = vectors == 1 || vectors == 3 ? vectors : 2;
+    c->v[THREADS] = hone_conv2d_threads(p, d);
+    for (c->v[GROUP] = 224; c->v[GROUP] > 28; c->v[GROUP] /= 2)
+        if (valid(p, c, d) && (double)c->v[GROUP] * q.inc <= room) break;
+    while (!valid(p, c, d)) c->v[THREADS] /= 2;
+}
+
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
+{
+    const struct layout l = layout_of(p, c);
+    (void)d;
+    return (size_t)(l.weights + c->v[THREADS] * l.own) * sizeof(real);
+}
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    const struct hone_problem *p = &plan->problem;
+    struct job j = { .l = layout_of(p, &plan->config), .in = mem[1], .w = mem[2], .out = mem[0] };
+    const struct layout *l = &j.l;
+    const int threads = plan->config.v[THREADS];
+    j.act = l->q.dgrad ? HONE_ACT_none : hone_act_of(p);
+    j.bias = !l->q.dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
+    j.weights = workspace;
+    real *own = j.weights + l->weights;
+
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+#pragma omp for schedule(static)
+        for (int i = 0; i < l->panels; i++) pack(&j, i);
+#pragma omp for schedule(static)
+        for (int t = 0; t < threads; t++) work(&j, t, threads, own + t * l->own);
+    }
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad, NULL };
+
+const struct hone_kernel HONE_SYM(conv2d_cpu_pointwise) = {
+    .name = HONE_NAME("cpu_pointwise"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
+    .param = { HONE_PARAM("nv", 1, 2, 3), HONE_PARAM("group", 28, 56, 112, 224, 448),
+               CONV_THREADS },
+    .refuse = refuse,
+    .valid = valid,
+    .guess = guess,
+    .workspace = workspace,
+    .run = run,
+};

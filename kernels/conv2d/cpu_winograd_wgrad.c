@@ -1,0 +1,307 @@
+/* Weight gradient of 3x3 without stride by Winograd's minimal filtering: forward (winograd.h) is
+ * linear in the weights, and this is its transpose,
+ *
+ *     dw = G' (sum over tiles of (B' x B) * (A dy A')) G.
+ *
+ * Per point the sum is a product of matrices, (out channels, tiles) times (tiles, channels).  All
+ * threads transform a group of tiles together, and then share the points among them, so that there
+ * is one sum whose order does not depend on their number. */
+#include "kernels/conv2d/winograd.h"
+#include "kernels/gemm/tiles.h"
+
+#include <math.h>
+
+enum { M, NV, GROUP, THREADS };
+
+/* ---- how the work is cut ---- */
+
+struct layout {
+    struct gather q;
+    struct winograd_tiles t;
+    int m, points, nv;
+    int group;                       /* tiles of a group */
+    int64_t in_row, out_row;         /* floats from tile to tile, of inputs and of outputs */
+    int64_t in_point, out_point;     /* from point to point */
+    int64_t sum_row, sum_point;      /* of the sums, (points, out channels, channels) */
+    int64_t zeros;
+};
+
+static int up(int a, int b) { return (a + b - 1) / b; }
+static int least(int a, int b) { return a < b ? a : b; }
+
+static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
+{
+    struct layout l = { .q = gather_of(p), .m = c->v[M], .nv = c->v[NV], .group = c->v[GROUP] };
+    const struct gather *q = &l.q;
+    l.t = winograd_tiles_of(q, l.m);
+    l.points = (l.m + 2) * (l.m + 2);
+    if (l.group > l.t.count) l.group = (int)l.t.count;
+    l.in_row = winograd_row(q->in_c);
+    l.out_row = winograd_row(q->out_c);
+    l.in_point = l.group * l.in_row + VL;
+    l.out_point = l.group * l.out_row + VL;
+    l.sum_row = (int64_t)up(q->in_c, VL) * VL;
+    l.sum_point = q->out_c * l.sum_row + VL;
+    l.zeros = winograd_zeros(&l.t, q->in_c);
+    return l;
+}
+
+/* ---- transforms ---- */
+
+/* t = A y, n vectors from m. */
+HONE_INLINE void transform_column(int m, const vf *y, vf *t, int step)
+{
+    if (m == 2) {
+        t[0 * step] = y[0];
+        t[1 * step] = y[0] + y[1];
+        t[2 * step] = y[0] - y[1];
+        t[3 * step] = -y[1];
+        return;
+    }
+    vf e = y[0] + (real)0.25 * y[2], o = y[1] + (real)0.25 * y[3];
+    vf f = y[0] + 4 * y[2], p = y[1] + 4 * y[3];
+    t[0 * step] = y[0];
+    t[1 * step] = e + (real)0.5 * o;
+    t[2 * step] = e - (real)0.5 * o;
+    t[3 * step] = f + 2 * p;
+    t[4 * step] = f - 2 * p;
+    t[5 * step] = y[3];
+}
+
+/* w = G' t, 3 vectors from n. */
+HONE_INLINE void transform_sum(int m, const vf *t, vf *w, int step)
+{
+    if (m == 2) {
+        vf s = (real)0.5 * (t[1] + t[2]);
+        w[0 * step] = t[0] + s;
+        w[1 * step] = (real)0.5 * (t[1] - t[2]);
+        w[2 * step] = t[3] + s;
+        return;
+    }
+    vf s = (real)(-8.0 / 15) * (t[1] + t[2]), d = (real)(-8.0 / 15) * (t[1] - t[2]);
+    vf u = (real)(1.0 / 30) * (t[3] + t[4]), e = (real)(1.0 / 30) * (t[3] - t[4]);
+    w[0 * step] = t[0] + (s + u);
+    w[1 * step] = (real)0.5 * d + 2 * e;
+    w[2 * step] = (real)0.25 * s + (4 * u + t[5]);
+}
+
+/* A dy A' of h x w outputs at dy; beyond them are zeros. */
+HONE_INLINE void load_outputs(int m, const real *dy, int h, int w, int64_t row, int channels,
+                              real *v, int64_t step)
+{
+    const int n = m + 2;
+    for (int c = 0; c < channels; c += VL) {
+        const int count = least(channels - c, VL);
+        vf y[4], half[4 * WINOGRAD_N], t[WINOGRAD_N];
+        HONE_UNROLLED for (int j = 0; j < m; j++) {
+            HONE_UNROLLED for (int i = 0; i < m; i++)
+                y[i] = i < h && j < w ? vf_load_n(dy + i * row + (int64_t)j * channels + c, count)
+                                      : (vf){ 0 };
+            transform_column(m, y, half + j, m);
+        }
+        HONE_UNROLLED for (int i = 0; i < n; i++) {
+            transform_column(m, half + i * m, t, 1);
+            HONE_UNROLLED for (int j = 0; j < n; j++) vf_store(v + (i * n + j) * step + c, t[j]);
+        }
+    }
+}
+
+static void load_tile(const struct layout *l, const real *dy, int64_t tile, real *v)
+{
+    const struct gather *q = &l->q;
+    const struct winograd_place at = winograd_place_of(&l->t, tile);
+    const int h = least(l->m, q->out_h - at.h), w = least(l->m, q->out_w - at.w);
+    const int64_t row = (int64_t)q->out_w * q->out_c;
+    dy += (((int64_t)at.image * q->out_h + at.h) * q->out_w + at.w) * q->out_c;
+    if (l->m == 2) load_outputs(2, dy, h, w, row, q->out_c, v, l->out_point);
+    else load_outputs(4, dy, h, w, row, q->out_c, v, l->out_point);
+}
+
+/* dw of one out channel: dw (3, 3, channels) from sums of its points. */
+HONE_INLINE void store_weights(int m, const struct layout *l, const real *sum, real *dw)
+{
+    const int n = m + 2, channels = l->q.in_c;
+    for (int c = 0; c < channels; c += VL) {
+        vf t[WINOGRAD_N], half[3 * WINOGRAD_N], w[3];
+        HONE_UNROLLED for (int j = 0; j < n; j++) {
+            HONE_UNROLLED for (int i = 0; i < n; i++)
+                t[i] = vf_load(sum + (i * n + j) * l->sum_point + c);
+            transform_sum(m, t, half + j, n);
+        }
+        HONE_UNROLLED for (int r = 0; r < 3; r++) {
+            transform_sum(m, half + r * n, w, 1);
+            HONE_UNROLLED for (int s = 0; s < 3; s++)
+                vf_store_n(dw + (3 * r + s) * channels + c, w[s], least(channels - c, VL));
+        }
+    }
+}
+
+/* ---- a group of tiles ---- */
+
+/* One point's sum over `tiles` tiles; the first group sets it, later ones add. */
+static void multiply(const struct layout *l, int tiles, const real *x, const real *dy, int add,
+                     real *sum)
+{
+    const int width = l->nv * VL, channels = (int)l->sum_row, outputs = l->q.out_c;
+    for (int c = 0; c < channels; c += width) {
+        const int cols = least(width, channels - c), nv = up(cols, VL);
+        const int parts = up(outputs, HONE_TILE_ROWS(nv)), each = outputs / parts;
+        struct hone_tile t = { .k = tiles, .a = dy, .a_stride = l->out_row, .b = x + c,
+                               .b_step = l->in_row, .c = sum + c, .c_row = l->sum_row, .alpha = 1,
+                               .cols = cols, .accumulate = add };
+        for (int i = 0; i < parts; i++) {
+            const int count = each + (i < outputs % parts);
+            hone_tiles_by_columns[nv - 1][count - 1](&t);
+            t.a += count;
+            t.c += count * t.c_row;
+        }
+    }
+}
+
+/* ---- the kernel ---- */
+
+static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
+{
+    (void)d;
+    return winograd_refuse(p);
+}
+
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
+{
+    const struct layout l = layout_of(p, c);
+    (void)d;
+    if (l.m > 2 && l.q.out_h <= 2 && l.q.out_w <= 2) return 0;
+    if ((l.nv - 1) * VL >= l.q.in_c || c->v[THREADS] > l.points) return 0;
+    return c->v[GROUP] < 2 * l.t.count + 28;
+}
+
+/* Below 16 channels the transforms cost more than they save. */
+static int suits(const struct hone_problem *p, const struct hone_device *d)
+{
+    const struct gather q = gather_of(p);
+    (void)d;
+    return q.in_c >= 16 && q.out_c >= 16;
+}
+
+/* What is transformed of a group should stay in L2; but the sums are read and written once per group,
+ * so that it must not be small where they do not fit. */
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    const struct gather q = gather_of(p);
+    c->v[M] = q.out_h <= 2 && q.out_w <= 2 ? 2 : 4;
+    c->v[NV] = q.in_c > VL ? 2 : 1;
+    c->v[THREADS] = hone_conv2d_threads(p, d);
+    c->v[GROUP] = 56;
+    const struct layout l = layout_of(p, c);
+    if ((double)l.points * (double)l.sum_point * sizeof(real) > (double)d->l2_bytes)
+        c->v[GROUP] = 224;
+    while (c->v[GROUP] > 28 && !valid(p, c, d)) c->v[GROUP] /= 2;
+    while (!valid(p, c, d) && c->v[THREADS] > 1) c->v[THREADS] /= 2;
+}
+
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
+{
+    const struct layout l = layout_of(p, c);
+    (void)d;
+    return (size_t)(l.zeros + l.points * (l.in_point + l.out_point + l.sum_point)) * sizeof(real);
+}
+
+/* Sums run over the tiles of a group in registers, and over the groups in memory. */
+static double growth(const struct hone_problem *p, const struct hone_config *c)
+{
+    const struct layout l = layout_of(p, c);
+    return (double)l.t.count + (double)(l.t.count / l.group) + winograd_chain(l.m) + 5;
+}
+
+/* See winograd.h: what a weight's gradient is computed from. */
+static double scale(const struct hone_problem *p, const struct hone_config *c,
+                    const double *const in[], int out, int64_t i)
+{
+    const struct gather q = gather_of(p);
+    const int m = c->v[M], k = (int)(i % q.in_c), tap = (int)(i / q.in_c % 9);
+    const int o = (int)(i / q.in_c / 9);
+    const double *x = in[CONV_DWT_X], *dy = in[CONV_DWT_DY];
+    winograd_mix mix;
+    double sum = 0;
+    (void)out;
+    winograd_mix_of(m, mix);
+    for (int64_t pixel = 0; pixel < (int64_t)q.mb * q.out_h * q.out_w; pixel++) {
+        const int w = (int)(pixel % q.out_w), h = (int)(pixel / q.out_w % q.out_h);
+        const int top = h / m * m + q.from_h, left = w / m * m + q.from_w;
+        const double *image = x + pixel / q.out_w / q.out_h * q.in_h * q.in_w * q.in_c;
+        double seen = 0;
+        for (int a = 0; a < m + 2; a++)
+            for (int b = 0; b < m + 2; b++)
+                if (top + a >= 0 && top + a < q.in_h && left + b >= 0 && left + b < q.in_w)
+                    seen += mix[h % m][tap / 3][a] * mix[w % m][tap % 3][b] *
+                            fabs(image[((int64_t)(top + a) * q.in_w + left + b) * q.in_c + k]);
+        sum += seen * fabs(dy[pixel * q.out_c + o]);
+    }
+    return sum;
+}
+
+static double amplify(const struct hone_problem *p, const struct hone_config *c)
+{
+    const struct gather q = gather_of(p);
+    return winograd_amplify(c->v[M], q.in_h, q.out_h, q.from_h, 1) *
+           winograd_amplify(c->v[M], q.in_w, q.out_w, q.from_w, 1);
+}
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    const struct layout l = layout_of(&plan->problem, &plan->config);
+    const int threads = plan->config.v[THREADS];
+    const int64_t groups = (l.t.count + l.group - 1) / l.group;
+    const real *x = mem[CONV_DWT_X], *dy = mem[CONV_DWT_DY];
+    real *dw = mem[CONV_DWT], *zeros = workspace, *in = zeros + l.zeros,
+         *out = in + l.points * l.in_point, *sum = out + l.points * l.out_point;
+    memset(zeros, 0, (size_t)l.zeros * sizeof *zeros);
+
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        for (int64_t g = 0; g < groups; g++) {
+            const int64_t first = l.t.count * g / groups;
+            const int tiles = (int)(l.t.count * (g + 1) / groups - first);
+#pragma omp for schedule(static)
+            for (int i = 0; i < tiles; i++) {
+                winograd_load(&l.t, &l.q, x, zeros, first + i, in + i * l.in_row, l.in_point);
+                load_tile(&l, dy, first + i, out + i * l.out_row);
+            }
+#pragma omp for schedule(static)
+            for (int p = 0; p < l.points; p++)
+                multiply(&l, tiles, in + p * l.in_point, out + p * l.out_point, g > 0,
+                         sum + p * l.sum_point);
+        }
+#pragma omp for schedule(static)
+        for (int o = 0; o < l.q.out_c; o++) {
+            const real *from = sum + o * l.sum_row;
+            real *to = dw + (int64_t)o * 9 * l.q.in_c;
+            if (l.m == 2) store_weights(2, &l, from, to);
+            else store_weights(4, &l, from, to);
+        }
+    }
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_conv2d_wgrad, NULL };
+
+const struct hone_kernel HONE_SYM(conv2d_cpu_winograd_wgrad) = {
+    .name = HONE_NAME("cpu_winograd_wgrad"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
+    .param = { HONE_PARAM("m", 2, 4), HONE_PARAM("nv", 1, 2),
+               HONE_PARAM("group", 28, 56, 112, 224, 448, 896), CONV_THREADS },
+    .refuse = refuse,
+    .suits = suits,
+    .valid = valid,
+    .guess = guess,
+    .workspace = workspace,
+    .growth = growth,
+    .scale = scale,
+    .amplify = amplify,
+    .run = run,
+};
