@@ -15,7 +15,7 @@ enum {
     HONE_MAX_NUMERIC = 4,   /* attributes that carry a number; they come first in op->attr */
     HONE_MAX_LAYOUTS = 4,
     HONE_MAX_RANK = 4,
-    HONE_MAX_ARGS = 8,
+    HONE_MAX_ARGS = 10,
     HONE_MAX_PARAMS = 12,
     HONE_MAX_VALUES = 16,
     HONE_TEXT = 256,        /* longest text of a problem or config, with the NUL */

@@ -66,6 +66,8 @@ int hone_infer_open(struct hone_infer *f, const char *net, const char *weights,
     memset(f, 0, sizeof *f);
     f->how = *how;
     f->how.train = 0;
+    f->how.db = db;
+    f->how.device = d;
     f->how.optim = hone_optim_default(HONE_SGD);
     f->name = net;
     f->db = db;

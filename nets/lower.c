@@ -95,7 +95,7 @@ static int is_rectified(const struct hone_lower *b, const struct hone_node *n)
     for (int first = 1; n; first = 0) {
         if (n->act) return n->act->rectifies;
         if (n->kind->is_act) return n->kind->rectifies;
-        if (!first && n->kind->takes_act) return 0;
+        if (!first && n->kind->takes_act == HONE_TAKES_ACT) return 0;
         n = n->reader < 0 ? NULL : &b->node[n->reader];
     }
     return 0;
@@ -354,19 +354,6 @@ static int check_whole(const struct hone_lower *b)
     return HONE_OK;
 }
 
-/* An activation becomes the epilogue of the conv or fc before it if nothing else reads what that
- * computes. */
-static void absorb(struct hone_lower *b)
-{
-    for (int i = 0; i < b->nnodes; i++) {
-        struct hone_node *n = &b->node[i], *in = n->kind->ninputs ? &b->node[n->input[0]] : NULL;
-        if (!n->kind->is_act || !in->kind->takes_act || in->act || in->nreaders > 1) continue;
-        if (!hone_lower_fuses(b, n->kind)) continue;
-        in->act = n->kind;
-        n->absorbed = 1;
-    }
-}
-
 /* ---- phases ---- */
 
 static int forward(struct hone_lower *b)
@@ -441,7 +428,7 @@ static int lower(struct hone_lower *b)
     if (!err) err = check_whole(b);
     if (!err) err = replace_activations(b);
     if (err) return err;
-    absorb(b);
+    hone_lower_fuse(b);
     net->nlayers = b->nnodes;
     net->layer = calloc((unsigned)b->nnodes, sizeof *net->layer);
     if (!net->layer) return hone_fail(HONE_ENOMEM, "%d layers", b->nnodes);

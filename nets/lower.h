@@ -38,9 +38,13 @@ struct hone_layer_kind {
     struct hone_key key[HONE_MAX_KEYS + 1];
     int is_loss;
     int is_act;           /* an activation: the name is an op's and an epilogue's */
-    int takes_act;        /* its steps can have an activation as epilogue */
+    /* Its steps can have an activation as epilogue: any, or those that cut off, relu and relu6. */
+    enum { HONE_TAKES_NO_ACT, HONE_TAKES_ACT, HONE_TAKES_CUT } takes_act;
+    int takes_sum;        /* its steps can add another tensor */
+    int is_sum;
     int from_y;           /* activation: its gradient needs the output (1) or the input (0) */
     int rectifies;        /* activation: it cuts the negative half off, more or less */
+    int cuts;             /* activation: it does nothing else: relu, relu6 */
     /* Sets n's shape, y, parameters and adds the forward steps; n's inputs are lowered. */
     int (*forward)(struct hone_lower *b, struct hone_node *n);
     /* Adds the steps from the gradient of n->y to those of n's input and weights.  NULL: none. */
@@ -70,12 +74,15 @@ struct hone_node {
     int reader;                              /* the last one; -1 */
     const struct hone_layer_kind *act;       /* epilogue, its own or its reader's; NULL */
     int absorbed;                            /* this activation is its input's epilogue */
+    int sum, sum_of;                         /* the node of the sum that is part of this one's steps,
+                                              * and from there back; -1 */
     /* set by forward */
     int h, w, c;                             /* shape of one sample; h = w = 1: features */
     int y;                                   /* tensor with the output */
     int pre;                                 /* what act was applied to, where kept; else -1 */
     int weight, bias;                        /* tensors; -1; of bnorm: gamma, beta */
     int mean, rstd;                          /* of bnorm: tensors for its backward */
+    int dsum;                                /* where sum >= 0: the gradient of both its terms */
     int backward;                            /* 1: weights here or before it need a gradient */
     char sizes[HONE_TEXT];                   /* of the op, for the kind's backward */
 };
@@ -176,6 +183,18 @@ int hone_lower_act_forward(struct hone_lower *b, struct hone_node *n);
 /* The tensor with the gradient of what conv or fc computed before act; adds act's step where there
  * is one. */
 int hone_lower_act_backward(struct hone_lower *b, struct hone_node *n);
+
+/* ---- layers as parts of others' steps (fuse.c) ---- */
+
+/* Before the forward pass: sets nodes' act, absorbed, sum and sum_of. */
+void hone_lower_fuse(struct hone_lower *b);
+
+/* Are the fused problems not known to be slower than those apart?  Both end with NULL. */
+int hone_lower_wins(const struct hone_lower *b, const char *const fused[],
+                    const char *const apart[]);
+
+/* n, which is being lowered, gives up its sum, else its activation: they follow as steps. */
+void hone_lower_part(struct hone_lower *b, struct hone_node *n);
 
 /* The gradient of the bias of conv and fc, whose dy is (rows, n->c) (layers/fc.c). */
 int hone_lower_bias_backward(struct hone_lower *b, const struct hone_node *n, int64_t rows, int dy);

@@ -183,10 +183,13 @@ int hone_net_problems_of(const char *name, int batch, const char *dtype, const c
     while (rest && n >= 0) {
         struct hone_lowering how = { .batch = batch, .train = 1, .dtype = type };
         int err = hone_optim_parse(strsep(&rest, ","), &how.optim);
-        if (!err) err = hone_net_open(&net, name, &how);
+        /* Fused steps and their parts: what is measured decides. */
+        for (how.apart = 0; !err && n >= 0 && how.apart < 2; how.apart++) {
+            if ((err = hone_net_open(&net, name, &how))) break;
+            n = add_problems(&net, p, n, max);
+            hone_net_close(&net);
+        }
         if (err) return err;
-        n = add_problems(&net, p, n, max);
-        hone_net_close(&net);
     }
     return n;
 }

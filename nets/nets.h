@@ -178,6 +178,11 @@ struct hone_lowering {
      * may end in ":activation=relu" instead, and this net's then does. */
     const char *activation;
     const char *set;              /* "n=3,width=32": parameters of the text; NULL: its defaults */
+    /* bnorm and add take what follows them into their steps; apart 1: never.  With a database, not
+     * where the parts were measured to be faster on the device. */
+    int apart;
+    struct hone_db *db;
+    const struct hone_device *device;
 };
 
 /* Reads a net by name (built in), or by path where the name holds a '/' or ends in ".net"; behind a

@@ -356,6 +356,8 @@ static int open_net(struct hone_trainer *t, struct hone_net *net, int batch, int
     struct hone_lowering how = t->options.how;
     how.batch = batch;
     how.train = train;
+    how.db = t->options.db;
+    how.device = d;
     int err = hone_net_open(net, t->options.net, &how);
     if (!err && net == &t->net) {
         err = hone_net_fits(net, t->train, 1);

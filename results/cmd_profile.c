@@ -94,7 +94,8 @@ int hone_cmd_profile(int argc, char **argv)
     struct hone_device d = { 0 };
     struct hone_db db = { 0 };
     struct hone_net net = { 0 };
-    struct hone_lowering how = { .batch = o.batch, .train = 1, .dtype = o.dtype, .optim = o.optim };
+    struct hone_lowering how = { .batch = o.batch, .train = 1, .dtype = o.dtype, .optim = o.optim,
+                                 .db = &db, .device = &d };
     hone_catch_interrupt();
     int err = hone_device_open(&d, o.device);
     if (!err) err = hone_db_open(&db, o.db, 0);

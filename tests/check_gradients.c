@@ -260,6 +260,14 @@ static const struct {
     { "bnorm of features", "input x c=5\nfc g = x k=4 bias=0\nbnorm h = g\ntanh t = h\n"
                            "fc y = t k=3\nmse l = y\n" },
     { "bnorm and relu", IMAGE "conv b = x k=3 r=3\nbnorm c = b\nrelu a = c\n" TAIL("a") },
+    { "bnorm and relu6", IMAGE "conv b = x k=3 r=3\nbnorm c = b\nrelu6 a = c\n" TAIL("a") },
+    { "bnorm read by two", IMAGE "conv b = x k=3 r=3\nbnorm c = b\nrelu a = c\nadd s = c a\n" TAIL("s") },
+    { "bnorm, sum and relu",
+      IMAGE "conv b = x k=3 r=3 p=1\nconv e = b k=3 r=3 p=1\nbnorm c = e\nadd s = c b\nrelu a = s\n" TAIL("a") },
+    { "two bnorms and their sum",
+      IMAGE "conv b = x k=3 r=3 p=1\nbnorm c = b\nconv e = x k=3 r=1\nbnorm d = e\nadd s = c d\n" TAIL("s") },
+    { "bnorm and a sum with what comes later",
+      IMAGE "conv b = x k=3 r=3 p=1\nbnorm c = b\nconv e = x k=3 r=1\nadd s = c e\nrelu6 a = s\n" TAIL("a") },
     { "a tensor read by three", "input x c=5\nfc g = x k=4 act=tanh\nfc a = g k=4\nfc b = g k=4\n"
                                 "add s = a b\nadd t = s g\nfc y = t k=3\nmse l = y\n" },
     { "a tensor read by two, epilogue between",

@@ -5,29 +5,50 @@
 
 enum { UNROLL, STREAM, THREADS };
 
-HONE_INLINE void add(int unroll, real *y, const real *a, const real *b, int64_t n, int stream)
+/* The sum as it is, without what is below 0, and without what is above 6 either. */
+enum cut { NONE, RELU, RELU6 };
+
+HONE_INLINE vf sum(enum cut cut, vf a, vf b)
+{
+    vf y = a + b, zero = { 0 };
+    if (cut != NONE) y = vf_max(zero, y);
+    return cut == RELU6 ? vf_min(vf_set(6), y) : y;
+}
+
+HONE_INLINE void add(enum cut cut, int unroll, real *y, const real *a, const real *b, int64_t n,
+                     int stream)
 {
     int64_t i = 0;
     if (stream) {
-        for (; i + VL <= n; i += VL) vf_stream(y + i, vf_load(a + i) + vf_load(b + i));
+        for (; i + VL <= n; i += VL) vf_stream(y + i, sum(cut, vf_load(a + i), vf_load(b + i)));
         vf_stream_end();
     }
     for (; i + unroll * VL <= n; i += unroll * VL) {
         vf v[4];
         HONE_UNROLLED for (int u = 0; u < unroll; u++)
-            v[u] = vf_load(a + i + u * VL) + vf_load(b + i + u * VL);
+            v[u] = sum(cut, vf_load(a + i + u * VL), vf_load(b + i + u * VL));
         HONE_UNROLLED for (int u = 0; u < unroll; u++) vf_store(y + i + u * VL, v[u]);
     }
-    for (; unroll > 1 && i + VL <= n; i += VL) vf_store(y + i, vf_load(a + i) + vf_load(b + i));
+    for (; unroll > 1 && i + VL <= n; i += VL)
+        vf_store(y + i, sum(cut, vf_load(a + i), vf_load(b + i)));
     const int rest = (int)(n - i);
-    if (rest) vf_store_n(y + i, vf_load_n(a + i, rest) + vf_load_n(b + i, rest), rest);
+    if (rest) vf_store_n(y + i, sum(cut, vf_load_n(a + i, rest), vf_load_n(b + i, rest)), rest);
 }
 
-static void share(int unroll, real *y, const real *a, const real *b, int64_t n, int stream)
+HONE_INLINE void unrolled(enum cut cut, int unroll, real *y, const real *a, const real *b,
+                          int64_t n, int stream)
 {
-    if (unroll == 1) add(1, y, a, b, n, stream);
-    else if (unroll == 2) add(2, y, a, b, n, stream);
-    else add(4, y, a, b, n, stream);
+    if (unroll == 1) add(cut, 1, y, a, b, n, stream);
+    else if (unroll == 2) add(cut, 2, y, a, b, n, stream);
+    else add(cut, 4, y, a, b, n, stream);
+}
+
+static void share(enum hone_act act, int unroll, real *y, const real *a, const real *b, int64_t n,
+                  int stream)
+{
+    if (act == HONE_ACT_relu) unrolled(RELU, unroll, y, a, b, n, stream);
+    else if (act == HONE_ACT_relu6) unrolled(RELU6, unroll, y, a, b, n, stream);
+    else unrolled(NONE, unroll, y, a, b, n, stream);
 }
 
 /* Streaming pays only where the arguments together exceed the L2 cache. */
@@ -55,12 +76,13 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int64_t n = plan->problem.dim[ADD_N];
     real *y = mem[ADD_Y];
     const real *a = mem[ADD_A], *b = mem[ADD_B];
+    const enum hone_act act = hone_act_of(&plan->problem);
     (void)workspace;
-    if (threads == 1) { share(unroll, y, a, b, n, stream); return HONE_OK; }
+    if (threads == 1) { share(act, unroll, y, a, b, n, stream); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++) {
         int64_t from = hone_part(n, 16, threads, t), to = hone_part(n, 16, threads, t + 1);
-        share(unroll, y + from, a + from, b + from, to - from, stream);
+        share(act, unroll, y + from, a + from, b + from, to - from, stream);
     }
     return HONE_OK;
 }

@@ -2,12 +2,12 @@
 #ifndef HONE_JOIN_H
 #define HONE_JOIN_H
 
-#include "kernels/kernel.h"
+#include "kernels/activation/activation.h"
 
 extern const struct hone_op hone_op_add, hone_op_shortcut_fwd, hone_op_shortcut_bwd,
     hone_op_concat_fwd, hone_op_concat_bwd;
 
-/* add: Y, A, B (n): y = a + b. */
+/* add: Y, A, B (n): y = a + b, and with the attribute relu or relu6 that of the sum. */
 enum { ADD_N };
 enum { ADD_Y, ADD_A, ADD_B };
 

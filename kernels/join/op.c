@@ -12,7 +12,10 @@ static int add_args(const struct hone_problem *p, struct hone_arg arg[])
     return 3;
 }
 
-static double add_flops(const struct hone_problem *p) { return p->dim[ADD_N]; }
+static double add_flops(const struct hone_problem *p)
+{
+    return p->dim[ADD_N] * (1.0 + (hone_act_of(p) != HONE_ACT_none));
+}
 static double add_growth(const struct hone_problem *p) { (void)p; return 1; }
 
 /* ---- shortcut ---- */
@@ -102,6 +105,8 @@ const struct hone_op hone_op_add = {
     .dtypes = HONE_F32_F64,
     .layout = { "any" },
     .dim = { { "n", 1, HONE_REQUIRED, 0 } },
+    .attr = { { "relu", 0, 0 }, { "relu6", 0, 0 } },
+    .check = hone_act_check,
     .args = add_args,
     .flops = add_flops,
     .ref = hone_add_meaning,

@@ -6,10 +6,10 @@
 double hone_add_meaning(const struct hone_problem *p, const double *const in[], int out, int64_t i,
                         double *scale)
 {
-    (void)p, (void)out;
     double y = in[ADD_A][i] + in[ADD_B][i];
+    (void)out;
     *scale = fabs(y);
-    return y;
+    return hone_act_value(hone_act_of(p), y);
 }
 
 double hone_shortcut_fwd_meaning(const struct hone_problem *p, const double *const in[], int out,

@@ -21,15 +21,18 @@ enum { WIDE = 64 * VL };   /* longest wide row made of several rows */
 enum { SUM, SUM_OF_SQUARES, AROUND, NSUMS };
 enum { DY_SUM, DYX_SUM };
 
-/* Per column too: out = (x - mean) * slope + shift, in the gradient + dy * dy_slope. */
-enum { MEAN, SLOPE, SHIFT, DY_SLOPE, NFACTORS };
+/* Per column too: out = (x - mean) * slope + shift + other * factor of the other array: in the
+ * gradient dy, forward an addend.  Forward a cut follows; the gradient passes where
+ * (x - mean) * gate_slope + gate_shift is within it. */
+enum { MEAN, SLOPE, SHIFT, OTHER_SLOPE, GATE_SLOPE, GATE_SHIFT, NFACTORS };
 
 struct job {
     int64_t m;
     int n, r, block, stream;     /* block: wide rows */
     int64_t width, lines;        /* columns of a wide row; and in whole vectors */
     int64_t rows, blocks;        /* wide rows; the rows behind them are one last block */
-    const real *x, *dy;
+    real lo, hi;                /* the cut; without one -inf, inf */
+    const real *x, *other;
     real *out;
     real *factor;               /* (NFACTORS, lines) */
     double *sums;                /* (threads, NSUMS, lines) */
@@ -103,18 +106,29 @@ HONE_INLINE void moments(int u, int lanes, const struct job *s, const real *x, c
     }
 }
 
-HONE_INLINE void products(int u, int lanes, const struct job *s, const real *x, const real *dy,
-                          const real *factor, int rows, double *sums)
+/* The gradient g of y where y lies within the cut, else 0. */
+HONE_INLINE vf passed(const struct job *s, vf y, vf g)
+{
+    return vf_select((y > vf_set(s->lo)) & (y < vf_set(s->hi)), g, (vf){ 0 });
+}
+
+HONE_INLINE void products(int gated, int u, int lanes, const struct job *s, const real *x,
+                          const real *dy, const real *factor, int rows, double *sums)
 {
     const int64_t pitch = s->width;
-    vf mean[8], a[8], b[8];
-    HONE_UNROLLED for (int v = 0; v < u; v++)
+    vf mean[8], slope[8], shift[8], a[8], b[8];
+    HONE_UNROLLED for (int v = 0; v < u; v++) {
         mean[v] = vf_load(factor + v * VL), a[v] = b[v] = (vf){ 0 };
+        slope[v] = gated ? vf_load(factor + GATE_SLOPE * s->lines + v * VL) : (vf){ 0 };
+        shift[v] = gated ? vf_load(factor + GATE_SHIFT * s->lines + v * VL) : (vf){ 0 };
+    }
     for (int i = 0; i < rows; i++)
         HONE_UNROLLED for (int v = 0; v < u; v++) {
-            vf g = get(dy + i * pitch + v * VL, lanes);
+            vf g = get(dy + i * pitch + v * VL, lanes),
+               d = get(x + i * pitch + v * VL, lanes) - mean[v];
+            if (gated) g = passed(s, d * slope[v] + shift[v], g);
             a[v] += g;
-            b[v] += g * (get(x + i * pitch + v * VL, lanes) - mean[v]);
+            b[v] += g * d;
         }
     HONE_UNROLLED for (int v = 0; v < u; v++) {
         add_up(sums + DY_SUM * s->lines + v * VL, a[v]);
@@ -122,38 +136,59 @@ HONE_INLINE void products(int u, int lanes, const struct job *s, const real *x, 
     }
 }
 
-HONE_INLINE void apply(int backward, int u, int lanes, int stream, const struct job *s,
-                       const real *x, const real *dy, const real *factor, int rows, real *out)
+/* NaN stays NaN. */
+HONE_INLINE vf cut_off(const struct job *s, vf y)
+{
+    return vf_min(vf_set(s->hi), vf_max(vf_set(s->lo), y));
+}
+
+/* two: another array is added; its numbers pass a gate (cut 2), or the sum is cut off (cut 1). */
+HONE_INLINE void apply(int two, int cut, int u, int lanes, int stream, const struct job *s,
+                       const real *x, const real *other, const real *factor, int rows, real *out)
 {
     const int64_t pitch = s->width;
-    vf mean[8], slope[8], shift[8], dy_slope[8];
-    HONE_UNROLLED for (int v = 0; v < u; v++) {
-        mean[v] = vf_load(factor + MEAN * s->lines + v * VL);
-        slope[v] = vf_load(factor + SLOPE * s->lines + v * VL);
-        shift[v] = vf_load(factor + SHIFT * s->lines + v * VL);
-        dy_slope[v] = backward ? vf_load(factor + DY_SLOPE * s->lines + v * VL) : (vf){ 0 };
+    const vf none = { 0 };
+    vf mean[8], slope[8], shift[8], other_slope[8], gate_slope[8], gate_shift[8];
+    HONE_UNROLLED for (int v = 0; v < u; v++, factor += VL) {
+        mean[v] = vf_load(factor + MEAN * s->lines);
+        slope[v] = vf_load(factor + SLOPE * s->lines);
+        shift[v] = vf_load(factor + SHIFT * s->lines);
+        other_slope[v] = two ? vf_load(factor + OTHER_SLOPE * s->lines) : none;
+        gate_slope[v] = cut == 2 ? vf_load(factor + GATE_SLOPE * s->lines) : none;
+        gate_shift[v] = cut == 2 ? vf_load(factor + GATE_SHIFT * s->lines) : none;
     }
     for (int i = 0; i < rows; i++)
         HONE_UNROLLED for (int v = 0; v < u; v++) {
-            vf y = (get(x + i * pitch + v * VL, lanes) - mean[v]) * slope[v] + shift[v];
-            if (backward) y = y + get(dy + i * pitch + v * VL, lanes) * dy_slope[v];
+            vf d = get(x + i * pitch + v * VL, lanes) - mean[v], y = d * slope[v] + shift[v];
+            if (two) {
+                vf g = get(other + i * pitch + v * VL, lanes);
+                if (cut == 2) g = passed(s, d * gate_slope[v] + gate_shift[v], g);
+                y = y + g * other_slope[v];
+            }
+            if (cut == 1) y = cut_off(s, y);
             put(out + i * pitch + v * VL, y, lanes, stream);
         }
 }
 
 /* ---- a block ---- */
 
-enum pass { MOMENTS, PRODUCTS, FORWARD, BACKWARD };
+/* The two that add up, and those that write: of one array or two, then with a cut. */
+enum pass {
+    MOMENTS, PRODUCTS, GATED_PRODUCTS, ONE, TWO, ONE_CUT, TWO_CUT, TWO_GATED, NPASSES
+};
 
 HONE_INLINE void columns(enum pass pass, int u, int lanes, const struct job *s, int64_t at,
                          int64_t j, int rows, double *sums)
 {
-    const real *x = s->x + at + j, *dy = s->dy + at + j;
-    if (pass == MOMENTS) moments(u, lanes, s, x, s->factor + j, rows, sums + j);
-    else if (pass == PRODUCTS) products(u, lanes, s, x, dy, s->factor + j, rows, sums + j);
-    else if (s->stream)
-        apply(pass == BACKWARD, u, lanes, 1, s, x, dy, s->factor + j, rows, s->out + at + j);
-    else apply(pass == BACKWARD, u, lanes, 0, s, x, dy, s->factor + j, rows, s->out + at + j);
+    const real *x = s->x + at + j, *other = s->other + at + j, *factor = s->factor + j;
+    real *out = s->out + at + j;
+    const int two = pass == TWO || pass == TWO_CUT || pass == TWO_GATED,
+              cut = pass == TWO_GATED ? 2 : pass == ONE_CUT || pass == TWO_CUT;
+    if (pass == MOMENTS) moments(u, lanes, s, x, factor, rows, sums + j);
+    else if (pass == PRODUCTS || pass == GATED_PRODUCTS)
+        products(pass == GATED_PRODUCTS, u, lanes, s, x, other, factor, rows, sums + j);
+    else if (s->stream) apply(two, cut, u, lanes, 1, s, x, other, factor, rows, out);
+    else apply(two, cut, u, lanes, 0, s, x, other, factor, rows, out);
 }
 
 HONE_INLINE void block(enum pass pass, int u, const struct job *s, int64_t b, double *sums)
@@ -176,11 +211,13 @@ typedef void block_of(const struct job *s, int64_t b, double *sums);
         block(PASS, U, s, b, sums);                                                                \
     }
 #define BLOCKS_OF(PASS) BLOCK_OF(PASS, 2) BLOCK_OF(PASS, 4) BLOCK_OF(PASS, 8)
-BLOCKS_OF(MOMENTS) BLOCKS_OF(PRODUCTS) BLOCKS_OF(FORWARD) BLOCKS_OF(BACKWARD)
+BLOCKS_OF(MOMENTS) BLOCKS_OF(PRODUCTS) BLOCKS_OF(GATED_PRODUCTS)
+BLOCKS_OF(ONE) BLOCKS_OF(TWO) BLOCKS_OF(ONE_CUT) BLOCKS_OF(TWO_CUT) BLOCKS_OF(TWO_GATED)
 
-static block_of *const passes[4][3] = {
-    { MOMENTS_2, MOMENTS_4, MOMENTS_8 }, { PRODUCTS_2, PRODUCTS_4, PRODUCTS_8 },
-    { FORWARD_2, FORWARD_4, FORWARD_8 }, { BACKWARD_2, BACKWARD_4, BACKWARD_8 },
+#define ROW(PASS) [PASS] = { PASS##_2, PASS##_4, PASS##_8 }
+static block_of *const passes[NPASSES][3] = {
+    ROW(MOMENTS), ROW(PRODUCTS), ROW(GATED_PRODUCTS),
+    ROW(ONE), ROW(TWO), ROW(ONE_CUT), ROW(TWO_CUT), ROW(TWO_GATED),
 };
 
 /* ---- between the passes ---- */
@@ -236,10 +273,16 @@ static void prepare_infer(const struct hone_problem *p, const struct job *s, voi
     }
 }
 
-static void prepare_bwd(const struct job *s, void *const mem[])
+static void prepare_bwd(const struct job *s, void *const mem[], int gated)
 {
-    const real *mean = mem[NORM_BWD_MEAN];
-    for (int j = 0; j < s->n; j++) set_factor(s, MEAN, j, (double)mean[j]);
+    const real *mean = mem[NORM_BWD_MEAN], *rstd = mem[NORM_BWD_RSTD], *gamma = mem[NORM_BWD_GAMMA],
+               *beta = gated ? mem[NORM_BWD_BETA] : NULL;
+    for (int j = 0; j < s->n; j++) {
+        set_factor(s, MEAN, j, (double)mean[j]);
+        if (!gated) continue;
+        set_factor(s, GATE_SLOPE, j, (double)gamma[j] * (double)rstd[j]);
+        set_factor(s, GATE_SHIFT, j, (double)beta[j]);
+    }
 }
 
 static void finish_bwd(const struct job *s, int threads, void *const mem[])
@@ -252,7 +295,7 @@ static void finish_bwd(const struct job *s, int threads, void *const mem[])
         double slope = (double)gamma[j] * (double)rstd[j];
         dbeta[j] = (real)sum;
         dgamma[j] = (real)product;
-        set_factor(s, DY_SLOPE, j, slope);
+        set_factor(s, OTHER_SLOPE, j, slope);
         set_factor(s, SLOPE, j, -slope * (double)rstd[j] * product / (double)s->m);
         set_factor(s, SHIFT, j, -slope * sum / (double)s->m);
     }
@@ -312,27 +355,45 @@ static void sweep(block_of *f, const struct job *s, int t, int threads, int forw
     if (!forwards && s->stream) vf_stream_end();
 }
 
+/* The arrays of rows: what is read, and what is read with it. */
+static void take_arrays(struct job *s, const struct hone_problem *p, void *const mem[])
+{
+    const int infer = p->op == &hone_op_bnorm_infer, backward = p->op == &hone_op_bnorm_bwd;
+    s->x = mem[backward ? (int)NORM_BWD_X : infer ? (int)INFER_X : (int)NORM_X];
+    s->other = s->x;
+    if (backward) s->other = mem[NORM_DY];
+    else if (hone_problem_has(p, "add"))
+        s->other = mem[infer ? (int)INFER_ADDEND : (int)NORM_ADDEND];
+    s->out = mem[0];
+    s->lo = (real)norm_lo(p);
+    s->hi = (real)norm_hi(p);
+}
+
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct hone_problem *p = &plan->problem;
     const int threads = plan->config.v[THREADS], u = plan->config.v[UNROLL] / 4;
     const int infer = p->op == &hone_op_bnorm_infer, backward = p->op == &hone_op_bnorm_bwd;
+    const int cut = hone_act_of(p) != HONE_ACT_none;
     struct job s = job_of(p, &plan->config);
     s.sums = workspace;
     s.factor = (real *)(s.sums + (infer ? 0 : threads * NSUMS * s.lines));
-    s.x = mem[backward ? (int)NORM_BWD_X : infer ? (int)INFER_X : (int)NORM_X];
-    s.dy = backward ? mem[NORM_DY] : s.x;
-    s.out = mem[0];
+    take_arrays(&s, p, mem);
+    enum pass writes = backward ? cut ? TWO_GATED : TWO
+                     : s.other != s.x ? cut ? TWO_CUT : TWO
+                                      : cut ? ONE_CUT : ONE;
     memset(s.factor, 0, (size_t)(NFACTORS * s.lines) * sizeof *s.factor);
     if (infer) prepare_infer(p, &s, mem);
     for (int j = 0; j < s.n && !infer && !backward; j++) set_factor(&s, MEAN, j, (double)s.x[j]);
-    if (backward) prepare_bwd(&s, mem);
+    for (int j = 0; j < s.n && !backward; j++) set_factor(&s, OTHER_SLOPE, j, 1);
+    if (backward) prepare_bwd(&s, mem, cut);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
         if (!infer) {
 #pragma omp for schedule(static, 1)
             for (int t = 0; t < threads; t++)
-                sweep(passes[backward ? PRODUCTS : MOMENTS][u], &s, t, threads, 1);
+                sweep(passes[!backward ? MOMENTS : cut ? GATED_PRODUCTS : PRODUCTS][u], &s, t,
+                      threads, 1);
 #pragma omp single
             {
                 if (backward) finish_bwd(&s, threads, mem);
@@ -341,7 +402,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
         }
 #pragma omp for schedule(static, 1)
         for (int t = 0; t < threads; t++)
-            sweep(passes[backward ? BACKWARD : FORWARD][u], &s, t, threads, 0);
+            sweep(passes[writes][u], &s, t, threads, 0);
     }
     return HONE_OK;
 }

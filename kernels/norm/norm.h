@@ -4,11 +4,16 @@
  *
  *     bnorm_fwd     with the batch's own mean and variance; running ones follow it
  *     bnorm_infer   with the running ones
- *     bnorm_bwd     gradient of bnorm_fwd */
+ *     bnorm_bwd     gradient of bnorm_fwd
+ *
+ * What reads y at once may be part of it, and saves passes over memory: with `add` another array is
+ * added, then `relu` or `relu6` cuts off. */
 #ifndef HONE_NORM_H
 #define HONE_NORM_H
 
-#include "kernels/kernel.h"
+#include "kernels/activation/activation.h"
+
+#include <math.h>
 
 extern const struct hone_op hone_op_bnorm_fwd, hone_op_bnorm_infer, hone_op_bnorm_bwd;
 
@@ -17,18 +22,38 @@ enum { NORM_M, NORM_N };   /* problem.dim */
 /* bnorm_fwd: Y (m, n), MEAN (n), RSTD (n) = 1 / sqrt(variance + eps), X (m, n), GAMMA (n),
  * BETA (n).  RMEAN, RVAR (n) become (1 - momentum) of themselves + momentum of the batch's.  As in
  * PyTorch the variance is divided by m, that which goes to RVAR by m - 1 (by 1 where m is 1). */
-enum { NORM_Y, NORM_MEAN, NORM_RSTD, NORM_RMEAN, NORM_RVAR, NORM_X, NORM_GAMMA, NORM_BETA };
+enum {
+    NORM_Y, NORM_MEAN, NORM_RSTD, NORM_RMEAN, NORM_RVAR, NORM_X, NORM_GAMMA, NORM_BETA,
+    NORM_ADDEND   /* (m, n) with the attribute add */
+};
 enum { NORM_MOMENTUM, NORM_EPS };   /* problem.value */
 
 /* bnorm_infer: Y, X (m, n); the rest (n). */
-enum { INFER_Y, INFER_X, INFER_GAMMA, INFER_BETA, INFER_RMEAN, INFER_RVAR };
+enum {
+    INFER_Y, INFER_X, INFER_GAMMA, INFER_BETA, INFER_RMEAN, INFER_RVAR,
+    INFER_ADDEND   /* (m, n) with the attribute add */
+};
 enum { INFER_EPS };
 
-/* bnorm_bwd: DX, DY, X (m, n); the rest (n).  MEAN and RSTD are bnorm_fwd's outputs. */
+/* bnorm_bwd: DX, DY, X (m, n); the rest (n).  MEAN and RSTD are bnorm_fwd's outputs.  With relu or
+ * relu6 DY is the gradient of what they let through, which is found again from x: where that lies
+ * within a rounding of the cut, either answer is right.  With add it is the gradient of the sum
+ * and of both its terms, and there is no such attribute here. */
 enum {
     NORM_DX, NORM_DGAMMA, NORM_DBETA, NORM_DY, NORM_BWD_X, NORM_BWD_MEAN, NORM_BWD_RSTD,
-    NORM_BWD_GAMMA
+    NORM_BWD_GAMMA,
+    NORM_BWD_BETA   /* with relu or relu6 */
 };
+
+/* Where p's activation, none, relu or relu6, cuts: y stays in [lo, hi]. */
+static inline double norm_lo(const struct hone_problem *p)
+{
+    return hone_act_of(p) == HONE_ACT_none ? -(double)INFINITY : 0;
+}
+static inline double norm_hi(const struct hone_problem *p)
+{
+    return hone_act_of(p) == HONE_ACT_relu6 ? 6 : (double)INFINITY;
+}
 
 /* ref.c: the ops' meaning and what it shares, see struct hone_op. */
 double hone_bnorm_fwd_meaning(const struct hone_problem *p, const double *const in[], int out,

@@ -11,10 +11,15 @@ static int fwd_check(struct hone_problem *p)
     double momentum = p->value[NORM_MOMENTUM];
     if (!(momentum >= 0 && momentum <= 1))
         return hone_fail(HONE_EPARSE, "momentum is %g; it must be from 0 to 1", momentum);
-    return check_eps(p->value[NORM_EPS]);
+    int err = check_eps(p->value[NORM_EPS]);
+    return err ? err : hone_act_check(p);
 }
 
-static int infer_check(struct hone_problem *p) { return check_eps(p->value[INFER_EPS]); }
+static int infer_check(struct hone_problem *p)
+{
+    int err = check_eps(p->value[INFER_EPS]);
+    return err ? err : hone_act_check(p);
+}
 
 /* ---- arguments ---- */
 
@@ -41,6 +46,13 @@ static struct hone_arg between(struct hone_arg a, double lo, double hi)
     return a;
 }
 
+/* Large enough for relu6 to cut at 6. */
+static struct hone_arg gamma_arg(const struct hone_problem *p)
+{
+    struct hone_arg a = weight(p, "gamma");
+    return hone_act_of(p) == HONE_ACT_relu6 ? between(a, -8, 8) : a;
+}
+
 /* x is far from 0, where mean(x^2) - mean(x)^2 in f32 would lose all digits of the variance. */
 static int fwd_args(const struct hone_problem *p, struct hone_arg arg[])
 {
@@ -50,20 +62,22 @@ static int fwd_args(const struct hone_problem *p, struct hone_arg arg[])
     arg[NORM_RMEAN] = column(p, "rmean", HONE_INOUT);
     arg[NORM_RVAR] = between(column(p, "rvar", HONE_INOUT), 0.25, 2);
     arg[NORM_X] = between(rows(p, "x", HONE_IN), 99, 101);
-    arg[NORM_GAMMA] = weight(p, "gamma");
+    arg[NORM_GAMMA] = gamma_arg(p);
     arg[NORM_BETA] = weight(p, "beta");
-    return 8;
+    if (hone_problem_has(p, "add")) arg[NORM_ADDEND] = rows(p, "addend", HONE_IN);
+    return NORM_BETA + 1 + hone_problem_has(p, "add");
 }
 
 static int infer_args(const struct hone_problem *p, struct hone_arg arg[])
 {
     arg[INFER_Y] = rows(p, "y", HONE_OUT);
     arg[INFER_X] = rows(p, "x", HONE_IN);
-    arg[INFER_GAMMA] = weight(p, "gamma");
+    arg[INFER_GAMMA] = gamma_arg(p);
     arg[INFER_BETA] = weight(p, "beta");
     arg[INFER_RMEAN] = weight(p, "rmean");
     arg[INFER_RVAR] = between(weight(p, "rvar"), 0.25, 2);
-    return 6;
+    if (hone_problem_has(p, "add")) arg[INFER_ADDEND] = rows(p, "addend", HONE_IN);
+    return INFER_RVAR + 1 + hone_problem_has(p, "add");
 }
 
 static int bwd_args(const struct hone_problem *p, struct hone_arg arg[])
@@ -75,8 +89,10 @@ static int bwd_args(const struct hone_problem *p, struct hone_arg arg[])
     arg[NORM_BWD_X] = rows(p, "x", HONE_IN);
     arg[NORM_BWD_MEAN] = column(p, "mean", HONE_IN);
     arg[NORM_BWD_RSTD] = between(column(p, "rstd", HONE_IN), 0.5, 2);
-    arg[NORM_BWD_GAMMA] = weight(p, "gamma");
-    return 8;
+    arg[NORM_BWD_GAMMA] = gamma_arg(p);
+    if (hone_act_of(p) == HONE_ACT_none) return NORM_BWD_GAMMA + 1;
+    arg[NORM_BWD_BETA] = weight(p, "beta");
+    return NORM_BWD_BETA + 1;
 }
 
 /* ---- cost and error ---- */
@@ -86,20 +102,32 @@ static double numbers(const struct hone_problem *p)
     return (double)p->dim[NORM_M] * p->dim[NORM_N];
 }
 
-/* Mean 1, variance 3, scale and shift 2; sums 4, gradient 5; for each number. */
-static double fwd_flops(const struct hone_problem *p) { return 6 * numbers(p); }
-static double infer_flops(const struct hone_problem *p) { return 2 * numbers(p); }
-static double bwd_flops(const struct hone_problem *p) { return 9 * numbers(p); }
+/* Mean 1, variance 3, scale and shift 2; sums 4, gradient 5; for each number.  An addend is 1 more,
+ * and so is an activation, as in gemm; its gradient needs y again, 3, and the cut. */
+static double more_flops(const struct hone_problem *p)
+{
+    return hone_problem_has(p, "add") + (hone_act_of(p) != HONE_ACT_none);
+}
+
+static double fwd_flops(const struct hone_problem *p) { return (6 + more_flops(p)) * numbers(p); }
+static double infer_flops(const struct hone_problem *p) { return (2 + more_flops(p)) * numbers(p); }
+
+static double bwd_flops(const struct hone_problem *p)
+{
+    return (hone_act_of(p) == HONE_ACT_none ? 9 : 13) * numbers(p);
+}
 
 /* Sums of m terms one after another, then a few operations. */
 static double sum_growth(const struct hone_problem *p) { return p->dim[NORM_M] + 16.0; }
 static double infer_growth(const struct hone_problem *p) { (void)p; return 8; }
 
+#define NORM_ACTS { "relu", 0, 0 }, { "relu6", 0, 0 }
 #define NORM_DIMS { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 }
 
 const struct hone_op hone_op_bnorm_fwd = {
     .name = "bnorm_fwd", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { NORM_DIMS },
-    .attr = { { "momentum", 1, 0.1 }, { "eps", 1, 1e-5 } }, .check = fwd_check,
+    .attr = { { "momentum", 1, 0.1 }, { "eps", 1, 1e-5 }, { "add", 0, 0 }, NORM_ACTS },
+    .check = fwd_check,
     .args = fwd_args, .flops = fwd_flops, .ref = hone_bnorm_fwd_meaning,
     .nshared = hone_bnorm_fwd_nshared, .share = hone_bnorm_fwd_share, .growth = sum_growth,
 };
@@ -109,7 +137,7 @@ const struct hone_op hone_op_bnorm_infer = {
     .dtypes = HONE_F32_F64,
     .layout = { "any" },
     .dim = { NORM_DIMS },
-    .attr = { { "eps", 1, 1e-5 } },
+    .attr = { { "eps", 1, 1e-5 }, { "add", 0, 0 }, NORM_ACTS },
     .check = infer_check,
     .args = infer_args,
     .flops = infer_flops,
@@ -119,6 +147,7 @@ const struct hone_op hone_op_bnorm_infer = {
 
 const struct hone_op hone_op_bnorm_bwd = {
     .name = "bnorm_bwd", .dtypes = HONE_F32_F64, .layout = { "any" }, .dim = { NORM_DIMS },
+    .attr = { NORM_ACTS }, .check = hone_act_check,
     .args = bwd_args, .flops = bwd_flops, .ref = hone_bnorm_bwd_meaning,
     .nshared = hone_bnorm_bwd_nshared, .share = hone_bnorm_bwd_share, .growth = sum_growth,
 };

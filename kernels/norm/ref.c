@@ -2,8 +2,18 @@
  * these are what the meanings share, one after another for all channels. */
 #include "kernels/norm/norm.h"
 
-#include <math.h>
 #include <string.h>
+
+/* The rest of y's meaning: what is added, and the cut, which makes no error larger. */
+static double ended(const struct hone_problem *p, const double *addend, int64_t i, double y,
+                    double *scale)
+{
+    if (hone_problem_has(p, "add")) {
+        y += addend[i];
+        *scale += fabs(addend[i]);
+    }
+    return hone_act_value(hone_act_of(p), y);
+}
 
 /* ---- bnorm_fwd ---- */
 
@@ -67,7 +77,7 @@ double hone_bnorm_fwd_meaning(const struct hone_problem *p, const double *const 
         old = in[NORM_X][i] - mean;
         *scale =
             fabs(now) * (size + fabs(old) * (1 + wrong * rstd * rstd)) + fabs(in[NORM_BETA][j]);
-        return now * old + in[NORM_BETA][j];
+        return ended(p, in[NORM_ADDEND], i, now * old + in[NORM_BETA][j], scale);
     }
 }
 
@@ -81,13 +91,28 @@ double hone_bnorm_infer_meaning(const struct hone_problem *p, const double *cons
     const double slope = in[INFER_GAMMA][j] / sqrt(in[INFER_RVAR][j] + p->value[INFER_EPS]);
     (void)out;
     *scale = fabs(slope) * (fabs(x) + fabs(mean)) + fabs(beta);
-    return slope * (x - mean) + beta;
+    return ended(p, in[INFER_ADDEND], i, slope * (x - mean) + beta, scale);
 }
 
 /* ---- bnorm_bwd ---- */
 
 /* Of one channel: the two sums, and the sums of their terms' sizes. */
 enum { DGAMMA, DBETA, DGAMMA_SIZE, DBETA_SIZE, NSUMS };
+
+/* The gradient that passes the cut at number i of channel j.  Where y is so near to the cut that
+ * its rounding decides, *size is large enough for either answer. */
+static double passed(const struct hone_problem *p, const double *const in[], int64_t i, int64_t j,
+                     double *size)
+{
+    const double dy = in[NORM_DY][i], x = in[NORM_BWD_X][i], mean = in[NORM_BWD_MEAN][j];
+    *size = fabs(dy);
+    if (hone_act_of(p) == HONE_ACT_none) return dy;
+    const double slope = in[NORM_BWD_GAMMA][j] * in[NORM_BWD_RSTD][j], beta = in[NORM_BWD_BETA][j];
+    const double y = slope * (x - mean) + beta, eps = hone_dtype_eps(p->dtype);
+    const double near = 8 * eps * (fabs(slope) * (fabs(x) + fabs(mean)) + fabs(beta));
+    if (fabs(y - norm_lo(p)) <= near || fabs(y - norm_hi(p)) <= near) *size = fabs(dy) / eps;
+    return y > norm_lo(p) && y < norm_hi(p) ? dy : 0;
+}
 
 int64_t hone_bnorm_bwd_nshared(const struct hone_problem *p)
 {
@@ -101,11 +126,11 @@ void hone_bnorm_bwd_share(const struct hone_problem *p, const double *const in[]
     memset(shared, 0, (size_t)(NSUMS * n) * sizeof *shared);
     for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < n; j++) {
-            double dy = in[NORM_DY][i * n + j], x = in[NORM_BWD_X][i * n + j];
+            double size, dy = passed(p, in, i * n + j, j, &size), x = in[NORM_BWD_X][i * n + j];
             shared[DGAMMA * n + j] += dy * (x - mean[j]) * rstd[j];
             shared[DBETA * n + j] += dy;
-            shared[DGAMMA_SIZE * n + j] += fabs(dy) * (fabs(x) + fabs(mean[j])) * rstd[j];
-            shared[DBETA_SIZE * n + j] += fabs(dy);
+            shared[DGAMMA_SIZE * n + j] += size * (fabs(x) + fabs(mean[j])) * rstd[j];
+            shared[DBETA_SIZE * n + j] += size;
         }
 }
 
@@ -119,8 +144,8 @@ double hone_bnorm_bwd_meaning(const struct hone_problem *p, const double *const 
         return sum[(out == NORM_DGAMMA ? DGAMMA : DBETA) * n];
     }
     const double x = in[NORM_BWD_X][i], mean = in[NORM_BWD_MEAN][j], rstd = in[NORM_BWD_RSTD][j];
-    const double slope = in[NORM_BWD_GAMMA][j] * rstd, dy = in[NORM_DY][i];
-    *scale = fabs(slope) * (fabs(dy) + sum[DBETA_SIZE * n] / m +
+    double size, slope = in[NORM_BWD_GAMMA][j] * rstd, dy = passed(p, in, i, j, &size);
+    *scale = fabs(slope) * (size + sum[DBETA_SIZE * n] / m +
                             (fabs(x) + fabs(mean)) * rstd * sum[DGAMMA_SIZE * n] / m);
     return slope * (dy - sum[DBETA * n] / m - (x - mean) * rstd * sum[DGAMMA * n] / m);
 }

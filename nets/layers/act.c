@@ -83,14 +83,14 @@ static int backward(struct hone_lower *b, struct hone_node *n)
                          x);
 }
 
-#define ACT(name_, from_y_, rectifies_)                                                            \
+#define ACT(name_, from_y_, rectifies_, cuts_)                                                     \
     {                                                                                              \
         .name = name_, .ninputs = 1, .is_act = 1, .from_y = from_y_, .rectifies = rectifies_,      \
-        .forward = forward, .backward = backward                                                   \
+        .cuts = cuts_, .forward = forward, .backward = backward                                    \
     }
 
 const struct hone_layer_kind hone_layers_act[] = {
-    ACT("relu", 1, 1),      ACT("relu6", 1, 1), ACT("leaky_relu", 1, 1),
-    ACT("sigmoid", 1, 0),   ACT("tanh", 1, 0),  ACT("gelu_erf", 0, 1),
-    ACT("gelu_tanh", 0, 1), ACT("silu", 0, 1),  { 0 },
+    ACT("relu", 1, 1, 1),      ACT("relu6", 1, 1, 1), ACT("leaky_relu", 1, 1, 0),
+    ACT("sigmoid", 1, 0, 0),   ACT("tanh", 1, 0, 0),  ACT("gelu_erf", 0, 1, 0),
+    ACT("gelu_tanh", 0, 1, 0), ACT("silu", 0, 1, 0),  { 0 },
 };

@@ -123,7 +123,7 @@ static int backward(struct hone_lower *b, struct hone_node *n)
 const struct hone_layer_kind hone_layers_conv[] = {
     { .name = "conv",
       .ninputs = 1,
-      .takes_act = 1,
+      .takes_act = HONE_TAKES_ACT,
       .forward = forward,
       .backward = backward,
       .key = { { .name = "k", .required = 1, .min = 1, .max = HONE_MAX_SIZE },
@@ -131,7 +131,7 @@ const struct hone_layer_kind hone_layers_conv[] = {
                WINDOW } },
     { .name = "dwconv",
       .ninputs = 1,
-      .takes_act = 1,
+      .takes_act = HONE_TAKES_ACT,
       .forward = forward,
       .backward = backward,
       .key = { WINDOW } },

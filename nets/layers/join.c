@@ -17,25 +17,51 @@ static int differ(const struct hone_lower *b, const struct hone_node *n, int i, 
 
 /* ---- add ---- */
 
+static long long length(const struct hone_lower *b, const struct hone_node *n)
+{
+    return (long long)hone_tensor_len(&b->net->tensor[n->y]);
+}
+
+static void fuse_act(struct hone_lower *b, struct hone_node *n)
+{
+    char both[HONE_TEXT], sum[HONE_TEXT], act[HONE_TEXT];
+    if (!n->act) return;
+    snprintf(both, sizeof both, "add:f32:any:n%lld:%s", length(b, n), n->act->name);
+    snprintf(sum, sizeof sum, "add:f32:any:n%lld", length(b, n));
+    snprintf(act, sizeof act, "%s:f32:any:n%lld", n->act->name, length(b, n));
+    if (!hone_lower_wins(b, (const char *[]){ both, NULL }, (const char *[]){ sum, act, NULL }))
+        hone_lower_part(b, n);
+}
+
 static int add(struct hone_lower *b, struct hone_node *n)
 {
     const struct hone_node *x = nth_input(b, n, 0), *y = nth_input(b, n, 1);
     char text[HONE_TEXT];
     if (x->h != y->h || x->w != y->w || x->c != y->c)
         return differ(b, n, 1, "they must be equal");
+    if (n->sum_of >= 0) {
+        hone_lower_pass(n, &b->node[n->sum_of]);
+        hone_lower_say(b, n, "in %s", b->node[n->sum_of].name);
+        return HONE_OK;
+    }
     hone_lower_pass(n, x);
     if ((n->y = hone_lower_output(b, n, "")) < 0) return n->y;
-    snprintf(text, sizeof text, "add:f32:any:n%lld",
-             (long long)hone_tensor_len(&b->net->tensor[n->y]));
+    fuse_act(b, n);
+    snprintf(text, sizeof text, "add:f32:any:n%lld%s%s", length(b, n), n->act ? ":" : "",
+             n->act ? n->act->name : "");
     return hone_lower_step(b, n, HONE_FORWARD, text, (int[]){ n->y, x->y, y->y }, 3);
 }
 
-/* The gradient of both terms is the sum's: no step. */
+/* The gradient of both terms is the sum's: no step but an activation's. */
 static int add_backward(struct hone_lower *b, struct hone_node *n)
 {
-    int dy = hone_lower_gradient_of(b, n->y), err = dy < 0 ? dy : HONE_OK;
-    for (int i = 0; !err && i < 2; i++)
-        err = hone_lower_same_gradient(b, nth_input(b, n, i)->y, dy);
+    int dy = hone_lower_act_backward(b, n), err = dy < 0 ? dy : HONE_OK;
+    for (int i = 0; !err && i < 2; i++) {
+        if (n->input[i] == n->sum_of)
+            b->node[n->sum_of].dsum = dy;
+        else
+            err = hone_lower_same_gradient(b, nth_input(b, n, i)->y, dy);
+    }
     return err;
 }
 
@@ -128,7 +154,12 @@ static int shortcut_backward(struct hone_lower *b, struct hone_node *n)
 }
 
 const struct hone_layer_kind hone_layers_join[] = {
-    { .name = "add", .ninputs = 2, .forward = add, .backward = add_backward },
+    { .name = "add",
+      .ninputs = 2,
+      .is_sum = 1,
+      .takes_act = HONE_TAKES_CUT,
+      .forward = add,
+      .backward = add_backward },
     { .name = "concat", .ninputs = 2, .or_more = 1, .forward = concat, .backward = concat_backward },
     { .name = "shortcut",
       .ninputs = 1,

@@ -1,0 +1,72 @@
+/* Which layers become part of the steps of the layer before them: an activation at the end of conv,
+ * fc, bnorm or add, and add at the end of bnorm.  Each saves passes over memory; where both ways were
+ * measured and the parts are faster, they stay apart. */
+#include "nets/lower.h"
+
+#include <string.h>
+
+/* add takes part in the bnorm of one of its terms if nothing else reads that and the other term is
+ * computed before. */
+static void join_sum(struct hone_lower *b, struct hone_node *n)
+{
+    for (int k = 0; k < 2 && n->sum_of < 0; k++) {
+        struct hone_node *term = &b->node[n->input[k]];
+        if (!term->kind->takes_sum || term->nreaders > 1 || term->act || term->sum >= 0) continue;
+        if (n->input[1 - k] >= n->input[k]) continue;
+        term->sum = hone_node_index(b, n);
+        n->sum_of = n->input[k];
+    }
+}
+
+static void join_act(struct hone_lower *b, struct hone_node *n)
+{
+    struct hone_node *in = &b->node[n->input[0]];
+    if (!in->kind->takes_act || in->act || in->nreaders > 1) return;
+    if (in->kind->takes_act == HONE_TAKES_CUT && (!n->kind->cuts || b->how->apart)) return;
+    if (!hone_lower_fuses(b, n->kind)) return;
+    in->act = n->kind;
+    n->absorbed = 1;
+}
+
+void hone_lower_fuse(struct hone_lower *b)
+{
+    for (int i = 0; i < b->nnodes; i++) {
+        struct hone_node *n = &b->node[i];
+        if (n->kind->is_sum && !b->how->apart) join_sum(b, n);
+        if (n->kind->is_act) join_act(b, n);
+    }
+}
+
+/* The milliseconds that problems were measured to take together; negative: not all are known. */
+static double known(const struct hone_lower *b, const char *const problem[])
+{
+    double sum = 0;
+    for (; *problem; problem++) {
+        struct hone_problem p;
+        struct hone_record best;
+        if (hone_problem_parse(*problem, &p)) return -1;
+        p.dtype = b->net->dtype;
+        if (hone_db_best(b->how->db, &p, b->how->device, &best, 1) != 1) return -1;
+        sum += best.ms_median;
+    }
+    return sum;
+}
+
+int hone_lower_wins(const struct hone_lower *b, const char *const fused[],
+                    const char *const apart[])
+{
+    if (!b->how->db) return 1;
+    double one = known(b, fused), several = known(b, apart);
+    return one < 0 || several < 0 || one <= several;
+}
+
+void hone_lower_part(struct hone_lower *b, struct hone_node *n)
+{
+    if (n->sum >= 0) {
+        b->node[n->sum].sum_of = -1;
+        n->sum = -1;
+    } else if (n->act) {
+        b->node[n->reader].absorbed = 0;
+        n->act = NULL;
+    }
+}

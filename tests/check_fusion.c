@@ -1,0 +1,151 @@
+/* Layers that become part of others' steps: fewer steps, the same numbers; and apart where that was
+ * measured to be faster. */
+#include "tests/db.h"
+
+#include "nets/nets.h"
+
+#include <math.h>
+
+/* ---- the same training, fused and apart ---- */
+
+struct losses {
+    double v[4];
+    int n;
+};
+
+static void keep(void *ctx, int64_t step, double loss)
+{
+    struct losses *l = ctx;
+    (void)step;
+    if (l->n < 4) l->v[l->n++] = loss;
+}
+
+static struct hone_data pictures(int rows, int side)
+{
+    struct hone_data d = { .name = "noise", .source = "noise", .rows = rows, .h = side,
+                           .w = side, .c = 3, .classes = 10 };
+    size_t n = (size_t)rows * (size_t)side * (size_t)side * 3;
+    d.x = malloc(n * sizeof *d.x);
+    d.label = malloc((size_t)rows * sizeof *d.label);
+    if (!d.x || !d.label) abort();
+    for (size_t i = 0; i < n; i++) d.x[i] = (float)(2 * hone_random_unit(3, i) - 1);
+    for (int i = 0; i < rows; i++) d.label[i] = i % 10;
+    return d;
+}
+
+static int train(const char *name, const struct hone_data *data, int apart, struct losses *l,
+                 int *nsteps, double *test)
+{
+    struct hone_trainer t;
+    struct hone_metrics m;
+    struct hone_train_options o = {
+        .net = name,
+        .how = { .batch = 4, .dtype = HONE_F64, .apart = apart, .optim = hone_optim_default(HONE_SGD) },
+        .seed = 5,
+        .each_step = keep,
+        .ctx = l
+    };
+    *l = (struct losses){ .n = 0 };
+    int err = hone_trainer_open(&t, &o, &cpu, data, data);
+    if (err) return err;
+    *nsteps = t.net.nsteps + t.eval.nsteps;
+    err = hone_trainer_epoch(&t, 1, &m);
+    if (!err) err = hone_trainer_evaluate(&t, &m);
+    *test = m.loss;
+    hone_trainer_close(&t);
+    return err;
+}
+
+/* fewer: steps that a training step and an evaluation save. */
+static void check_same(const char *name, int side, int fewer)
+{
+    struct hone_data data = pictures(16, side);
+    struct losses fused, apart;
+    int a = 0, b = 0;
+    double test_a = NAN, test_b = NAN, off = 0;
+    int err = train(name, &data, 0, &fused, &a, &test_a);
+    if (!err) err = train(name, &data, 1, &apart, &b, &test_b);
+    if (!ok(!err && b - a == fewer, "%s: %d steps instead of %d", name, a, b))
+        printf("# %s\n", err ? hone_errmsg() : "");
+    for (int i = 0; !err && i < 4; i++) off = fmax(off, fabs(fused.v[i] / apart.v[i] - 1));
+    ok(!err && fused.n == 4 && off < 1e-9 && fabs(test_a / test_b - 1) < 1e-9,
+       "%s: the same losses in training (%.1e) and evaluation", name, off);
+    hone_data_close(&data);
+}
+
+/* ---- what was measured decides ---- */
+
+static void remember(struct hone_db *db, const char *problem, double ms, const char *session)
+{
+    char version[HONE_TEXT];
+    struct hone_problem p;
+    if (hone_problem_parse(problem, &p)) abort();
+    const struct hone_kernel *k = NULL;
+    for (int i = 0; hone_kernels[i] && !k; i++)
+        if (!hone_kernels[i]->slow && !hone_kernel_refuse(hone_kernels[i], &p, &cpu))
+            k = hone_kernels[i];
+    if (!k) abort();
+    struct hone_config c;
+    hone_config_guess(k, &p, &cpu, &c);
+    hone_kernel_version(k, version);
+    struct hone_record r = record_of(problem, k->name, version, ms, session);
+    hone_config_print(k, &c, r.config);
+    if (hone_db_add(db, &r)) printf("# %s\n", hone_errmsg());
+}
+
+static int has(const struct hone_net *net, const char *problem)
+{
+    char text[HONE_TEXT];
+    for (int i = 0; i < net->nsteps; i++) {
+        hone_problem_print(&net->step[i].problem, text);
+        if (!strcmp(text, problem)) return 1;
+    }
+    return 0;
+}
+
+static void check_measured(void)
+{
+    static const char text[] = "input x c=3 h=4 w=4\nconv a = x k=5 r=1\nbnorm b = a\nrelu c = b\n"
+                               "conv d = c k=7 r=1\nbnorm e = d\nrelu f = e\nflatten g = f\n"
+                               "fc y = g k=2\nsoftmax_ce l = y\n";
+    struct hone_db db;
+    struct hone_net net;
+    struct hone_lowering how = { .batch = 2, .train = 1, .optim = hone_optim_default(HONE_SGD),
+                                 .db = &db, .device = &cpu };
+    if (hone_db_open(&db, in_dir("fusion.db"), 1)) { ok(0, "a database: %s", hone_errmsg()); return; }
+    int err = hone_net_parse(&net, "t.net", text, &how);
+    ok(!err && has(&net, "bnorm_fwd:f32:any:m32n5:relu") && !has(&net, "relu:f32:any:n160"),
+       "nothing measured: fused");
+    if (!err) hone_net_close(&net);
+    remember(&db, "bnorm_fwd:f32:any:m32n5:relu", 2, "s");
+    remember(&db, "bnorm_bwd:f32:any:m32n5:relu", 2, "s");
+    remember(&db, "bnorm_fwd:f32:any:m32n5", 1, "s");
+    remember(&db, "bnorm_bwd:f32:any:m32n5", 1, "s");
+    remember(&db, "relu:f32:any:n160", 0.5, "s");
+    err = hone_net_parse(&net, "t.net", text, &how);
+    ok(!err && has(&net, "bnorm_fwd:f32:any:m32n5:relu"), "a part not measured: fused");
+    if (!err) hone_net_close(&net);
+    remember(&db, "relu_bwd:f32:any:n160", 0.5, "s");
+    err = hone_net_parse(&net, "t.net", text, &how);
+    ok(!err && has(&net, "bnorm_fwd:f32:any:m32n5") && has(&net, "bnorm_bwd:f32:any:m32n5") &&
+           has(&net, "relu:f32:any:n160") && has(&net, "relu_bwd:f32:any:n160"),
+       "the parts are faster: apart");
+    ok(!err && has(&net, "bnorm_fwd:f32:any:m32n7:relu"), "another size: fused");
+    if (!err) hone_net_close(&net);
+    remember(&db, "relu_bwd:f32:any:n160", 1.6, "t");
+    err = hone_net_parse(&net, "t.net", text, &how);
+    ok(!err && has(&net, "bnorm_bwd:f32:any:m32n5:relu"), "a later session says otherwise: fused");
+    if (!err) hone_net_close(&net);
+    hone_db_close(&db);
+}
+
+int main(void)
+{
+    if (!open_place()) return 1;
+    check_same("resnet56:n=1,width=4", 32, 20);
+    check_same("resnet56:n=1,width=4,option=B", 32, 24);
+    check_same("mobilenetv1-cifar:width=0.125,dropout=0", 32, 81);
+    check_measured();
+    close_place();
+    return tap_end();
+}
