@@ -191,36 +191,61 @@ int hone_case_workspace(struct hone_case *c, const struct hone_plan *plan)
 
 /* ---- checking ---- */
 
+/* Errors that output a may have: `chain` times the element's scale, of the computation, and `last`
+ * times the value itself, of rounding it to bf16 once. */
+struct bound { double chain, last; };
+
+static struct bound bound_of(const struct hone_case *c, const struct hone_plan *plan, int a)
+{
+    const struct hone_op *op = c->problem.op;
+    const enum hone_dtype type = c->arg[a].dtype;
+    double growth = plan->kernel->growth ? plan->kernel->growth(&c->problem, &plan->config)
+                                         : op->growth(&c->problem);
+    double eps = hone_dtype_eps(type);
+    struct bound b = { .chain = growth * eps };
+    /* bf16 data are added up in f32, and only the result is rounded to bf16: a partial sum that
+     * was would be off by eps of the scale, which is far larger than the value where terms cancel. */
+    if (type == HONE_BF16) b = (struct bound){ growth * 0x1p-24 * (1 + eps), eps };
+    if (c->problem.dtype == HONE_F32 && type == HONE_F64) b.chain = growth * 0x1p-24;
+    /* The expected value was computed in doubles, too. */
+    if (c->problem.dtype == HONE_F64) b.chain += op->growth(&c->problem) * eps;
+    return b;
+}
+
 /* The error that element i may have: where a kernel has a scale of its own, that is evaluated only
  * for what the op's own, which is smaller, does not excuse. */
 static double allow(const struct hone_case *c, const struct hone_plan *plan, int a, int64_t i,
-                    double bound, double scale, double diff)
+                    const struct bound *b, double want, double scale, double diff)
 {
     const struct hone_kernel *k = plan->kernel;
+    const double last = b->last * fabs(want) + 0x1p-126;
     if (c->values == HONE_INTEGERS && !k->scale) return 0;
-    double allowed = bound * scale + 0x1p-126;
+    double allowed = b->chain * scale + last;
     if (!k->scale || diff <= allowed) return allowed;
     scale = k->scale(&c->problem, &plan->config, (const double *const *)c->number, a, i);
-    return bound * scale + 0x1p-126;
+    return b->chain * scale + last;
+}
+
+/* What a whole number becomes in an output of this type: bf16 holds those up to 256. */
+static double rounded(enum hone_dtype type, double v)
+{
+    uint16_t half;
+    if (type != HONE_BF16) return v;
+    hone_from_double(type, &v, &half, 1);
+    hone_to_double(type, &half, &v, 1);
+    return v;
 }
 
 static int compare(const struct hone_case *c, const struct hone_plan *plan, int a,
                    const double *got, double *worst)
 {
-    const struct hone_op *op = c->problem.op;
-    double growth = plan->kernel->growth ? plan->kernel->growth(&c->problem, &plan->config)
-                                         : op->growth(&c->problem);
-    double eps = hone_dtype_eps(c->arg[a].dtype);
-    /* bf16 data is accumulated in f32: its own rounding once, the chain's in f32. */
-    double bound = c->arg[a].dtype == HONE_BF16 ? 2 * eps + growth * 0x1p-24 : growth * eps;
-    if (c->problem.dtype == HONE_F32 && c->arg[a].dtype == HONE_F64) bound = growth * 0x1p-24;
-    /* The expected value was computed in doubles, too. */
-    if (c->problem.dtype == HONE_F64) bound += op->growth(&c->problem) * eps;
+    const struct bound bound = bound_of(c, plan, a);
+    const int whole = c->values == HONE_INTEGERS;
     for (int64_t j = 0; j < c->nwant[a]; j++) {
         int64_t i = c->at[a] ? c->at[a][j] : j;
-        double want = c->want[a][j];
+        double want = whole ? rounded(c->arg[a].dtype, c->want[a][j]) : c->want[a][j];
         double diff = fabs(got[i] - want);
-        double allowed = allow(c, plan, a, i, bound, c->scale[a][j], diff);
+        double allowed = allow(c, plan, a, i, &bound, want, c->scale[a][j], diff);
         if (diff <= allowed || (isnan(want) && isnan(got[i])) || want == got[i]) {
             if (allowed > 0 && diff / allowed > *worst) *worst = diff / allowed;
             continue;

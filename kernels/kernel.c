@@ -59,6 +59,7 @@ static const struct { const char *name; size_t bytes; double eps; } dtypes[HONE_
 size_t hone_dtype_bytes(enum hone_dtype t) { return dtypes[t].bytes; }
 const char *hone_dtype_name(enum hone_dtype t) { return dtypes[t].name; }
 double hone_dtype_eps(enum hone_dtype t) { return dtypes[t].eps; }
+enum hone_dtype hone_dtype_wide(enum hone_dtype t) { return t == HONE_BF16 ? HONE_F32 : t; }
 
 static uint16_t bf16_of(double v)
 {

@@ -59,13 +59,21 @@ const char *hone_errname(int code);
 
 enum hone_dtype { HONE_F32, HONE_F64, HONE_BF16, HONE_I32, HONE_U64, HONE_NDTYPES };
 
-enum { HONE_F32_F64 = 1u << HONE_F32 | 1u << HONE_F64 };   /* for op->dtypes */
+/* For op->dtypes. */
+enum {
+    HONE_F32_F64 = 1u << HONE_F32 | 1u << HONE_F64,
+    HONE_F32_F64_BF16 = HONE_F32_F64 | 1u << HONE_BF16
+};
 
 size_t hone_dtype_bytes(enum hone_dtype t);
 const char *hone_dtype_name(enum hone_dtype t);
 
 /* Unit roundoff: half the distance between 1 and the next number; 0 for integers. */
 double hone_dtype_eps(enum hone_dtype t);
+
+/* The type of what a problem of this type adds up or keeps: f32 of bf16, which is for arrays of
+ * activations, their gradients and weights alone; else the type itself. */
+enum hone_dtype hone_dtype_wide(enum hone_dtype t);
 
 /* Conversion of n numbers between a buffer of type t and doubles; rounding is to nearest even. */
 void hone_to_double(enum hone_dtype t, const void *from, double *to, int64_t n);

@@ -10,13 +10,14 @@ extern const struct hone_backend hone_backend_cpu;
 enum bug {
     RIGHT, OFF_BY_ONE_ROW, LAST_K_MISSING, TAIL_UNWRITTEN, WRITES_PAST, WRITES_BEFORE, WRITES_INPUT, WRITES_NAN,
     HALF_PRECISION, NOT_ACCUMULATED, SWAPPED_OPERANDS, BIAS_FORGOTTEN, RELU_FORGOTTEN, CHANGES_BITS, WORKSPACE_OVERRUN,
-    ADDED_EPSILON, NBUGS
+    ADDED_EPSILON, NBUGS, TRUNCATED = NBUGS   /* of bf16 alone */
 };
 
-static const char *const bug_name[NBUGS] = {
+static const char *const bug_name[NBUGS + 1] = {
     "no bug", "one row off", "last product missing", "tail unwritten", "writes past the end", "writes before the start",
     "writes an input", "writes NaN", "accumulates in bf16", "beta ignored", "a and b swapped", "bias forgotten",
     "relu forgotten", "two runs differ", "workspace overrun", "one part in 10^4 too much",
+    "truncates to bf16",
 };
 
 static enum bug bug;
@@ -31,17 +32,38 @@ static float rounded_to_bf16(float x)
     return (float)d;
 }
 
+/* Number i of an array of this type, and storing one. */
+static float at(enum hone_dtype t, const void *array, int64_t i)
+{
+    double d;
+    hone_to_double(t, (const char *)array + i * (int64_t)hone_dtype_bytes(t), &d, 1);
+    return (float)d;
+}
+
+static void put(enum hone_dtype t, void *array, int64_t i, float v)
+{
+    if (t == HONE_BF16 && bug == TRUNCATED) {
+        uint32_t bits;
+        memcpy(&bits, &v, sizeof bits);
+        ((uint16_t *)array)[i] = (uint16_t)(bits >> 16);
+        return;
+    }
+    hone_from_double(t, &(double){ v }, (char *)array + i * (int64_t)hone_dtype_bytes(t), 1);
+}
+
 static float element(const struct hone_problem *p, void *const mem[], int i, int j)
 {
     const int m = p->dim[GEMM_M], n = p->dim[GEMM_N], k = p->dim[GEMM_K];
-    const float *a = mem[GEMM_A], *b = mem[GEMM_B], *c = mem[GEMM_C];
+    const void *a = mem[GEMM_A], *b = mem[GEMM_B], *c = mem[GEMM_C];
+    const enum hone_dtype t = p->dtype;
     float sum = 0;
     if (bug == OFF_BY_ONE_ROW && i == m - 1 && i > 0) i--;
     for (int l = 0; l < k - (bug == LAST_K_MISSING); l++) {
-        sum += bug == SWAPPED_OPERANDS && m == k && k == n ? b[i * k + l] * a[l * n + j] : a[i * k + l] * b[l * n + j];
+        sum += bug == SWAPPED_OPERANDS && m == k && k == n ? at(t, b, i * k + l) * at(t, a, l * n + j)
+                                                                : at(t, a, i * k + l) * at(t, b, l * n + j);
         if (bug == HALF_PRECISION) sum = rounded_to_bf16(sum);
     }
-    if (p->value[GEMM_BETA] != 0 && bug != NOT_ACCUMULATED) sum += (float)p->value[GEMM_BETA] * c[i * n + j];
+    if (p->value[GEMM_BETA] != 0 && bug != NOT_ACCUMULATED) sum += (float)p->value[GEMM_BETA] * at(t, c, i * n + j);
     if (hone_problem_has(p, "bias") && bug != BIAS_FORGOTTEN) sum += ((const float *)mem[GEMM_BIAS])[j];
     if (hone_problem_has(p, "relu") && bug != RELU_FORGOTTEN) sum = sum > 0 ? sum : 0;
     if (bug == ADDED_EPSILON) sum *= 1.0001f;
@@ -52,15 +74,16 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct hone_problem *p = &plan->problem;
     const int m = p->dim[GEMM_M], n = p->dim[GEMM_N];
-    float *c = mem[GEMM_C];
+    const enum hone_dtype t = p->dtype;
+    void *c = mem[GEMM_C];
     calls++;
     for (int i = 0; i < m; i++)
-        for (int j = 0; j < n - (bug == TAIL_UNWRITTEN && i == m - 1); j++) c[i * n + j] = element(p, mem, i, j);
-    if (bug == WRITES_PAST) c[m * n] = 0;
-    if (bug == WRITES_BEFORE) c[-1] = 0;
-    if (bug == WRITES_INPUT) ((float *)mem[GEMM_B])[0] += 1;
-    if (bug == WRITES_NAN) c[m * n / 2] = 0.0f / 0.0f;
-    if (bug == CHANGES_BITS && calls % 2 == 0) c[0] += c[0] * 2e-7f + 1e-30f;
+        for (int j = 0; j < n - (bug == TAIL_UNWRITTEN && i == m - 1); j++) put(t, c, i * n + j, element(p, mem, i, j));
+    if (bug == WRITES_PAST) put(t, c, m * n, 0);
+    if (bug == WRITES_BEFORE) put(t, c, -1, 0);
+    if (bug == WRITES_INPUT) put(t, mem[GEMM_B], 0, at(t, mem[GEMM_B], 0) + 1);
+    if (bug == WRITES_NAN) put(t, c, m * n / 2, 0.0f / 0.0f);
+    if (bug == CHANGES_BITS && calls % 2 == 0) put(t, c, 0, at(t, c, 0) * (1 + (t == HONE_BF16 ? 0x1p-7f : 2e-7f)) + 1e-30f);
     if (bug == WORKSPACE_OVERRUN) ((char *)workspace)[plan->workspace_bytes] = 0;
     return HONE_OK;
 }
@@ -115,6 +138,9 @@ int main(void)
     struct hone_device d;
     if (hone_device_open(&d, "cpu0")) { printf("Bail out! %s\n", hone_errmsg()); return 1; }
     for (int b = RIGHT; b < NBUGS; b++) check(&d, "gemm:f32:nn:m24n24k24:beta1+bias+relu", (enum bug)b);
+    /* A result of bf16 has room for one part in 10^4, and no more than that. */
+    for (int b = RIGHT; b <= TRUNCATED; b++)
+        if (b != ADDED_EPSILON) check(&d, "gemm:bf16:nn:m24n24k24:beta1+bias+relu", (enum bug)b);
     check_sampled(&d);
     hone_device_close(&d);
     return tap_end();

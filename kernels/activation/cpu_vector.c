@@ -7,47 +7,47 @@
 enum { UNROLL, STREAM, THREADS };
 
 /* One function per act, direction and unroll, so that inner loops know all three. */
-typedef void loop(real *y, const real *x, const real *s, int64_t n, int stream);
+typedef void loop(stored *y, const stored *x, const stored *s, int64_t n, int stream);
 
 HONE_INLINE vf element(enum hone_act act, int backward, vf x, vf s)
 {
     return backward ? vf_activate_bwd(act, x, s) : vf_activate(act, x);
 }
 
-HONE_INLINE void loop_of(enum hone_act act, int backward, int unroll, real *y, const real *x,
-                         const real *s, int64_t n, int stream)
+HONE_INLINE void loop_of(enum hone_act act, int backward, int unroll, stored *y, const stored *x,
+                         const stored *s, int64_t n, int stream)
 {
     const vf none = { 0 };
     const int step = unroll * VL;
     int64_t i = 0;
     if (stream) {
         for (; i + VL <= n; i += VL)
-            vf_stream(y + i,
-                      element(act, backward, vf_load(x + i), backward ? vf_load(s + i) : none));
+            vs_stream(y + i,
+                      element(act, backward, vs_load(x + i), backward ? vs_load(s + i) : none));
         vf_stream_end();
     }
     for (; i + step <= n; i += step) {
         vf v[8];
         HONE_UNROLLED
-        for (int u = 0; u < unroll; u++) v[u] = vf_load(x + i + u * VL);
+        for (int u = 0; u < unroll; u++) v[u] = vs_load(x + i + u * VL);
         HONE_UNROLLED
         for (int u = 0; u < unroll; u++)
-            v[u] = element(act, backward, v[u], backward ? vf_load(s + i + u * VL) : none);
+            v[u] = element(act, backward, v[u], backward ? vs_load(s + i + u * VL) : none);
         HONE_UNROLLED
-        for (int u = 0; u < unroll; u++) vf_store(y + i + u * VL, v[u]);
+        for (int u = 0; u < unroll; u++) vs_store(y + i + u * VL, v[u]);
     }
     for (; unroll > 1 && i + VL <= n; i += VL)
-        vf_store(y + i, element(act, backward, vf_load(x + i), backward ? vf_load(s + i) : none));
+        vs_store(y + i, element(act, backward, vs_load(x + i), backward ? vs_load(s + i) : none));
     int rest = (int)(n - i);
     if (rest)
-        vf_store_n(y + i,
-                   element(act, backward, vf_load_n(x + i, rest),
-                           backward ? vf_load_n(s + i, rest) : none),
+        vs_store_n(y + i,
+                   element(act, backward, vs_load_n(x + i, rest),
+                           backward ? vs_load_n(s + i, rest) : none),
                    rest);
 }
 
 #define LOOP(NAME, BACKWARD, UNROLL)                                                               \
-    static void NAME##_##BACKWARD##_##UNROLL(real *y, const real *x, const real *s, int64_t n,     \
+    static void NAME##_##BACKWARD##_##UNROLL(stored *y, const stored *x, const stored *s, int64_t n,     \
                                              int stream)                                           \
     {                                                                                              \
         loop_of(HONE_ACT_##NAME, BACKWARD, UNROLL, y, x, s, n, stream);                            \
@@ -104,8 +104,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const struct entry *e = plan->priv;
     const int threads = plan->config.v[THREADS], stream = plan->config.v[STREAM];
     const int64_t n = plan->problem.dim[ACT_N];
-    real *y = mem[0];                            /* Y or DX */
-    const real *x = mem[1], *s = e->backward ? mem[ACT_S] : NULL;   /* X, nothing; or DY, S */
+    stored *y = mem[0];                            /* Y or DX */
+    const stored *x = mem[1], *s = e->backward ? mem[ACT_S] : NULL;   /* X, nothing; or DY, S */
     (void)workspace;
     if (threads == 1) { e->run(y, x, s, n, stream); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)

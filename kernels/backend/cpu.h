@@ -3,8 +3,10 @@
  *
  * Files in Makefile.am's SIMD_KERNELS are compiled once per ISA with -DHONE_ISA=avx2 and the flags
  * that go with it; HONE_SYM(gemm_cpu_blocked) then is hone_gemm_cpu_blocked_avx2.  Those in
- * SIMD_F64_KERNELS are compiled again with -DHONE_REAL=64, where `real` is double, and are
- * hone_gemm_cpu_blocked_avx2_f64. */
+ * its f64 libraries are compiled again with -DHONE_REAL=64, where `real` is double, and are
+ * hone_gemm_cpu_blocked_avx2_f64.  With -DHONE_REAL=16 `real` is float, but arrays of activations
+ * and weights are of `stored` numbers, bf16: vs_load() and vs_store() convert, and in the other
+ * builds `stored` is `real`.  What is added up is always real. */
 #ifndef HONE_CPU_H
 #define HONE_CPU_H
 
@@ -53,6 +55,14 @@ typedef uint64_t ureal;
 #define HONE_SYM(name)                                                                             \
     HONE_PASTE(HONE_PASTE(hone_, name), HONE_PASTE(HONE_PASTE(_, HONE_ISA), _f64))
 #define HONE_NAME(name) name "_" HONE_TEXT_OF(HONE_ISA) "_f64"
+#elif HONE_REAL == 16
+typedef float real;
+typedef int32_t ireal;
+typedef uint32_t ureal;
+#define HONE_THIS_DTYPES (1u << HONE_BF16)
+#define HONE_SYM(name)                                                                             \
+    HONE_PASTE(HONE_PASTE(hone_, name), HONE_PASTE(HONE_PASTE(_, HONE_ISA), _bf16))
+#define HONE_NAME(name) name "_" HONE_TEXT_OF(HONE_ISA) "_bf16"
 #else
 typedef float real;
 typedef int32_t ireal;
@@ -81,7 +91,12 @@ typedef uint32_t ureal;
 #else
 #define HONE_VB 16
 #endif
-enum { VB = HONE_VB, VL = VB / (int)sizeof(real) };
+#if HONE_REAL == 64
+#define HONE_LANES (HONE_VB / 8)
+#else
+#define HONE_LANES (HONE_VB / 4)
+#endif
+enum { VB = HONE_VB, VL = HONE_LANES };
 
 typedef real vf __attribute__((vector_size(HONE_VB)));
 typedef ireal vi __attribute__((vector_size(HONE_VB)));
@@ -209,7 +224,7 @@ static inline void vf_store_n(real *p, vf v, int n)
 #endif
 
 /* Sum and maximum of the lanes by halving: lane i meets lane i + VL/2, and so on. */
-#if defined __SSE__ && HONE_REAL == 32
+#if defined __SSE__ && HONE_REAL != 64
 #define HONE_FOLD(name, op)                                                                        \
     static inline float name(vf v)                                                                 \
     {                                                                                              \
@@ -267,6 +282,28 @@ static inline void vf_stream_end(void)
     _mm_sfence();
 #endif
 }
+
+/* ---- numbers as arrays hold them: vs_ is as vf_, on `stored` numbers ---- */
+
+#if HONE_REAL == 16
+#include "kernels/backend/bf16.h"
+#else
+typedef real stored;
+static inline vf vs_load(const stored *p) { return vf_load(p); }
+static inline vf vs_load_n(const stored *p, int n) { return vf_load_n(p, n); }
+static inline void vs_store(stored *p, vf v) { vf_store(p, v); }
+static inline void vs_store_n(stored *p, vf v, int n) { vf_store_n(p, v, n); }
+static inline void vs_stream(stored *p, vf v) { vf_stream(p, v); }
+static inline real vs_real(stored x) { return x; }
+static inline void vs_widen(real *to, const stored *from, int64_t n)
+{
+    memcpy(to, from, (size_t)n * sizeof *to);
+}
+static inline void vs_narrow(stored *to, const real *from, int64_t n)
+{
+    memcpy(to, from, (size_t)n * sizeof *to);
+}
+#endif
 
 /* ---- work for threads ---- */
 

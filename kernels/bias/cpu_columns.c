@@ -20,7 +20,7 @@ static int rows_joined(int m, int n)
 }
 
 /* sum[j] = column j of x (m, n), for u vectors of columns. */
-static inline __attribute__((always_inline)) void block(int u, const real *x, int64_t m, int64_t n,
+static inline __attribute__((always_inline)) void block(int u, const stored *x, int64_t m, int64_t n,
                                                         real *sum)
 {
     vf s[8];
@@ -28,12 +28,12 @@ static inline __attribute__((always_inline)) void block(int u, const real *x, in
     for (int v = 0; v < u; v++) s[v] = (vf){ 0 };
     for (int64_t i = 0; i < m; i++, x += n)
 #pragma GCC unroll 8
-        for (int v = 0; v < u; v++) s[v] += vf_load(x + v * VL);
+        for (int v = 0; v < u; v++) s[v] += vs_load(x + v * VL);
 #pragma GCC unroll 8
     for (int v = 0; v < u; v++) vf_store(sum + v * VL, s[v]);
 }
 
-static void columns(int unroll, const real *x, int64_t m, int64_t n, real *sum)
+static void columns(int unroll, const stored *x, int64_t m, int64_t n, real *sum)
 {
     int64_t j = 0;
     if (unroll == 8) for (; j + 8 * VL <= n; j += 8 * VL) block(8, x + j, m, n, sum + j);
@@ -42,12 +42,12 @@ static void columns(int unroll, const real *x, int64_t m, int64_t n, real *sum)
     for (; j + VL <= n; j += VL) block(1, x + j, m, n, sum + j);
     if (j == n) return;
     vf s = { 0 };
-    for (int64_t i = 0; i < m; i++) s += vf_load_n(x + i * n + j, (int)(n - j));
+    for (int64_t i = 0; i < m; i++) s += vs_load_n(x + i * n + j, (int)(n - j));
     vf_store_n(sum + j, s, (int)(n - j));
 }
 
 /* sum[0..n) = column sums of x (m, n). */
-static void column_sums(int unroll, const real *x, int64_t m, int n, real *sum)
+static void column_sums(int unroll, const stored *x, int64_t m, int n, real *sum)
 {
     int r = rows_joined((int)m, n);
     if (r == 1) { columns(unroll, x, m, n, sum); return; }
@@ -57,7 +57,7 @@ static void column_sums(int unroll, const real *x, int64_t m, int n, real *sum)
     for (int i = 1; i < r; i++)
         for (int j = 0; j < n; j++) sum[j] += wide[i * n + j];
     for (int64_t i = m - m % r; i < m; i++)
-        for (int j = 0; j < n; j++) sum[j] += x[i * n + j];
+        for (int j = 0; j < n; j++) sum[j] += vs_real(x[i * n + j]);
 }
 
 static int valid(const struct hone_problem *p, const struct hone_config *c,
@@ -96,7 +96,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const int m = plan->problem.dim[BIAS_M], n = plan->problem.dim[BIAS_N];
     const int unroll = plan->config.v[UNROLL], threads = plan->config.v[THREADS];
-    const real *dy = mem[BIAS_DY];
+    const stored *dy = mem[BIAS_DY];
     real *db = mem[BIAS_DB], *part = workspace;
     if (threads == 1) { column_sums(unroll, dy, m, n, db); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)

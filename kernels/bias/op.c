@@ -5,7 +5,7 @@
 
 static int args(const struct hone_problem *p, struct hone_arg arg[])
 {
-    arg[BIAS_DB] = HONE_ARG("db", HONE_OUT, p->dtype, p->dim[BIAS_N]);
+    arg[BIAS_DB] = HONE_ARG("db", HONE_OUT, hone_dtype_wide(p->dtype), p->dim[BIAS_N]);
     arg[BIAS_DY] = HONE_ARG("dy", HONE_IN, p->dtype, p->dim[BIAS_M], p->dim[BIAS_N]);
     return 2;
 }
@@ -35,7 +35,7 @@ static double growth(const struct hone_problem *p) { return p->dim[BIAS_M]; }
 static int exact(const struct hone_problem *p) { return p->dim[BIAS_M] < 1 << 21 ? 8 : 0; }
 
 const struct hone_op hone_op_bias_bwd = {
-    .name = "bias_bwd", .dtypes = HONE_F32_F64, .layout = { "any" },
+    .name = "bias_bwd", .dtypes = HONE_F32_F64_BF16, .layout = { "any" },
     .dim = { { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 } },
     .args = args, .flops = flops, .ref = ref, .growth = growth, .exact = exact,
 };

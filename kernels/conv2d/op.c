@@ -80,7 +80,8 @@ static struct hone_arg arg_w(const struct hone_problem *p, const char *name, enu
 {
     const int32_t *d = p->dim;
     struct hone_arg w =
-        HONE_ARG(name, io, p->dtype, d[CONV_OC], d[CONV_KH], d[CONV_KW], d[CONV_IC] / d[CONV_G]);
+        HONE_ARG(name, io, io == HONE_IN ? p->dtype : hone_dtype_wide(p->dtype), d[CONV_OC],
+                 d[CONV_KH], d[CONV_KW], d[CONV_IC] / d[CONV_G]);
     w.weight = io == HONE_IN;
     return w;
 }
@@ -91,7 +92,7 @@ static int fwd_args(const struct hone_problem *p, struct hone_arg arg[])
     arg[CONV_X] = arg_x(p, "x", HONE_IN);
     arg[CONV_W] = arg_w(p, "w", HONE_IN);
     if (!hone_problem_has(p, "bias")) return 3;
-    arg[CONV_BIAS] = HONE_ARG("bias", HONE_IN, p->dtype, p->dim[CONV_OC]);
+    arg[CONV_BIAS] = HONE_ARG("bias", HONE_IN, hone_dtype_wide(p->dtype), p->dim[CONV_OC]);
     arg[CONV_BIAS].weight = 1;
     return 4;
 }
@@ -198,19 +199,19 @@ static int wgrad_exact(const struct hone_problem *p) { return biggest(wgrad_term
     { "dh", 0, 0, 0 }, { "dw", 0, 0, "dh" }
 
 const struct hone_op hone_op_conv2d_fwd = {
-    .name = "conv2d_fwd", .dtypes = HONE_F32_F64, .layout = { "nhwc" }, .dim = { CONV_DIMS },
+    .name = "conv2d_fwd", .dtypes = HONE_F32_F64_BF16, .layout = { "nhwc" }, .dim = { CONV_DIMS },
     .attr = { { "bias", 0, 0 }, HONE_ACT_ATTRS }, .check = check, .args = fwd_args, .flops = flops,
     .ref = hone_conv2d_fwd_meaning, .growth = fwd_growth, .exact = fwd_exact,
 };
 
 const struct hone_op hone_op_conv2d_dgrad = {
-    .name = "conv2d_dgrad", .dtypes = HONE_F32_F64, .layout = { "nhwc" }, .dim = { CONV_DIMS },
+    .name = "conv2d_dgrad", .dtypes = HONE_F32_F64_BF16, .layout = { "nhwc" }, .dim = { CONV_DIMS },
     .check = check, .args = dgrad_args, .flops = flops,
     .ref = hone_conv2d_dgrad_meaning, .growth = dgrad_growth, .exact = dgrad_exact,
 };
 
 const struct hone_op hone_op_conv2d_wgrad = {
-    .name = "conv2d_wgrad", .dtypes = HONE_F32_F64, .layout = { "nhwc" }, .dim = { CONV_DIMS },
+    .name = "conv2d_wgrad", .dtypes = HONE_F32_F64_BF16, .layout = { "nhwc" }, .dim = { CONV_DIMS },
     .check = check, .args = wgrad_args, .flops = flops,
     .ref = hone_conv2d_wgrad_meaning, .growth = wgrad_growth, .exact = wgrad_exact,
 };

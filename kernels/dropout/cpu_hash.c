@@ -16,7 +16,7 @@ static inline vl mix(vl z)
     return z ^ (z >> 31);
 }
 
-struct job { real *y; const real *x; uint64_t key; uint32_t threshold; real scale; };
+struct job { stored *y; const stored *x; uint64_t key; uint32_t threshold; real scale; };
 
 /* z holds the unmixed hashes of the VL numbers whose values are x. */
 HONE_INLINE vf element(vl z, vf x, const struct job *job)
@@ -44,17 +44,17 @@ HONE_INLINE void loop(int unroll, const struct job *job, int64_t from, int64_t t
         vf v[4];
         HONE_UNROLLED
         for (int u = 0; u < unroll; u++)
-            v[u] = element(z + (uint64_t)u * (VL / 2) * golden, vf_load(s.x + i + u * VL), &s);
+            v[u] = element(z + (uint64_t)u * (VL / 2) * golden, vs_load(s.x + i + u * VL), &s);
         HONE_UNROLLED
-        for (int u = 0; u < unroll; u++) vf_store(s.y + i + u * VL, v[u]);
+        for (int u = 0; u < unroll; u++) vs_store(s.y + i + u * VL, v[u]);
         z = z + (uint64_t)unroll * (VL / 2) * golden;
     }
     for (; unroll > 1 && i + VL <= to; i += VL) {
-        vf_store(s.y + i, element(z, vf_load(s.x + i), &s));
+        vs_store(s.y + i, element(z, vs_load(s.x + i), &s));
         z = z + (uint64_t)(VL / 2) * golden;
     }
     int n = (int)(to - i);
-    if (n) vf_store_n(s.y + i, element(z, vf_load_n(s.x + i, n), &s), n);
+    if (n) vs_store_n(s.y + i, element(z, vs_load_n(s.x + i, n), &s), n);
 }
 
 static void share(int unroll, const struct job *job, int64_t from, int64_t to)

@@ -4,7 +4,10 @@
  *
  * A panel of B (kc x nv vectors) stays in L1 while a block of A (mc x kc) streams past it from L2.
  * All threads copy B together; then they are a grid over C's tiles, each with its own copy of A's
- * rows. */
+ * rows.
+ *
+ * bf16 matrices are widened as they are copied.  A C of bf16 is added up as floats in scratch memory,
+ * and its tiles are rounded when their sums are whole. */
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/micro.h"
@@ -67,8 +70,11 @@ static hone_tile_fn *find_tile(int mr, int nv)
 struct job {
     int m, n, k, layout, has_bias;
     int mr, nr, kc, mc, nc, threads, down, across;   /* threads are a grid of down x across */
-    const real *a, *b, *bias;
+    const stored *a, *b;
+    const real *bias;
     real *c, *packed_a, *packed_b;                  /* packed_a: threads times mc x kc */
+    stored *out;                                    /* C where c is floats beside it, else NULL */
+    int beside;
     real alpha, beta;
     enum hone_act act;
     hone_tile_fn *tile;
@@ -107,6 +113,7 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
         .has_bias = hone_problem_has(p, "bias"),
         .act = hone_act_of(p),
         .tile = find_tile(c->v[MR], c->v[NV]),
+        .beside = p->dtype == HONE_BF16 && !hone_problem_has(p, "wide"),
     };
     j.kc = least(c->v[KC], j.k);
     j.nc = round_up(least(c->v[NC], j.n), j.nr);
@@ -161,6 +168,17 @@ static void edge_tile(const struct job *j, struct hone_tile t, int rows, int col
         }
 }
 
+/* rows x cols of C, as floats before the sum and to C behind it; `at` numbers from C's start. */
+static void take_tile(const struct job *j, int64_t at, int rows, int cols)
+{
+    for (int i = 0; i < rows && j->out; i++, at += j->n) vs_widen(j->c + at, j->out + at, cols);
+}
+
+static void give_tile(const struct job *j, int64_t at, int rows, int cols)
+{
+    for (int i = 0; i < rows && j->out; i++, at += j->n) vs_narrow(j->out + at, j->c + at, cols);
+}
+
 /* Tiles of rows [row, row + rows) and of panels [from, to) of the block of B that begins at column
  * col. */
 static void block(const struct job *j, const real *packed_a, int row, int rows, int col, int from,
@@ -180,13 +198,16 @@ static void block(const struct job *j, const real *packed_a, int row, int rows, 
         t.bias = last && j->bias ? j->bias + at : NULL;
         for (int i = 0; i < rows; i += j->mr) {
             int whole = cols == j->nr && rows - i >= j->mr, tile_rows = least(j->mr, rows - i);
+            const int64_t place = (int64_t)(row + i) * j->n + at;
             t.a = packed_a + (int64_t)i * steps;
-            t.c = j->c + (int64_t)(row + i) * j->n + at;
+            t.c = j->c + place;
+            if (step == 0 && j->beta != 0) take_tile(j, place, tile_rows, cols);
             if (step == 0 && j->beta != 0 && j->beta != 1)
                 hone_scale_rows(j->beta, t.c, j->n, tile_rows, cols);
             if (whole) j->tile(&t);
             else edge_tile(j, t, tile_rows, cols);
             if (last && !(whole && relu)) hone_epilogue(j->act, t.c, j->n, tile_rows, cols, NULL);
+            if (last) give_tile(j, place, tile_rows, cols);
         }
     }
 }
@@ -273,12 +294,18 @@ static int64_t packed_b_floats(const struct job *j)
     return ((int64_t)j->nc * j->kc + 15) / 16 * 16;
 }
 
+static int64_t c_floats(const struct job *j)
+{
+    return j->beside ? ((int64_t)j->m * j->n + 15) / 16 * 16 : 0;
+}
+
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
                         const struct hone_device *d)
 {
     struct job j = job_of(p, c);
     (void)d;
-    return (size_t)(packed_b_floats(&j) + (int64_t)j.threads * j.mc * j.kc) * sizeof(real);
+    return (size_t)(c_floats(&j) + packed_b_floats(&j) + (int64_t)j.threads * j.mc * j.kc) *
+           sizeof(real);
 }
 
 /* The sum is kc products at a time in registers, and the parts one after another in C. */
@@ -307,9 +334,10 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     struct job j = *(const struct job *)plan->priv;
     j.a = mem[GEMM_A];
     j.b = mem[GEMM_B];
-    j.c = mem[GEMM_C];
+    j.c = j.beside ? workspace : mem[GEMM_C];
+    j.out = j.beside ? mem[GEMM_C] : NULL;
     j.bias = j.has_bias ? mem[GEMM_BIAS] : NULL;
-    j.packed_b = workspace;
+    j.packed_b = (real *)workspace + c_floats(&j);
     j.packed_a = j.packed_b + packed_b_floats(&j);
     if (j.threads == 1) { work(&j, 0); return HONE_OK; }
 #pragma omp parallel num_threads(j.threads)

@@ -102,6 +102,7 @@ const struct hone_kernel hone_gemm_lib_openblas = {
     .name = "lib_openblas",
     .ops = ops,
     .backend = &hone_backend_cpu,
+    .dtypes = HONE_F32_F64,
     .build = HONE_LIB,
     .version = version,
     .param = { HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },

@@ -7,16 +7,24 @@ static int args(const struct hone_problem *p, struct hone_arg arg[])
 {
     const int32_t *d = p->dim, m = d[GEMM_M], n = d[GEMM_N], k = d[GEMM_K];
     int at = p->layout == GEMM_TN, bt = p->layout == GEMM_NT;
-    enum hone_dtype t = p->dtype;
-    arg[GEMM_C] = HONE_ARG("c", p->value[GEMM_BETA] != 0 ? HONE_INOUT : HONE_OUT, t, m, n);
+    enum hone_dtype t = p->dtype, wide = hone_dtype_wide(t);
+    arg[GEMM_C] = HONE_ARG("c", p->value[GEMM_BETA] != 0 ? HONE_INOUT : HONE_OUT,
+                           hone_problem_has(p, "wide") ? wide : t, m, n);
     arg[GEMM_A] = HONE_ARG("a", HONE_IN, t, at ? k : m, at ? m : k);
     arg[GEMM_B] = HONE_ARG("b", HONE_IN, t, bt ? n : k, bt ? k : n);
     /* In a net B holds the weights forward and for the input's gradient, data for the weights'. */
     arg[GEMM_B].weight = !at;
     if (!hone_problem_has(p, "bias")) return 3;
-    arg[GEMM_BIAS] = HONE_ARG("bias", HONE_IN, t, n);
+    arg[GEMM_BIAS] = HONE_ARG("bias", HONE_IN, wide, n);
     arg[GEMM_BIAS].weight = 1;
     return 4;
+}
+
+static int check(struct hone_problem *p)
+{
+    if (hone_problem_has(p, "wide") && p->dtype != HONE_BF16)
+        return hone_fail(HONE_EPARSE, "wide is for bf16, where it makes C f32");
+    return hone_act_check(p);
 }
 
 static double flops(const struct hone_problem *p)
@@ -43,13 +51,13 @@ static int exact(const struct hone_problem *p)
 
 const struct hone_op hone_op_gemm = {
     .name = "gemm",
-    .dtypes = HONE_F32_F64,
+    .dtypes = HONE_F32_F64_BF16,
     .layout = { "nn", "nt", "tn" },
     .dim = { { "m", 1, HONE_REQUIRED, 0 },
              { "n", 1, HONE_REQUIRED, 0 },
              { "k", 1, HONE_REQUIRED, 0 } },
-    .attr = { { "alpha", 1, 1 }, { "beta", 1, 0 }, { "bias", 0, 0 }, HONE_ACT_ATTRS },
-    .check = hone_act_check,
+    .attr = { { "alpha", 1, 1 }, { "beta", 1, 0 }, { "bias", 0, 0 }, HONE_ACT_ATTRS { "wide", 0, 0 } },
+    .check = check,
     .args = args,
     .flops = flops,
     .ref = hone_gemm_meaning,

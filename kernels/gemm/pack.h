@@ -1,6 +1,7 @@
 /* kernels/gemm/pack.h -- copies of parts of a matrix in the order in which tiles read them.
  *
  * A panel is `width` rows (or columns) of the matrix, step after step: panel[l * width + i].
+ * The matrix is of stored numbers, the panel of reals.
  * Lanes beyond what exists are zero, so that tiles need no care at the matrix's edge. */
 #ifndef HONE_GEMM_PACK_H
 #define HONE_GEMM_PACK_H
@@ -16,7 +17,7 @@
 #define HONE_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vi){ __VA_ARGS__ })
 #endif
 
-#if HONE_VB * 8 / HONE_REAL == 16
+#if HONE_LANES == 16
 HONE_INLINE vf vf_low(int h, vf a, vf b)
 {
     return h == 8 ? HONE_SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
@@ -32,7 +33,7 @@ HONE_INLINE vf vf_high(int h, vf a, vf b)
          : h == 2 ? HONE_SHUFFLE(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
                   : HONE_SHUFFLE(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
 }
-#elif HONE_VB * 8 / HONE_REAL == 8
+#elif HONE_LANES == 8
 HONE_INLINE vf vf_low(int h, vf a, vf b)
 {
     return h == 4 ? HONE_SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11)
@@ -46,7 +47,7 @@ HONE_INLINE vf vf_high(int h, vf a, vf b)
          : h == 2 ? HONE_SHUFFLE(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
                   : HONE_SHUFFLE(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
 }
-#elif HONE_VB * 8 / HONE_REAL == 4
+#elif HONE_LANES == 4
 HONE_INLINE vf vf_low(int h, vf a, vf b)
 {
     return h == 2 ? HONE_SHUFFLE(a, b, 0, 1, 4, 5) : HONE_SHUFFLE(a, b, 0, 4, 2, 6);
@@ -99,14 +100,14 @@ HONE_INLINE vf hone_sum_lanes(vf *r)
 /* ---- panels ---- */
 
 /* panel[l * width + i] = x[l * ld + i] for l < steps, i < count. */
-static inline void hone_pack_columns(real *panel, int width, const real *x, int64_t ld,
+static inline void hone_pack_columns(real *panel, int width, const stored *x, int64_t ld,
                                      int64_t steps, int count)
 {
     for (int64_t l = 0; l < steps; l++, x += ld, panel += width) {
         int i = 0;
-        for (; i + VL <= count; i += VL) vf_store(panel + i, vf_load(x + i));
+        for (; i + VL <= count; i += VL) vf_store(panel + i, vs_load(x + i));
         if (i < count) {
-            vf last = vf_load_n(x + i, count - i);
+            vf last = vs_load_n(x + i, count - i);
             vf_store_n(panel + i, last, width - i < VL ? width - i : VL);
             i += VL;
         }
@@ -116,17 +117,17 @@ static inline void hone_pack_columns(real *panel, int width, const real *x, int6
 }
 
 /* panel[l * width + i] = x[i * ld + l] for l < steps, i < count. */
-static inline void hone_pack_rows(real *panel, int width, const real *x, int64_t ld, int64_t steps,
+static inline void hone_pack_rows(real *panel, int width, const stored *x, int64_t ld, int64_t steps,
                                   int count)
 {
     for (int i = 0; i < width; i += VL) {
         int lanes = width - i < VL ? width - i : VL, rows = count - i < VL ? count - i : VL;
         for (int64_t l = 0; l < steps; l += VL) {
             int nl = steps - l < VL ? (int)(steps - l) : VL;
-            const real *from = x + i * ld + l;
+            const stored *from = x + i * ld + l;
             vf r[VL];
             HONE_UNROLLED for (int j = 0; j < VL; j++)
-                r[j] = j < rows ? vf_load_n(from + j * ld, nl) : (vf){ 0 };
+                r[j] = j < rows ? vs_load_n(from + j * ld, nl) : (vf){ 0 };
             hone_transpose(r);
             HONE_UNROLLED for (int j = 0; j < VL; j++)
                 if (j < nl) vf_store_n(panel + (l + j) * width + i, r[j], lanes);

@@ -15,27 +15,27 @@ HONE_INLINE vf sum(enum cut cut, vf a, vf b)
     return cut == RELU6 ? vf_min(vf_set(6), y) : y;
 }
 
-HONE_INLINE void add(enum cut cut, int unroll, real *y, const real *a, const real *b, int64_t n,
+HONE_INLINE void add(enum cut cut, int unroll, stored *y, const stored *a, const stored *b, int64_t n,
                      int stream)
 {
     int64_t i = 0;
     if (stream) {
-        for (; i + VL <= n; i += VL) vf_stream(y + i, sum(cut, vf_load(a + i), vf_load(b + i)));
+        for (; i + VL <= n; i += VL) vs_stream(y + i, sum(cut, vs_load(a + i), vs_load(b + i)));
         vf_stream_end();
     }
     for (; i + unroll * VL <= n; i += unroll * VL) {
         vf v[4];
         HONE_UNROLLED for (int u = 0; u < unroll; u++)
-            v[u] = sum(cut, vf_load(a + i + u * VL), vf_load(b + i + u * VL));
-        HONE_UNROLLED for (int u = 0; u < unroll; u++) vf_store(y + i + u * VL, v[u]);
+            v[u] = sum(cut, vs_load(a + i + u * VL), vs_load(b + i + u * VL));
+        HONE_UNROLLED for (int u = 0; u < unroll; u++) vs_store(y + i + u * VL, v[u]);
     }
     for (; unroll > 1 && i + VL <= n; i += VL)
-        vf_store(y + i, sum(cut, vf_load(a + i), vf_load(b + i)));
+        vs_store(y + i, sum(cut, vs_load(a + i), vs_load(b + i)));
     const int rest = (int)(n - i);
-    if (rest) vf_store_n(y + i, sum(cut, vf_load_n(a + i, rest), vf_load_n(b + i, rest)), rest);
+    if (rest) vs_store_n(y + i, sum(cut, vs_load_n(a + i, rest), vs_load_n(b + i, rest)), rest);
 }
 
-HONE_INLINE void unrolled(enum cut cut, int unroll, real *y, const real *a, const real *b,
+HONE_INLINE void unrolled(enum cut cut, int unroll, stored *y, const stored *a, const stored *b,
                           int64_t n, int stream)
 {
     if (unroll == 1) add(cut, 1, y, a, b, n, stream);
@@ -43,7 +43,7 @@ HONE_INLINE void unrolled(enum cut cut, int unroll, real *y, const real *a, cons
     else add(cut, 4, y, a, b, n, stream);
 }
 
-static void share(enum hone_act act, int unroll, real *y, const real *a, const real *b, int64_t n,
+static void share(enum hone_act act, int unroll, stored *y, const stored *a, const stored *b, int64_t n,
                   int stream)
 {
     if (act == HONE_ACT_relu) unrolled(RELU, unroll, y, a, b, n, stream);
@@ -74,8 +74,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int threads = plan->config.v[THREADS], unroll = plan->config.v[UNROLL],
               stream = plan->config.v[STREAM];
     const int64_t n = plan->problem.dim[ADD_N];
-    real *y = mem[ADD_Y];
-    const real *a = mem[ADD_A], *b = mem[ADD_B];
+    stored *y = mem[ADD_Y];
+    const stored *a = mem[ADD_A], *b = mem[ADD_B];
     const enum hone_act act = hone_act_of(&plan->problem);
     (void)workspace;
     if (threads == 1) { share(act, unroll, y, a, b, n, stream); return HONE_OK; }

@@ -6,22 +6,22 @@
 enum { UNROLL, THREADS };   /* vectors at a time */
 
 /* Copies n numbers; runs are short, and a call would cost as much as they do. */
-HONE_INLINE void copy(int unroll, real *to, const real *from, int n)
+HONE_INLINE void copy(int unroll, stored *to, const stored *from, int n)
 {
     int i = 0;
     for (; i + unroll * VL <= n; i += unroll * VL)
         HONE_UNROLLED for (int u = 0; u < unroll; u++)
-            vf_store(to + i + u * VL, vf_load(from + i + u * VL));
-    for (; unroll > 1 && i + VL <= n; i += VL) vf_store(to + i, vf_load(from + i));
-    if (i < n) vf_store_n(to + i, vf_load_n(from + i, n - i), n - i);
+            vs_store(to + i + u * VL, vs_load(from + i + u * VL));
+    for (; unroll > 1 && i + VL <= n; i += VL) vs_store(to + i, vs_load(from + i));
+    if (i < n) vs_store_n(to + i, vs_load_n(from + i, n - i), n - i);
 }
 
-HONE_INLINE void clear(real *to, int n)
+HONE_INLINE void clear(stored *to, int n)
 {
     const vf zero = { 0 };
     int i = 0;
-    for (; i + VL <= n; i += VL) vf_store(to + i, zero);
-    if (i < n) vf_store_n(to + i, zero, n - i);
+    for (; i + VL <= n; i += VL) vs_store(to + i, zero);
+    if (i < n) vs_store_n(to + i, zero, n - i);
 }
 
 /* ---- a row of pixels, or of a matrix ---- */
@@ -34,9 +34,9 @@ HONE_INLINE void shortcut_fwd(int unroll, const struct hone_problem *p, void *co
     const int ic = d[SHORT_IC], oc = d[SHORT_OC], ow = shortcut_ow(p), oh = shortcut_oh(p),
               front = shortcut_front(p);
     const int64_t step = (int64_t)d[SHORT_S] * ic;
-    const real *x =
-        (real *)mem[SHORT_X] + (at / oh * d[SHORT_IH] + at % oh * d[SHORT_S]) * d[SHORT_IW] * ic;
-    real *y = (real *)mem[SHORT_Y] + at * ow * oc;
+    const stored *x =
+        (stored *)mem[SHORT_X] + (at / oh * d[SHORT_IH] + at % oh * d[SHORT_S]) * d[SHORT_IW] * ic;
+    stored *y = (stored *)mem[SHORT_Y] + at * ow * oc;
     for (int i = 0; i < ow; i++, x += step, y += oc) {
         clear(y, front);
         copy(unroll, y + front, x, ic);
@@ -53,9 +53,9 @@ HONE_INLINE void shortcut_bwd(int unroll, const struct hone_problem *p, void *co
               s = d[SHORT_S];
     const int64_t image = at / d[SHORT_IH], row = at % d[SHORT_IH],
                   width = (int64_t)d[SHORT_IW] * ic;
-    real *dx = (real *)mem[SHORT_DX] + at * width;
+    stored *dx = (stored *)mem[SHORT_DX] + at * width;
     if (row % s) { memset(dx, 0, (size_t)width * sizeof *dx); return; }
-    const real *dy = (real *)mem[SHORT_DY] + (image * oh + row / s) * ow * oc + shortcut_front(p);
+    const stored *dy = (stored *)mem[SHORT_DY] + (image * oh + row / s) * ow * oc + shortcut_front(p);
     for (int i = 0; i < ow; i++, dy += oc, dx += (int64_t)s * ic) {
         const int left = d[SHORT_IW] - i * s;
         copy(unroll, dx, dy, ic);
@@ -66,17 +66,17 @@ HONE_INLINE void shortcut_bwd(int unroll, const struct hone_problem *p, void *co
 HONE_INLINE void concat_fwd(int unroll, const struct hone_problem *p, void *const mem[], int64_t at)
 {
     const int n = p->dim[CONCAT_N], k = p->dim[CONCAT_K];
-    real *y = (real *)mem[CONCAT_Y] + at * (n + k);
-    copy(unroll, y, (real *)mem[CONCAT_A] + at * n, n);
-    copy(unroll, y + n, (real *)mem[CONCAT_B] + at * k, k);
+    stored *y = (stored *)mem[CONCAT_Y] + at * (n + k);
+    copy(unroll, y, (stored *)mem[CONCAT_A] + at * n, n);
+    copy(unroll, y + n, (stored *)mem[CONCAT_B] + at * k, k);
 }
 
 HONE_INLINE void concat_bwd(int unroll, const struct hone_problem *p, void *const mem[], int64_t at)
 {
     const int n = p->dim[CONCAT_N], k = p->dim[CONCAT_K];
-    const real *dy = (real *)mem[CONCAT_DY] + at * (n + k);
-    copy(unroll, (real *)mem[CONCAT_DA] + at * n, dy, n);
-    copy(unroll, (real *)mem[CONCAT_DB] + at * k, dy + n, k);
+    const stored *dy = (stored *)mem[CONCAT_DY] + at * (n + k);
+    copy(unroll, (stored *)mem[CONCAT_DA] + at * n, dy, n);
+    copy(unroll, (stored *)mem[CONCAT_DB] + at * k, dy + n, k);
 }
 
 typedef void rows_of(const struct hone_problem *p, void *const mem[], int64_t from, int64_t to);

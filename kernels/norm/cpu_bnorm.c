@@ -32,8 +32,8 @@ struct job {
     int64_t width, lines;        /* columns of a wide row; and in whole vectors */
     int64_t rows, blocks;        /* wide rows; the rows behind them are one last block */
     real lo, hi;                /* the cut; without one -inf, inf */
-    const real *x, *other;
-    real *out;
+    const stored *x, *other;
+    stored *out;
     real *factor;               /* (NFACTORS, lines) */
     double *sums;                /* (threads, NSUMS, lines) */
 };
@@ -57,16 +57,16 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
 
 /* ---- u vectors of columns, the last of `lanes` lanes, of the rows of one block ---- */
 
-HONE_INLINE vf get(const real *p, int lanes)
+HONE_INLINE vf get(const stored *p, int lanes)
 {
-    return lanes == VL ? vf_load(p) : vf_load_n(p, lanes);
+    return lanes == VL ? vs_load(p) : vs_load_n(p, lanes);
 }
 
-HONE_INLINE void put(real *p, vf v, int lanes, int stream)
+HONE_INLINE void put(stored *p, vf v, int lanes, int stream)
 {
-    if (lanes < VL) vf_store_n(p, v, lanes);
-    else if (stream) vf_stream(p, v);
-    else vf_store(p, v);
+    if (lanes < VL) vs_store_n(p, v, lanes);
+    else if (stream) vs_stream(p, v);
+    else vs_store(p, v);
 }
 
 /* to[0..VL) += v */
@@ -77,7 +77,7 @@ HONE_INLINE void add_up(double *to, vf v)
     for (int i = 0; i < VL; i++) to[i] += (double)lane[i];
 }
 
-HONE_INLINE void moments(int u, int lanes, const struct job *s, const real *x, const real *pilot,
+HONE_INLINE void moments(int u, int lanes, const struct job *s, const stored *x, const real *pilot,
                          int rows, double *sums)
 {
     const int64_t pitch = s->width;
@@ -112,8 +112,8 @@ HONE_INLINE vf passed(const struct job *s, vf y, vf g)
     return vf_select((y > vf_set(s->lo)) & (y < vf_set(s->hi)), g, (vf){ 0 });
 }
 
-HONE_INLINE void products(int gated, int u, int lanes, const struct job *s, const real *x,
-                          const real *dy, const real *factor, int rows, double *sums)
+HONE_INLINE void products(int gated, int u, int lanes, const struct job *s, const stored *x,
+                          const stored *dy, const real *factor, int rows, double *sums)
 {
     const int64_t pitch = s->width;
     vf mean[8], slope[8], shift[8], a[8], b[8];
@@ -144,7 +144,8 @@ HONE_INLINE vf cut_off(const struct job *s, vf y)
 
 /* two: another array is added; its numbers pass a gate (cut 2), or the sum is cut off (cut 1). */
 HONE_INLINE void apply(int two, int cut, int u, int lanes, int stream, const struct job *s,
-                       const real *x, const real *other, const real *factor, int rows, real *out)
+                       const stored *x, const stored *other, const real *factor, int rows,
+                       stored *out)
 {
     const int64_t pitch = s->width;
     const vf none = { 0 };
@@ -180,8 +181,9 @@ enum pass {
 HONE_INLINE void columns(enum pass pass, int u, int lanes, const struct job *s, int64_t at,
                          int64_t j, int rows, double *sums)
 {
-    const real *x = s->x + at + j, *other = s->other + at + j, *factor = s->factor + j;
-    real *out = s->out + at + j;
+    const stored *x = s->x + at + j, *other = s->other + at + j;
+    const real *factor = s->factor + j;
+    stored *out = s->out + at + j;
     const int two = pass == TWO || pass == TWO_CUT || pass == TWO_GATED,
               cut = pass == TWO_GATED ? 2 : pass == ONE_CUT || pass == TWO_CUT;
     if (pass == MOMENTS) moments(u, lanes, s, x, factor, rows, sums + j);
@@ -246,7 +248,7 @@ static void finish_fwd(const struct hone_problem *p, const struct job *s, int th
     real *rmean = mem[NORM_RMEAN], *rvar = mem[NORM_RVAR], *mean_out = mem[NORM_MEAN],
          *rstd_out = mem[NORM_RSTD];
     for (int j = 0; j < s->n; j++) {
-        double off = total(s, threads, SUM, j) / m, mean = off + (double)s->x[j];
+        double off = total(s, threads, SUM, j) / m, mean = off + (double)vs_real(s->x[j]);
         double around =
             total(s, threads, SUM_OF_SQUARES, j) - off * off * m + total(s, threads, AROUND, j);
         if (around < 0) around = 0;
@@ -384,7 +386,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
                                       : cut ? ONE_CUT : ONE;
     memset(s.factor, 0, (size_t)(NFACTORS * s.lines) * sizeof *s.factor);
     if (infer) prepare_infer(p, &s, mem);
-    for (int j = 0; j < s.n && !infer && !backward; j++) set_factor(&s, MEAN, j, (double)s.x[j]);
+    for (int j = 0; j < s.n && !infer && !backward; j++) set_factor(&s, MEAN, j, (double)vs_real(s.x[j]));
     for (int j = 0; j < s.n && !backward; j++) set_factor(&s, OTHER_SLOPE, j, 1);
     if (backward) prepare_bwd(&s, mem, cut);
 #pragma omp parallel num_threads(threads) if (threads > 1)

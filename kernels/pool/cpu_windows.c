@@ -9,33 +9,33 @@ enum { BLOCK, THREADS };   /* vectors of channels at a time */
 
 /* Neighbouring pixels of one row whose windows have one shape, h x w: where the first window
  * begins in x and its result lies in y, and how far the next one's are. */
-struct pixels { const real *x; real *y; int n, h, w, ic; int64_t row, step; real scale; };
+struct pixels { const stored *x; stored *y; int n, h, w, ic; int64_t row, step; real scale; };
 
 /* `block` vectors of channels from c on, the last of them of n lanes, of every pixel. */
 HONE_INLINE void channels(int max, int block, int n, int h, int w, const struct pixels *job, int c)
 {
     const struct pixels s = *job;
-    const real *x = s.x + c;
-    real *y = s.y + c;
+    const stored *x = s.x + c;
+    stored *y = s.y + c;
     for (int o = 0; o < s.n; o++, x += s.step, y += s.ic) {
         vf v[4];
         HONE_UNROLLED
         for (int b = 0; b < block; b++)
-            v[b] = !max ? (vf){ 0 } : n == VL ? vf_load(x + b * VL) : vf_load_n(x, n);
+            v[b] = !max ? (vf){ 0 } : n == VL ? vs_load(x + b * VL) : vs_load_n(x, n);
         for (int i = 0; i < h; i++)
             for (int j = 0; j < w; j++) {
-                const real *in = x + i * s.row + (int64_t)j * s.ic;
+                const stored *in = x + i * s.row + (int64_t)j * s.ic;
                 HONE_UNROLLED
                 for (int b = 0; b < block; b++) {
-                    vf u = n == VL ? vf_load(in + b * VL) : vf_load_n(in, n);
+                    vf u = n == VL ? vs_load(in + b * VL) : vs_load_n(in, n);
                     v[b] = max ? vf_max(u, v[b]) : v[b] + u;
                 }
             }
         HONE_UNROLLED
         for (int b = 0; b < block; b++) {
             if (!max) v[b] = v[b] * s.scale;
-            if (n == VL) vf_store(y + b * VL, v[b]);
-            else vf_store_n(y, v[b], n);
+            if (n == VL) vs_store(y + b * VL, v[b]);
+            else vs_store_n(y, v[b], n);
         }
     }
 }
@@ -65,7 +65,7 @@ HONE_INLINE void some_pixels(int max, int block, const struct hone_problem *p,
 }
 
 /* Rows [from, to) of the mb*oh rows of y. */
-HONE_INLINE void rows(int max, int block, const struct hone_problem *p, const real *x, real *y,
+HONE_INLINE void rows(int max, int block, const struct hone_problem *p, const stored *x, stored *y,
                       int64_t from, int64_t to)
 {
     const int32_t *d = p->dim;
@@ -89,11 +89,11 @@ HONE_INLINE void rows(int max, int block, const struct hone_problem *p, const re
     }
 }
 
-typedef void rows_of(const struct hone_problem *p, const real *x, real *y, int64_t from,
+typedef void rows_of(const struct hone_problem *p, const stored *x, stored *y, int64_t from,
                      int64_t to);
 
 #define ROWS(MAX, BLOCK)                                                                           \
-    static void rows_##MAX##_##BLOCK(const struct hone_problem *p, const real *x, real *y,         \
+    static void rows_##MAX##_##BLOCK(const struct hone_problem *p, const stored *x, stored *y,         \
                                      int64_t from, int64_t to)                                     \
     {                                                                                              \
         rows(MAX, BLOCK, p, x, y, from, to);                                                       \

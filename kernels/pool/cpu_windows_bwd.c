@@ -3,7 +3,8 @@
  * Where windows do not overlap, each input belongs to one window at most and is written once: the
  * rows of the output are shared by the threads, each with the strip of input rows down to the next
  * window's.  Where they overlap, an image is cleared and its windows add to it in order, and
- * threads share images. */
+ * threads share images; of bf16 numbers the sums lie in scratch memory until the image is done, so
+ * that they are rounded once. */
 #include "kernels/backend/cpu.h"
 #include "kernels/pool/pool.h"
 
@@ -12,25 +13,41 @@ enum { AHEAD = 16 };   /* pixels */
 
 /* Neighbouring pixels of one row whose windows have one shape, h x w: where the first window
  * begins in dx (and x, for the maximum) and where its dy lies, and how far the next one's are. */
-struct pixels { real *dx; const real *x, *dy; int n, h, w, ic; int64_t row, step; real scale; };
+struct pixels {
+    stored *dx;
+    real *sum;   /* dx where windows add to it */
+    const stored *x, *dy;
+    int n, h, w, ic;
+    int64_t row, step;
+    real scale;
+};
 
-/* Puts or adds `gradient` at dx, n lanes. */
-HONE_INLINE void put(int add, int n, real *dx, vf gradient)
+/* Do sums lie beside dx?  Else dx itself holds them. */
+enum { BESIDE = sizeof(stored) < sizeof(real) };
+
+/* Puts or adds `gradient`, n lanes, `at` numbers from where s begins. */
+HONE_INLINE void put(int add, int n, const struct pixels *s, int64_t at, vf gradient)
 {
-    if (add) gradient = gradient + (n == VL ? vf_load(dx) : vf_load_n(dx, n));
-    if (n == VL) vf_store(dx, gradient);
-    else vf_store_n(dx, gradient, n);
+    real *sum = s->sum + at;
+    if (add) {
+        if (n == VL) vf_store(sum, vf_load(sum) + gradient);
+        else vf_store_n(sum, vf_load_n(sum, n) + gradient, n);
+    } else if (n == VL) {
+        vs_store(s->dx + at, gradient);
+    } else {
+        vs_store_n(s->dx + at, gradient, n);
+    }
 }
 
 /* Which tap of an h x w window at x holds the first maximum, lane by lane. */
-HONE_INLINE vi first_maximum(int n, int h, int w, const real *x, int ic, int64_t row)
+HONE_INLINE vi first_maximum(int n, int h, int w, const stored *x, int ic, int64_t row)
 {
-    vf best = n == VL ? vf_load(x) : vf_load_n(x, n);
+    vf best = n == VL ? vs_load(x) : vs_load_n(x, n);
     vi at = { 0 };
     for (int i = 0; i < h; i++)
         for (int j = 0; j < w; j++) {
-            const real *tap = x + i * row + (int64_t)j * ic;
-            vf in = n == VL ? vf_load(tap) : vf_load_n(tap, n);
+            const stored *tap = x + i * row + (int64_t)j * ic;
+            vf in = n == VL ? vs_load(tap) : vs_load_n(tap, n);
             vi more = in > best, here = (vi){ 0 } + (i * w + j);
             at = (vi)vf_select(more, (vf)here, (vf)at);
             best = vf_select(more, in, best);
@@ -50,14 +67,14 @@ HONE_INLINE void channels(int max, int add, int n, int h, int w, const struct pi
         for (int o = 0; max && o < k; o++)
             at[o] = first_maximum(n, h, w, s.x + (from + o) * s.step + c, s.ic, s.row);
         for (int o = 0; o < k; o++) {
-            const real *dy = s.dy + (int64_t)(from + o) * s.ic + c;
-            real *dx = s.dx + (from + o) * s.step + c;
-            vf g = n == VL ? vf_load(dy) : vf_load_n(dy, n), zero = { 0 };
+            const stored *dy = s.dy + (int64_t)(from + o) * s.ic + c;
+            const int64_t first = (from + o) * s.step + c;
+            vf g = n == VL ? vs_load(dy) : vs_load_n(dy, n), zero = { 0 };
             if (!max) g = g * s.scale;
             for (int i = 0; i < h; i++)
                 for (int j = 0; j < w; j++) {
                     vi here = (vi){ 0 } + (i * w + j);
-                    put(add, n, dx + i * s.row + (int64_t)j * s.ic,
+                    put(add, n, &s, first + i * s.row + (int64_t)j * s.ic,
                         max ? vf_select(at[o] == here, g, zero) : g);
                 }
         }
@@ -100,6 +117,7 @@ HONE_INLINE void some_pixels(int max, const struct hone_problem *p, const struct
     struct pixels s = *row;
     int area = p->attrs & 1 ? p->dim[POOL_KH] * p->dim[POOL_KW] : s.h * (u.to - u.from);
     s.dx += (int64_t)u.from * s.ic;
+    s.sum = s.sum ? s.sum + (int64_t)u.from * s.ic : NULL;
     s.x = max ? s.x + (int64_t)u.from * s.ic : NULL;
     s.dy += (int64_t)from * s.ic;
     s.n = to - from;
@@ -111,18 +129,23 @@ HONE_INLINE void some_pixels(int max, const struct hone_problem *p, const struct
 }
 
 /* Clears what of row r's strip of dx (ih, row) its windows will not write; where windows add, the
- * first row clears the image. */
-static void clear(const struct hone_problem *p, int o, struct pool_span v, real *dx, int64_t row)
+ * first row clears their sums. */
+static void clear(const struct hone_problem *p, int o, struct pool_span v, stored *dx, real *sum,
+                  int64_t row)
 {
     struct pool_span own = strip(p, o);
-    if (overlap(p)) own = (struct pool_span){ 0, o ? 0 : p->dim[POOL_IH] };
-    else if (own.from == v.from && own.to == v.to && columns_covered(p)) return;
+    if (overlap(p)) {
+        if (!o) memset(sum, 0, (size_t)(p->dim[POOL_IH] * row) * sizeof *sum);
+        return;
+    }
+    if (own.from == v.from && own.to == v.to && columns_covered(p)) return;
     memset(dx + own.from * row, 0, (size_t)((own.to - own.from) * row) * sizeof *dx);
 }
 
-/* Rows [from, to) of the mb*oh rows of windows; whole images where windows overlap. */
-HONE_INLINE void rows(int max, const struct hone_problem *p, real *dx, const real *dy,
-                      const real *x, int64_t from, int64_t to)
+/* Rows [from, to) of the mb*oh rows of windows; whole images where windows overlap, whose sums may
+ * lie `beside`. */
+HONE_INLINE void rows(int max, const struct hone_problem *p, stored *dx, const stored *dy,
+                      const stored *x, real *beside, int64_t from, int64_t to)
 {
     const int32_t *d = p->dim;
     const int oh = d[POOL_OH], ow = d[POOL_OW], kw = d[POOL_KW], sw = d[POOL_SW], pw = d[POOL_PW],
@@ -135,8 +158,10 @@ HONE_INLINE void rows(int max, const struct hone_problem *p, real *dx, const rea
         int64_t image = r / oh * d[POOL_IH];
         struct pool_span v =
             pool_span((int)(r % oh), d[POOL_KH], d[POOL_SH], d[POOL_PH], d[POOL_IH]);
-        clear(p, (int)(r % oh), v, dx + image * row.row, row.row);
+        real *sum = BESIDE ? beside : (real *)dx + image * row.row;
+        clear(p, (int)(r % oh), v, dx + image * row.row, sum, row.row);
         row.dx = dx + (image + v.from) * row.row;
+        row.sum = sum ? sum + v.from * row.row : NULL;
         row.x = max ? x + (image + v.from) * row.row : NULL;
         row.dy = dy + r * ow * row.ic;
         row.h = v.to - v.from;
@@ -145,14 +170,30 @@ HONE_INLINE void rows(int max, const struct hone_problem *p, real *dx, const rea
             some_pixels(max, p, &row, o, next, pool_span(o, kw, sw, pw, iw));
             o = next - 1;
         }
+        if (beside && r % oh == oh - 1)
+            vs_narrow(dx + image * row.row, beside, d[POOL_IH] * row.row);
     }
 }
 
-static void share(const struct hone_problem *p, real *dx, const real *dy, const real *x,
-                  int64_t from, int64_t to)
+static void share(const struct hone_problem *p, stored *dx, const stored *dy, const stored *x,
+                  real *beside, int64_t from, int64_t to)
 {
-    if (x) rows(1, p, dx, dy, x, from, to);
-    else rows(0, p, dx, dy, x, from, to);
+    if (x) rows(1, p, dx, dy, x, beside, from, to);
+    else rows(0, p, dx, dy, x, beside, from, to);
+}
+
+/* Reals of one thread's sums: of an image, in whole lines. */
+static int64_t beside_each(const struct hone_problem *p)
+{
+    const int64_t image = (int64_t)p->dim[POOL_IH] * p->dim[POOL_IW] * p->dim[POOL_IC];
+    return BESIDE && overlap(p) ? (image + 15) / 16 * 16 : 0;
+}
+
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
+{
+    (void)d;
+    return (size_t)(c->v[THREADS] * beside_each(p)) * sizeof(real);
 }
 
 /* Rows that go together: a whole image's where windows overlap. */
@@ -179,13 +220,15 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int max = p->op == &hone_op_maxpool_bwd, threads = plan->config.v[THREADS],
               whole = grain(p);
     const int64_t n = (int64_t)p->dim[POOL_MB] * p->dim[POOL_OH];
-    real *dx = mem[POOL_DX];
-    const real *dy = mem[POOL_DY], *x = max ? mem[POOL_BWD_X] : NULL;
-    (void)workspace;
-    if (threads == 1) { share(p, dx, dy, x, 0, n); return HONE_OK; }
+    const int64_t each = beside_each(p);
+    stored *dx = mem[POOL_DX];
+    const stored *dy = mem[POOL_DY], *x = max ? mem[POOL_BWD_X] : NULL;
+    real *beside = each ? workspace : NULL;
+    if (threads == 1) { share(p, dx, dy, x, beside, 0, n); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++)
-        share(p, dx, dy, x, hone_part(n, whole, threads, t), hone_part(n, whole, threads, t + 1));
+        share(p, dx, dy, x, beside ? beside + t * each : NULL, hone_part(n, whole, threads, t),
+              hone_part(n, whole, threads, t + 1));
     return HONE_OK;
 }
 
@@ -200,5 +243,6 @@ const struct hone_kernel HONE_SYM(pool_cpu_windows_bwd) = {
     .param = { HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = valid,
     .guess = guess,
+    .workspace = workspace,
     .run = run,
 };

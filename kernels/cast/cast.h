@@ -1,0 +1,18 @@
+/* kernels/cast/cast.h -- between f32 and bf16:
+ *
+ *     narrow   y bf16 = x f32, rounded to nearest, ties to even; NaN stays NaN
+ *     widen    y f32 = x bf16
+ *
+ * A net in bf16 narrows its f32 weights and inputs before it computes, and widens what a loss
+ * reads. */
+#ifndef HONE_CAST_H
+#define HONE_CAST_H
+
+#include "kernels/kernel.h"
+
+extern const struct hone_op hone_op_narrow, hone_op_widen;
+
+enum { CAST_N };           /* problem.dim */
+enum { CAST_Y, CAST_X };   /* arguments */
+
+#endif

@@ -1,0 +1,96 @@
+/* Numbers from f32 to bf16 and back, `unroll` vectors at a time, past the caches where the result is
+ * too large to be found there again. */
+#include "kernels/backend/cpu.h"
+#include "kernels/cast/cast.h"
+
+enum { UNROLL, STREAM, THREADS };
+
+HONE_INLINE void narrow(int unroll, stored *y, const real *x, int64_t n, int stream)
+{
+    int64_t i = 0;
+    if (stream) {
+        for (; i + VL <= n; i += VL) vs_stream(y + i, vf_load(x + i));
+        vf_stream_end();
+    }
+    for (; i + unroll * VL <= n; i += unroll * VL) {
+        vf v[4];
+        HONE_UNROLLED for (int u = 0; u < unroll; u++) v[u] = vf_load(x + i + u * VL);
+        HONE_UNROLLED for (int u = 0; u < unroll; u++) vs_store(y + i + u * VL, v[u]);
+    }
+    vs_narrow(y + i, x + i, n - i);
+}
+
+HONE_INLINE void widen(int unroll, real *y, const stored *x, int64_t n, int stream)
+{
+    int64_t i = 0;
+    if (stream) {
+        for (; i + VL <= n; i += VL) vf_stream(y + i, vs_load(x + i));
+        vf_stream_end();
+    }
+    for (; i + unroll * VL <= n; i += unroll * VL) {
+        vf v[4];
+        HONE_UNROLLED for (int u = 0; u < unroll; u++) v[u] = vs_load(x + i + u * VL);
+        HONE_UNROLLED for (int u = 0; u < unroll; u++) vf_store(y + i + u * VL, v[u]);
+    }
+    vs_widen(y + i, x + i, n - i);
+}
+
+/* Numbers [from, to). */
+HONE_INLINE void share(int unroll, const struct hone_problem *p, void *const mem[], int64_t from,
+                       int64_t to, int stream)
+{
+    if (p->op == &hone_op_narrow)
+        narrow(unroll, (stored *)mem[CAST_Y] + from, (real *)mem[CAST_X] + from, to - from, stream);
+    else
+        widen(unroll, (real *)mem[CAST_Y] + from, (stored *)mem[CAST_X] + from, to - from, stream);
+}
+
+/* Streaming pays only where the arguments together exceed the L2 cache. */
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
+{
+    if (c->v[STREAM] && (c->v[UNROLL] != 1 || hone_problem_bytes(p) < (double)d->l2_bytes))
+        return 0;
+    return c->v[THREADS] == 1 || p->dim[CAST_N] >= 256 * c->v[THREADS];
+}
+
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    c->v[UNROLL] = 2;
+    c->v[STREAM] = 0;
+    c->v[THREADS] =
+        hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
+    while (!valid(p, c, d)) c->v[THREADS] /= 2;
+}
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    const struct hone_problem *p = &plan->problem;
+    const int threads = plan->config.v[THREADS], unroll = plan->config.v[UNROLL],
+              stream = plan->config.v[STREAM];
+    const int64_t n = p->dim[CAST_N];
+    (void)workspace;
+#pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
+    for (int t = 0; t < threads; t++) {
+        const int64_t from = hone_part(n, 16, threads, t), to = hone_part(n, 16, threads, t + 1);
+        if (unroll == 1) share(1, p, mem, from, to, stream);
+        else if (unroll == 2) share(2, p, mem, from, to, stream);
+        else share(4, p, mem, from, to, stream);
+    }
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_narrow, &hone_op_widen, 0 };
+
+const struct hone_kernel HONE_SYM(cast_cpu_convert) = {
+    .name = HONE_NAME("cpu_convert"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
+    .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("stream", 0, 1),
+               HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
+    .valid = valid,
+    .guess = guess,
+    .run = run,
+};
