@@ -9,6 +9,7 @@
 struct options {
     const char *net;
     int batch, json;
+    enum hone_dtype dtype;
 };
 
 static int dump(json_t *root)
@@ -52,6 +53,7 @@ static int show(const struct options *o)
     struct hone_net net;
     struct hone_lowering how = { .batch = o->batch,
                                  .train = 1,
+                                 .dtype = o->dtype,
                                  .optim = hone_optim_default(HONE_SGD) };
     int err = hone_net_open(&net, o->net, &how);
     if (err) return err;
@@ -82,9 +84,12 @@ static int list(const struct options *o)
     return HONE_OK;
 }
 
+enum { DTYPE = 256 };
+
 static const struct argp_option argp_options[] = {
     { "batch", 'b', "B", 0, "samples per step, for the problems that --json lists (default 64)",
       0 },
+    { "dtype", DTYPE, "TYPE", 0, "numbers of those problems: f32, f64 or bf16 (default f32)", 0 },
     { "json", 'j', NULL, 0, "print JSON: layers and the steps of training", 0 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
@@ -102,6 +107,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->batch = (int)v;
         return 0;
     case 'j': o->json = 1; return 0;
+    case DTYPE:
+        if (hone_net_dtype_find(arg, &o->dtype)) argp_error(state, "--dtype: %s", hone_errmsg());
+        return 0;
     case ARGP_KEY_ARG:
         if (o->net) argp_error(state, "one net at a time, please: '%s'", arg);
         o->net = arg;

@@ -51,9 +51,9 @@ int hone_net_init(struct hone_net *net, uint64_t seed)
          * order of rows is drawn from the seed itself. */
         uint64_t key = running ? 0 : hone_random(~seed, nth++);
         char *to = w + tensor->offset;
-        for (int64_t i = 0; i < hone_tensor_len(tensor); i++, to += hone_dtype_bytes(net->dtype)) {
+        for (int64_t i = 0; i < hone_tensor_len(tensor); i++, to += hone_dtype_bytes(tensor->dtype)) {
             double v = tensor->first + limit * (2 * hone_random_unit(key, (uint64_t)i) - 1);
-            hone_from_double(net->dtype, &v, to, 1);
+            hone_from_double(tensor->dtype, &v, to, 1);
         }
     }
     int err = d->backend->put(d, net->weights, w, (size_t)net->weights_bytes);
@@ -63,10 +63,10 @@ int hone_net_init(struct hone_net *net, uint64_t seed)
     if (!err && net->seed >= 0)
         err = d->backend->put(d, hone_net_mem(net, net->seed), dropout, sizeof dropout);
     double hyper[8], now[8];
+    const enum hone_dtype wide = hone_dtype_wide(net->dtype);
     hone_optim_hyper(&net->optim, 0, hyper);
-    hone_from_double(net->dtype, hyper, now, 8);
+    hone_from_double(wide, hyper, now, 8);
     if (!err && net->hyper >= 0)
-        err = d->backend->put(d, hone_net_mem(net, net->hyper), now,
-                              8 * hone_dtype_bytes(net->dtype));
+        err = d->backend->put(d, hone_net_mem(net, net->hyper), now, 8 * hone_dtype_bytes(wide));
     return err;
 }

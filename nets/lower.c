@@ -39,7 +39,8 @@ int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype
     int *last = hone_lower_grown(b->last, t, sizeof *last);
     if (!last) return HONE_ENOMEM;
     b->last = last;
-    if (dtype == HONE_F32) dtype = net->dtype;
+    if (dtype == HONE_F32 && role == HONE_ROLE_ACTIVATION) dtype = net->dtype;
+    else if (dtype == HONE_F32 || dtype == HONE_WIDE) dtype = hone_dtype_wide(net->dtype);
     net->tensor[t] =
         (struct hone_tensor){ .role = role, .dtype = dtype, .rank = rank, .layer = layer };
     va_list ap;
@@ -110,7 +111,7 @@ static int64_t on_lines(int64_t len)
 
 static int64_t number_bytes(const struct hone_lower *b)
 {
-    return (int64_t)hone_dtype_bytes(b->net->dtype);
+    return (int64_t)hone_dtype_bytes(hone_dtype_wide(b->net->dtype));
 }
 
 int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suffix, int64_t fan_in,
@@ -186,6 +187,7 @@ int hone_lower_new_gradient(struct hone_lower *b, int layer, int t)
     const struct hone_tensor of = b->net->tensor[t];
     int g = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, of.dtype, layer, of.rank, of.dim, "d %s",
                               of.name);
+    if (g >= 0) b->net->tensor[g].dtype = of.dtype;   /* logits are floats in any net */
     int err = g < 0 ? g : hone_lower_same_gradient(b, t, g);
     return err ? err : g;
 }
@@ -229,7 +231,10 @@ int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_p
     s->nargs = nargs;
     int err = hone_problem_parse(problem, &s->problem);
     if (err) return err;
-    s->problem.dtype = net->dtype;   /* kinds write f32 */
+    /* Kinds write f32.  Losses and optimizers compute in floats what is bf16 elsewhere. */
+    if (s->problem.dtype == HONE_F32)
+        s->problem.dtype = s->problem.op->dtypes >> net->dtype & 1 ? net->dtype
+                                                                   : hone_dtype_wide(net->dtype);
     if (s->problem.op->args(&s->problem, want) != nargs)
         return hone_fail(HONE_EINVAL, "%s: the net gives it %d arguments", problem, nargs);
     for (int i = 0; i < nargs; i++) {

@@ -163,7 +163,9 @@ struct hone_net {
 struct hone_lowering {
     int batch;
     int train;                    /* 0: evaluation: forward and loss only, no dropout */
-    enum hone_dtype dtype;        /* of everything but labels and seeds: HONE_F32 or HONE_F64 */
+    /* HONE_F32 or HONE_F64: of everything but labels and seeds.  HONE_BF16: of activations, their
+     * gradients and what convolutions and products read of the weights; the rest is floats. */
+    enum hone_dtype dtype;
     struct hone_optim optim;
     const char *loss;             /* NULL: as the text says */
     double label_smoothing;       /* of softmax_ce in training; 0: as the text says */

@@ -73,7 +73,7 @@ static const struct argp_option options[] = {
       "relu, gelu (the exact form, gelu_erf), gelu_tanh, ... in place of every hidden activation "
       "of the net, which is then called NET:activation=ACT",
       2 },
-    { "dtype", DTYPE, "TYPE", 0, "numbers of the net: f32 or f64 (default f32)", 2 },
+    { "dtype", DTYPE, "TYPE", 0, "numbers of the net: f32, f64, or bf16 with f32 weights (default f32)", 2 },
     { "init", INIT, "HOW", 0,
       "first weights, uniform: glorot, he before relu and its like, or pytorch (default: as the "
       "net's text says, else glorot)",

@@ -16,7 +16,7 @@ static int shares_memory(const struct hone_net *net)
 /* Batches are floats and labels; may the net read them where the host writes them? */
 static int reads_host(const struct hone_net *net)
 {
-    return shares_memory(net) && net->dtype == HONE_F32;
+    return shares_memory(net) && net->tensor[net->input].dtype == HONE_F32;
 }
 
 /* Where the host may write tensor i of a batch (0: input, 1: target). */
@@ -70,7 +70,7 @@ static const void *get(struct hone_trainer *t, const struct hone_net *net, int t
 static const float *get_floats(struct hone_trainer *t, const struct hone_net *net, int tensor)
 {
     const void *numbers = get(t, net, tensor);
-    if (!numbers || net->dtype == HONE_F32) return numbers;
+    if (!numbers || net->tensor[tensor].dtype == HONE_F32) return numbers;
     float *to = t->host;   /* narrower than what it is made of, which may lie there, too */
     for (int64_t i = 0; i < hone_tensor_len(&net->tensor[tensor]); i++)
         to[i] = (float)((const double *)numbers)[i];
@@ -83,7 +83,8 @@ static double get_sum(struct hone_trainer *t, const struct hone_net *net, int te
     const void *v = get(t, net, tensor);
     double sum = v ? 0 : NAN;
     for (int64_t i = 0; v && i < hone_tensor_len(&net->tensor[tensor]); i++)
-        sum += net->dtype == HONE_F64 ? ((const double *)v)[i] : (double)((const float *)v)[i];
+        sum += net->tensor[tensor].dtype == HONE_F64 ? ((const double *)v)[i]
+                                                     : (double)((const float *)v)[i];
     return sum;
 }
 
@@ -161,12 +162,14 @@ static void finish(struct hone_metrics *m, enum hone_task task)
 static int is_finite(struct hone_trainer *t, const struct hone_net *net, int tensor)
 {
     const struct hone_tensor *of = &net->tensor[tensor];
-    if (of->dtype != net->dtype) return 1;
-    const void *v = get(t, net, tensor);
-    for (int64_t i = 0; v && i < hone_tensor_len(of); i++)
-        if (!isfinite(net->dtype == HONE_F64 ? ((const double *)v)[i]
-                                             : (double)((const float *)v)[i]))
-            return 0;
+    const char *v = get(t, net, tensor);
+    const int64_t size = (int64_t)hone_dtype_bytes(of->dtype);
+    if (of->dtype == HONE_I32 || of->dtype == HONE_U64) return 1;
+    for (int64_t i = 0; v && i < hone_tensor_len(of); i++) {
+        double number;
+        hone_to_double(of->dtype, v + i * size, &number, 1);
+        if (!isfinite(number)) return 0;
+    }
     return 1;
 }
 
@@ -224,8 +227,9 @@ static int train_step(struct hone_trainer *t, struct hone_net *net, struct hone_
     int err = hone_trainer_put_batch(t, net, feed);
     if (!err && net->teacher >= 0) err = hone_teacher_answer(t, net, order);
     hone_optim_hyper(&net->optim, t->step, hyper);
-    hone_from_double(net->dtype, hyper, now, 8);
-    if (!err) err = put_state(net, net->hyper, now, 8 * hone_dtype_bytes(net->dtype));
+    hone_from_double(hone_dtype_wide(net->dtype), hyper, now, 8);
+    if (!err)
+        err = put_state(net, net->hyper, now, 8 * hone_dtype_bytes(hone_dtype_wide(net->dtype)));
     if (!err && net->seed >= 0) {
         uint64_t seed[2] = { hone_dropout_seed(t->options.seed), (uint64_t)t->step };
         err = put_state(net, net->seed, seed, sizeof seed);

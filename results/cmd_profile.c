@@ -20,7 +20,7 @@ static const struct argp_option option[] = {
     { "net", 'n', "NET", 0, "a built-in net's name, or the path of a .net file", 0 },
     { "batch", 'b', "N", 0, "samples in a step (default 64)", 0 },
     { "optimizer", OPT_OPTIMIZER, "NAME", 0, "as for `hone autotune`, such as sgd+momentum or adamw (default sgd)", 0 },
-    { "dtype", OPT_DTYPE, "TYPE", 0, "numbers of the net: f32 or f64 (default f32)", 0 },
+    { "dtype", OPT_DTYPE, "TYPE", 0, "numbers of the net: f32, f64, or bf16 with f32 weights (default f32)", 0 },
     { "rounds", OPT_ROUNDS, "N", 0, "steps measured, traced and untraced in turn (default 101)", 0 },
     { "counters", OPT_COUNTERS, "LIST", 0, "events to count per part, in runs of their own", 0 },
     { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },

@@ -1,9 +1,9 @@
 /* Gradients of every kind of layer against finite differences, through whole small nets.
  *
- * Two proofs.  First in doubles: all steps are evaluated by their op's meaning without rounding to
+ * Three proofs.  First in doubles: all steps are evaluated by their op's meaning without rounding to
  * f32, so that central differences with step 1e-5 are good to about 1e-9, and lowering is proved:
  * the right ops in the right order on the right tensors.  Then in f32: the kernels that training
- * uses must give the same gradients up to their rounding. */
+ * uses must give the same gradients up to their rounding.  And a net of bf16 must, up to its. */
 #include "nets/nets.h"
 #include "tests/tap.h"
 
@@ -174,6 +174,70 @@ static void check_kernels(struct exact *e, const char *name, const char *with)
         printf("# %s: %g of the bound\n", err ? hone_errmsg() : net->tensor[at].name, worst);
 }
 
+/* ---- in bf16 ---- */
+
+/* The tensor of that name among the data and weights, or their gradients; -1. */
+static int find(const struct hone_net *net, const char *name)
+{
+    for (int t = 0; t < net->ntensors; t++)
+        if (net->tensor[t].role != HONE_ROLE_ACTIVATION && !strcmp(net->tensor[t].name, name))
+            return t;
+    return -1;
+}
+
+static void put_half(const struct exact *e, struct hone_net *half)
+{
+    for (int t = 0; t < e->net->ntensors; t++) {
+        const struct hone_tensor *of = &e->net->tensor[t];
+        int to = find(half, of->name);
+        if (to >= 0 && (of->role == HONE_ROLE_DATA || is_weight(e->net, t) || t == e->net->seed))
+            hone_from_double(half->tensor[to].dtype, e->v[t], hone_net_mem(half, to),
+                             hone_tensor_len(of));
+    }
+}
+
+/* On its way through at most five layers and back a number meets three roundings to bf16 in each: of
+ * a weight, of what the layer makes, and of an activation or a cast.  Gradients are floats. */
+static void check_half(const struct exact *e, struct hone_net *half, const char *name)
+{
+    static const double bound = 30 * 0x1p-8;
+    double worst = 0;
+    int at = -1, floats = 1, narrow = 0;
+    put_half(e, half);
+    int err = hone_net_run(half, 0, half->first_update);
+    for (int w = 0; !err && w < e->net->ntensors; w++) {
+        if (!is_weight(e->net, w)) continue;
+        int g = gradient_of(e->net, w), to = find(half, e->net->tensor[g].name);
+        const float *got = hone_net_mem(half, to);
+        floats &= half->tensor[to].dtype == HONE_F32;
+        for (int64_t i = 0; i < hone_tensor_len(&e->net->tensor[g]); i++) {
+            double off = fabs((double)got[i] - e->v[g][i]) / (bound * e->scale[g]);
+            if (!(off <= worst)) worst = off, at = w;
+        }
+    }
+    for (int t = 0; t < half->ntensors; t++) narrow += half->tensor[t].dtype == HONE_BF16;
+    if (!ok(!err && worst <= 1 && floats && narrow, "%s: gradients in bf16 (%.3f of the bound)",
+            name, worst))
+        printf("# %s: %g of the bound\n", err ? hone_errmsg() : e->net->tensor[at].name, worst);
+}
+
+static void check_in_half(const struct exact *e, const char *name, const char *text,
+                          const struct hone_lowering *as, struct hone_device *d)
+{
+    struct hone_lowering how = *as;
+    struct hone_net half;
+    how.dtype = HONE_BF16;
+    int err = hone_net_parse(&half, "t.net", text, &how);
+    if (!err) err = hone_net_assemble(&half, NULL, d, NULL);
+    if (err) {
+        ok(0, "%s in bf16", name);
+        printf("# %s\n", hone_errmsg());
+    } else {
+        check_half(e, &half, name);
+    }
+    hone_net_close(&half);
+}
+
 /* t: a teacher's temperature; 0: none. */
 static void check_taught(const char *name, const char *text, double t, double mix,
                          struct hone_device *d)
@@ -198,6 +262,7 @@ static void check_taught(const char *name, const char *text, double t, double mi
             exact_loss(&e);
             exact_run(&e, net.first_backward, net.first_update);
             check_kernels(&e, name, reference ? "reference kernels" : "kernels that train");
+            if (!reference) check_in_half(&e, name, text, &how, d);
         }
         exact_close(&e);
         hone_net_close(&net);

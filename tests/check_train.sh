@@ -32,6 +32,7 @@ run 0 net; good '^lenet5$' '^housing-mlp$'
 run 0 net lenet5; good '^c1  *conv  *5x5 1->6 same  *28x28x6  *156  *117,600$' '^total  *61,706  *416,520$'
 run 0 net mnist-cnn; good '^total  *1,199,882  *11,992,448$'
 run 0 net lenet5 --batch 2 --json; good '"parameters": 61706' '"problem": "gemm:f32:nn:m2n10k84:bias"'
+run 0 net lenet5 --batch 2 --dtype bf16 --json; good '"problem": "narrow:bf16:any:n1568"' '"problem": "gemm:bf16:nn:m2n10k84:bias+wide"' '"problem": "softmax_ce:f32:any:m2n10"' '"problem": "sgd:f32:any:n[0-9]*"'
 run 0 net --help; good '^Usage: hone net' 'Examples:'
 printf 'input x c=8\nfc y = x k=1\nmse l = y\n' >own.net
 run 0 net own.net; good '^total  *9  *8$'

@@ -76,6 +76,7 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     int64_t *wdim = arg[2].dim, taps = wdim[1] * wdim[2];
     n->weight = hone_lower_weight(b, n, "w", taps * wdim[3], taps * wdim[0] / g, 4, wdim);
     if (n->weight < 0) return n->weight;
+    if ((n->matrix = hone_lower_narrow(b, n, HONE_FORWARD, n->weight)) < 0) return n->matrix;
     if (has_bias && (n->bias = hone_lower_weight(b, n, "bias", taps * wdim[3], 0, 1, wdim)) < 0) return n->bias;
     describe(b, n, in);
     hone_node_layer(b, n)->macs = (int64_t)n->h * n->w * n->c * taps * wdim[3];
@@ -85,7 +86,7 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     snprintf(text, sizeof text, "conv2d_fwd:f32:nhwc:%s%s%s%s", n->sizes,
              has_bias || *epilogue ? ":" : "", has_bias ? "bias" : "",
              has_bias || !*epilogue ? epilogue : epilogue + 1);
-    err = hone_lower_step(b, n, HONE_FORWARD, text, (int[]){ y, x, n->weight, n->bias },
+    err = hone_lower_step(b, n, HONE_FORWARD, text, (int[]){ y, x, n->matrix, n->bias },
                           3 + has_bias);
     return err ? err : hone_lower_act_forward(b, n);
 }
@@ -105,7 +106,7 @@ static int backward(struct hone_lower *b, struct hone_node *n)
     int dx = hone_lower_new_gradient(b, hone_node_index(b, n), x);
     if (dx < 0) return dx;
     snprintf(text, sizeof text, "conv2d_dgrad:f32:nhwc:%s", n->sizes);
-    return hone_lower_step(b, n, HONE_BACKWARD_DATA, text, (int[]){ dx, dy, n->weight }, 3);
+    return hone_lower_step(b, n, HONE_BACKWARD_DATA, text, (int[]){ dx, dy, n->matrix }, 3);
 }
 
 /* clang-format off */

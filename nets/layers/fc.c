@@ -2,13 +2,25 @@
  * one for the weights' (tn). */
 #include "nets/lower.h"
 
+/* In a net of bf16 the result is floats where its tensor is. */
 static int gemm(struct hone_lower *b, struct hone_node *n, enum hone_phase phase,
                 const char *layout, int64_t sizes[3], const char *attrs, const int arg[], int nargs)
 {
     char text[HONE_TEXT];
-    snprintf(text, sizeof text, "gemm:f32:%s:m%lldn%lldk%lld%s%s", layout, (long long)sizes[0],
-             (long long)sizes[1], (long long)sizes[2], *attrs ? ":" : "", attrs);
+    const struct hone_net *net = b->net;
+    if (arg[0] < 0) return arg[0];
+    const int wide = net->dtype != net->tensor[arg[0]].dtype;
+    snprintf(text, sizeof text, "gemm:%s:%s:m%lldn%lldk%lld%s%s%s%s", hone_dtype_name(net->dtype),
+             layout, (long long)sizes[0], (long long)sizes[1], (long long)sizes[2],
+             *attrs || wide ? ":" : "", attrs, *attrs && wide ? "+" : "", wide ? "wide" : "");
     return hone_lower_step(b, n, phase, text, arg, nargs);
+}
+
+/* What a loss reads stays as it was added up: rounded to bf16, logits near 10 would be off by a
+ * hundredth. */
+static int is_logits(const struct hone_lower *b, const struct hone_node *n)
+{
+    return !n->act && n->nreaders == 1 && b->node[n->reader].kind->is_loss;
 }
 
 int hone_lower_bias_backward(struct hone_lower *b, const struct hone_node *n, int64_t rows, int dy)
@@ -32,6 +44,7 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     n->c = hone_node_int(n, "k");
     n->weight = hone_lower_weight(b, n, "w", in->c, n->c, 2, (int64_t[]){ in->c, n->c });
     if (n->weight < 0) return n->weight;
+    if ((n->matrix = hone_lower_narrow(b, n, HONE_FORWARD, n->weight)) < 0) return n->matrix;
     if (has_bias)
         n->bias = hone_lower_weight(b, n, "bias", in->c, 0, 1, (int64_t[]){ n->c });
     if (has_bias && n->bias < 0) return n->bias;
@@ -39,18 +52,20 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     hone_node_layer(b, n)->macs = (int64_t)in->c * n->c;
     int y = hone_lower_act_output(b, n);
     if (y < 0) return y;
+    if (is_logits(b, n)) b->net->tensor[y].dtype = hone_dtype_wide(b->net->dtype);
     const char *epilogue = hone_lower_epilogue(b, n, act);
     snprintf(attrs, sizeof attrs, "%s%s", has_bias ? "bias" : "",
              has_bias || !*epilogue ? epilogue : epilogue + 1);
     int err = gemm(b, n, HONE_FORWARD, "nn", (int64_t[]){ b->how->batch, n->c, in->c }, attrs,
-                   (int[]){ y, x, n->weight, n->bias }, 3 + has_bias);
+                   (int[]){ y, x, n->matrix, n->bias }, 3 + has_bias);
     return err ? err : hone_lower_act_forward(b, n);
 }
 
 static int backward(struct hone_lower *b, struct hone_node *n)
 {
     const struct hone_node *in = hone_node_input(b, n);
-    int x = in->y, batch = b->how->batch, dy = hone_lower_act_backward(b, n);
+    int x = in->y, batch = b->how->batch;
+    int dy = hone_lower_narrow(b, n, HONE_BACKWARD_DATA, hone_lower_act_backward(b, n));
     if (dy < 0) return dy;
     int err = gemm(b, n, HONE_BACKWARD_WEIGHTS, "tn", (int64_t[]){ in->c, n->c, batch }, "",
                    (int[]){ hone_lower_gradient_of(b, n->weight), x, dy }, 3);
@@ -59,7 +74,7 @@ static int backward(struct hone_lower *b, struct hone_node *n)
     int dx = hone_lower_new_gradient(b, hone_node_index(b, n), x);
     if (dx < 0) return dx;
     return gemm(b, n, HONE_BACKWARD_DATA, "nt", (int64_t[]){ batch, in->c, n->c }, "",
-                (int[]){ dx, dy, n->weight }, 3);
+                (int[]){ dx, dy, n->matrix }, 3);
 }
 
 const struct hone_layer_kind hone_layers_fc[] = {

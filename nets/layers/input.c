@@ -11,9 +11,11 @@ static int input(struct hone_lower *b, struct hone_node *n)
     n->w = hone_node_int(n, "w");
     n->y = hone_lower_output(b, n, "");
     if (n->y < 0) return n->y;
-    b->net->tensor[n->y].role = HONE_ROLE_DATA;
-    b->net->input = n->y;
-    return HONE_OK;
+    struct hone_tensor *x = &b->net->tensor[b->net->input = n->y];
+    x->role = HONE_ROLE_DATA;
+    x->dtype = hone_dtype_wide(x->dtype);   /* data come as floats */
+    n->y = hone_lower_narrow(b, n, HONE_FORWARD, n->y);
+    return n->y < 0 ? n->y : HONE_OK;
 }
 
 /* (h, w, c) in this order become features: no step, the numbers already lie so. */

@@ -10,8 +10,18 @@ static int flat_input(struct hone_lower *b, struct hone_node *n)
                          "%s '%s' reads features, and '%s' is %dx%dx%d: put flatten between",
                          n->kind->name, n->name, in->name, in->h, in->w, in->c);
     hone_lower_pass(n, in);
+    n->y = hone_lower_widen(b, n, HONE_FORWARD, in->y);
     b->net->output = n->y;
-    return HONE_OK;
+    return n->y < 0 ? n->y : HONE_OK;
+}
+
+/* The op gave the gradient with the loss; of what was widened for it, it is narrowed. */
+static int backward(struct hone_lower *b, struct hone_node *n)
+{
+    int x = hone_node_input(b, n)->y;
+    if (x == n->y) return HONE_OK;
+    int dx = hone_lower_narrow(b, n, HONE_BACKWARD_DATA, hone_lower_gradient_of(b, n->y));
+    return dx < 0 ? dx : hone_lower_same_gradient(b, x, dx);
 }
 
 /* Gradient, loss of each row, and what `more` names. */
@@ -66,8 +76,8 @@ static int classify(struct hone_lower *b, struct hone_node *n)
                          n->kind->name);
     net->task = HONE_CLASSIFY;
     if ((dx = hone_lower_new_gradient(b, hone_node_index(b, n), n->y)) < 0) return dx;
-    if ((net->loss = add(b, n, n->name, HONE_ROLE_ACTIVATION, HONE_F32, 1)) < 0) return net->loss;
-    if ((net->hit = add(b, n, "hit", HONE_ROLE_ACTIVATION, HONE_F32, 1)) < 0) return net->hit;
+    if ((net->loss = add(b, n, n->name, HONE_ROLE_ACTIVATION, HONE_WIDE, 1)) < 0) return net->loss;
+    if ((net->hit = add(b, n, "hit", HONE_ROLE_ACTIVATION, HONE_WIDE, 1)) < 0) return net->hit;
     if ((net->target = add(b, n, "label", HONE_ROLE_DATA, HONE_I32, 1)) < 0) return net->target;
     return classify_step(b, n, dx);
 }
@@ -93,7 +103,7 @@ static int regress(struct hone_lower *b, struct hone_node *n)
     }
     net->task = HONE_REGRESS;
     if ((dx = hone_lower_new_gradient(b, hone_node_index(b, n), n->y)) < 0) return dx;
-    if ((net->loss = add(b, n, n->name, HONE_ROLE_ACTIVATION, HONE_F32, 1)) < 0) return net->loss;
+    if ((net->loss = add(b, n, n->name, HONE_ROLE_ACTIVATION, HONE_WIDE, 1)) < 0) return net->loss;
     if ((net->target = add(b, n, "target", HONE_ROLE_DATA, HONE_F32, 2)) < 0) return net->target;
     return loss_step(b, n, n->kind->name, attrs, (int[]){ dx, net->loss, n->y, net->target }, 4);
 }
@@ -103,13 +113,15 @@ const struct hone_layer_kind hone_layers_loss[] = {
       .ninputs = 1,
       .is_loss = 1,
       .forward = classify,
+      .backward = backward,
       .key = { { .name = "smooth", .type = HONE_KEY_SHARE } } },
-    { .name = "mse", .ninputs = 1, .is_loss = 1, .forward = regress },
-    { .name = "mae", .ninputs = 1, .is_loss = 1, .forward = regress },
+    { .name = "mse", .ninputs = 1, .is_loss = 1, .forward = regress, .backward = backward },
+    { .name = "mae", .ninputs = 1, .is_loss = 1, .forward = regress, .backward = backward },
     { .name = "huber",
       .ninputs = 1,
       .is_loss = 1,
       .forward = regress,
+      .backward = backward,
       .key = { { .name = "delta", .type = HONE_KEY_POSITIVE, .max = 1e6, .def = 1 } } },
     { 0 },
 };

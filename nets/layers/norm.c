@@ -4,7 +4,7 @@
 
 static int column(struct hone_lower *b, struct hone_node *n, const char *name)
 {
-    return hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_F32, hone_node_index(b, n), 1,
+    return hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_WIDE, hone_node_index(b, n), 1,
                              (int64_t[]){ n->c }, "%s.%s", n->name, name);
 }
 
