@@ -55,7 +55,7 @@ paste mem.bf16 mem.f32 | awk '{ r = $1 / $2; exit !(r > 0.4 && r < 0.65) }'; tap
 hone sweep --net own.net --data synthetic:12x12x1:4:500 --epochs 2 --batch 16 --optimizer adam --lr 0.01 --dtype f32,bf16 -o types; tap $? 'a sweep over types'
 [ "$(cut -d, -f1 types/table.csv | tr '\n' ' ')" = 'dtype f32 bf16 ' ]; tap $? 'has a row of each'
 hone autotune --net own.net --batch 16 --dtype bf16 --budget 2; tap $? 'its problems are tuned'
-hone db list; grep -q 'conv2d_wgrad:bf16:nhwc' out && grep -q 'gemm:bf16:tn:.*wide' out && grep -q 'narrow:bf16' out; tap $? 'and kept'
+hone db ls; grep -q 'conv2d_wgrad:bf16:nhwc' out && grep -q 'gemm:bf16:tn:.*wide' out && grep -q 'narrow:bf16' out; tap $? 'and kept'
 hone bench --problem maxpool_bwd:bf16:nhwc:mb2ic6ih9kh3sh2ph1 --windows 1; tap $? 'and timed one by one'
 hone kernels --problem conv2d_fwd:bf16:nhwc:mb2ic3ih9oc8kh3ph1; grep -q cpu_widened out; tap $? 'kernels list them'
 
