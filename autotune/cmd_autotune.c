@@ -12,7 +12,7 @@
 enum { MAX_PROBLEMS = 1024 };
 
 struct options {
-    const char *device, *net, *db, *optimizers, *dtype;
+    const char *device, *net, *db, *optimizers, *dtype, *max_error;
     int batch, json;
     struct hone_tune_options tune;
     int ntexts;
@@ -36,7 +36,7 @@ struct session {
 /* ---- options ---- */
 
 enum { OPT_SEARCH = 256, OPT_BUILD, OPT_CACHE, OPT_SEED, OPT_DB, OPT_JSON, OPT_AGAIN,
-       OPT_OPTIMIZER, OPT_DTYPE };
+       OPT_OPTIMIZER, OPT_DTYPE, OPT_MAX_ERROR };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to tune for (default cpu0)", 0 },
@@ -60,6 +60,10 @@ static const struct argp_option option[] = {
       "state of the caches before each run: weights, warm or cold (default weights)", 0 },
     { "seed", OPT_SEED, "N", 0, "of inputs and random choices (default 1)", 0 },
     { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },
+    { "max-error", OPT_MAX_ERROR, "X", 0,
+      "refuse kernels whose error may be larger than X times the sum of absolute values that a "
+      "result is made of, where all inputs are of one size",
+      0 },
     { "again", OPT_AGAIN, NULL, 0, "tune what is known, too", 0 },
     { "json", OPT_JSON, NULL, 0, "print JSON", 0 },
     { 0 },
@@ -122,6 +126,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'n': o->net = arg; break;
     case 'k': o->tune.kernel = arg; break;
     case OPT_DB: o->db = arg; break;
+    case OPT_MAX_ERROR: o->max_error = arg; break;
     case OPT_OPTIMIZER: o->optimizers = arg; break;
     case OPT_DTYPE: o->dtype = arg; break;
     case OPT_JSON: o->json = 1; break;
@@ -379,6 +384,7 @@ static int run(struct session *s, hone_net_problems_fn *net_problems)
     const struct options *o = s->o;
     int measures = o->tune.seconds != 0;
     int err = hone_device_open(&s->d, o->device);
+    if (!err && (err = hone_device_limit(&s->d, o->max_error))) hone_fail_at(err, "--max-error");
     if (!err) err = list_problems(s, net_problems);
     for (int i = 0, found = !o->tune.kernel; !err && i < s->n; i++) {
         found |= o->tune.kernel && hone_kernel_find(s->p[i].op, o->tune.kernel);

@@ -151,6 +151,15 @@ void hone_device_close(struct hone_device *d)
     memset(d, 0, sizeof *d);
 }
 
+int hone_device_limit(struct hone_device *d, const char *text)
+{
+    char *end;
+    d->max_error = text ? strtod(text, &end) : 0;
+    return !text || (!*end && end != text && d->max_error > 0 && d->max_error <= 1)
+               ? HONE_OK
+               : hone_fail(HONE_EINVAL, "'%s' is no number above 0 and up to 1", text);
+}
+
 /* ---- kernels ---- */
 
 int hone_kernel_does(const struct hone_kernel *k, const struct hone_op *op)

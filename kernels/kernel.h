@@ -118,6 +118,9 @@ struct hone_backend {
 int  hone_device_open(struct hone_device *d, const char *name);
 void hone_device_close(struct hone_device *d);
 
+/* Sets max_error from a user's text, such as "1e-5"; NULL: no limit. */
+int  hone_device_limit(struct hone_device *d, const char *text);
+
 /* ---- op and problem ---- */
 
 enum { HONE_REQUIRED = -1, HONE_DERIVED = -2 };

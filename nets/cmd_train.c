@@ -366,6 +366,8 @@ static int run(struct hone_train_command *o)
                                      .epochs = json_array(),
                                      .losses = json_array() } };
     int err = hone_device_open(&s.device, o->device);
+    if (!err && (err = hone_device_limit(&s.device, o->max_error)))
+        hone_fail_at(err, "--max-error");
     if (!err) err = hone_db_open(&s.db, o->db, 1);
     hone_catch_interrupt();
     if (!err) err = all_runs(&s);

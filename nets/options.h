@@ -40,7 +40,7 @@ struct hone_keep_choice {
 /* An option that changes what training computes has its line in hone_train_signature() (keep.c), so
  * that a checkpoint of other options is refused. */
 struct hone_train_command {
-    const char *device, *net, *db;
+    const char *device, *net, *db, *max_error;
     struct hone_data_choice data;
     struct hone_optim_choice optim;
     struct hone_keep_choice keep;

@@ -54,7 +54,8 @@ enum {
     DTYPE,
     SMOOTHING,
     METRICS,
-    ACTIVATION
+    ACTIVATION,
+    MAX_ERROR
 };
 
 static const struct argp_option options[] = {
@@ -63,6 +64,10 @@ static const struct argp_option options[] = {
     { "net", NET, "NET", 0, "name or file of a net, see `hone net` (default lenet5)", 1 },
     { "epochs", EPOCHS, "E", 0, "passes over the training rows (default 10)", 1 },
     { "batch", BATCH, "B", 0, "rows per step (default 64)", 1 },
+    { "max-error", MAX_ERROR, "X", 0,
+      "refuse kernels whose error may be larger than X times the sum of absolute values that a "
+      "result is made of, where all inputs are of one size",
+      2 },
     { "loss", LOSS, "LOSS", 0, "softmax_ce, mse, mae or huber instead of the net's own", 2 },
     { "delta", DELTA, "D", 0, "of the loss huber: errors beyond D count linearly (default 1)", 2 },
     { "label-smoothing", SMOOTHING, "S", 0,
@@ -125,6 +130,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->child_inputs[3] = &c->teacher;
         return 0;
     case DEVICE: c->device = arg; return 0;
+    case MAX_ERROR: c->max_error = arg; return 0;
     case NET: c->net = arg; return 0;
     case EPOCHS: c->epochs = (int)hone_option_whole(state, "epochs", arg, 1, 1000000); return 0;
     case BATCH:

@@ -7,7 +7,7 @@
 #include <string.h>
 
 struct options {
-    const char *device, *problem, *kernel, *config, *counters, *cache;
+    const char *device, *problem, *kernel, *config, *counters, *cache, *max_error;
     int windows, all, json;
 };
 
@@ -221,6 +221,10 @@ static const struct argp_option argp_options[] = {
     { "cache", 'm', "MODE", 0,
       "cache state before each run: weights (parameters from memory; the usual), warm, cold", 0 },
     { "windows", 'n', "N", 0, "windows behind each median (15)", 0 },
+    { "max-error", 'x', "X", 0,
+      "refuse kernels whose error may be larger than X times the sum of absolute values that a "
+      "result is made of, where all inputs are of one size",
+      0 },
     { "json", 'j', NULL, 0, "print JSON", 0 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
@@ -237,6 +241,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'a': o->all = 1; return 0;
     case 'e': o->counters = arg; return 0;
     case 'm': o->cache = arg; return 0;
+    case 'x': o->max_error = arg; return 0;
     case 'j': o->json = 1; return 0;
     case 'n':
         o->windows = (int)strtol(arg, &end, 10);
@@ -308,7 +313,8 @@ int hone_cmd_bench(int argc, char **argv)
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return HONE_USAGE;
     int err = hone_device_open(&d, o.device);
     if (err) return hone_command_fail(argv[0], "--device", err);
-    int code = run(argv[0], &o, &d);
+    err = hone_device_limit(&d, o.max_error);
+    int code = err ? hone_command_fail(argv[0], "--max-error", err) : run(argv[0], &o, &d);
     hone_device_close(&d);
     return code;
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 struct options {
-    const char *problem, *device;
+    const char *problem, *device, *max_error;
     int json;
 };
 
@@ -149,13 +149,14 @@ static void show_accepting(const struct hone_kernel *k, const struct hone_proble
     size_t workspace = k->workspace ? k->workspace(p, &c, d) : 0;
     long long n = count_valid(k, p, d);
     if (accept)
-        json_array_append_new(accept, json_pack("{s:s, s:s, s:I, s:s, s:I, s:b}", "kernel", k->name,
+        json_array_append_new(accept, json_pack("{s:s, s:s, s:I, s:s, s:f, s:I, s:b}", "kernel", k->name,
                                                 "build", hone_build_name(k->build), "configs",
-                                                (json_int_t)n, "guess", config, "workspace_bytes",
+                                                (json_int_t)n, "guess", config, "max_error",
+                                                hone_kernel_error(k, p, &c), "workspace_bytes",
                                                 (json_int_t)workspace, "slow", k->slow));
     else
-        printf("  %-34s %-5s %8lld %10s  %s\n", k->name, hone_build_name(k->build), n,
-               hone_bytes_text((int64_t)workspace, bytes), config);
+        printf("  %-34s %-5s %8lld %10s %9.2g  %s\n", k->name, hone_build_name(k->build), n,
+               hone_bytes_text((int64_t)workspace, bytes), hone_kernel_error(k, p, &c), config);
 }
 
 static json_t *show_problem(const struct hone_problem *p, const struct hone_device *d, int json)
@@ -166,8 +167,8 @@ static json_t *show_problem(const struct hone_problem *p, const struct hone_devi
     if (!json) {
         printf("%s on %s: %.4g flops, %s\n", text, d->name, p->op->flops(p),
                hone_bytes_text((int64_t)hone_problem_bytes(p), bytes));
-        printf("accept\n  %-34s %-5s %8s %10s  %s\n", "kernel", "build", "configs", "workspace",
-               "guess");
+        printf("accept\n  %-34s %-5s %8s %10s %9s  %s\n", "kernel", "build", "configs",
+               "workspace", "max-error", "guess");
     }
     for (int i = 0; hone_kernels[i]; i++)
         if (hone_kernel_does(hone_kernels[i], p->op) && !hone_kernel_refuse(hone_kernels[i], p, d))
@@ -198,6 +199,10 @@ static json_t *show_problem(const struct hone_problem *p, const struct hone_devi
 static const struct argp_option argp_options[] = {
     { "problem", 'p', "P", 0, "show which kernels accept this problem, and why others refuse", 0 },
     { "device", 'd', "D", 0, "on this device (cpu0)", 0 },
+    { "max-error", 'x', "X", 0,
+      "those also refuse whose error may be larger than X times the sum of absolute values that a "
+      "result is made of, where all inputs are of one size",
+      0 },
     { "json", 'j', NULL, 0, "print JSON", 0 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
@@ -208,6 +213,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 'p': o->problem = arg; return 0;
     case 'd': o->device = arg; return 0;
+    case 'x': o->max_error = arg; return 0;
     case 'j': o->json = 1; return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument '%s'; a problem is given by --problem", arg);
@@ -224,7 +230,8 @@ static const char about[] =
     "Examples:\n"
     "  hone kernels\n"
     "  hone kernels --problem gemm:f32:nn:m128n128k128:bias+relu\n"
-    "  hone kernels --problem conv2d_fwd:f32:nhwc:mb128ic16ih32oc16oh32kh3ph1 --json\n\n"
+    "  hone kernels --problem conv2d_fwd:f32:nhwc:mb128ic16ih32oc16oh32kh3ph1 --json\n"
+    "  hone kernels --problem conv2d_fwd:f32:nhwc:mb128ic64ih8oc64oh8kh3ph1 --max-error 1e-4\n\n"
     "Exit status: 0 good, 1 the device is absent, 2 wrong usage.";
 
 int hone_cmd_kernels(int argc, char **argv)
@@ -237,8 +244,9 @@ int hone_cmd_kernels(int argc, char **argv)
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return HONE_USAGE;
     int err = hone_device_open(&d, o.device);
     if (err) return hone_command_fail(argv[0], "--device", err);
-    err = o.problem ? hone_problem_parse(o.problem, &p) : HONE_OK;
-    int code = err ? hone_command_fail(argv[0], "--problem", err)
+    const int limit = hone_device_limit(&d, o.max_error);
+    err = limit ? limit : o.problem ? hone_problem_parse(o.problem, &p) : HONE_OK;
+    int code = err ? hone_command_fail(argv[0], limit ? "--max-error" : "--problem", err)
                    : hone_command_end(
                          argv[0], o.problem ? show_problem(&p, &d, o.json) : show_all(&d, o.json),
                          HONE_GOOD);

@@ -44,6 +44,13 @@ static inline struct conv conv_of(const struct hone_problem *p)
 #define CONV_THREADS HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64)
 int hone_conv2d_threads(const struct hone_problem *p, const struct hone_device *d);
 
+/* The parameter that says whether the output is written past the caches, which saves reading it
+ * first; possible where pixels are whole lines; and its guess: where the last cache would not keep
+ * it for the next step. */
+#define CONV_STREAM HONE_PARAM("stream", 0, 1)
+int hone_conv2d_can_stream(const struct hone_problem *p);
+int hone_conv2d_stream(const struct hone_problem *p, const struct hone_device *d);
+
 /* ref.c: the ops' meaning, see struct hone_op. */
 double hone_conv2d_fwd_meaning(const struct hone_problem *p, const double *const in[], int out,
                                int64_t i, double *scale);

@@ -12,7 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { RP, NV, ROWS, THREADS };
+enum { RP, NV, ROWS, STREAM, THREADS };
 enum { MOST = VB == 64 ? 16 : 8, MAX_RP = 8, MAX_NV = 4 };   /* sums in registers */
 
 /* The taps of a tile's first pixel that lie inside the image, and how the others' lie. */
@@ -22,6 +22,7 @@ struct taps {
     int64_t x_row, x_tap, w_row, w_tap;   /* floats from tap to tap, down and across */
     int64_t pixel, out_pixel;             /* floats from pixel to pixel, in and out */
     real lo, hi;                         /* clamp: relu and relu6 are done here */
+    int stream;                           /* write past the caches */
 };
 
 /* The last vector has `lanes` lanes. */
@@ -47,7 +48,8 @@ HONE_INLINE void tile(int rp, int nv, int lanes, const struct taps *job, real *y
         HONE_UNROLLED for (int v = 0; v < nv; v++) {
             /* In this order NaN stays NaN. */
             vf s = vf_min(hi, vf_max(lo, acc[p][v]));
-            if (lanes == VL) vf_store(y + p * t.out_pixel + v * VL, s);
+            if (lanes == VL && t.stream) vf_stream(y + p * t.out_pixel + v * VL, s);
+            else if (lanes == VL) vf_store(y + p * t.out_pixel + v * VL, s);
             else vf_store_n(y + p * t.out_pixel + v * VL, s, lanes);
         }
 }
@@ -100,6 +102,7 @@ struct layout {
     int64_t lines;          /* channels in whole vectors */
     const real *w_packed, *bias;   /* (kh, kw, lines), (lines) */
     real lo, hi;
+    int stream;
 };
 
 static int log_of(int n) { return n == 1 ? 0 : n == 2 ? 1 : n == 4 ? 2 : 3; }
@@ -107,7 +110,8 @@ static int log_of(int n) { return n == 1 ? 0 : n == 2 ? 1 : n == 4 ? 2 : 3; }
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
     struct layout l = {
-        .q = gather_of(p), .rp = log_of(c->v[RP]), .nv = log_of(c->v[NV]), .rows = c->v[ROWS]
+        .q = gather_of(p), .rp = log_of(c->v[RP]), .nv = log_of(c->v[NV]), .rows = c->v[ROWS],
+        .stream = c->v[STREAM]
     };
     if (!l.rows || l.rows > l.q.count_h) l.rows = l.q.count_h;
     l.bands = (l.q.count_h + l.rows - 1) / l.rows;
@@ -142,7 +146,8 @@ static void pixels(const struct layout *l, const struct row *r, int o, int n, st
                       .pixel = (int64_t)a->step * q->in_c,
                       .out_pixel = (int64_t)a->stride * q->out_c,
                       .lo = l->lo,
-                      .hi = l->hi };
+                      .hi = l->hi,
+                      .stream = l->stream };
     /* Without a tap, x and w point to no number, and none is read. */
     if (t.nh <= 0 || t.nw <= 0) t.nh = 0, t.x = r->x, t.w = l->w_packed;
     else
@@ -232,6 +237,7 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
     const struct gather q = gather_of(p);
     (void)d;
     if (c->v[RP] * c->v[NV] > MOST) return 0;
+    if (c->v[STREAM] && !hone_conv2d_can_stream(p)) return 0;
     if (c->v[NV] > 1 && q.out_c < c->v[NV] * VL) return 0;
     if (c->v[RP] > 1 && q.count_w < c->v[RP]) return 0;
     if (c->v[ROWS] >= q.count_h) return 0;
@@ -246,6 +252,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     while (c->v[RP] * c->v[NV] > MOST) c->v[NV] /= 2;
     c->v[THREADS] =
         hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
+    c->v[STREAM] = hone_conv2d_stream(p, d);
     c->v[ROWS] = q.mb < 4 * c->v[THREADS] && q.count_h > 4 ? 4 : 0;
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
@@ -321,6 +328,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
         for (int c = 0; c < (int)l.lines; c++) pack(&l, c, w, bias, weights, biases);
 #pragma omp for schedule(static)
         for (int64_t u = 0; u < units; u++) unit(&l, mem[1], mem[0], act, u);
+        if (l.stream) vf_stream_end();
     }
     return HONE_OK;
 }
@@ -334,7 +342,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_depthwise) = {
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("rp", 1, 2, 4, 8), HONE_PARAM("nv", 1, 2, 4),
-               HONE_PARAM("rows", 0, 1, 4, 8), CONV_THREADS },
+               HONE_PARAM("rows", 0, 1, 4, 8), CONV_STREAM, CONV_THREADS },
     .refuse = refuse,
     .valid = valid,
     .guess = guess,

@@ -75,6 +75,12 @@ static const real *inputs(const struct job *j, int64_t first, int rows, real *ow
     return own;
 }
 
+/* Rows come from memory once, for the first panel: two tiles ahead of their use. */
+static void prefetch(const char *from, int64_t bytes)
+{
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i);
+}
+
 static void do_group(const struct job *j, int64_t first, int rows, real *own)
 {
     const struct layout *l = &j->l;
@@ -99,6 +105,9 @@ static void do_group(const struct job *j, int64_t first, int rows, real *own)
         };
         for (int i = 0; i < parts; i++) {
             const int count = each + (i < rows % parts);
+            if (panel == 0 && !l->copied)
+                prefetch((const char *)(t.a + 2 * each * t.a_stride),
+                         count * t.a_stride * (int64_t)sizeof(real));
             hone_tiles_by_rows[nv - 1][count - 1](&t);
             if (!relu) hone_epilogue(j->act, t.c, t.c_row, count, cols, NULL);
             t.a += count * t.a_stride;
@@ -143,13 +152,14 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
     return c->v[GROUP] < 2 * l.rows + 28 && c->v[THREADS] <= l.rows;
 }
 
-/* Two vectors have the fewest loads per sum; a group in half of L2. */
+/* Four vectors have the fewest loads per sum, unless the last panel would be mostly empty; a group
+ * in half of L2. */
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     const struct gather q = gather_of(p);
     double room = 0.5 * (d->l2_bytes ? (double)d->l2_bytes : 262144) / sizeof(real);
     int vectors = up(q.outc, VL);
-    c->v[NV] = vectors == 1 || vectors == 3 ? vectors : 2;
+    c->v[NV] = vectors <= 4 ? vectors : up(vectors, 4) * 4 - vectors < 2 ? 4 : 3;
     c->v[THREADS] = hone_conv2d_threads(p, d);
     for (c->v[GROUP] = 224; c->v[GROUP] > 28; c->v[GROUP] /= 2)
         if (valid(p, c, d) && (double)c->v[GROUP] * q.inc <= room) break;
@@ -193,7 +203,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_pointwise) = {
     .backend = &hone_backend_cpu,
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
-    .param = { HONE_PARAM("nv", 1, 2, 3), HONE_PARAM("group", 28, 56, 112, 224, 448),
+    .param = { HONE_PARAM("nv", 1, 2, 3, 4), HONE_PARAM("group", 28, 56, 112, 224, 448),
                CONV_THREADS },
     .refuse = refuse,
     .valid = valid,

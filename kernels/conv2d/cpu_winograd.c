@@ -13,7 +13,7 @@
 
 #include <math.h>
 
-enum { M, NV, GROUP, THREADS };
+enum { M, NV, GROUP, STREAM, THREADS };
 
 /* ---- how the work is cut ---- */
 
@@ -102,6 +102,7 @@ struct end {
     const real *bias;
     int channels;            /* of the panel that exist */
     real lo, hi;             /* clamp: relu and relu6 are done here */
+    int stream;              /* write past the caches */
 };
 
 /* h x w of m x m outputs at y. */
@@ -127,7 +128,9 @@ HONE_INLINE void transform_output(int m, const struct layout *l, const struct en
             HONE_UNROLLED for (int j = 0; j < m; j++) {
                 /* In this order NaN stays NaN. */
                 out[j] = vf_min(hi, vf_max(lo, out[j] + bias));
-                if (j < w) vf_store_n(y + i * row + j * pixel + v * VL, out[j], count);
+                if (j >= w) continue;
+                if (e->stream) vf_stream(y + i * row + j * pixel + v * VL, out[j]);
+                else vf_store_n(y + i * row + j * pixel + v * VL, out[j], count);
             }
         }
     }
@@ -176,6 +179,7 @@ static void multiply(const struct layout *l, int tiles, int nv, const real *v, c
 struct job {
     struct layout l;
     enum hone_act act;
+    int stream;
     const real *in, *w, *bias;           /* bias: NULL: none */
     real *out, *weights, *biases, *zeros;
 };
@@ -185,12 +189,12 @@ static void do_group(const struct job *j, int64_t first, int tiles, real *v)
     const struct layout *l = &j->l;
     const int clamp = j->act == HONE_ACT_relu || j->act == HONE_ACT_relu6;
     real *product = v + l->points * l->in_point;
-    for (int i = 0; i < tiles; i++) 
+    for (int i = 0; i < tiles; i++)
         winograd_load(&l->t, &l->q, j->in, j->zeros, first + i, v + i * l->row, l->in_point);
     for (int q = 0; q < l->panels; q++) {
         const int channels = least(l->width, l->q.outc - q * l->width), nv = up(channels, VL);
         struct end e = { .bias = j->biases + q * l->width, .channels = channels,
-                         .lo = clamp ? 0 : -INFINITY,
+                         .stream = j->stream, .lo = clamp ? 0 : -INFINITY,
                          .hi = j->act == HONE_ACT_relu6 ? 6 : INFINITY };
         multiply(l, tiles, nv, v, j->weights + q * l->panel, product);
         for (int i = 0; i < tiles; i++)
@@ -212,7 +216,9 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
     struct layout l = layout_of(p, c);
     (void)d;
     if (l.m > 2 && l.q.out_h <= 2 && l.q.out_w <= 2) return 0;
-    return (l.nv - 1) * VL < l.q.outc && c->v[GROUP] <= 14 + l.t.count && c->v[THREADS] <= l.t.count;
+    if (c->v[STREAM] && !hone_conv2d_can_stream(p)) return 0;
+    return (l.nv - 1) * VL < l.q.outc && c->v[GROUP] <= 14 + l.t.count &&
+           c->v[THREADS] <= l.t.count;
 }
 
 /* Below 16 channels the transforms cost more than they save. */
@@ -223,21 +229,22 @@ static int suits(const struct hone_problem *p, const struct hone_device *d)
     return q.inc >= 16 && q.outc >= 16;
 }
 
-/* The largest group of which inputs and products fill at most three quarters of L2. */
+/* The largest group of which inputs and products leave room in L2; but weights that do not fit there
+ * are read again for every group, so that it must not be small. */
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     struct gather q = gather_of(p);
-    double room = 0.75 * (d->l2_bytes ? (double)d->l2_bytes : 262144);
+    const double l2 = d->l2_bytes ? (double)d->l2_bytes : 262144;
     c->v[M] = q.out_h <= 2 && q.out_w <= 2 ? 2 : 4;
     c->v[NV] = q.outc > VL ? 2 : 1;
-    c->v[GROUP] = 112;
+    c->v[STREAM] = hone_conv2d_stream(p, d);
     c->v[THREADS] = hone_conv2d_threads(p, d);
-    while (c->v[GROUP] > 28) {
+    for (c->v[GROUP] = 112; c->v[GROUP] > 28; c->v[GROUP] /= 2) {
         struct layout l = layout_of(p, c);
-        if (valid(p, c, d) && (double)l.own * sizeof(real) <= room &&
-            l.t.count >= (int64_t)c->v[THREADS] * c->v[GROUP])
-            break;
-        c->v[GROUP] /= 2;
+        const int large = (double)l.weights * sizeof(real) > 4 * l2;
+        if (large && q.outc % (4 * VL) == 0) c->v[NV] = 4;
+        if (!valid(p, c, d) || l.t.count < (int64_t)c->v[THREADS] * c->v[GROUP]) continue;
+        if (large || (double)l.own * sizeof(real) <= 0.4 * l2) break;
     }
     if (!valid(p, c, d)) c->v[GROUP] = 14;
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
@@ -307,6 +314,7 @@ static void work(const struct job *j, int thread, int threads, real *scratch)
         const int64_t first = from + (to - from) * i / groups;
         do_group(j, first, (int)(from + (to - from) * (i + 1) / groups - first), scratch);
     }
+    if (j->stream) vf_stream_end();
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -318,6 +326,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     j.act = l->q.dgrad ? HONE_ACT_none : hone_act_of(p);
     j.bias = !l->q.dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
     j.weights = workspace;
+    j.stream = plan->config.v[STREAM];
     j.biases = j.weights + whole_lines(l->weights);
     j.zeros = j.biases + l->bias;
     real *scratch = j.zeros + l->zeros;
@@ -347,8 +356,8 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_winograd) = {
     .backend = &hone_backend_cpu,
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
-    .param = { HONE_PARAM("m", 2, 4), HONE_PARAM("nv", 1, 2),
-               HONE_PARAM("group", 14, 28, 56, 112), CONV_THREADS },
+    .param = { HONE_PARAM("m", 2, 4), HONE_PARAM("nv", 1, 2, 3, 4),
+               HONE_PARAM("group", 14, 28, 56, 112), CONV_STREAM, CONV_THREADS },
     .refuse = refuse,
     .suits = suits,
     .valid = valid,

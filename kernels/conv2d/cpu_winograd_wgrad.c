@@ -184,18 +184,20 @@ static int suits(const struct hone_problem *p, const struct hone_device *d)
     return q.in_c >= 16 && q.out_c >= 16;
 }
 
-/* What is transformed of a group should stay in L2; but the sums are read and written once per group,
- * so that it must not be small where they do not fit. */
+/* What is transformed of a group should leave room in L2; but the sums are read and written once per
+ * group, so that it must not be small where they do not fit. */
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     const struct gather q = gather_of(p);
+    const double l2 = d->l2_bytes ? (double)d->l2_bytes : 262144;
     c->v[M] = q.out_h <= 2 && q.out_w <= 2 ? 2 : 4;
-    c->v[NV] = q.in_c > VL ? 2 : 1;
+    c->v[NV] = q.in_c % (4 * VL) == 0 ? 4 : q.in_c > VL ? 2 : 1;
     c->v[THREADS] = hone_conv2d_threads(p, d);
     c->v[GROUP] = 56;
     const struct layout l = layout_of(p, c);
-    if ((double)l.points * (double)l.sum_point * sizeof(real) > (double)d->l2_bytes)
-        c->v[GROUP] = 224;
+    if ((double)l.points * (double)l.sum_point * sizeof(real) > 4 * l2) c->v[GROUP] = 224;
+    else if ((double)l.points * (double)(l.in_point + l.out_point) * sizeof(real) > 0.6 * l2)
+        c->v[GROUP] = 28;
     while (c->v[GROUP] > 28 && !valid(p, c, d)) c->v[GROUP] /= 2;
     while (!valid(p, c, d) && c->v[THREADS] > 1) c->v[THREADS] /= 2;
 }
@@ -293,7 +295,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_winograd_wgrad) = {
     .backend = &hone_backend_cpu,
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
-    .param = { HONE_PARAM("m", 2, 4), HONE_PARAM("nv", 1, 2),
+    .param = { HONE_PARAM("m", 2, 4), HONE_PARAM("nv", 1, 2, 3, 4),
                HONE_PARAM("group", 28, 56, 112, 224, 448, 896), CONV_THREADS },
     .refuse = refuse,
     .suits = suits,

@@ -146,6 +146,24 @@ int hone_conv2d_threads(const struct hone_problem *p, const struct hone_device *
     return threads;
 }
 
+/* A later activation would read what was written. */
+int hone_conv2d_can_stream(const struct hone_problem *p)
+{
+    const int dgrad = p->op == &hone_op_conv2d_dgrad;
+    const enum hone_act act = dgrad ? HONE_ACT_none : hone_act_of(p);
+    const int64_t pixel = p->dim[dgrad ? CONV_IC : CONV_OC] * (int64_t)hone_dtype_bytes(p->dtype);
+    return pixel % HONE_ALIGN == 0 &&
+           (act == HONE_ACT_none || act == HONE_ACT_relu || act == HONE_ACT_relu6);
+}
+
+int hone_conv2d_stream(const struct hone_problem *p, const struct hone_device *d)
+{
+    const struct hone_arg out = p->op == &hone_op_conv2d_dgrad ? arg_x(p, "dx", HONE_OUT)
+                                                               : arg_y(p, "y", HONE_OUT);
+    const int64_t last = d->l3_bytes ? d->l3_bytes : d->l2_bytes;
+    return hone_conv2d_can_stream(p) && hone_arg_bytes(&out) > last / 3;
+}
+
 /* Products that one element of the output sums, at most. */
 static double fwd_terms(const struct hone_problem *p)
 {

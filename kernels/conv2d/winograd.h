@@ -108,9 +108,9 @@ static inline void winograd_mix_of(int m, winograd_mix mix)
             }
 }
 
-/* How much larger than the sum of |w||x| over taps the above can be where all |w| and |x| are equal,
- * in a direction whose output 0 has its first tap at input `from`: for the worst output, or, where
- * outputs are summed up to a gradient of the weights (by_tap), for the worst tap. */
+/* How much larger than the sum of |w||x| over taps the above can be where all |w| and |x| are
+ * equal, in a direction whose output 0 has its first tap at input `from`: for the worst output, or,
+ * where outputs are summed up to a gradient of the weights (by_tap), for the worst tap. */
 static inline double winograd_amplify(int m, int in, int out, int from, int by_tap)
 {
     winograd_mix mix;
