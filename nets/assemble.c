@@ -53,24 +53,30 @@ static int outlives_the_step(const struct hone_net *net, int t)
     return t == net->loss || t == net->hit || t == net->output;
 }
 
-/* The blocks of all activations that a step reads or writes; returns how many. */
-static int find_blocks(const struct hone_net *net, struct block *block, int *block_of)
+void hone_net_lifetimes(const struct hone_net *net, int first[], int last[])
 {
-    int n = 0;
-    for (int t = 0; t < net->ntensors; t++) block_of[t] = -1;
+    for (int t = 0; t < net->ntensors; t++) first[t] = last[t] = -1;
     for (int i = 0; i < net->nsteps; i++) {
         for (int a = 0; a < net->step[i].nargs; a++) {
             int t = net->step[i].arg[a];
             if (net->tensor[t].role != HONE_ROLE_ACTIVATION) continue;
-            if (block_of[t] < 0) {
-                block_of[t] = n;
-                block[n++] = (struct block){ .tensor = t,
-                                             .first = i,
-                                             .bytes = aligned(hone_tensor_bytes(&net->tensor[t])) };
-            }
-            block[block_of[t]].last = outlives_the_step(net, t) ? net->nsteps : i;
+            if (first[t] < 0) first[t] = i;
+            last[t] = outlives_the_step(net, t) ? net->nsteps : i;
         }
     }
+}
+
+/* The blocks of all activations that a step reads or writes; returns how many. */
+static int find_blocks(const struct hone_net *net, struct block *block, const int first[],
+                       const int last[])
+{
+    int n = 0;
+    for (int t = 0; t < net->ntensors; t++)
+        if (first[t] >= 0)
+            block[n++] = (struct block){ .tensor = t,
+                                         .first = first[t],
+                                         .last = last[t],
+                                         .bytes = aligned(hone_tensor_bytes(&net->tensor[t])) };
     return n;
 }
 
@@ -113,9 +119,12 @@ static int plan_arena(struct hone_net *net)
 {
     size_t n = (size_t)net->ntensors;
     struct block *block = calloc(n, sizeof *block), **placed = calloc(n, sizeof *placed);
-    int *block_of = calloc(n, sizeof *block_of), err = HONE_OK;
-    if (!block || !placed || !block_of) err = hone_fail(HONE_ENOMEM, "an arena of %zu tensors", n);
-    int nblocks = err ? 0 : find_blocks(net, block, block_of);
+    int *first = calloc(2 * n, sizeof *first), err = HONE_OK, nblocks = 0;
+    if (!block || !placed || !first) err = hone_fail(HONE_ENOMEM, "an arena of %zu tensors", n);
+    if (!err) {
+        hone_net_lifetimes(net, first, first + n);
+        nblocks = find_blocks(net, block, first, first + n);
+    }
     if (nblocks) qsort(block, (size_t)nblocks, sizeof *block, by_size);
     for (int i = 0; i < nblocks; i++) {
         block[i].offset = best_fit(&block[i], placed, i);
@@ -126,7 +135,7 @@ static int plan_arena(struct hone_net *net)
     }
     free(block);
     free(placed);
-    free(block_of);
+    free(first);
     return err;
 }
 
@@ -144,13 +153,15 @@ static void plan_rest(struct hone_net *net)
     net->gradients_bytes = net->grads >= 0 ? net->trainable_bytes : 0;
 }
 
+/* In pieces: a copy as large as the array itself would be the most memory that a net ever needs. */
 static int zeros(struct hone_device *d, int64_t bytes, char **mem)
 {
+    static const char nothing[1 << 16];
     int err = d->backend->alloc(d, (size_t)bytes, (void **)mem);
-    void *nothing = err ? NULL : calloc(1, (size_t)bytes + 1);
-    if (!err && !nothing) err = hone_fail(HONE_ENOMEM, "%lld bytes", (long long)bytes);
-    if (!err) err = d->backend->put(d, *mem, nothing, (size_t)bytes);
-    free(nothing);
+    for (int64_t at = 0, n; !err && at < bytes; at += n) {
+        n = bytes - at < (int64_t)sizeof nothing ? bytes - at : (int64_t)sizeof nothing;
+        err = d->backend->put(d, *mem + at, nothing, (size_t)n);
+    }
     return err;
 }
 

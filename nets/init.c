@@ -36,28 +36,40 @@ static int zero(struct hone_device *d, void *mem, int64_t bytes)
 
 uint64_t hone_dropout_seed(uint64_t seed) { return hone_random(seed, 1u << 20) >> 12; }
 
+/* Numbers uniform in first +- limit, in pieces: a copy of all weights would be the most memory that
+ * training ever needs. */
+static int put_uniform(struct hone_net *net, const struct hone_tensor *t, double limit, uint64_t key)
+{
+    enum { PIECE = 1024 };
+    double v[PIECE], piece[PIECE];
+    size_t bytes = hone_dtype_bytes(t->dtype);
+    char *to = net->weights + t->offset;
+    int64_t len = hone_tensor_len(t);
+    int err = HONE_OK;
+    for (int64_t at = 0, n; !err && at < len; at += n) {
+        n = len - at < PIECE ? len - at : PIECE;
+        for (int64_t i = 0; i < n; i++)
+            v[i] = t->first + limit * (2 * hone_random_unit(key, (uint64_t)(at + i)) - 1);
+        hone_from_double(t->dtype, v, piece, n);
+        err = net->device->backend->put(net->device, to + (size_t)at * bytes, piece, (size_t)n * bytes);
+    }
+    return err;
+}
+
 int hone_net_init(struct hone_net *net, uint64_t seed)
 {
     struct hone_device *d = net->device;
-    char *w = calloc((size_t)net->weights_bytes + 1, 1);
     uint64_t nth = 0;
-    if (!w) return hone_fail(HONE_ENOMEM, "%lld bytes of weights", (long long)net->weights_bytes);
-    for (int t = 0; t < net->ntensors; t++) {
+    int err = HONE_OK;
+    for (int t = 0; !err && t < net->ntensors; t++) {
         const struct hone_tensor *tensor = &net->tensor[t];
         int running = tensor->role == HONE_ROLE_RUNNING;
         if ((tensor->role != HONE_ROLE_WEIGHT && !running) || t == net->params) continue;
-        double limit = limit_of(tensor, net->init);
         /* By the tensor's number among the weights: the batch size changes nothing.  ~seed: the
          * order of rows is drawn from the seed itself. */
         uint64_t key = running ? 0 : hone_random(~seed, nth++);
-        char *to = w + tensor->offset;
-        for (int64_t i = 0; i < hone_tensor_len(tensor); i++, to += hone_dtype_bytes(tensor->dtype)) {
-            double v = tensor->first + limit * (2 * hone_random_unit(key, (uint64_t)i) - 1);
-            hone_from_double(tensor->dtype, &v, to, 1);
-        }
+        err = put_uniform(net, tensor, limit_of(tensor, net->init), key);
     }
-    int err = d->backend->put(d, net->weights, w, (size_t)net->weights_bytes);
-    free(w);
     uint64_t dropout[2] = { hone_dropout_seed(seed), 0 };
     if (!err && net->state_bytes) err = zero(d, net->state, net->state_bytes);
     if (!err && net->seed >= 0)

@@ -210,6 +210,10 @@ int  hone_net_problems(const struct hone_net *net, struct hone_problem p[], int 
 int hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_device *d,
                       struct hone_net *shared);
 
+/* Of every activation the first step that has it as an argument and the last, between which its
+ * place in the arena is its own (nsteps: what outlives the step); -1 of what is none. */
+void hone_net_lifetimes(const struct hone_net *net, int first[], int last[]);
+
 /* Lets the steps read their batch at x and target, on the device, until the next call; NULL: in the
  * net's own memory. */
 void hone_net_read_at(struct hone_net *net, void *x, void *target);

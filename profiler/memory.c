@@ -20,13 +20,25 @@ int64_t hone_memory_peak(void)
     return kib * 1024;
 }
 
+/* Linux's pages: resident, and of these such as stand for files. */
+static int read_pages(long long *resident, long long *files)
+{
+    FILE *f = fopen("/proc/self/statm", "r");
+    int good = f && fscanf(f, "%*d %lld %lld", resident, files) == 2;
+    if (f) fclose(f);
+    return good;
+}
+
 int64_t hone_memory_now(void)
 {
-    long long pages = -1;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (f && fscanf(f, "%*d %lld", &pages) != 1) pages = -1;
-    if (f) fclose(f);
-    return pages < 0 ? hone_memory_peak() : pages * sysconf(_SC_PAGESIZE);
+    long long resident, files;
+    return read_pages(&resident, &files) ? resident * sysconf(_SC_PAGESIZE) : hone_memory_peak();
+}
+
+int64_t hone_memory_files(void)
+{
+    long long resident, files;
+    return read_pages(&resident, &files) ? files * sysconf(_SC_PAGESIZE) : 0;
 }
 
 int hone_memory_peak_reset(void)

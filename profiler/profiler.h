@@ -12,6 +12,10 @@
 /* Seconds on a monotonic clock. */
 double hone_now(void);
 
+/* A counter that runs evenly and costs a few ns to read, where the processor has one; its unit is
+ * its own. */
+uint64_t hone_ticks(void);
+
 /* Median with a rank-based (distribution-free) interval of about 95 %: the order statistics
  * around the middle that a binomial(n, 1/2) leaves out with at most 2.5 % on either side; for
  * n < 6 the interval is [min, max]. */
@@ -147,9 +151,11 @@ int hone_peaks(struct hone_device *d, int again, struct hone_peaks *peaks);
 double hone_roof(const struct hone_problem *p, const struct hone_device *d,
                  const struct hone_peaks *peaks, int threads, const char **bound);
 
-/* Resident bytes of this process: at most so far, or since the last reset; and now. */
+/* Resident bytes of this process: at most so far, or since the last reset; now; and of these the
+ * pages of files, which are programs and libraries as far as they were used. */
 int64_t hone_memory_peak(void);
 int64_t hone_memory_now(void);
+int64_t hone_memory_files(void);
 
 /* Lets the peak begin anew at what is held now; 0: this system does not allow it. */
 int hone_memory_peak_reset(void);

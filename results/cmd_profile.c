@@ -1,5 +1,6 @@
 /* hone profile: where a training step's time and memory go, layer by layer. */
-#include "results/results.h"
+#include "results/layers.h"
+#include "results/profile.h"
 
 #include <argp.h>
 #include <stdlib.h>
@@ -7,13 +8,14 @@
 
 struct options {
     const char *device, *net, *db;
-    int batch, json;
+    int batch;
     struct hone_optim optim;
     enum hone_dtype dtype;
     struct hone_profile_options profile;
+    struct hone_layers_outputs outputs;
 };
 
-enum { OPT_JSON = 256, OPT_COUNTERS, OPT_ROUNDS, OPT_OPTIMIZER, OPT_DTYPE, OPT_DB };
+enum { OPT_COUNTERS = 256, OPT_ROUNDS, OPT_SECONDS, OPT_OPTIMIZER, OPT_DTYPE, OPT_DB };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to run on (default cpu0)", 0 },
@@ -22,9 +24,10 @@ static const struct argp_option option[] = {
     { "optimizer", OPT_OPTIMIZER, "NAME", 0, "as for `hone autotune`, such as sgd+momentum or adamw (default sgd)", 0 },
     { "dtype", OPT_DTYPE, "TYPE", 0, "numbers of the net: f32, f64, or bf16 with f32 weights (default f32)", 0 },
     { "rounds", OPT_ROUNDS, "N", 0, "steps measured, traced and untraced in turn (default 101)", 0 },
-    { "counters", OPT_COUNTERS, "LIST", 0, "events to count per part, in runs of their own", 0 },
+    { "seconds", OPT_SECONDS, "S", 0, "fewer rounds, though at least 5, where they take longer (default 30)", 0 },
+    { "counters", OPT_COUNTERS, "LIST", 0,
+      "events and groups to count per part, in runs of their own; `hone counters` lists them", 0 },
     { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },
-    { "json", OPT_JSON, 0, 0, "print JSON", 0 },
     { 0 },
 };
 
@@ -44,15 +47,19 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'n': o->net = arg; break;
     case 'b': o->batch = positive(state, "batch", arg); break;
     case OPT_ROUNDS: o->profile.rounds = positive(state, "rounds", arg); break;
-    case OPT_COUNTERS: o->profile.counters = arg; break;
+    case OPT_SECONDS: o->profile.seconds = positive(state, "seconds", arg); break;
     case OPT_DB: o->db = arg; break;
-    case OPT_JSON: o->json = 1; break;
+    case OPT_COUNTERS:
+        if (hone_counters_check(arg)) argp_error(state, "--counters: %s", hone_errmsg());
+        o->profile.counters = arg;
+        break;
     case OPT_OPTIMIZER:
         if (hone_optim_parse(arg, &o->optim)) argp_error(state, "--optimizer: %s", hone_errmsg());
         break;
     case OPT_DTYPE:
         if (hone_net_dtype_find(arg, &o->dtype)) argp_error(state, "--dtype: %s", hone_errmsg());
         break;
+    case ARGP_KEY_INIT: state->child_inputs[0] = &o->outputs; break;
     case ARGP_KEY_ARG: argp_error(state, "unexpected argument '%s'", arg); break;
     case ARGP_KEY_END:
         if (!o->net) argp_error(state, "--net is missing");
@@ -64,45 +71,59 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const char doc[] =
     "Runs training steps of a net and shows each part: time with its interval, share of the step, work, distance to the "
-    "device's measured roof, chosen kernel with its lead over the best other kernel and the best library, and memory."
-    "\vExamples:\n"
+    "device's measured roof, chosen kernel with its lead over the best other kernel and the best library; phases, "
+    "memory as planned and as measured, and what to do about it."
+    "\vWhat --json prints is the whole record: `hone report layers` makes every other form of it, to the same bytes, "
+    "without measuring again.\n\n"
+    "Examples:\n"
     "  hone profile --net lenet5 --batch 64\n"
+    "  hone profile --net resnet56 --batch 32 --top 12 --html resnet.html --trace resnet-trace.json\n"
     "  hone profile --net lenet5 --batch 64 --json > lenet5.json\n"
-    "  hone profile --net my.net --batch 32 --optimizer adam --counters rusage:minflt\n";
+    "  hone report layers lenet5.json --plot plots\n"
+    "  hone profile --net my.net --batch 32 --optimizer adam --counters ipc,memory,rusage:minflt\n\n"
+    "Exit status: 0 good, 1 something failed or could not be written, 2 wrong usage.";
 
-static int report(const struct options *o, struct hone_net *net, struct hone_db *db)
+/* The report is made of the record as it is written, whose numbers are rounded: so it is the same
+ * when the record is read again. */
+static int report(const struct options *o, const struct hone_profile *prof, const char *command)
 {
-    struct hone_profile prof = { 0 };
-    int err = hone_net_init(net, 1);
-    if (!err) err = hone_profile_open(&prof, net, db, &o->profile);
-    if (err) return err;
-    if (o->json) err = hone_profile_print_json(&prof, stdout);
-    else hone_profile_print(&prof, stdout);
-    hone_profile_close(&prof);
+    struct hone_layers l;
+    json_error_t e;
+    json_t *record = hone_profile_json(prof);
+    char *text = record ? json_dumps(record, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    int err = hone_layers_open(&l, text ? json_loads(text, 0, &e) : NULL);
+    json_decref(record);
+    free(text);
+    if (err) fprintf(stderr, "%s: %s\n", command, hone_errmsg());
+    else err = hone_layers_write(&l, &o->outputs, command);
+    if (!err) hone_layers_close(&l);
     return err;
 }
 
 int hone_cmd_profile(int argc, char **argv)
 {
     struct options o = {
-        .device = "cpu0", .batch = 64, .profile = { .rounds = 101 },
+        .device = "cpu0", .batch = 64, .profile = { .rounds = 101, .seconds = 30 },
         .optim = hone_optim_default(HONE_SGD),
     };
-    static const struct argp argp = { .options = option, .parser = parse, .doc = doc };
+    static const struct argp_child children[] = { { &hone_layers_argp, 0, "Reports", 0 }, { 0 } };
+    static const struct argp argp = { .options = option, .parser = parse, .doc = doc, .children = children };
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return 2;
 
     struct hone_device d = { 0 };
     struct hone_db db = { 0 };
     struct hone_net net = { 0 };
+    struct hone_profile prof = { 0 };
     struct hone_lowering how = { .batch = o.batch, .train = 1, .dtype = o.dtype, .optim = o.optim,
                                  .db = &db, .device = &d };
     hone_catch_interrupt();
     int err = hone_device_open(&d, o.device);
     if (!err) err = hone_db_open(&db, o.db, 0);
     if (!err) err = hone_net_open(&net, o.net, &how);
-    if (!err) err = hone_net_assemble(&net, &db, &d, NULL);
-    if (!err) err = report(&o, &net, &db);
-    if (err) fprintf(stderr, "hone profile: %s\n", hone_errmsg());
+    if (!err) err = hone_profile_open(&prof, &net, &db, &d, &o.profile);
+    if (err) fprintf(stderr, "%s: %s\n", argv[0], hone_errmsg());
+    else err = report(&o, &prof, argv[0]);
+    hone_profile_close(&prof);
     hone_net_close(&net);
     hone_db_close(&db);
     hone_device_close(&d);

@@ -1,16 +1,13 @@
 /* Measures a net's training step part by part.  Whole steps run with and without a clock reading
  * between their parts, in turn: the parts are seen with the caches as the step leaves them, and
  * what the looking costs is known. */
-#include "results/results.h"
+#include "results/profile.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WARM_UP = 3, MAX_RECORDS = 512 };
-
-/* Below this a call and a fork of threads weigh as much as the work. */
-static const double OVERHEAD_MS = 0.005;
+enum { WARM_UP = 3, LEAST_ROUNDS = 5, THREAD_ROUNDS = 5 };
 
 /* Inputs uniform in [0, 1), labels over all classes: what a normalised batch looks like to the
  * kernels, zeros (which flatter) left out. */
@@ -30,131 +27,214 @@ static void fill_batch(const struct hone_net *net)
     }
 }
 
-/* ---- time ---- */
+/* ---- first steps ---- */
 
-static int traced_step(const struct hone_net *net, double seconds[])
-{
-    double before = hone_now();
-    for (int s = 0; s < net->nsteps; s++) {
-        int err = hone_net_run(net, s, s + 1);
-        if (err) return err;
-        double after = hone_now();
-        seconds[s] = after - before;
-        before = after;
-    }
-    return HONE_OK;
-}
-
-/* t: nsteps + 2 rows of `rounds` milliseconds: the parts, their sum, the untraced step. */
-static int time_rounds(const struct hone_net *net, int rounds, double *t, double *seconds)
-{
-    int n = net->nsteps;
-    double started = hone_now();
-    for (int r = -WARM_UP; r < rounds; r++) {
-        double sum = 0, begin = hone_now();
-        int err = hone_net_run(net, 0, n);
-        double whole = hone_now() - begin;
-        if (!err) err = traced_step(net, seconds);
-        if (err) return err;
-        if (hone_interrupted()) return hone_fail(HONE_EINTR, "interrupted");
-        if (r < 0) continue;
-        for (int s = 0; s < n; s++) {
-            t[s * rounds + r] = seconds[s] * 1e3;
-            sum += seconds[s] * 1e3;
-        }
-        t[n * rounds + r] = sum;
-        t[(n + 1) * rounds + r] = whole * 1e3;
-        hone_progress("profile", r + 1, rounds, started);
-    }
-    hone_progress_end();
-    return HONE_OK;
-}
-
-static int measure(struct hone_profile *prof, int rounds)
+/* The net's very first step pays for pages that nobody has touched; its memory is looked at. */
+static int first_steps(struct hone_profile *prof)
 {
     const struct hone_net *net = prof->net;
-    int n = net->nsteps, err;
-    double *t = malloc(sizeof *t * (size_t)(n + 2) * (size_t)rounds), *seconds = malloc(sizeof *seconds * (size_t)n);
-    if (!t || !seconds) err = hone_fail(HONE_ENOMEM, "%d rounds of %d times", rounds, n);
-    else err = time_rounds(net, rounds, t, seconds);
-    for (int s = 0; !err && s < n; s++) prof->row[s].ms = hone_stats_of(t + s * rounds, rounds);
-    if (!err) {
-        prof->traced_ms = hone_stats_of(t + n * rounds, rounds);
-        prof->step_ms = hone_stats_of(t + (n + 1) * rounds, rounds);
+    int err = HONE_OK;
+    for (int s = 0; !err && s < net->nsteps; s++) {
+        double before = hone_now();
+        err = hone_net_run(net, s, s + 1);
+        prof->row[s].first_ms = 1e3 * (hone_now() - before);
+        prof->first_ms += prof->row[s].first_ms;
+        prof->row[s].resident_bytes = hone_memory_now();
     }
-    free(t);
-    free(seconds);
+    for (int r = 1; !err && r < WARM_UP; r++) err = hone_net_run(net, 0, net->nsteps);
+    prof->peak_bytes = hone_memory_peak();
+    /* Code becomes resident as it first runs: it is no part of the net's memory. */
+    prof->base_bytes += hone_memory_files();
     return err;
 }
 
-/* ---- why this kernel, how near the roof ---- */
-
-static int is_library(const struct hone_record *r) { return !strncmp(r->version, "lib ", 4); }
-
-/* The records that the choice was made from: the chosen one, the best of another kernel, the best
- * library's.  Only if the plan is what the records call best do their ratios belong to it. */
-static int look_up(struct hone_profile_row *row, const struct hone_step *s, struct hone_db *db, struct hone_device *d)
+/* Of one look at the counter: the least of a few, since noise only adds. */
+static double look_cost(void)
 {
-    if (!s->known) return HONE_OK;
-    struct hone_record *best = malloc(sizeof *best * MAX_RECORDS);
-    if (!best) return hone_fail(HONE_ENOMEM, "%d records", MAX_RECORDS);
-    int n = hone_db_best(db, &s->problem, d, best, MAX_RECORDS);
-    for (int i = 0; i < n; i++) {
-        if (i == 0) row->best = best[0];
-        if (!row->runner_up.kernel[0] && strcmp(best[i].kernel, best[0].kernel)) row->runner_up = best[i];
-        if (!row->library.kernel[0] && is_library(&best[i])) row->library = best[i];
+    enum { LOOKS = 1000 };
+    double least = 1;
+    for (int i = 0; i < 9; i++) {
+        double t = hone_now();
+        for (int k = 0; k < LOOKS; k++) hone_ticks();
+        t = (hone_now() - t) / LOOKS;
+        if (t < least) least = t;
     }
-    row->ncandidates = n > 0 ? n : 0;
-    free(best);
-    return n < 0 ? n : HONE_OK;
+    return least;
 }
 
-static void place_under_roof(struct hone_profile *prof, int s)
+/* ---- rounds ---- */
+
+/* Between the parts the processor's counter is read, which is cheaper than the clock; the clock says
+ * at both ends what a tick is. */
+static int traced_step(const struct hone_net *net, uint64_t ticks[], double ms[])
 {
-    const struct hone_step *step = &prof->net->step[s];
-    struct hone_profile_row *row = &prof->row[s];
-    row->threads = hone_config_get(step->plan.kernel, &step->plan.config, "threads", 1);
-    row->flops = step->problem.op->flops(&step->problem);
-    row->bytes = hone_problem_bytes(&step->problem);
-    row->roof_ms = 1e3 * hone_roof(&step->problem, prof->net->device, &prof->peaks, row->threads, &row->bound);
-    if (row->ms.median < OVERHEAD_MS && row->roof_ms < row->ms.median / 2) row->bound = "overhead";
+    int n = net->nsteps;
+    double begin = hone_now();
+    ticks[0] = hone_ticks();
+    for (int s = 0; s < n; s++) {
+        int err = hone_net_run(net, s, s + 1);
+        if (err) return err;
+        ticks[s + 1] = hone_ticks();
+    }
+    double tick = 1e3 * (hone_now() - begin) / (double)(ticks[n] - ticks[0]);
+    for (int s = 0; s < n; s++) ms[s] = tick * (double)(ticks[s + 1] - ticks[s]);
+    return HONE_OK;
 }
 
-/* Counters come from separate runs of the same plan on the problem's own random data. */
-static int count(struct hone_profile_row *row, const struct hone_step *s, struct hone_device *d, const char *list)
+static int whole_step(const struct hone_net *net, double *ms)
 {
-    struct hone_case c;
-    int err = hone_case_open(&c, &s->problem, d, HONE_REALS, 1);
+    double before = hone_now();
+    int err = hone_net_run(net, 0, net->nsteps);
+    *ms = 1e3 * (hone_now() - before);
+    return err;
+}
+
+/* A round is a traced and an untraced step: part (nsteps), their sum, the untraced step. */
+struct rounds {
+    int n, most;
+    double *part, *sum, *whole; /* (most, nsteps), (most), (most) */
+    uint64_t *ticks;            /* (nsteps + 1) of a traced step */
+};
+
+/* Who goes first changes from round to round: what one leaves in the caches, the other finds. */
+static int time_rounds(const struct hone_net *net, double seconds, struct rounds *t)
+{
+    double started = hone_now();
+    for (t->n = 0; t->n < t->most; t->n++) {
+        double *part = t->part + (size_t)t->n * (size_t)net->nsteps;
+        int err = HONE_OK;
+        if (t->n >= LEAST_ROUNDS && seconds > 0 && hone_now() - started > seconds) break;
+        for (int i = 0; !err && i < 2; i++)
+            err = (t->n + i) % 2 ? whole_step(net, &t->whole[t->n]) : traced_step(net, t->ticks, part);
+        if (err) return err;
+        if (hone_interrupted()) return hone_fail(HONE_EINTR, "interrupted");
+        t->sum[t->n] = 0;
+        for (int s = 0; s < net->nsteps; s++) t->sum[t->n] += part[s];
+        hone_progress("profile", t->n + 1, t->most, started);
+    }
+    return HONE_OK;
+}
+
+/* The round whose sum is nearest the median stands for all in the trace. */
+static void keep_example(struct hone_profile *prof, const struct rounds *t)
+{
+    int best = 0, n = prof->net->nsteps;
+    double at = 0, median = prof->traced_ms.median;
+    for (int r = 1; r < t->n; r++)
+        if (fabs(t->sum[r] - median) < fabs(t->sum[best] - median)) best = r;
+    for (int s = 0; s < n; s++) {
+        prof->row[s].at_ms = at;
+        prof->row[s].took_ms = t->part[(size_t)best * (size_t)n + (size_t)s];
+        at += prof->row[s].took_ms;
+    }
+}
+
+static void conclude(struct hone_profile *prof, const struct rounds *t, double column[])
+{
+    int n = prof->net->nsteps;
+    for (int s = 0; s < n; s++) {
+        for (int r = 0; r < t->n; r++) column[r] = t->part[(size_t)r * (size_t)n + (size_t)s];
+        prof->row[s].ms = hone_stats_of(column, t->n);
+    }
+    for (int r = 0; r < t->n; r++) column[r] = t->sum[r] / t->whole[r] - 1;
+    prof->overhead = hone_stats_of(column, t->n);
+    memcpy(column, t->sum, (size_t)t->n * sizeof *column);
+    prof->traced_ms = hone_stats_of(column, t->n);
+    prof->rounds = t->n;
+    keep_example(prof, t);
+    prof->step_ms = hone_stats_of(t->whole, t->n);
+}
+
+static int measure(struct hone_profile *prof, const struct hone_profile_options *o)
+{
+    size_t most = (size_t)o->rounds, n = (size_t)prof->net->nsteps;
+    struct rounds t = { .most = o->rounds };
+    double *all = malloc(sizeof *all * (most * (n + 3) + n + 1));
+    if (!all) return hone_fail(HONE_ENOMEM, "%zu rounds of %zu times", most, n);
+    t.part = all;
+    t.ticks = (uint64_t *)(all + most * (n + 3));
+    t.sum = all + most * n;
+    t.whole = t.sum + most;
+    int err = time_rounds(prof->net, o->seconds, &t);
+    hone_progress_end();
+    if (!err) conclude(prof, &t, t.whole + most);
+    free(all);
+    return err;
+}
+
+/* ---- threads ---- */
+
+/* Steps of their own, since reading threads' clocks asks the system once for each. */
+static int time_threads(struct hone_profile *prof)
+{
+    const struct hone_net *net = prof->net;
+    struct hone_threads *t = &prof->threads;
+    double before[HONE_MAX_THREADS], after[HONE_MAX_THREADS];
+    int rounds = prof->step_ms.median > 200 ? 1 : THREAD_ROUNDS, err = HONE_OK;
+    hone_threads_open(t);
+    for (int s = 0; s < net->nsteps; s++)
+        if (!(prof->row[s].cpu_ms = calloc((size_t)t->n, sizeof(double))))
+            return hone_fail(HONE_ENOMEM, "%d threads", t->n);
+    for (int r = 0; !err && r < rounds; r++) {
+        hone_threads_read(t, before);
+        for (int s = 0; !err && s < net->nsteps; s++) {
+            err = hone_net_run(net, s, s + 1);
+            hone_threads_read(t, after);
+            for (int i = 0; i < t->n; i++) {
+                double ms = 1e3 * (after[i] - before[i]) / rounds;
+                prof->row[s].cpu_ms[i] += ms > 0 ? ms : 0;
+                before[i] = after[i];
+            }
+        }
+    }
+    return err;
+}
+
+/* ---- all of it ---- */
+
+/* Peaks and records first: what they need of memory, a small net's many times over, is there or gone
+ * when the net's is measured. */
+static int assemble(struct hone_profile *prof, struct hone_net *net, struct hone_db *db,
+                    struct hone_device *d)
+{
+    int err = hone_peaks(d, 0, &prof->peaks);
+    if (!err) err = hone_profile_look_up(prof, db, d);
     if (err) return err;
-    err = hone_case_workspace(&c, &s->plan);
-    if (!err) err = hone_count(&s->plan, &c, list, row->counter, &row->ncounters);
-    hone_case_close(&c);
+    prof->peak_is_all = !hone_memory_peak_reset();
+    prof->base_bytes = hone_memory_now() - hone_memory_files();
+    err = hone_net_assemble(net, db, d, NULL);
+    if (!err) err = hone_net_init(net, 1);
+    if (!err) fill_batch(net);
     return err;
 }
 
 int hone_profile_open(struct hone_profile *prof, struct hone_net *net, struct hone_db *db,
-                      const struct hone_profile_options *o)
+                      struct hone_device *d, const struct hone_profile_options *o)
 {
     memset(prof, 0, sizeof *prof);
     prof->net = net;
     prof->row = calloc((size_t)net->nsteps, sizeof *prof->row);
     if (!prof->row) return hone_fail(HONE_ENOMEM, "%d rows", net->nsteps);
-    int err = hone_peaks(net->device, 0, &prof->peaks);
-    fill_batch(net);
-    if (!err) err = measure(prof, o->rounds);
-    /* Read before the counters' own buffers add to it. */
-    prof->peak_bytes = hone_memory_peak();
-    for (int s = 0; !err && s < net->nsteps; s++) {
-        place_under_roof(prof, s);
-        err = look_up(&prof->row[s], &net->step[s], db, net->device);
-        if (!err && o->counters) err = count(&prof->row[s], &net->step[s], net->device, o->counters);
-    }
+    /* Its own pages are touched now, or they would be taken for the net's. */
+    for (size_t i = 0; i < (size_t)net->nsteps * sizeof *prof->row; i += 1024)
+        ((volatile char *)prof->row)[i] = 0;
+    int err = assemble(prof, net, db, d);
+    if (!err) err = first_steps(prof);
+    prof->look_ms = 1e3 * look_cost();
+    if (!err) err = measure(prof, o);
+    if (!err) err = time_threads(prof);
+    if (!err) err = hone_profile_alone(prof, o->counters);
+    if (!err) err = hone_profile_explain(prof, db);
     if (err) hone_profile_close(prof);
     return err;
 }
 
 void hone_profile_close(struct hone_profile *prof)
 {
+    for (int s = 0; prof->row && s < prof->net->nsteps; s++) {
+        free(prof->row[s].cpu_ms);
+        free(prof->row[s].counter);
+    }
     free(prof->row);
     memset(prof, 0, sizeof *prof);
 }

@@ -86,10 +86,9 @@ void hone_sweep_forget(const struct hone_sweep *s, const struct hone_sweep_point
 /* Tunes the kernels of the point's net and batch, once a directory. */
 int hone_sweep_tune(struct hone_sweep *s, const struct hone_sweep_point *p);
 
-/* sweep_file.c: DIR/NAME; a text that replaces a file's, or not at all. */
+/* sweep_file.c: DIR/NAME. */
 void hone_sweep_path(const struct hone_sweep *s, char *path, size_t size, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-int hone_sweep_write(const char *path, const char *text, size_t len);
 
 /* ---- sweep_child.c: another hone ---- */
 

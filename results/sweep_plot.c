@@ -1,12 +1,10 @@
 /* Plots of a sweep, by gnuplot: the script and its data stay beside the pictures. */
+#include "results/output.h"
 #include "results/sweep.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum { LABEL = 512, MOST_TITLES = 24 };
 
@@ -127,14 +125,6 @@ static const struct plot plots[] = {
 
 /* ---- scripts ---- */
 
-/* In gnuplot's single quotes a quote is doubled. */
-static void put_quoted(FILE *f, const char *text, size_t len)
-{
-    putc('\'', f);
-    for (size_t i = 0; i < len; i++) fputs(text[i] == '\'' ? "''" : (char[]){ text[i], 0 }, f);
-    putc('\'', f);
-}
-
 /* Beyond MOST_TITLES curves their titles would leave no room; the data file has them all. */
 static void put_script(FILE *f, const struct plot *p, const char *titles, int ncurves)
 {
@@ -145,19 +135,15 @@ static void put_script(FILE *f, const struct plot *p, const char *titles, int nc
     if (p->is_log) fputs("set logscale x 2\n", f);
     fputs(p->is_log ? "set yrange [0:*]\nset format y '%.0f'\n" : "set format x '%.0f'\n", f);
     fputs(ncurves > MOST_TITLES ? "unset key\n" : "set key outside right noenhanced\n", f);
-    fprintf(f,
-            "png = strstrt(GPVAL_TERMINALS, 'pngcairo') ? 'pngcairo' : 'png'\n"
-            "do for [kind in 'svg png'] {\n"
-            "    if (kind eq 'svg') { set terminal svg size 1000,600 }\n"
-            "    if (kind eq 'png') { set terminal @png size 1000,600 }\n"
-            "    set output '%s.'.kind\n    plot ",
-            p->name);
+    hone_output_gnuplot_begin(f, p->name, 1000, 600);
+    fputs("    plot ", f);
     for (int i = 0; i < ncurves; i++, titles += strcspn(titles, "\n") + 1) {
         fprintf(f, "%s'%s.dat' index %d using 1:2%s with linespoints title ",
                 i ? ", \\\n        " : "", p->name, i, p->is_log ? ":xtic(1)" : "");
-        put_quoted(f, titles, strcspn(titles, "\n"));
+        hone_output_quote(f, titles, strcspn(titles, "\n"));
     }
-    fputs("\n}\n", f);
+    putc('\n', f);
+    hone_output_gnuplot_end(f);
 }
 
 static int write_script(const struct hone_sweep_report *r, const struct plot *p, const char *data,
@@ -166,43 +152,15 @@ static int write_script(const struct hone_sweep_report *r, const struct plot *p,
     char path[PATH_MAX], *script = NULL;
     size_t len;
     hone_sweep_path(r->sweep, path, sizeof path, "%s.dat", p->name);
-    int err = hone_sweep_write(path, data, size);
+    int err = hone_output_write(path, data, size);
     FILE *f = err ? NULL : open_memstream(&script, &len);
     if (!f) return err ? err : hone_fail(HONE_ENOMEM, "%s.gp", p->name);
     put_script(f, p, titles, ncurves);
     fclose(f);
     hone_sweep_path(r->sweep, path, sizeof path, "%s.gp", p->name);
-    err = hone_sweep_write(path, script, len);
+    err = hone_output_write(path, script, len);
     free(script);
     return err;
-}
-
-/* ---- gnuplot ---- */
-
-/* NULL, or why there is no picture. */
-static const char *draw(const struct hone_sweep_report *r, const struct plot *p)
-{
-    char script[64];
-    int status;
-    snprintf(script, sizeof script, "%s.gp", p->name);
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid < 0) return strerror(errno);
-    if (!pid) {
-        if (chdir(r->sweep->dir) || !freopen("/dev/null", "w", stdout) ||
-            !freopen("gnuplot.log", "w", stderr))
-            _exit(126);
-        execlp("gnuplot", "gnuplot", script, (char *)NULL);
-        _exit(errno == ENOENT || errno == ENOTDIR || errno == EACCES ? 127 : 126);
-    }
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR) return strerror(errno);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 127) return "no gnuplot in PATH";
-    if (!WIFEXITED(status) || WEXITSTATUS(status)) return "gnuplot failed, see gnuplot.log";
-    char log[PATH_MAX];
-    hone_sweep_path(r->sweep, log, sizeof log, "gnuplot.log");
-    unlink(log);
-    return NULL;
 }
 
 static int plot_one(const struct hone_sweep_report *r, const struct plot *p, const char *quiet)
@@ -215,7 +173,7 @@ static int plot_one(const struct hone_sweep_report *r, const struct plot *p, con
     if (f) fclose(f);
     if (t) fclose(t);
     if (!why) err = write_script(r, p, data, size, titles, ncurves);
-    if (!why && !err) why = draw(r, p);
+    if (!why && !err) why = hone_output_draw(r->sweep->dir, p->name);
     if (why && !(quiet && !strcmp(why, quiet)))
         fprintf(stderr, "%s plot refused: %s\n", p->name, why);
     if (!why && !err) fprintf(stderr, "%s/%s.png, %s.svg\n", r->sweep->dir, p->name, p->name);

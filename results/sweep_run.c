@@ -1,4 +1,5 @@
 /* A point of a sweep: run by another hone, remembered in a file of its own. */
+#include "results/output.h"
 #include "results/sweep.h"
 
 #include <errno.h>
@@ -80,7 +81,7 @@ static int store(const struct hone_sweep *s, const json_t *options, const json_t
 {
     char path[PATH_MAX], *text = json_dumps(record, JSON_INDENT(2));
     record_path(s, options, path, sizeof path);
-    int err = text ? hone_sweep_write(path, text, strlen(text))
+    int err = text ? hone_output_write(path, text, strlen(text))
                    : hone_fail(HONE_ENOMEM, "the record of a run");
     free(text);
     return err;
@@ -335,7 +336,7 @@ int hone_sweep_tune(struct hone_sweep *s, const struct hone_sweep_point *p)
         if (!err && child.status)
             fprintf(stderr, "%s: not tuned: %s\n", what, reason);
         else if (!err && text)
-            err = hone_sweep_write(mark, text, strlen(text));
+            err = hone_output_write(mark, text, strlen(text));
         if (!err && !child.status) fprintf(stderr, "%s: %.1f s\n", what, child.seconds);
         free(text);
         unlink(out);

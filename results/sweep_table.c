@@ -1,4 +1,5 @@
 /* A sweep as a table for people, as CSV files and as JSON for programs. */
+#include "results/output.h"
 #include "results/sweep.h"
 
 #include <math.h>
@@ -417,7 +418,7 @@ static int write_with(const struct hone_sweep_report *r, const char *name,
     put(f, r);
     fclose(f);
     hone_sweep_path(r->sweep, path, sizeof path, "%s", name);
-    int err = hone_sweep_write(path, text, size);
+    int err = hone_output_write(path, text, size);
     free(text);
     return err;
 }
