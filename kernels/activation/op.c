@@ -12,9 +12,9 @@ static const struct { double forward, backward, s_lo, s_hi; } rows[HONE_NACTS] =
     [HONE_ACT_leaky_relu] = { 2, 2, -1, 1 },
     [HONE_ACT_sigmoid]    = { 12, 3, 0, 1 },
     [HONE_ACT_tanh]       = { 10, 3, -1, 1 },
-    [HONE_ACT_gelu_erf]   = { 13, 27, -8, 8 },
-    [HONE_ACT_gelu_tanh]  = { 18, 28, -8, 8 },
-    [HONE_ACT_silu]       = { 12, 16, -8, 8 },
+    [HONE_ACT_gelu_erf]   = { 13, 29, -8, 8 },
+    [HONE_ACT_gelu_tanh]  = { 18, 27, -8, 8 },
+    [HONE_ACT_silu]       = { 12, 17, -8, 8 },
 };
 
 static int forward_args(const struct hone_problem *p, struct hone_arg arg[])

@@ -104,7 +104,7 @@ static int adadelta_args(const struct hone_problem *p, struct hone_arg arg[])
 
 static double adadelta_flops(const struct hone_problem *p)
 {
-    return (14.0 + 2 * has(p, ADADELTA_WD)) * p->dim[OPTIM_N];
+    return (15.0 + 2 * has(p, ADADELTA_WD)) * p->dim[OPTIM_N];
 }
 
 /* The square of u doubles its roundings. */
