@@ -109,20 +109,25 @@ static void print_memory(const struct hone_layers *l, FILE *f)
             m->is_all ? ", of the process from its start" : "");
 }
 
-static void print_counters(const struct hone_layers *l, FILE *f)
+/* A line for each part; why a counter is missing stands once below. */
+static void print_counters(const struct hone_layers *l, int top, FILE *f)
 {
-    int any = 0;
-    for (int s = 0; s < l->nsteps; s++) {
-        const char *name;
-        json_t *v;
-        json_object_foreach(l->step_of[s].counters, name, v)
-        {
-            const char *why = json_string_value(json_object_get(v, "not_available"));
-            if (!any++) fprintf(f, "\ncounters, per run, from runs of their own:\n");
-            fprintf(f, "%-10s %-7s %-28s ", l->step_of[s].layer, l->step_of[s].phase, name);
-            if (json_is_number(v)) fprintf(f, "%.6g\n", json_number_value(v));
-            else fprintf(f, "n/a (%s)\n", why ? why : "?");
-        }
+    int n = top && top < l->nsteps ? top : l->nsteps;
+    const char *name;
+    json_t *v;
+    if (!json_object_size(l->step_of[0].counters)) return;
+    fprintf(f, "\ncounters, per run, from runs of their own:\n");
+    for (int i = 0; i < n; i++) {
+        const struct hone_layers_step *s = &l->step_of[top ? l->by_time[i] : i];
+        fprintf(f, "%-10s %-7s", s->layer, s->phase);
+        json_object_foreach(s->counters, name, v)
+            if (json_is_number(v)) fprintf(f, "  %s %.4g", name, json_number_value(v));
+        putc('\n', f);
+    }
+    json_object_foreach(l->step_of[0].counters, name, v)
+    {
+        const char *why = json_string_value(json_object_get(v, "not_available"));
+        if (why) fprintf(f, "%s: n/a (%s)\n", name, why);
     }
 }
 
@@ -134,7 +139,7 @@ void hone_layers_print(const struct hone_layers *l, int top, FILE *f)
     print_phases(l, f);
     print_sums(l, f);
     print_memory(l, f);
-    print_counters(l, f);
+    print_counters(l, top, f);
     if (l->nadvice) putc('\n', f);
     for (int i = 0; i < l->nadvice; i++) fprintf(f, "- %s\n", l->advice[i]);
 }
