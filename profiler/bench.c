@@ -216,7 +216,8 @@ static const struct argp_option argp_options[] = {
     { "config", 'c', "C", 0, "with this config, name=value,...; what is not named is guessed", 0 },
     { "all", 'a', NULL, 0, "every valid config, not only the guess", 0 },
     { "counters", 'e', "LIST", 0,
-      "count these events and groups too: ipc,PAPI_L1_DCM,rusage:minflt,...; `hone counters` lists them",
+      "count these events and groups too: ipc,PAPI_L1_DCM,rusage:minflt,...; `hone counters` lists "
+      "them",
       0 },
     { "cache", 'm', "MODE", 0,
       "cache state before each run: weights (parameters from memory; the usual), warm, cold", 0 },

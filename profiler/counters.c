@@ -93,8 +93,10 @@ static void print_group(const struct catalogue *c, const struct hone_counter_gro
     putchar('\n');
     for (int i = 0; i < HONE_GROUP_METRICS && g->metric[i].name; i++) {
         const char *term, *why = first_obstacle(c, &g->metric[i], &term);
-        if (why) printf("            -> %-20s n/a (%s: %s)\n", g->metric[i].name, term, why);
-        else printf("            -> %-20s works\n", g->metric[i].name);
+        if (why)
+            printf("            -> %-20s n/a (%s: %s)\n", g->metric[i].name, term, why);
+        else
+            printf("            -> %-20s works\n", g->metric[i].name);
     }
 }
 
@@ -169,9 +171,9 @@ static json_t *meter_json(const struct catalogue *c, const struct hone_meter *m,
     for (int i = 0; i < c->n; i++) {
         const struct event *e = &c->event[i];
         if (e->meter != m || !shown(o, e)) continue;
-        json_array_append_new(events, json_pack("{s:s, s:s, s:b, s:s?}", "name", e->name, "about",
-                                                e->about, "countable", !e->why[0], "why",
-                                                e->why[0] ? e->why : NULL));
+        json_array_append_new(events,
+                              json_pack("{s:s, s:s, s:b, s:s?}", "name", e->name, "about", e->about,
+                                        "countable", !e->why[0], "why", e->why[0] ? e->why : NULL));
     }
     return json_pack("{s:s, s:s?, s:o}", "name", m->name, "absent", m->absent(), "events", events);
 }
@@ -222,7 +224,8 @@ static const char about[] =
     "Shows what can be counted while kernels run: groups with the metrics they give, and every "
     "event of every meter by its name."
     "\v"
-    "PATTERN keeps events with that text in their name or description.  Each event of the hardware is "
+    "PATTERN keeps events with that text in their name or description.  Each event of the hardware "
+    "is "
     "counted in runs of its own: nothing is multiplexed, nothing scaled up.\n\n"
     "Examples:\n"
     "  hone counters                   what works here, and why the rest does not\n"

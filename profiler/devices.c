@@ -227,8 +227,8 @@ static void show_meters(json_t *root)
         else if (e.countable == e.n)
             printf("  %-9s %d events\n", m->name, e.n);
         else
-            printf("  %-9s %d of %d events; of the rest the first: n/a (%s); see `hone counters`\n", m->name,
-                   e.countable, e.n, e.why);
+            printf("  %-9s %d of %d events; of the rest the first: n/a (%s); see `hone counters`\n",
+                   m->name, e.countable, e.n, e.why);
     }
     if (root) json_object_set_new(root, "meters", meters);
 }

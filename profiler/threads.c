@@ -27,6 +27,7 @@ void hone_threads_read(const struct hone_threads *t, double seconds[])
          * thread 4. */
         clockid_t clock = (clockid_t)(~(unsigned)t->tid[i] << 3 | 4 | 2);
         struct timespec now;
-        seconds[i] = clock_gettime(clock, &now) ? 0 : (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+        seconds[i] =
+            clock_gettime(clock, &now) ? 0 : (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
     }
 }

@@ -21,10 +21,14 @@ static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to run on (default cpu0)", 0 },
     { "net", 'n', "NET", 0, "a built-in net's name, or the path of a .net file", 0 },
     { "batch", 'b', "N", 0, "samples in a step (default 64)", 0 },
-    { "optimizer", OPT_OPTIMIZER, "NAME", 0, "as for `hone autotune`, such as sgd+momentum or adamw (default sgd)", 0 },
-    { "dtype", OPT_DTYPE, "TYPE", 0, "numbers of the net: f32, f64, or bf16 with f32 weights (default f32)", 0 },
-    { "rounds", OPT_ROUNDS, "N", 0, "steps measured, traced and untraced in turn (default 101)", 0 },
-    { "seconds", OPT_SECONDS, "S", 0, "fewer rounds, though at least 5, where they take longer (default 30)", 0 },
+    { "optimizer", OPT_OPTIMIZER, "NAME", 0,
+      "as for `hone autotune`, such as sgd+momentum or adamw (default sgd)", 0 },
+    { "dtype", OPT_DTYPE, "TYPE", 0,
+      "numbers of the net: f32, f64, or bf16 with f32 weights (default f32)", 0 },
+    { "rounds", OPT_ROUNDS, "N", 0, "steps measured, traced and untraced in turn (default 101)",
+      0 },
+    { "seconds", OPT_SECONDS, "S", 0,
+      "fewer rounds, though at least 5, where they take longer (default 30)", 0 },
     { "counters", OPT_COUNTERS, "LIST", 0,
       "events and groups to count per part, in runs of their own; `hone counters` lists them", 0 },
     { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },
@@ -35,7 +39,8 @@ static int positive(struct argp_state *state, const char *name, const char *text
 {
     char *end;
     long n = strtol(text, &end, 10);
-    if (*end || end == text || n < 1 || n > 1 << 24) argp_error(state, "--%s: '%s' is not a positive number", name, text);
+    if (*end || end == text || n < 1 || n > 1 << 24)
+        argp_error(state, "--%s: '%s' is not a positive number", name, text);
     return (int)n;
 }
 
@@ -70,17 +75,22 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const char doc[] =
-    "Runs training steps of a net and shows each part: time with its interval, share of the step, work, distance to the "
-    "device's measured roof, chosen kernel with its lead over the best other kernel and the best library; phases, "
+    "Runs training steps of a net and shows each part: time with its interval, share of the step, "
+    "work, distance to the "
+    "device's measured roof, chosen kernel with its lead over the best other kernel and the best "
+    "library; phases, "
     "memory as planned and as measured, and what to do about it."
-    "\vWhat --json prints is the whole record: `hone report layers` makes every other form of it, to the same bytes, "
+    "\vWhat --json prints is the whole record: `hone report layers` makes every other form of it, "
+    "to the same bytes, "
     "without measuring again.\n\n"
     "Examples:\n"
     "  hone profile --net lenet5 --batch 64\n"
-    "  hone profile --net resnet56 --batch 32 --top 12 --html resnet.html --trace resnet-trace.json\n"
+    "  hone profile --net resnet56 --batch 32 --top 12 --html resnet.html --trace "
+    "resnet-trace.json\n"
     "  hone profile --net lenet5 --batch 64 --json > lenet5.json\n"
     "  hone report layers lenet5.json --plot plots\n"
-    "  hone profile --net my.net --batch 32 --optimizer adam --counters ipc,memory,rusage:minflt\n\n"
+    "  hone profile --net my.net --batch 32 --optimizer adam --counters "
+    "ipc,memory,rusage:minflt\n\n"
     "Exit status: 0 good, 1 something failed or could not be written, 2 wrong usage.";
 
 /* The report is made of the record as it is written, whose numbers are rounded: so it is the same
@@ -94,8 +104,10 @@ static int report(const struct options *o, const struct hone_profile *prof, cons
     int err = hone_layers_open(&l, text ? json_loads(text, 0, &e) : NULL);
     json_decref(record);
     free(text);
-    if (err) fprintf(stderr, "%s: %s\n", command, hone_errmsg());
-    else err = hone_layers_write(&l, &o->outputs, command);
+    if (err)
+        fprintf(stderr, "%s: %s\n", command, hone_errmsg());
+    else
+        err = hone_layers_write(&l, &o->outputs, command);
     if (!err) hone_layers_close(&l);
     return err;
 }
@@ -103,26 +115,33 @@ static int report(const struct options *o, const struct hone_profile *prof, cons
 int hone_cmd_profile(int argc, char **argv)
 {
     struct options o = {
-        .device = "cpu0", .batch = 64, .profile = { .rounds = 101, .seconds = 30 },
+        .device = "cpu0",
+        .batch = 64,
+        .profile = { .rounds = 101, .seconds = 30 },
         .optim = hone_optim_default(HONE_SGD),
     };
     static const struct argp_child children[] = { { &hone_layers_argp, 0, "Reports", 0 }, { 0 } };
-    static const struct argp argp = { .options = option, .parser = parse, .doc = doc, .children = children };
+    static const struct argp argp = {
+        .options = option, .parser = parse, .doc = doc, .children = children
+    };
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return 2;
 
     struct hone_device d = { 0 };
     struct hone_db db = { 0 };
     struct hone_net net = { 0 };
     struct hone_profile prof = { 0 };
-    struct hone_lowering how = { .batch = o.batch, .train = 1, .dtype = o.dtype, .optim = o.optim,
-                                 .db = &db, .device = &d };
+    struct hone_lowering how = {
+        .batch = o.batch, .train = 1, .dtype = o.dtype, .optim = o.optim, .db = &db, .device = &d
+    };
     hone_catch_interrupt();
     int err = hone_device_open(&d, o.device);
     if (!err) err = hone_db_open(&db, o.db, 0);
     if (!err) err = hone_net_open(&net, o.net, &how);
     if (!err) err = hone_profile_open(&prof, &net, &db, &d, &o.profile);
-    if (err) fprintf(stderr, "%s: %s\n", argv[0], hone_errmsg());
-    else err = report(&o, &prof, argv[0]);
+    if (err)
+        fprintf(stderr, "%s: %s\n", argv[0], hone_errmsg());
+    else
+        err = report(&o, &prof, argv[0]);
     hone_profile_close(&prof);
     hone_net_close(&net);
     hone_db_close(&db);

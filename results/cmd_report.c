@@ -1,5 +1,5 @@
-/* hone report KIND: reports on what was measured before.  Nothing is measured here: the same records
- * give the same bytes. */
+/* hone report KIND: reports on what was measured before.  Nothing is measured here: the same
+ * records give the same bytes. */
 #include "results/layers.h"
 
 #include <argp.h>
@@ -42,8 +42,9 @@ static const char layers_doc[] =
 static int layers(int argc, char **argv)
 {
     static const struct argp_child children[] = { { &hone_layers_argp, 0, "Reports", 0 }, { 0 } };
-    static const struct argp argp = { .parser = parse, .args_doc = "FILE", .doc = layers_doc,
-                                      .children = children };
+    static const struct argp argp = {
+        .parser = parse, .args_doc = "FILE", .doc = layers_doc, .children = children
+    };
     struct options o = { 0 };
     struct hone_layers l;
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return 2;
@@ -70,7 +71,8 @@ static const struct {
 static void usage(FILE *f)
 {
     fputs("Usage: hone report KIND [OPTION...]\nReports on what was measured before.\n\n", f);
-    for (int i = 0; reports[i].name; i++) fprintf(f, "  %-10s %s\n", reports[i].name, reports[i].about);
+    for (int i = 0; reports[i].name; i++)
+        fprintf(f, "  %-10s %s\n", reports[i].name, reports[i].about);
     fputs("\n`hone report KIND --help` shows a report's options, with examples.\n", f);
 }
 
@@ -88,7 +90,9 @@ int hone_cmd_report(int argc, char **argv)
         argv[1] = name;
         return reports[i].run(argc - 1, argv + 1);
     }
-    if (kind) fprintf(stderr, "%s: '%s' is no report; `hone report --help` lists them\n", argv[0], kind);
-    else usage(stderr);
+    if (kind)
+        fprintf(stderr, "%s: '%s' is no report; `hone report --help` lists them\n", argv[0], kind);
+    else
+        usage(stderr);
     return 2;
 }

@@ -36,7 +36,8 @@ static int read_step(json_t *j, struct hone_layers_step *s)
     json_int_t workspace;
     int bad = json_unpack_ex(
         j, &e, 0,
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:o, s:o, s:o, s:F, s:F, s:F, s:F, s:F, s:F,"
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:o, s:o, s:o, s:F, s:F, s:F, s:F, "
+        "s:F, s:F,"
         " s:o, s:o, s:o, s:o, s:o, s:I}",
         "layer", &s->layer, "kind", &s->kind, "phase", &s->phase, "problem", &s->problem, "kernel",
         &s->kernel, "config", &s->config, "bound", &s->bound, "tuned", &s->tuned, "threads",
@@ -46,15 +47,16 @@ static int read_step(json_t *j, struct hone_layers_step *s)
         "thread_ms", &s->thread_ms, "counters", &s->counters, "refused", &s->refusals,
         "workspace_bytes", &workspace);
     if (bad) return hone_fail(HONE_EPARSE, "%s", e.text);
-    if (stats_of(ms, &s->ms) || stats_of(warm, &s->warm) || stats_of(cold, &s->cold) || !(s->ms.median > 0))
+    if (stats_of(ms, &s->ms) || stats_of(warm, &s->warm) || stats_of(cold, &s->cold) ||
+        !(s->ms.median > 0))
         return hone_fail(HONE_EPARSE, "a time that is none");
     s->workspace_bytes = workspace;
     s->runner_up = ratio_of(runner_up);
     s->library = ratio_of(library);
     json_t *first = json_array_get(s->refusals, 0);
     int weight = 0;
-    if (first && json_unpack(first, "{s:s, s:s, s:i}", "kernel", &s->refused, "why", &s->refused_why,
-                             "weight", &weight))
+    if (first && json_unpack(first, "{s:s, s:s, s:i}", "kernel", &s->refused, "why",
+                             &s->refused_why, "weight", &weight))
         return hone_fail(HONE_EPARSE, "a refusal without a kernel, reason or weight");
     if (!weight) s->refused = NULL;
     return HONE_OK;
@@ -89,12 +91,13 @@ static int read_arena(struct hone_layers *l, json_t *blocks)
         struct hone_layers_block *b = &m->block[m->nblocks++];
         json_int_t offset, bytes;
         json_error_t e;
-        if (json_unpack_ex(j, &e, 0, "{s:s, s:s, s:i, s:i, s:I, s:I}", "tensor", &b->tensor, "layer",
-                           &b->layer, "first", &b->first, "last", &b->last, "offset", &offset,
-                           "bytes", &bytes))
+        if (json_unpack_ex(j, &e, 0, "{s:s, s:s, s:i, s:i, s:I, s:I}", "tensor", &b->tensor,
+                           "layer", &b->layer, "first", &b->first, "last", &b->last, "offset",
+                           &offset, "bytes", &bytes))
             return hone_fail(HONE_EPARSE, "arena %zu: %s", i, e.text);
         if (b->first < 0 || b->last < b->first || b->last >= l->nsteps)
-            return hone_fail(HONE_EPARSE, "arena %zu: lives from step %d to %d", i, b->first, b->last);
+            return hone_fail(HONE_EPARSE, "arena %zu: lives from step %d to %d", i, b->first,
+                             b->last);
         b->offset = offset;
         b->bytes = bytes;
     }
@@ -107,14 +110,15 @@ static int read_memory(struct hone_layers *l, json_t *j)
     json_int_t v[8];
     json_t *blocks, *live, *resident;
     json_error_t e;
-    if (json_unpack_ex(j, &e, 0, "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o}",
-                       "weights", &v[0], "gradients", &v[1], "optimizer", &v[2], "activations", &v[3],
-                       "workspace", &v[4], "batch", &v[5], "base", &v[6], "peak_resident", &v[7],
-                       "peak_is_of_whole_process", &m->is_all, "layers", &m->layers, "arena", &blocks,
-                       "live", &live, "resident", &resident))
+    if (json_unpack_ex(j, &e, 0,
+                       "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o}",
+                       "weights", &v[0], "gradients", &v[1], "optimizer", &v[2], "activations",
+                       &v[3], "workspace", &v[4], "batch", &v[5], "base", &v[6], "peak_resident",
+                       &v[7], "peak_is_of_whole_process", &m->is_all, "layers", &m->layers, "arena",
+                       &blocks, "live", &live, "resident", &resident))
         return hone_fail(HONE_EPARSE, "memory: %s", e.text);
-    int64_t *to[] = { &m->weights, &m->gradients, &m->optimizer, &m->activations, &m->workspace,
-                      &m->batch, &m->base, &m->peak };
+    int64_t *to[] = { &m->weights,   &m->gradients, &m->optimizer, &m->activations,
+                      &m->workspace, &m->batch,     &m->base,      &m->peak };
     for (int i = 0; i < 8; i++) *to[i] = v[i];
     for (int i = 0; i < 6; i++) m->planned += v[i];
     m->predicted = m->base + m->planned;
@@ -137,16 +141,17 @@ static int read_root(struct hone_layers *l)
     if (version != HONE_LAYERS_VERSION)
         return hone_fail(HONE_EPARSE, "version %d of a profile's record; this program reads %d",
                          version, HONE_LAYERS_VERSION);
-    if (json_unpack_ex(l->root, &e, 0,
-                       "{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:F, s:F, s:o, s:o, s:o, s:o, s:o, s:o}",
-                       "net", &l->net, "dtype", &l->dtype, "optimizer", &l->optimizer, "device",
-                       &l->device, "device_text", &l->device_text, "batch", &l->batch, "rounds",
-                       &l->rounds, "look_ms", &l->look_ms, "first_step_ms", &l->first_ms, "step_ms",
-                       &step, "traced_ms", &traced, "profiler_overhead", &overhead, "roofs", &roofs,
-                       "memory", &memory, "steps", &steps))
+    if (json_unpack_ex(
+            l->root, &e, 0,
+            "{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:F, s:F, s:o, s:o, s:o, s:o, s:o, s:o}", "net",
+            &l->net, "dtype", &l->dtype, "optimizer", &l->optimizer, "device", &l->device,
+            "device_text", &l->device_text, "batch", &l->batch, "rounds", &l->rounds, "look_ms",
+            &l->look_ms, "first_step_ms", &l->first_ms, "step_ms", &step, "traced_ms", &traced,
+            "profiler_overhead", &overhead, "roofs", &roofs, "memory", &memory, "steps", &steps))
         return hone_fail(HONE_EPARSE, "%s", e.text);
-    if (stats_of(step, &l->step) || stats_of(traced, &l->traced) || stats_of(overhead, &l->overhead) ||
-        !(l->step.median > 0) || !(l->traced.median > 0) || l->batch < 1)
+    if (stats_of(step, &l->step) || stats_of(traced, &l->traced) ||
+        stats_of(overhead, &l->overhead) || !(l->step.median > 0) || !(l->traced.median > 0) ||
+        l->batch < 1)
         return hone_fail(HONE_EPARSE, "a time that is none");
     if (json_unpack_ex(roofs, &e, 0, "{s:i, s:F, s:F, s:F, s:F, s:F, s:F}", "threads",
                        &l->roof_threads, "share_of_processors", &l->roof_share, "compute",
@@ -188,7 +193,7 @@ static void add_to_phase(struct hone_layers *l, const struct hone_layers_step *s
 {
     int p = 0;
     while (p < l->nphases && strcmp(l->phase[p].name, s->phase)) p++;
-    if (p == HONE_NPHASES) return;   /* a record of a program with more of them */
+    if (p == HONE_NPHASES) return; /* a record of a program with more of them */
     if (p == l->nphases) l->phase[l->nphases++] = (struct hone_layers_phase){ .name = s->phase };
     l->phase[p].n++;
     l->phase[p].ms += s->ms.median;
@@ -219,8 +224,10 @@ int hone_layers_open(struct hone_layers *l, json_t *root)
     memset(l, 0, sizeof *l);
     l->root = root;
     int err = root ? read_root(l) : hone_fail(HONE_ENOMEM, "a profile's record");
-    if (err) hone_layers_close(l);
-    else derive(l);
+    if (err)
+        hone_layers_close(l);
+    else
+        derive(l);
     return err;
 }
 

@@ -15,16 +15,17 @@ enum { HONE_LAYERS_VERSION = 1, HONE_MAX_ADVICE = 12 };
 struct hone_layers_step {
     const char *layer, *kind, *phase, *problem, *kernel, *config, *bound;
     int tuned, threads, candidates;
-    struct hone_stats ms, warm, cold;    /* n 0: not measured */
+    struct hone_stats ms, warm, cold; /* n 0: not measured */
     double first_ms, at_ms, took_ms;
     double flops, bytes, roof_ms;
-    double runner_up, library;           /* their times over this one's; NAN: none */
-    const char *refused, *refused_why;   /* the first that could not be chosen, if that is news; NULL */
+    double runner_up, library; /* their times over this one's; NAN: none */
+    const char *refused,
+        *refused_why; /* the first that could not be chosen, if that is news; NULL */
     json_t *thread_ms, *counters, *refusals;
-    int64_t workspace_bytes, live_bytes, resident_bytes;   /* live: of activations */
+    int64_t workspace_bytes, live_bytes, resident_bytes; /* live: of activations */
     /* derived */
-    double share, cumulative;            /* of the parts' sum; with all that take longer */
-    int rank;                            /* 0: takes longest */
+    double share, cumulative; /* of the parts' sum; with all that take longer */
+    int rank;                 /* 0: takes longest */
 };
 
 struct hone_layers_phase {
@@ -42,44 +43,46 @@ struct hone_layers_block {
 
 struct hone_layers_memory {
     int64_t weights, gradients, optimizer, activations, workspace, batch;
-    int64_t base, peak;                  /* resident, before the net was there, and at most */
-    int is_all;                          /* 1: the peak is of the whole process, from its start */
+    int64_t base, peak; /* resident, before the net was there, and at most */
+    int is_all;         /* 1: the peak is of the whole process, from its start */
     json_t *layers;
     int nblocks;
     struct hone_layers_block *block;
     /* derived */
-    int64_t planned, predicted;          /* the sum; with base, what the peak should be */
+    int64_t planned, predicted; /* the sum; with base, what the peak should be */
 };
 
 struct hone_layers {
-    json_t *root;                        /* the record */
+    json_t *root; /* the record */
     const char *net, *dtype, *optimizer, *device, *device_text;
     int batch, rounds;
     struct hone_stats step, traced, overhead;
     double look_ms, first_ms;
-    struct { double compute, level[4]; } roofs;   /* flops and bytes a second; 0: no such level */
+    struct {
+        double compute, level[4];
+    } roofs; /* flops and bytes a second; 0: no such level */
     int roof_threads;
-    double roof_share;                   /* of the processors, while the roofs were measured */
+    double roof_share; /* of the processors, while the roofs were measured */
     struct hone_layers_memory memory;
     int nsteps;
-    struct hone_layers_step *step_of;    /* (nsteps) */
+    struct hone_layers_step *step_of; /* (nsteps) */
     /* derived */
-    int *by_time;                        /* (nsteps) the longest first */
-    double parts_ms;                     /* the sum of the parts' medians */
-    double gap_ms;                       /* what an untraced step takes beyond a traced one */
-    double held_up_ms;                   /* the rest of it: in each step some part is held up by other
-                                          * programs or the system */
-    double flops;                        /* of the step */
+    int *by_time;      /* (nsteps) the longest first */
+    double parts_ms;   /* the sum of the parts' medians */
+    double gap_ms;     /* what an untraced step takes beyond a traced one */
+    double held_up_ms; /* the rest of it: in each step some part is held up by other
+                        * programs or the system */
+    double flops;      /* of the step */
     int nphases, nuntuned, nadvice;
     struct hone_layers_phase phase[HONE_NPHASES];
     char advice[HONE_MAX_ADVICE][512];
 };
 
-extern const char *const hone_layers_level[4];   /* "L1", "L2", "L3", "memory" */
+extern const char *const hone_layers_level[4]; /* "L1", "L2", "L3", "memory" */
 
 /* Takes root over, in any case.  Errors name what is missing, without a file's name. */
-int  hone_layers_open(struct hone_layers *l, json_t *root);
-int  hone_layers_load(struct hone_layers *l, const char *path);   /* "-": standard input */
+int hone_layers_open(struct hone_layers *l, json_t *root);
+int hone_layers_load(struct hone_layers *l, const char *path); /* "-": standard input */
 void hone_layers_close(struct hone_layers *l);
 
 /* layers_advice.c: fills in l->advice. */
@@ -91,14 +94,14 @@ void hone_layers_csv(const struct hone_layers *l, FILE *f);
 void hone_layers_html(const struct hone_layers *l, FILE *f);
 
 /* Chrome's Trace Event Format, which Perfetto reads. */
-int  hone_layers_trace(const struct hone_layers *l, FILE *f);
+int hone_layers_trace(const struct hone_layers *l, FILE *f);
 
 /* The record with what was derived from it: what is read back as the same record. */
-int  hone_layers_json(const struct hone_layers *l, FILE *f);
+int hone_layers_json(const struct hone_layers *l, FILE *f);
 
 /* DIR/roofline.*, layers.*, memory.*: .dat, .gp, .svg, .png; where there are no pictures, a line on
  * stderr says why. */
-int  hone_layers_plot(const struct hone_layers *l, const char *dir, const char *command);
+int hone_layers_plot(const struct hone_layers *l, const char *dir, const char *command);
 
 /* layers_svg.c: pictures in a page. */
 void hone_layers_svg_roofline(const struct hone_layers *l, FILE *f);

@@ -50,15 +50,19 @@ static void advise_step(struct hone_layers *l, const struct hone_layers_step *s)
     add(text, "%s %s: %.0f %% of the step at %.0f %% of the roof (%s)", s->layer, s->phase,
         100 * s->share, 100 * of_roof, s->bound);
     if (of_roof > 0.6 && is_memory(s))
-        add(text, "; near its roof: only moving less data helps, as where its neighbour does its work too");
+        add(text, "; near its roof: only moving less data helps, as where its neighbour does its "
+                  "work too");
     else if (gain(s) > 0)
         add(text, "; at the roof the step would be %.0f %% shorter", 100 * gain(s) / l->parts_ms);
     if (s->warm.n && s->ms.median > 1.3 * s->warm.median)
-        add(text, "; alone, with warm caches, it takes %.2f of this time", s->warm.median / s->ms.median);
+        add(text, "; alone, with warm caches, it takes %.2f of this time",
+            s->warm.median / s->ms.median);
     if (s->threads == 1 && l->roof_threads > 1 && s->ms.median > 0.1)
         add(text, "; it runs on 1 of %d threads", l->roof_threads);
-    if (!s->tuned) add(text, "; %s is an untuned default", s->kernel);
-    else if (!isnan(s->runner_up)) add(text, "; %s leads by %.2fx", s->kernel, s->runner_up);
+    if (!s->tuned)
+        add(text, "; %s is an untuned default", s->kernel);
+    else if (!isnan(s->runner_up))
+        add(text, "; %s leads by %.2fx", s->kernel, s->runner_up);
     if (s->refused) add(text, "; %s refused: %s", s->refused, s->refused_why);
     say(l, "%s", text);
 }
@@ -90,15 +94,20 @@ static void advise_small_parts(struct hone_layers *l)
         n++;
     }
     if (ms > 0.05 * l->parts_ms)
-        say(l, "%d parts so short that calling them is the work are %.0f %% of the step: a larger batch shares "
-               "them among more samples", n, 100 * ms / l->parts_ms);
+        say(l,
+            "%d parts so short that calling them is the work are %.0f %% of the step: a larger "
+            "batch shares "
+            "them among more samples",
+            n, 100 * ms / l->parts_ms);
 }
 
 static void advise_update(struct hone_layers *l)
 {
     for (int p = 0; p < l->nphases; p++)
         if (!strcmp(l->phase[p].name, "update") && l->phase[p].ms > 0.15 * l->parts_ms)
-            say(l, "the update is %.0f %% of the step, whatever the batch: a larger one has fewer of them",
+            say(l,
+                "the update is %.0f %% of the step, whatever the batch: a larger one has fewer of "
+                "them",
                 100 * l->phase[p].ms / l->parts_ms);
 }
 
@@ -107,8 +116,8 @@ static void advise_memory(struct hone_layers *l)
     const struct hone_layers_memory *m = &l->memory;
     char a[16], b[16];
     if (m->activations > m->planned / 2)
-        say(l, "activations are %.0f %% of %s: memory grows with the batch", 100.0 * (double)m->activations / (double)m->planned,
-            hone_layers_bytes(m->planned, a));
+        say(l, "activations are %.0f %% of %s: memory grows with the batch",
+            100.0 * (double)m->activations / (double)m->planned, hone_layers_bytes(m->planned, a));
     if (m->workspace > m->planned / 5)
         say(l, "workspaces are %s of %s: `hone db why PROBLEM` shows kernels that need less",
             hone_layers_bytes(m->workspace, a), hone_layers_bytes(m->planned, b));
@@ -117,21 +126,31 @@ static void advise_memory(struct hone_layers *l)
 static void advise_trust(struct hone_layers *l)
 {
     if (l->held_up_ms > 0.05 * l->step.median)
-        say(l, "the machine was busy: %.0f %% of a step is parts being held up; shares and ranks hold, sums of times less so",
+        say(l,
+            "the machine was busy: %.0f %% of a step is parts being held up; shares and ranks "
+            "hold, sums of times less so",
             100 * l->held_up_ms / l->step.median);
     if (fabs(l->gap_ms) > 0.03 * l->step.median || l->overhead.median > 0.03)
-        say(l, "traced and untraced steps differ by %.1f %%: measure on a quieter machine, or more --rounds",
+        say(l,
+            "traced and untraced steps differ by %.1f %%: measure on a quieter machine, or more "
+            "--rounds",
             100 * fmax(fabs(l->gap_ms) / l->step.median, l->overhead.median));
     if (l->roof_share > 0 && l->roof_share < 0.95)
-        say(l, "the roofs were measured while other programs ran (%.0f %% of the processors): shares of them "
-               "are too large; `hone devices --peaks-again`", 100 * l->roof_share);
+        say(l,
+            "the roofs were measured while other programs ran (%.0f %% of the processors): shares "
+            "of them "
+            "are too large; `hone devices --peaks-again`",
+            100 * l->roof_share);
 }
 
 void hone_layers_advise(struct hone_layers *l)
 {
     if (l->nuntuned)
-        say(l, "%d of %d parts are untuned: `hone autotune --device %s --net %s --batch %d --optimizer %s` finds their "
-               "fastest kernels", l->nuntuned, l->nsteps, l->device, l->net, l->batch, l->optimizer);
+        say(l,
+            "%d of %d parts are untuned: `hone autotune --device %s --net %s --batch %d "
+            "--optimizer %s` finds their "
+            "fastest kernels",
+            l->nuntuned, l->nsteps, l->device, l->net, l->batch, l->optimizer);
     advise_steps(l);
     advise_small_parts(l);
     advise_update(l);

@@ -1,5 +1,5 @@
-/* The report as one page that needs nothing else: no network, no other file.  It is well-formed XML,
- * so that a test can read it. */
+/* The report as one page that needs nothing else: no network, no other file.  It is well-formed
+ * XML, so that a test can read it. */
 #include "results/layers.h"
 
 #include <math.h>
@@ -15,42 +15,54 @@ void hone_layers_escape(const char *text, FILE *f)
         case '"': fputs("&quot;", f); break;
         case '\'': fputs("&#39;", f); break;
         /* What XML does not allow at all. */
-        default: putc((unsigned char)*text < 0x20 && *text != '\n' && *text != '\t' ? '?' : *text, f);
+        default:
+            putc((unsigned char)*text < 0x20 && *text != '\n' && *text != '\t' ? '?' : *text, f);
         }
     }
 }
 
 static const char style[] =
     ":root{--ink:#1c2330;--dim:#667085;--paper:#fff;--line:#e3e7ee;--roof:#b42318}\n"
-    "@media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--dim:#98a2b3;--paper:#14181f;--line:#2b323d;--roof:#f97066}}\n"
-    "body{font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:0 auto;padding:12px;max-width:1240px}\n"
+    "@media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--dim:#98a2b3;--paper:#14181f;--line:#"
+    "2b323d;--roof:#f97066}}\n"
+    "body{font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:0 "
+    "auto;padding:12px;max-width:1240px}\n"
     "h1{font-size:1.35em;margin:.2em 0}h2{font-size:1.1em;margin:1.6em 0 .4em}p{margin:.4em 0}\n"
     ".dim{color:var(--dim)}.wide{overflow-x:auto}\n"
-    "dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5em,1fr));gap:8px;margin:.8em 0}\n"
-    "dl div{border:1px solid var(--line);border-radius:6px;padding:6px 10px}dt{color:var(--dim);font-size:.85em}dd{margin:0;font-size:1.1em}\n"
+    "dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5em,1fr));gap:8px;margin:.8em "
+    "0}\n"
+    "dl div{border:1px solid var(--line);border-radius:6px;padding:6px "
+    "10px}dt{color:var(--dim);font-size:.85em}dd{margin:0;font-size:1.1em}\n"
     "table{border-collapse:collapse;font-size:.9em;font-variant-numeric:tabular-nums}\n"
-    "th,td{padding:3px 8px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}\n"
+    "th,td{padding:3px 8px;text-align:right;border-bottom:1px solid "
+    "var(--line);white-space:nowrap}\n"
     "th{position:sticky;top:0;background:var(--paper);cursor:pointer}th.t,td.t{text-align:left}\n"
     "td.bar{background:linear-gradient(90deg,#7aa7e055 var(--w),transparent var(--w))}\n"
     "svg{width:100%;min-width:560px;max-width:1000px;height:auto;display:block}\n"
     "svg text{fill:var(--ink);font:12px system-ui,sans-serif}svg .tick,svg .name{fill:var(--dim)}\n"
-    ".grid{stroke:var(--line)}.roof{stroke:var(--roof);stroke-width:1.5}.dot{fill-opacity:.55;stroke:var(--paper)}\n"
-    ".fwd{fill:#2f6fc4;background:#2f6fc4}.loss{fill:#8a8f98;background:#8a8f98}.dgrad{fill:#e08214;background:#e08214}\n"
+    ".grid{stroke:var(--line)}.roof{stroke:var(--roof);stroke-width:1.5}.dot{fill-opacity:.55;"
+    "stroke:var(--paper)}\n"
+    ".fwd{fill:#2f6fc4;background:#2f6fc4}.loss{fill:#8a8f98;background:#8a8f98}.dgrad{fill:#"
+    "e08214;background:#e08214}\n"
     ".wgrad{fill:#1a9850;background:#1a9850}.update{fill:#8e4fb5;background:#8e4fb5}\n"
     ".measured{fill:none;stroke:var(--ink);stroke-width:1.5}.ink{background:var(--ink)}\n"
     ".area{fill-opacity:.8}.block{fill-opacity:.65;stroke:var(--paper)}\n"
     ".weights,.h0{fill:#2f6fc4;background:#2f6fc4}.gradients,.h1{fill:#e08214;background:#e08214}\n"
     ".optimizer,.h2{fill:#8e4fb5;background:#8e4fb5}.batch,.h3{fill:#8a8f98;background:#8a8f98}\n"
-    ".activations,.h4{fill:#1a9850;background:#1a9850}.workspace,.h5{fill:#d4b106;background:#d4b106}\n"
-    ".box{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-left:.6em}.key{font-size:.9em}\n"
-    "@media(max-width:700px){body{font-size:14px;padding:8px}.more{display:none}svg text{font-size:15px}}\n";
+    ".activations,.h4{fill:#1a9850;background:#1a9850}.workspace,.h5{fill:#d4b106;background:#"
+    "d4b106}\n"
+    ".box{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-left:.6em}.key{font-"
+    "size:.9em}\n"
+    "@media(max-width:700px){body{font-size:14px;padding:8px}.more{display:none}svg "
+    "text{font-size:15px}}\n";
 
 /* Neither < nor & occurs, so that it is the same in HTML and XML. */
 static const char script[] =
     "document.querySelectorAll('table.sort').forEach(function(t){\n"
     "  t.querySelectorAll('th').forEach(function(h,i){h.onclick=function(){\n"
     "    var b=t.tBodies[0],d=h.dataset.d==='1'?-1:1;h.dataset.d=d;\n"
-    "    function v(r){var c=r.cells[i],x=c.dataset.v;return x===undefined?c.textContent:Number(x);}\n"
+    "    function v(r){var c=r.cells[i],x=c.dataset.v;return "
+    "x===undefined?c.textContent:Number(x);}\n"
     "    Array.from(b.rows).sort(function(p,q){var x=v(p),y=v(q);\n"
     "      return typeof x==='number'?d*(y-x):d*x.localeCompare(y);\n"
     "    }).forEach(function(r){b.appendChild(r);});};});});\n";
@@ -68,15 +80,18 @@ static void cell_text(FILE *f, const char *class, const char *text)
 static void cell(FILE *f, const char *class, double v, const char *fmt)
 {
     fprintf(f, "<td class=\"%s\" data-v=\"%.9g\">", class, isnan(v) ? -1 : v);
-    if (isnan(v)) fputs("-", f);
-    else fprintf(f, fmt, v);
+    if (isnan(v))
+        fputs("-", f);
+    else
+        fprintf(f, fmt, v);
     fputs("</td>", f);
 }
 
 static void cell_bar(FILE *f, double share)
 {
     double of_all = share < 1 ? share : 1;
-    fprintf(f, "<td class=\"bar\" style=\"--w:%.1f%%\" data-v=\"%.9g\">%.1f %%</td>", 100 * of_all, share, 100 * share);
+    fprintf(f, "<td class=\"bar\" style=\"--w:%.1f%%\" data-v=\"%.9g\">%.1f %%</td>", 100 * of_all,
+            share, 100 * share);
 }
 
 static void head(FILE *f, const char *const title[][3], int n)
@@ -133,8 +148,11 @@ static void put_advice(const struct hone_layers *l, FILE *f)
 
 static void put_phases(const struct hone_layers *l, FILE *f)
 {
-    static const char *const title[][3] = { { "phase", "t", "" }, { "parts", "", "" }, { "ms", "", "" },
-        { "share", "", "of the parts' sum" }, { "GFLOP/s", "", "" }, { "of the roof", "", "" } };
+    static const char *const title[][3] = {
+        { "phase", "t", "" },  { "parts", "", "" },
+        { "ms", "", "" },      { "share", "", "of the parts' sum" },
+        { "GFLOP/s", "", "" }, { "of the roof", "", "" }
+    };
     fputs("<h2>Phases</h2>\n<div class=\"wide\"><table class=\"sort\">", f);
     head(f, title, 6);
     for (int p = 0; p < l->nphases; p++) {
@@ -181,17 +199,27 @@ static void put_step(const struct hone_layers_step *s, FILE *f)
 static void put_steps(const struct hone_layers *l, FILE *f)
 {
     static const char *const title[][3] = {
-        { "layer", "t", "" }, { "phase", "t", "" }, { "ms", "", "median inside whole steps" },
-        { "95 %", "more", "interval of the median" }, { "share", "", "of the parts' sum" },
-        { "cum.", "", "with all that take longer" }, { "warm", "more", "ms alone, caches warm" },
-        { "cold", "more", "ms alone, arguments in memory" }, { "GFLOP/s", "", "" },
+        { "layer", "t", "" },
+        { "phase", "t", "" },
+        { "ms", "", "median inside whole steps" },
+        { "95 %", "more", "interval of the median" },
+        { "share", "", "of the parts' sum" },
+        { "cum.", "", "with all that take longer" },
+        { "warm", "more", "ms alone, caches warm" },
+        { "cold", "more", "ms alone, arguments in memory" },
+        { "GFLOP/s", "", "" },
         { "flop/B", "more", "flops for each byte that must move" },
         { "of the roof", "", "least time under the measured roofs, over this time" },
-        { "bound", "t", "what the roof is made of" }, { "runner-up", "more", "the best other kernel&#39;s time over this one&#39;s" },
-        { "library", "more", "the best library&#39;s time over this one&#39;s" }, { "threads", "more", "" },
-        { "kernel and config", "t", "" }, { "refused", "t more", "the first kernel that could not be chosen" } };
+        { "bound", "t", "what the roof is made of" },
+        { "runner-up", "more", "the best other kernel&#39;s time over this one&#39;s" },
+        { "library", "more", "the best library&#39;s time over this one&#39;s" },
+        { "threads", "more", "" },
+        { "kernel and config", "t", "" },
+        { "refused", "t more", "the first kernel that could not be chosen" }
+    };
     fputs("<h2>Parts of the step</h2>\n<p class=\"dim\">A click on a column sorts by it.</p>\n"
-          "<div class=\"wide\"><table class=\"sort\">", f);
+          "<div class=\"wide\"><table class=\"sort\">",
+          f);
     head(f, title, (int)(sizeof title / sizeof *title));
     for (int i = 0; i < l->nsteps; i++) put_step(&l->step_of[i], f);
     fputs("</tbody></table></div>\n", f);
@@ -199,8 +227,11 @@ static void put_steps(const struct hone_layers *l, FILE *f)
 
 static void put_roofline(const struct hone_layers *l, FILE *f)
 {
-    fprintf(f, "<h2>Roofline</h2>\n<p class=\"dim\">Roofs measured with %d threads. A part is a circle, as large as its share of the "
-               "step.</p>\n<div class=\"wide\">", l->roof_threads);
+    fprintf(f,
+            "<h2>Roofline</h2>\n<p class=\"dim\">Roofs measured with %d threads. A part is a "
+            "circle, as large as its share of the "
+            "step.</p>\n<div class=\"wide\">",
+            l->roof_threads);
     hone_layers_svg_roofline(l, f);
     fputs("</div>\n<p class=\"key\">", f);
     for (int p = 0; p < l->nphases; p++)
@@ -211,8 +242,11 @@ static void put_roofline(const struct hone_layers *l, FILE *f)
 static void put_layer_memory(const struct hone_layers *l, FILE *f)
 {
     static const char *const keys[] = { "weights", "gradients", "activations", "workspace" };
-    static const char *const title[][3] = { { "layer", "t", "" }, { "weights", "", "" }, { "gradients", "", "" },
-        { "activations", "", "" }, { "workspace", "", "" } };
+    static const char *const title[][3] = { { "layer", "t", "" },
+                                            { "weights", "", "" },
+                                            { "gradients", "", "" },
+                                            { "activations", "", "" },
+                                            { "workspace", "", "" } };
     size_t i;
     json_t *j;
     char text[16];
@@ -225,7 +259,8 @@ static void put_layer_memory(const struct hone_layers *l, FILE *f)
         cell_text(f, "t", name ? name : "?");
         for (int k = 0; k < 4; k++) {
             int64_t v = (int64_t)json_integer_value(json_object_get(j, keys[k]));
-            fprintf(f, "<td data-v=\"%lld\">%s</td>", (long long)v, v ? hone_layers_bytes(v, text) : "-");
+            fprintf(f, "<td data-v=\"%lld\">%s</td>", (long long)v,
+                    v ? hone_layers_bytes(v, text) : "-");
         }
         fputs("</tr>\n", f);
     }
@@ -236,14 +271,18 @@ static void put_memory(const struct hone_layers *l, FILE *f)
 {
     const struct hone_layers_memory *m = &l->memory;
     char t[6][16];
-    fprintf(f, "<h2>Memory</h2>\n<p>weights %s, gradients %s, optimizer %s, batch %s, activations %s, workspace %s.</p>\n",
+    fprintf(f,
+            "<h2>Memory</h2>\n<p>weights %s, gradients %s, optimizer %s, batch %s, activations %s, "
+            "workspace %s.</p>\n",
             hone_layers_bytes(m->weights, t[0]), hone_layers_bytes(m->gradients, t[1]),
             hone_layers_bytes(m->optimizer, t[2]), hone_layers_bytes(m->batch, t[3]),
             hone_layers_bytes(m->activations, t[4]), hone_layers_bytes(m->workspace, t[5]));
     fputs("<div class=\"wide\">", f);
     hone_layers_svg_memory(l, f);
-    fputs("</div>\n<h2>Arena</h2>\n<p class=\"dim\">Each activation at its place, from the part that writes it to the last that reads "
-          "it.</p>\n<div class=\"wide\">", f);
+    fputs("</div>\n<h2>Arena</h2>\n<p class=\"dim\">Each activation at its place, from the part "
+          "that writes it to the last that reads "
+          "it.</p>\n<div class=\"wide\">",
+          f);
     hone_layers_svg_arena(l, f);
     fputs("</div>\n", f);
     put_layer_memory(l, f);
@@ -251,8 +290,11 @@ static void put_memory(const struct hone_layers *l, FILE *f)
 
 static void put_counters(const struct hone_layers *l, FILE *f)
 {
-    static const char *const title[][3] = { { "layer", "t", "" }, { "phase", "t", "" }, { "counter", "t", "" },
-        { "per run", "", "" }, { "why not", "t", "" } };
+    static const char *const title[][3] = { { "layer", "t", "" },
+                                            { "phase", "t", "" },
+                                            { "counter", "t", "" },
+                                            { "per run", "", "" },
+                                            { "why not", "t", "" } };
     int any = 0;
     for (int s = 0; s < l->nsteps; s++) {
         const char *name, *why;
@@ -279,9 +321,11 @@ static void put_counters(const struct hone_layers *l, FILE *f)
 void hone_layers_html(const struct hone_layers *l, FILE *f)
 {
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>", f);
+          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>",
+          f);
     hone_layers_escape(l->net, f);
-    fprintf(f, ", batch %d: profile</title>\n<style>\n%s</style>\n</head>\n<body>\n<h1>", l->batch, style);
+    fprintf(f, ", batch %d: profile</title>\n<style>\n%s</style>\n</head>\n<body>\n<h1>", l->batch,
+            style);
     hone_layers_escape(l->net, f);
     fprintf(f, ", batch %d</h1>\n<p class=\"dim\">%s, ", l->batch, l->dtype);
     hone_layers_escape(l->optimizer, f);

@@ -33,8 +33,8 @@ static const char *put_roofline(const struct hone_layers *l, FILE *data, FILE *s
         for (int i = 0; i < l->nsteps; i++) {
             const struct hone_layers_step *s = &l->step_of[i];
             if (strcmp(s->phase, l->phase[p].name) || !(s->flops > 0) || !(s->bytes > 0)) continue;
-            fprintf(data, "%.6g %.6g %.6g %s\n", s->flops / s->bytes, s->flops / s->ms.median * 1e-6, s->share,
-                    s->layer);
+            fprintf(data, "%.6g %.6g %.6g %s\n", s->flops / s->bytes,
+                    s->flops / s->ms.median * 1e-6, s->share, s->layer);
             n++;
         }
         /* An index needs a line, be it of nothing. */
@@ -42,20 +42,26 @@ static const char *put_roofline(const struct hone_layers *l, FILE *data, FILE *s
     }
     if (!n || !(compute > 0)) return "no part computes, or no roof was measured";
     put_title(l, "Roofline", script);
-    fputs("set xlabel 'flops for each byte that must move'\nset ylabel 'GFLOP/s'\nset logscale x 2\nset logscale y 10\n"
-          "set key outside right noenhanced\n", script);
-    fprintf(script, "set yrange [*:%.6g]\nroof(x, rate) = rate * x < %.6g ? rate * x : %.6g\n", 2 * compute, compute,
-            compute);
+    fputs("set xlabel 'flops for each byte that must move'\nset ylabel 'GFLOP/s'\nset logscale x "
+          "2\nset logscale y 10\n"
+          "set key outside right noenhanced\n",
+          script);
+    fprintf(script, "set yrange [*:%.6g]\nroof(x, rate) = rate * x < %.6g ? rate * x : %.6g\n",
+            2 * compute, compute, compute);
     hone_output_gnuplot_begin(script, "roofline", 1000, 600);
     fputs("    plot ", script);
     for (int i = 0, lines = 0; i < 4; i++) {
         if (!(l->roofs.level[i] > 0)) continue;
-        fprintf(script, "%sroof(x, %.6g) with lines lc rgb '#b42318' dt %d title '%s, %.0f GB/s'", lines++ ? ", \\\n        " : "",
-                l->roofs.level[i] * 1e-9, i + 1, hone_layers_level[i], l->roofs.level[i] * 1e-9);
+        fprintf(script, "%sroof(x, %.6g) with lines lc rgb '#b42318' dt %d title '%s, %.0f GB/s'",
+                lines++ ? ", \\\n        " : "", l->roofs.level[i] * 1e-9, i + 1,
+                hone_layers_level[i], l->roofs.level[i] * 1e-9);
     }
     for (int p = 0; p < l->nphases; p++)
-        fprintf(script, ", \\\n        'roofline.dat' index %d using 1:2:(0.6 + 6 * sqrt($3)) with points pt 7 ps variable lc %d "
-                        "title '%s'", p, p + 1, l->phase[p].name);
+        fprintf(script,
+                ", \\\n        'roofline.dat' index %d using 1:2:(0.6 + 6 * sqrt($3)) with points "
+                "pt 7 ps variable lc %d "
+                "title '%s'",
+                p, p + 1, l->phase[p].name);
     fputc('\n', script);
     hone_output_gnuplot_end(script);
     return NULL;
@@ -101,12 +107,15 @@ static const char *put_layers(const struct hone_layers *l, FILE *data, FILE *scr
         putc('\n', data);
     }
     put_title(l, least > 0 ? "Time of the layers that take most" : "Time of each layer", script);
-    fputs("set ylabel 'ms'\nset style data histograms\nset style histogram rowstacked\nset style fill solid 0.8\n"
-          "set boxwidth 0.8\nset yrange [0:*]\nset xtics rotate by -50 noenhanced\nset key outside right noenhanced\n", script);
+    fputs("set ylabel 'ms'\nset style data histograms\nset style histogram rowstacked\nset style "
+          "fill solid 0.8\n"
+          "set boxwidth 0.8\nset yrange [0:*]\nset xtics rotate by -50 noenhanced\nset key outside "
+          "right noenhanced\n",
+          script);
     hone_output_gnuplot_begin(script, "layers", 1000, 600);
     for (int p = 0; p < l->nphases; p++)
-        fprintf(script, "%s'layers.dat' using %d%s title '%s'", p ? ", \\\n        " : "    plot ", p + 2,
-                p ? "" : ":xtic(1)", l->phase[p].name);
+        fprintf(script, "%s'layers.dat' using %d%s title '%s'", p ? ", \\\n        " : "    plot ",
+                p + 2, p ? "" : ":xtic(1)", l->phase[p].name);
     fputc('\n', script);
     hone_output_gnuplot_end(script);
     return NULL;
@@ -117,28 +126,35 @@ static const char *put_layers(const struct hone_layers *l, FILE *data, FILE *scr
 static const char *put_memory(const struct hone_layers *l, FILE *data, FILE *script)
 {
     const struct hone_layers_memory *m = &l->memory;
-    static const char *const name[] = { "weights", "gradients", "optimizer", "batch", "activations", "workspace" };
+    static const char *const name[] = { "weights", "gradients",   "optimizer",
+                                        "batch",   "activations", "workspace" };
     fputs("# part, then MiB, each on top of those before it:", data);
     for (int k = 0; k < 6; k++) fprintf(data, " %s", name[k]);
     fputs(", resident in the first step\n", data);
     for (int i = 0; i < l->nsteps; i++) {
         const struct hone_layers_step *s = &l->step_of[i];
-        const int64_t v[] = { m->weights, m->gradients, m->optimizer, m->batch, s->live_bytes, s->workspace_bytes };
+        const int64_t v[] = { m->weights, m->gradients,  m->optimizer,
+                              m->batch,   s->live_bytes, s->workspace_bytes };
         double sum = 0;
         fprintf(data, "%d", i);
         for (int k = 0; k < 6; k++) fprintf(data, " %.6g", (sum += (double)v[k]) / 1048576);
         fprintf(data, " %.6g\n", (double)(s->resident_bytes - m->base) / 1048576);
     }
     put_title(l, "Memory in use during a step", script);
-    fputs("set xlabel 'part of the step'\nset ylabel 'MiB'\nset yrange [0:*]\nset style fill solid 0.8\n"
-          "set key outside right noenhanced\n", script);
+    fputs("set xlabel 'part of the step'\nset ylabel 'MiB'\nset yrange [0:*]\nset style fill solid "
+          "0.8\n"
+          "set key outside right noenhanced\n",
+          script);
     hone_output_gnuplot_begin(script, "memory", 1000, 600);
     /* From the top down, so that each is seen above the one below it. */
     for (int k = 5; k >= 0; k--)
-        fprintf(script, "%s'memory.dat' using 1:%d with fillsteps title '%s'", k == 5 ? "    plot " : ", \\\n        ", k + 2,
-                name[k]);
-    fprintf(script, ", \\\n        'memory.dat' using 1:8 with steps lw 2 lc rgb 'black' title 'resident in the first step'"
-                    ", \\\n        %.6g with lines lc rgb '#b42318' dt 2 title 'planned'\n", (double)m->planned / 1048576);
+        fprintf(script, "%s'memory.dat' using 1:%d with fillsteps title '%s'",
+                k == 5 ? "    plot " : ", \\\n        ", k + 2, name[k]);
+    fprintf(script,
+            ", \\\n        'memory.dat' using 1:8 with steps lw 2 lc rgb 'black' title 'resident "
+            "in the first step'"
+            ", \\\n        %.6g with lines lc rgb '#b42318' dt 2 title 'planned'\n",
+            (double)m->planned / 1048576);
     hone_output_gnuplot_end(script);
     return NULL;
 }
@@ -158,7 +174,8 @@ static int plot_one(const struct hone_layers *l, const char *dir, int i, const c
     int err = hone_output_open(&data);
     if (!err) err = hone_output_open(&script);
     if (!err) {
-        fprintf(script.f, "# gnuplot %s.gp draws %s.svg and %s.png from %s.dat.\n", name, name, name, name);
+        fprintf(script.f, "# gnuplot %s.gp draws %s.svg and %s.png from %s.dat.\n", name, name,
+                name, name);
         why = plots[i].put(l, data.f, script.f);
     }
     snprintf(path, sizeof path, "%.4000s/%s.dat", dir, name);
@@ -176,6 +193,7 @@ static int plot_one(const struct hone_layers *l, const char *dir, int i, const c
 int hone_layers_plot(const struct hone_layers *l, const char *dir, const char *command)
 {
     int err = hone_output_directory(dir);
-    for (size_t i = 0; !err && i < sizeof plots / sizeof *plots; i++) err = plot_one(l, dir, (int)i, command);
+    for (size_t i = 0; !err && i < sizeof plots / sizeof *plots; i++)
+        err = plot_one(l, dir, (int)i, command);
     return err;
 }

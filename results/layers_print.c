@@ -28,12 +28,13 @@ static double median_or_nan(const struct hone_stats *s) { return s->n ? s->media
 static void print_step(const struct hone_layers_step *s, FILE *f)
 {
     int has_config = strcmp(s->config, "-") != 0;
-    fprintf(f, "%-10s %-7s %9.4f [%.4f %.4f] %5.1f%% %5.1f%%", s->layer, s->phase, s->ms.median, s->ms.lo,
-            s->ms.hi, 100 * s->share, 100 * s->cumulative);
+    fprintf(f, "%-10s %-7s %9.4f [%.4f %.4f] %5.1f%% %5.1f%%", s->layer, s->phase, s->ms.median,
+            s->ms.lo, s->ms.hi, 100 * s->share, 100 * s->cumulative);
     print_number(f, median_or_nan(&s->warm), "%.4f", 9);
     print_number(f, median_or_nan(&s->cold), "%.4f", 9);
-    fprintf(f, " %9.3f %8.2f %8.1f %6.1f%% %-8s", s->flops * 1e-6, s->bytes > 0 ? s->flops / s->bytes : 0,
-            s->flops / s->ms.median * 1e-6, 100 * s->roof_ms / s->ms.median, s->bound);
+    fprintf(f, " %9.3f %8.2f %8.1f %6.1f%% %-8s", s->flops * 1e-6,
+            s->bytes > 0 ? s->flops / s->bytes : 0, s->flops / s->ms.median * 1e-6,
+            100 * s->roof_ms / s->ms.median, s->bound);
     print_number(f, s->runner_up, "%.2fx", 8);
     print_number(f, s->library, "%.2fx", 8);
     fprintf(f, "  %s%s%s%s\n", s->kernel, has_config ? " " : "", has_config ? s->config : "",
@@ -42,9 +43,9 @@ static void print_step(const struct hone_layers_step *s, FILE *f)
 
 static void print_steps(const struct hone_layers *l, int top, FILE *f)
 {
-    fprintf(f, "%-10s %-7s %9s %-15s %6s %6s %9s %9s %9s %8s %8s %7s %-8s %8s %8s  %s\n", "layer", "phase",
-            "ms", "[95 %]", "step", "cum.", "warm ms", "cold ms", "MFLOP", "flop/B", "GFLOP/s", "roof",
-            "bound", "runnerup", "library", "kernel and config");
+    fprintf(f, "%-10s %-7s %9s %-15s %6s %6s %9s %9s %9s %8s %8s %7s %-8s %8s %8s  %s\n", "layer",
+            "phase", "ms", "[95 %]", "step", "cum.", "warm ms", "cold ms", "MFLOP", "flop/B",
+            "GFLOP/s", "roof", "bound", "runnerup", "library", "kernel and config");
     int n = top && top < l->nsteps ? top : l->nsteps;
     for (int i = 0; i < n; i++) print_step(&l->step_of[top ? l->by_time[i] : i], f);
     if (n < l->nsteps) fprintf(f, "... and %d shorter parts\n", l->nsteps - n);
@@ -55,14 +56,17 @@ static void print_phases(const struct hone_layers *l, FILE *f)
     fprintf(f, "\n%-10s %6s %10s %6s %9s %7s\n", "phase", "parts", "ms", "step", "GFLOP/s", "roof");
     for (int p = 0; p < l->nphases; p++) {
         const struct hone_layers_phase *h = &l->phase[p];
-        fprintf(f, "%-10s %6d %10.4f %5.1f%% %9.1f %6.1f%%\n", h->name, h->n, h->ms, 100 * h->ms / l->parts_ms,
-                h->flops / h->ms * 1e-6, 100 * h->roof_ms / h->ms);
+        fprintf(f, "%-10s %6d %10.4f %5.1f%% %9.1f %6.1f%%\n", h->name, h->n, h->ms,
+                100 * h->ms / l->parts_ms, h->flops / h->ms * 1e-6, 100 * h->roof_ms / h->ms);
     }
 }
 
 static void print_sums(const struct hone_layers *l, FILE *f)
 {
-    const struct { const char *name; double ms; } part[] = {
+    const struct {
+        const char *name;
+        double ms;
+    } part[] = {
         { "parts, the sum of their medians", l->parts_ms },
         { "held up: in each step other programs or the system delay some part", l->held_up_ms },
         { "between the parts, less the looking", l->gap_ms },
@@ -70,11 +74,15 @@ static void print_sums(const struct hone_layers *l, FILE *f)
     };
     putc('\n', f);
     for (size_t i = 0; i < sizeof part / sizeof *part; i++)
-        fprintf(f, "%12.4f ms %6.1f%%  %s\n", part[i].ms, 100 * part[i].ms / l->step.median, part[i].name);
-    fprintf(f, "untraced step [%.4f %.4f] ms, %.0f samples/s; looking costs %+.1f %% [%+.1f %+.1f] of it, a look %.0f ns\n",
-            l->step.lo, l->step.hi, l->batch / l->step.median * 1e3, 100 * l->overhead.median, 100 * l->overhead.lo,
-            100 * l->overhead.hi, 1e6 * l->look_ms);
-    fprintf(f, "the first step took %.4f ms, %.1f times as long\n", l->first_ms, l->first_ms / l->step.median);
+        fprintf(f, "%12.4f ms %6.1f%%  %s\n", part[i].ms, 100 * part[i].ms / l->step.median,
+                part[i].name);
+    fprintf(f,
+            "untraced step [%.4f %.4f] ms, %.0f samples/s; looking costs %+.1f %% [%+.1f %+.1f] of "
+            "it, a look %.0f ns\n",
+            l->step.lo, l->step.hi, l->batch / l->step.median * 1e3, 100 * l->overhead.median,
+            100 * l->overhead.lo, 100 * l->overhead.hi, 1e6 * l->look_ms);
+    fprintf(f, "the first step took %.4f ms, %.1f times as long\n", l->first_ms,
+            l->first_ms / l->step.median);
 }
 
 static int64_t integer_at(const json_t *j, const char *name)
@@ -88,23 +96,27 @@ static void print_memory(const struct hone_layers *l, FILE *f)
     char a[16], b[16], c[16], d[16];
     size_t i;
     json_t *j;
-    fprintf(f, "\n%-10s %12s %12s %12s %12s\n", "memory", "weights", "gradients", "activations", "workspace");
+    fprintf(f, "\n%-10s %12s %12s %12s %12s\n", "memory", "weights", "gradients", "activations",
+            "workspace");
     json_array_foreach(m->layers, i, j)
     {
-        int64_t v[] = { integer_at(j, "weights"), integer_at(j, "gradients"), integer_at(j, "activations"),
-                        integer_at(j, "workspace") };
+        int64_t v[] = { integer_at(j, "weights"), integer_at(j, "gradients"),
+                        integer_at(j, "activations"), integer_at(j, "workspace") };
         const char *name = json_string_value(json_object_get(j, "layer"));
         if (v[0] + v[2] + v[3] == 0) continue;
         fprintf(f, "%-10s %12s %12s %12s %12s\n", name ? name : "?", hone_layers_bytes(v[0], a),
                 hone_layers_bytes(v[1], b), hone_layers_bytes(v[2], c), hone_layers_bytes(v[3], d));
     }
-    fprintf(f, "%-10s %12s %12s %12s %12s   (activations share one arena, workspaces one buffer)\n", "net",
-            hone_layers_bytes(m->weights, a), hone_layers_bytes(m->gradients, b),
+    fprintf(f, "%-10s %12s %12s %12s %12s   (activations share one arena, workspaces one buffer)\n",
+            "net", hone_layers_bytes(m->weights, a), hone_layers_bytes(m->gradients, b),
             hone_layers_bytes(m->activations, c), hone_layers_bytes(m->workspace, d));
     fprintf(f, "optimizer %s, batch %s; planned in all %s\n", hone_layers_bytes(m->optimizer, a),
             hone_layers_bytes(m->batch, b), hone_layers_bytes(m->planned, c));
-    fprintf(f, "peak resident: predicted %s (%s before the net, and what is planned), measured %s (%+.1f %%)%s\n",
-            hone_layers_bytes(m->predicted, a), hone_layers_bytes(m->base, b), hone_layers_bytes(m->peak, c),
+    fprintf(f,
+            "peak resident: predicted %s (%s before the net, and what is planned), measured %s "
+            "(%+.1f %%)%s\n",
+            hone_layers_bytes(m->predicted, a), hone_layers_bytes(m->base, b),
+            hone_layers_bytes(m->peak, c),
             100.0 * (double)(m->peak - m->predicted) / (double)m->predicted,
             m->is_all ? ", of the process from its start" : "");
 }
@@ -120,8 +132,8 @@ static void print_counters(const struct hone_layers *l, int top, FILE *f)
     for (int i = 0; i < n; i++) {
         const struct hone_layers_step *s = &l->step_of[top ? l->by_time[i] : i];
         fprintf(f, "%-10s %-7s", s->layer, s->phase);
-        json_object_foreach(s->counters, name, v)
-            if (json_is_number(v)) fprintf(f, "  %s %.4g", name, json_number_value(v));
+        json_object_foreach(s->counters, name, v) if (json_is_number(v))
+            fprintf(f, "  %s %.4g", name, json_number_value(v));
         putc('\n', f);
     }
     json_object_foreach(l->step_of[0].counters, name, v)
@@ -133,8 +145,8 @@ static void print_counters(const struct hone_layers *l, int top, FILE *f)
 
 void hone_layers_print(const struct hone_layers *l, int top, FILE *f)
 {
-    fprintf(f, "%s, batch %d, %s, %s, training step on %s (%s), n = %d\n\n", l->net, l->batch, l->dtype,
-            l->optimizer, l->device, l->device_text, l->rounds);
+    fprintf(f, "%s, batch %d, %s, %s, training step on %s (%s), n = %d\n\n", l->net, l->batch,
+            l->dtype, l->optimizer, l->device, l->device_text, l->rounds);
     print_steps(l, top, f);
     print_phases(l, f);
     print_sums(l, f);
@@ -160,15 +172,20 @@ static void put_cell(const char *text, FILE *f)
 
 static void put_number(double v, FILE *f)
 {
-    if (isnan(v)) putc(',', f);
-    else fprintf(f, ",%.9g", v);
+    if (isnan(v))
+        putc(',', f);
+    else
+        fprintf(f, ",%.9g", v);
 }
 
 void hone_layers_csv(const struct hone_layers *l, FILE *f)
 {
-    fputs("net,batch,layer,kind,phase,problem,kernel,config,tuned,threads,bound,ms,ms_lo,ms_hi,share,cumulative,"
-          "first_ms,warm_ms,cold_ms,flops,bytes,flops_per_byte,gflops,roof_ms,share_of_roof,runner_up,library,"
-          "workspace_bytes,live_bytes,resident_bytes\n", f);
+    fputs("net,batch,layer,kind,phase,problem,kernel,config,tuned,threads,bound,ms,ms_lo,ms_hi,"
+          "share,cumulative,"
+          "first_ms,warm_ms,cold_ms,flops,bytes,flops_per_byte,gflops,roof_ms,share_of_roof,runner_"
+          "up,library,"
+          "workspace_bytes,live_bytes,resident_bytes\n",
+          f);
     for (int i = 0; i < l->nsteps; i++) {
         const struct hone_layers_step *s = &l->step_of[i];
         const char *text[] = { s->layer, s->kind, s->phase, s->problem, s->kernel, s->config };
@@ -177,10 +194,22 @@ void hone_layers_csv(const struct hone_layers *l, FILE *f)
         for (size_t k = 0; k < sizeof text / sizeof *text; k++) putc(',', f), put_cell(text[k], f);
         fprintf(f, ",%d,%d,", s->tuned, s->threads);
         put_cell(s->bound, f);
-        const double v[] = { s->ms.median, s->ms.lo, s->ms.hi, s->share, s->cumulative, s->first_ms,
-                             median_or_nan(&s->warm), median_or_nan(&s->cold), s->flops, s->bytes,
-                             s->bytes > 0 ? s->flops / s->bytes : NAN, s->flops / s->ms.median * 1e-6,
-                             s->roof_ms, s->roof_ms / s->ms.median, s->runner_up, s->library };
+        const double v[] = { s->ms.median,
+                             s->ms.lo,
+                             s->ms.hi,
+                             s->share,
+                             s->cumulative,
+                             s->first_ms,
+                             median_or_nan(&s->warm),
+                             median_or_nan(&s->cold),
+                             s->flops,
+                             s->bytes,
+                             s->bytes > 0 ? s->flops / s->bytes : NAN,
+                             s->flops / s->ms.median * 1e-6,
+                             s->roof_ms,
+                             s->roof_ms / s->ms.median,
+                             s->runner_up,
+                             s->library };
         for (size_t k = 0; k < sizeof v / sizeof *v; k++) put_number(v[k], f);
         fprintf(f, ",%lld,%lld,%lld\n", (long long)s->workspace_bytes, (long long)s->live_bytes,
                 (long long)s->resident_bytes);

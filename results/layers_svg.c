@@ -33,22 +33,30 @@ static void text(FILE *f, double x, double y, const char *anchor, const char *cl
 
 static void line(FILE *f, double x1, double y1, double x2, double y2, const char *class)
 {
-    fprintf(f, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" class=\"%s\"/>\n", x1, y1, x2, y2, class);
+    fprintf(f, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" class=\"%s\"/>\n", x1, y1, x2,
+            y2, class);
 }
 
 /* A line across and its label, on either axis. */
 static void tick(FILE *f, const struct axis *a, int is_x, double v, const char *label)
 {
     double p = at(a, v);
-    if (is_x) line(f, p, TOP, p, H - BOTTOM, "grid");
-    else line(f, LEFT, p, W - RIGHT, p, "grid");
-    if (is_x) text(f, p, H - BOTTOM + 16, "middle", "tick", label);
-    else text(f, LEFT - 6, p + 4, "end", "tick", label);
+    if (is_x)
+        line(f, p, TOP, p, H - BOTTOM, "grid");
+    else
+        line(f, LEFT, p, W - RIGHT, p, "grid");
+    if (is_x)
+        text(f, p, H - BOTTOM + 16, "middle", "tick", label);
+    else
+        text(f, LEFT - 6, p + 4, "end", "tick", label);
 }
 
 /* ---- roofline ---- */
 
-static double intensity(const struct hone_layers_step *s) { return s->bytes > 0 ? s->flops / s->bytes : 0; }
+static double intensity(const struct hone_layers_step *s)
+{
+    return s->bytes > 0 ? s->flops / s->bytes : 0;
+}
 static double gflops(const struct hone_layers_step *s) { return s->flops / s->ms.median * 1e-6; }
 
 /* What the picture must show: all parts that compute, and the ridge. */
@@ -69,7 +77,8 @@ static void limits(const struct hone_layers *l, struct axis *x, struct axis *y)
     *y = (struct axis){ pow(10, floor(log10(ylo))), top * 1.6, H - BOTTOM, TOP, 1 };
 }
 
-static void draw_roofs(const struct hone_layers *l, const struct axis *x, const struct axis *y, FILE *f)
+static void draw_roofs(const struct hone_layers *l, const struct axis *x, const struct axis *y,
+                       FILE *f)
 {
     double compute = l->roofs.compute * 1e-9;
     char label[64];
@@ -84,26 +93,33 @@ static void draw_roofs(const struct hone_layers *l, const struct axis *x, const 
         snprintf(label, sizeof label, "%s %.0f GB/s", hone_layers_level[i], rate);
         /* Written along the line, above it, at a place of each level's own. */
         double px = at(x, from * 1.2), py = at(y, from * 1.2 * rate) - 5;
-        double slope = -180 / M_PI * atan2(at(y, from * rate) - at(y, compute), at(x, compute / rate) - at(x, from));
-        fprintf(f, "<text transform=\"translate(%.1f %.1f) rotate(%.1f)\" class=\"label\">%s</text>\n", px, py, slope,
-                label);
+        double slope =
+            -180 / M_PI *
+            atan2(at(y, from * rate) - at(y, compute), at(x, compute / rate) - at(x, from));
+        fprintf(f,
+                "<text transform=\"translate(%.1f %.1f) rotate(%.1f)\" class=\"label\">%s</text>\n",
+                px, py, slope, label);
     }
 }
 
-static void draw_point(const struct hone_layers_step *s, const struct axis *x, const struct axis *y, FILE *f)
+static void draw_point(const struct hone_layers_step *s, const struct axis *x, const struct axis *y,
+                       FILE *f)
 {
     char tip[256];
     if (!(s->flops > 0) || !(s->bytes > 0)) return;
-    snprintf(tip, sizeof tip, "%s %s: %.4g ms, %.1f GFLOP/s at %.2f flop/B, %.0f %% of the roof, %s", s->layer,
-             s->phase, s->ms.median, gflops(s), intensity(s), 100 * s->roof_ms / s->ms.median, s->kernel);
-    fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" class=\"dot %s\"><title>", at(x, intensity(s)),
-            at(y, gflops(s)), 3 + 16 * sqrt(s->share), s->phase);
+    snprintf(tip, sizeof tip,
+             "%s %s: %.4g ms, %.1f GFLOP/s at %.2f flop/B, %.0f %% of the roof, %s", s->layer,
+             s->phase, s->ms.median, gflops(s), intensity(s), 100 * s->roof_ms / s->ms.median,
+             s->kernel);
+    fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" class=\"dot %s\"><title>",
+            at(x, intensity(s)), at(y, gflops(s)), 3 + 16 * sqrt(s->share), s->phase);
     hone_layers_escape(tip, f);
     fputs("</title></circle>\n", f);
     if (s->rank < 5) {
         snprintf(tip, sizeof tip, "%s %s", s->layer, s->phase);
         double px = at(x, intensity(s));
-        text(f, px > W - 140 ? px - 8 : px + 8, at(y, gflops(s)) + 4, px > W - 140 ? "end" : "start", "label", tip);
+        text(f, px > W - 140 ? px - 8 : px + 8, at(y, gflops(s)) + 4,
+             px > W - 140 ? "end" : "start", "label", tip);
     }
 }
 
@@ -113,16 +129,21 @@ void hone_layers_svg_roofline(const struct hone_layers *l, FILE *f)
     char label[32];
     limits(l, &x, &y);
     begin(f, "Roofline: rate of each part over its arithmetic intensity");
-    for (double v = x.lo; v <= x.hi * 1.001; v *= x.hi / x.lo > 4096 ? 8 : x.hi / x.lo > 256 ? 4 : 2) {
-        if (v < 1) snprintf(label, sizeof label, "1/%.0f", 1 / v);
-        else snprintf(label, sizeof label, "%.0f", v);
+    for (double v = x.lo; v <= x.hi * 1.001; v *= x.hi / x.lo > 4096  ? 8
+                                                  : x.hi / x.lo > 256 ? 4
+                                                                      : 2) {
+        if (v < 1)
+            snprintf(label, sizeof label, "1/%.0f", 1 / v);
+        else
+            snprintf(label, sizeof label, "%.0f", v);
         tick(f, &x, 1, v, label);
     }
     for (double v = y.lo; v <= y.hi; v *= 10) {
         snprintf(label, sizeof label, "%g", v);
         tick(f, &y, 0, v, label);
     }
-    text(f, (LEFT + W - RIGHT) / 2.0, H - 8, "middle", "name", "flops for each byte that must move");
+    text(f, (LEFT + W - RIGHT) / 2.0, H - 8, "middle", "name",
+         "flops for each byte that must move");
     text(f, 4, TOP + 4, "start", "name", "GFLOP/s");
     draw_roofs(l, &x, &y, f);
     /* The large ones first, so that they cover nobody. */
@@ -149,17 +170,22 @@ static void step_axis(FILE *f, const struct axis *x, int n)
         snprintf(label, sizeof label, "%d", i);
         text(f, at(x, i + 0.5), H - BOTTOM + 16, "middle", "tick", label);
     }
-    text(f, (LEFT + W - RIGHT) / 2.0, H - 8, "middle", "name", "part of the step, in the order in which they run");
+    text(f, (LEFT + W - RIGHT) / 2.0, H - 8, "middle", "name",
+         "part of the step, in the order in which they run");
 }
 
 enum { WEIGHTS, GRADIENTS, OPTIMIZER, BATCH, ACTIVATIONS, WORKSPACE, NKINDS };
-static const char *const kind_name[NKINDS] = { "weights", "gradients", "optimizer", "batch", "activations",
-                                               "workspace" };
+static const char *const kind_name[NKINDS] = { "weights", "gradients",   "optimizer",
+                                               "batch",   "activations", "workspace" };
 
 static int64_t kind_bytes(const struct hone_layers *l, int kind, int s)
 {
     const struct hone_layers_memory *m = &l->memory;
-    const int64_t v[NKINDS] = { m->weights, m->gradients, m->optimizer, m->batch, l->step_of[s].live_bytes,
+    const int64_t v[NKINDS] = { m->weights,
+                                m->gradients,
+                                m->optimizer,
+                                m->batch,
+                                l->step_of[s].live_bytes,
                                 l->step_of[s].workspace_bytes };
     return v[kind];
 }
@@ -196,14 +222,19 @@ void hone_layers_svg_memory(const struct hone_layers *l, FILE *f)
         double v = at(&y, fmin((double)(l->step_of[s].resident_bytes - l->memory.base), most));
         fprintf(f, "%.1f,%.1f %.1f,%.1f ", at(&x, s), v, at(&x, s + 1), v);
     }
-    fputs("\"><title>resident, beyond what was before the net, in the first step</title></polyline>\n", f);
-    line(f, LEFT, at(&y, (double)l->memory.planned), W - RIGHT, at(&y, (double)l->memory.planned), "roof");
+    fputs("\"><title>resident, beyond what was before the net, in the first "
+          "step</title></polyline>\n",
+          f);
+    line(f, LEFT, at(&y, (double)l->memory.planned), W - RIGHT, at(&y, (double)l->memory.planned),
+         "roof");
     snprintf(label, sizeof label, "planned: %s", hone_layers_bytes(l->memory.planned, text16));
     text(f, W - RIGHT - 4, at(&y, (double)l->memory.planned) - 4, "end", "label", label);
     fputs("</svg>\n<p class=\"key\">", f);
     for (int k = 0; k < NKINDS; k++)
         fprintf(f, "<span class=\"box %s\"></span> %s ", kind_name[k], kind_name[k]);
-    fputs("<span class=\"box ink\"></span> measured: resident in the first step, as pages are touched</p>\n", f);
+    fputs("<span class=\"box ink\"></span> measured: resident in the first step, as pages are "
+          "touched</p>\n",
+          f);
 }
 
 void hone_layers_svg_arena(const struct hone_layers *l, FILE *f)
@@ -218,13 +249,16 @@ void hone_layers_svg_arena(const struct hone_layers *l, FILE *f)
     for (int i = 0; i < m->nblocks; i++) {
         const struct hone_layers_block *b = &m->block[i];
         double x0 = at(&x, b->first), y0 = at(&y, (double)(b->offset + b->bytes));
-        snprintf(tip, sizeof tip, "%s: %s at %lld, parts %d to %d", b->tensor, hone_layers_bytes(b->bytes, size),
-                 (long long)b->offset, b->first, b->last);
-        fprintf(f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"block h%d\"><title>", x0, y0,
-                at(&x, b->last + 1) - x0, fmax(at(&y, (double)b->offset) - y0, 0.1), i % 6);
+        snprintf(tip, sizeof tip, "%s: %s at %lld, parts %d to %d", b->tensor,
+                 hone_layers_bytes(b->bytes, size), (long long)b->offset, b->first, b->last);
+        fprintf(f,
+                "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"block "
+                "h%d\"><title>",
+                x0, y0, at(&x, b->last + 1) - x0, fmax(at(&y, (double)b->offset) - y0, 0.1), i % 6);
         hone_layers_escape(tip, f);
         fputs("</title></rect>\n", f);
-        if (at(&x, b->last + 1) - x0 > 7.0 * (double)strlen(b->tensor) && at(&y, (double)b->offset) - y0 > 14)
+        if (at(&x, b->last + 1) - x0 > 7.0 * (double)strlen(b->tensor) &&
+            at(&y, (double)b->offset) - y0 > 14)
             text(f, x0 + 4, y0 + 12, "start", "label", b->tensor);
     }
     fputs("</svg>\n", f);

@@ -11,8 +11,8 @@ static double us(double ms) { return 1e3 * ms; }
 
 static void name_track(json_t *events, const char *what, int pid, int tid, const char *name)
 {
-    json_array_append_new(events, json_pack("{s:s, s:s, s:i, s:i, s:{s:s}}", "ph", "M", "name", what, "pid",
-                                            pid, "tid", tid, "args", "name", name));
+    json_array_append_new(events, json_pack("{s:s, s:s, s:i, s:i, s:{s:s}}", "ph", "M", "name",
+                                            what, "pid", pid, "tid", tid, "args", "name", name));
 }
 
 static void name_tracks(const struct hone_layers *l, json_t *events)
@@ -33,23 +33,24 @@ static void name_tracks(const struct hone_layers *l, json_t *events)
 static void add(json_t *events, const char *name, const char *category, int pid, int tid, double ms,
                 double took, json_t *args)
 {
-    json_array_append_new(events, json_pack("{s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:o}", "ph", "X", "name",
-                                            name, "cat", category, "pid", pid, "tid", tid, "ts", us(ms),
-                                            "dur", us(took), "args", args));
+    json_array_append_new(events, json_pack("{s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:o}", "ph", "X",
+                                            "name", name, "cat", category, "pid", pid, "tid", tid,
+                                            "ts", us(ms), "dur", us(took), "args", args));
 }
 
 static void add_kernel(const struct hone_layers_step *s, json_t *events)
 {
-    json_t *args = json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:s, s:b}", "layer", s->layer, "problem",
-                             s->problem, "config", s->config, "median_ms", s->ms.median, "flops", s->flops,
-                             "bytes", s->bytes, "share_of_roof", s->roof_ms / s->ms.median, "bound",
-                             s->bound, "tuned", s->tuned);
+    json_t *args = json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:s, s:b}", "layer", s->layer,
+                             "problem", s->problem, "config", s->config, "median_ms", s->ms.median,
+                             "flops", s->flops, "bytes", s->bytes, "share_of_roof",
+                             s->roof_ms / s->ms.median, "bound", s->bound, "tuned", s->tuned);
     add(events, s->kernel, s->phase, STEP, KERNEL_TRACK, s->at_ms, s->took_ms, args);
     for (size_t t = 0; t < json_array_size(s->thread_ms); t++) {
         double ms = json_number_value(json_array_get(s->thread_ms, t));
         /* Less than a thousandth of it is a clock's grain. */
         if (ms <= 1e-3 * s->took_ms) continue;
-        add(events, s->kernel, s->phase, THREADS, (int)t + 1, s->at_ms, ms < s->took_ms ? ms : s->took_ms,
+        add(events, s->kernel, s->phase, THREADS, (int)t + 1, s->at_ms,
+            ms < s->took_ms ? ms : s->took_ms,
             json_pack("{s:s, s:f}", "layer", s->layer, "processor_ms", ms));
     }
 }
@@ -76,13 +77,13 @@ static void add_memory(const struct hone_layers *l, json_t *events)
     for (int i = 0; i <= l->nsteps; i++) {
         const struct hone_layers_step *s = &l->step_of[i < l->nsteps ? i : i - 1];
         double at = i < l->nsteps ? s->at_ms : s->at_ms + s->took_ms;
-        json_array_append_new(events, json_pack("{s:s, s:s, s:i, s:f, s:{s:I, s:I, s:I, s:I, s:I, s:I}}", "ph",
-                                                "C", "name", "memory in use, bytes", "pid", STEP, "ts",
-                                                us(at), "args", "weights", (json_int_t)m->weights,
-                                                "gradients", (json_int_t)m->gradients, "optimizer",
-                                                (json_int_t)m->optimizer, "batch", (json_int_t)m->batch,
-                                                "activations", (json_int_t)s->live_bytes, "workspace",
-                                                (json_int_t)s->workspace_bytes));
+        json_array_append_new(
+            events,
+            json_pack("{s:s, s:s, s:i, s:f, s:{s:I, s:I, s:I, s:I, s:I, s:I}}", "ph", "C", "name",
+                      "memory in use, bytes", "pid", STEP, "ts", us(at), "args", "weights",
+                      (json_int_t)m->weights, "gradients", (json_int_t)m->gradients, "optimizer",
+                      (json_int_t)m->optimizer, "batch", (json_int_t)m->batch, "activations",
+                      (json_int_t)s->live_bytes, "workspace", (json_int_t)s->workspace_bytes));
     }
 }
 
@@ -94,11 +95,13 @@ int hone_layers_trace(const struct hone_layers *l, FILE *f)
     add_runs(l, events, LAYER_TRACK);
     for (int i = 0; i < l->nsteps; i++) add_kernel(&l->step_of[i], events);
     add_memory(l, events);
-    json_t *all = json_pack("{s:s, s:o, s:{s:s, s:i, s:s, s:f}}", "displayTimeUnit", "ms", "traceEvents", events,
-                            "otherData", "net", l->net, "batch", l->batch, "device", l->device_text,
-                            "untraced_step_ms", l->step.median);
-    int err = all && !json_dumpf(all, f, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) && putc('\n', f) != EOF
-                  ? HONE_OK : hone_fail(HONE_ENOMEM, "a trace of %d parts", l->nsteps);
+    json_t *all = json_pack("{s:s, s:o, s:{s:s, s:i, s:s, s:f}}", "displayTimeUnit", "ms",
+                            "traceEvents", events, "otherData", "net", l->net, "batch", l->batch,
+                            "device", l->device_text, "untraced_step_ms", l->step.median);
+    int err =
+        all && !json_dumpf(all, f, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) && putc('\n', f) != EOF
+            ? HONE_OK
+            : hone_fail(HONE_ENOMEM, "a trace of %d parts", l->nsteps);
     json_decref(all);
     return err;
 }

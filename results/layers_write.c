@@ -10,24 +10,25 @@ static int add_derived(const struct hone_layers *l)
 {
     json_t *phases = json_array(), *advice = json_array();
     for (int i = 0; i < l->nphases; i++)
-        json_array_append_new(phases, json_pack("{s:s, s:i, s:f, s:f}", "phase", l->phase[i].name, "parts",
-                                                l->phase[i].n, "ms", l->phase[i].ms, "share",
-                                                l->phase[i].ms / l->parts_ms));
+        json_array_append_new(phases, json_pack("{s:s, s:i, s:f, s:f}", "phase", l->phase[i].name,
+                                                "parts", l->phase[i].n, "ms", l->phase[i].ms,
+                                                "share", l->phase[i].ms / l->parts_ms));
     for (int i = 0; i < l->nadvice; i++) json_array_append_new(advice, json_string(l->advice[i]));
     json_t *steps = json_object_get(l->root, "steps"), *more;
     for (int i = 0; i < l->nsteps; i++) {
         const struct hone_layers_step *s = &l->step_of[i];
-        more = json_pack("{s:f, s:f, s:f}", "share", s->share, "cumulative", s->cumulative, "share_of_roof",
-                         s->roof_ms / s->ms.median);
+        more = json_pack("{s:f, s:f, s:f}", "share", s->share, "cumulative", s->cumulative,
+                         "share_of_roof", s->roof_ms / s->ms.median);
         json_object_update(json_array_get(steps, (size_t)i), more);
         json_decref(more);
     }
     const struct hone_layers_memory *m = &l->memory;
-    more = json_pack("{s:I, s:I}", "planned", (json_int_t)m->planned, "predicted_peak", (json_int_t)m->predicted);
+    more = json_pack("{s:I, s:I}", "planned", (json_int_t)m->planned, "predicted_peak",
+                     (json_int_t)m->predicted);
     json_object_update(json_object_get(l->root, "memory"), more);
     json_decref(more);
-    more = json_pack("{s:f, s:f, s:f, s:o, s:o}", "parts_ms", l->parts_ms, "held_up_ms", l->held_up_ms, "gap_ms", l->gap_ms, "phases", phases,
-                     "advice", advice);
+    more = json_pack("{s:f, s:f, s:f, s:o, s:o}", "parts_ms", l->parts_ms, "held_up_ms",
+                     l->held_up_ms, "gap_ms", l->gap_ms, "phases", phases, "advice", advice);
     int bad = !more || json_object_update(l->root, more);
     json_decref(more);
     return bad ? hone_fail(HONE_ENOMEM, "a report") : HONE_OK;
@@ -36,7 +37,8 @@ static int add_derived(const struct hone_layers *l)
 int hone_layers_json(const struct hone_layers *l, FILE *f)
 {
     int err = add_derived(l);
-    if (!err && (json_dumpf(l->root, f, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) || putc('\n', f) == EOF))
+    if (!err &&
+        (json_dumpf(l->root, f, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) || putc('\n', f) == EOF))
         err = hone_fail(HONE_EIO, "cannot write JSON");
     return err;
 }
@@ -47,7 +49,8 @@ static int page(const struct hone_layers *l, FILE *f)
     return HONE_OK;
 }
 
-static int save(const struct hone_layers *l, const char *path, int (*write)(const struct hone_layers *l, FILE *f))
+static int save(const struct hone_layers *l, const char *path,
+                int (*write)(const struct hone_layers *l, FILE *f))
 {
     struct hone_output o;
     int err = hone_output_open(&o);
@@ -57,7 +60,8 @@ static int save(const struct hone_layers *l, const char *path, int (*write)(cons
     return err;
 }
 
-int hone_layers_write(const struct hone_layers *l, const struct hone_layers_outputs *o, const char *command)
+int hone_layers_write(const struct hone_layers *l, const struct hone_layers_outputs *o,
+                      const char *command)
 {
     int first = HONE_OK;
     for (int i = 0; i < 4; i++) {
@@ -69,8 +73,10 @@ int hone_layers_write(const struct hone_layers *l, const struct hone_layers_outp
         if (err) fprintf(stderr, "%s: %s\n", command, hone_errmsg());
         if (!first) first = err;
     }
-    if (o->csv) hone_layers_csv(l, stdout);
-    else if (!o->json) hone_layers_print(l, o->top, stdout);
+    if (o->csv)
+        hone_layers_csv(l, stdout);
+    else if (!o->json)
+        hone_layers_print(l, o->top, stdout);
     return first;
 }
 
@@ -84,7 +90,8 @@ static const struct argp_option option[] = {
     { "top", OPT_TOP, "N", 0, "in the table only the N longest parts, longest first", 0 },
     { "html", OPT_HTML, "FILE", 0, "write a page with tables and charts that needs no network", 0 },
     { "trace", OPT_TRACE, "FILE", 0, "write a trace for Perfetto or chrome://tracing", 0 },
-    { "plot", OPT_PLOT, "DIR", 0, "draw roofline, layers and memory by gnuplot: .png, .svg, .gp, .dat", 0 },
+    { "plot", OPT_PLOT, "DIR", 0,
+      "draw roofline, layers and memory by gnuplot: .png, .svg, .gp, .dat", 0 },
     { 0 },
 };
 
@@ -100,10 +107,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_PLOT: o->plot = arg; return 0;
     case OPT_TOP:
         o->top = (int)strtol(arg, &end, 10);
-        if (*end || end == arg || o->top < 1) argp_error(state, "--top: '%s' is not a positive number", arg);
+        if (*end || end == arg || o->top < 1)
+            argp_error(state, "--top: '%s' is not a positive number", arg);
         return 0;
     case ARGP_KEY_END:
-        if (o->json && o->csv) argp_error(state, "--json and --csv both go to standard output; give one");
+        if (o->json && o->csv)
+            argp_error(state, "--json and --csv both go to standard output; give one");
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }

@@ -17,7 +17,7 @@ struct hone_output {
     size_t len;
 };
 int hone_output_open(struct hone_output *o);
-int hone_output_save(struct hone_output *o, const char *path);   /* and closes it */
+int hone_output_save(struct hone_output *o, const char *path); /* and closes it */
 void hone_output_close(struct hone_output *o);
 
 /* Makes the directory unless it is there. */

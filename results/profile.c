@@ -64,8 +64,8 @@ static double look_cost(void)
 
 /* ---- rounds ---- */
 
-/* Between the parts the processor's counter is read, which is cheaper than the clock; the clock says
- * at both ends what a tick is. */
+/* Between the parts the processor's counter is read, which is cheaper than the clock; the clock
+ * says at both ends what a tick is. */
 static int traced_step(const struct hone_net *net, uint64_t ticks[], double ms[])
 {
     int n = net->nsteps;
@@ -105,7 +105,8 @@ static int time_rounds(const struct hone_net *net, double seconds, struct rounds
         int err = HONE_OK;
         if (t->n >= LEAST_ROUNDS && seconds > 0 && hone_now() - started > seconds) break;
         for (int i = 0; !err && i < 2; i++)
-            err = (t->n + i) % 2 ? whole_step(net, &t->whole[t->n]) : traced_step(net, t->ticks, part);
+            err = (t->n + i) % 2 ? whole_step(net, &t->whole[t->n])
+                                 : traced_step(net, t->ticks, part);
         if (err) return err;
         if (hone_interrupted()) return hone_fail(HONE_EINTR, "interrupted");
         t->sum[t->n] = 0;
@@ -192,8 +193,8 @@ static int time_threads(struct hone_profile *prof)
 
 /* ---- all of it ---- */
 
-/* Peaks and records first: what they need of memory, a small net's many times over, is there or gone
- * when the net's is measured. */
+/* Peaks and records first: what they need of memory, a small net's many times over, is there or
+ * gone when the net's is measured. */
 static int assemble(struct hone_profile *prof, struct hone_net *net, struct hone_db *db,
                     struct hone_device *d)
 {

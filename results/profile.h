@@ -10,12 +10,14 @@
 int hone_profile_alone(struct hone_profile *prof, const char *counters);
 
 /* profile_why.c: the records behind each choice, which the net need not be assembled for. */
-int hone_profile_look_up(struct hone_profile *prof, struct hone_db *db, const struct hone_device *d);
+int hone_profile_look_up(struct hone_profile *prof, struct hone_db *db,
+                         const struct hone_device *d);
 
 /* The roof over each part, and who could not be chosen. */
 int hone_profile_explain(struct hone_profile *prof, struct hone_db *db);
 
-/* profile_json.c: all that was measured, in the form that results/layers.h reads.  NULL: no memory. */
+/* profile_json.c: all that was measured, in the form that results/layers.h reads.  NULL: no memory.
+ */
 json_t *hone_profile_json(const struct hone_profile *prof);
 
 #endif

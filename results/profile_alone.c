@@ -22,7 +22,8 @@ static int time_alone(const struct hone_step *s, struct hone_case *c, enum hone_
                       double ms, struct hone_stats *stats)
 {
     double t[TIMES];
-    int runs = cache == HONE_CACHE_COLD || ms > 0.05 ? 1 : (int)(0.05 / (ms > 1e-4 ? ms : 1e-4)) + 1;
+    int runs =
+        cache == HONE_CACHE_COLD || ms > 0.05 ? 1 : (int)(0.05 / (ms > 1e-4 ? ms : 1e-4)) + 1;
     for (int i = 0; i < TIMES; i++) {
         int err = hone_time_window(&s->plan, c, cache, runs, &t[i]);
         if (err) return err;

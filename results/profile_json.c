@@ -13,7 +13,8 @@ static const char *layer_name(const struct hone_net *net, int layer)
 static json_t *stats_json(const struct hone_stats *s)
 {
     if (!s->n) return json_null();
-    return json_pack("{s:i, s:f, s:f, s:f}", "n", s->n, "median", s->median, "lo", s->lo, "hi", s->hi);
+    return json_pack("{s:i, s:f, s:f, s:f}", "n", s->n, "median", s->median, "lo", s->lo, "hi",
+                     s->hi);
 }
 
 /* ---- steps ---- */
@@ -30,9 +31,9 @@ static json_t *counters_json(const struct hone_profile_row *r)
     json_t *all = json_object();
     for (int i = 0; i < r->ncounters; i++)
         json_object_set_new(all, r->counter[i].name,
-                            r->counter[i].ok ? json_real(r->counter[i].value)
-                                             : json_pack("{s:s}", "not_available",
-                                                         r->counter[i].why));
+                            r->counter[i].ok
+                                ? json_real(r->counter[i].value)
+                                : json_pack("{s:s}", "not_available", r->counter[i].why));
     return all;
 }
 
@@ -40,8 +41,9 @@ static json_t *refusals_json(const struct hone_profile_row *r)
 {
     json_t *all = json_array();
     for (int i = 0; i < r->nrefusals; i++)
-        json_array_append_new(all, json_pack("{s:s, s:s, s:i}", "kernel", r->refusal[i].kernel, "why",
-                                             r->refusal[i].why, "weight", r->refusal[i].weight));
+        json_array_append_new(all,
+                              json_pack("{s:s, s:s, s:i}", "kernel", r->refusal[i].kernel, "why",
+                                        r->refusal[i].why, "weight", r->refusal[i].weight));
     return all;
 }
 
@@ -68,14 +70,14 @@ static json_t *step_json(const struct hone_profile *prof, int s)
         "config", config, "version", version, "tuned", step->known, "threads", r->threads,
         "candidates", r->ncandidates, "workspace_bytes", (json_int_t)step->plan.workspace_bytes);
     json_t *times = json_pack("{s:o, s:f, s:o, s:o, s:f, s:f, s:o}", "ms", stats_json(&r->ms),
-                              "first_ms", r->first_ms, "warm_ms", stats_json(&r->warm_ms), "cold_ms",
-                              stats_json(&r->cold_ms), "at_ms", r->at_ms, "took_ms", r->took_ms,
-                              "thread_ms", numbers_json(r->cpu_ms, prof->threads.n));
-    json_t *why = json_pack("{s:f, s:f, s:f, s:s, s:o, s:o, s:o, s:o}", "flops", r->flops, "bytes",
-                            r->bytes, "roof_ms", r->roof_ms, "bound", r->bound, "runner_up",
-                            rival_json(&r->runner_up, &r->best), "library",
-                            rival_json(&r->library, &r->best), "refused", refusals_json(r),
-                            "counters", counters_json(r));
+                              "first_ms", r->first_ms, "warm_ms", stats_json(&r->warm_ms),
+                              "cold_ms", stats_json(&r->cold_ms), "at_ms", r->at_ms, "took_ms",
+                              r->took_ms, "thread_ms", numbers_json(r->cpu_ms, prof->threads.n));
+    json_t *why =
+        json_pack("{s:f, s:f, s:f, s:s, s:o, s:o, s:o, s:o}", "flops", r->flops, "bytes", r->bytes,
+                  "roof_ms", r->roof_ms, "bound", r->bound, "runner_up",
+                  rival_json(&r->runner_up, &r->best), "library", rival_json(&r->library, &r->best),
+                  "refused", refusals_json(r), "counters", counters_json(r));
     json_object_update(j, times);
     json_object_update(j, why);
     json_decref(times);
@@ -89,7 +91,8 @@ static json_t *layer_memory_json(const struct hone_net *net, int layer)
 {
     int64_t bytes[HONE_ROLE_ACTIVATION + 1] = { 0 }, workspace = 0;
     for (int i = 0; i < net->ntensors; i++)
-        if (net->tensor[i].layer == layer) bytes[net->tensor[i].role] += hone_tensor_bytes(&net->tensor[i]);
+        if (net->tensor[i].layer == layer)
+            bytes[net->tensor[i].role] += hone_tensor_bytes(&net->tensor[i]);
     for (int s = 0; s < net->nsteps; s++)
         if (net->step[s].layer == layer && (int64_t)net->step[s].plan.workspace_bytes > workspace)
             workspace = (int64_t)net->step[s].plan.workspace_bytes;
@@ -110,11 +113,11 @@ static void arena_json(const struct hone_net *net, json_t *blocks, json_t *live)
         const struct hone_tensor *tensor = &net->tensor[t];
         if (first[t] < 0) continue;
         int end = last[t] < net->nsteps ? last[t] : net->nsteps - 1;
-        json_array_append_new(blocks, json_pack("{s:s, s:s, s:i, s:i, s:I, s:I}", "tensor", tensor->name,
-                                                "layer", layer_name(net, tensor->layer), "first",
-                                                first[t], "last", end, "offset",
-                                                (json_int_t)tensor->offset, "bytes",
-                                                (json_int_t)hone_tensor_bytes(tensor)));
+        json_array_append_new(blocks,
+                              json_pack("{s:s, s:s, s:i, s:i, s:I, s:I}", "tensor", tensor->name,
+                                        "layer", layer_name(net, tensor->layer), "first", first[t],
+                                        "last", end, "offset", (json_int_t)tensor->offset, "bytes",
+                                        (json_int_t)hone_tensor_bytes(tensor)));
         for (int s = first[t]; s <= end; s++) sum[s] += hone_tensor_bytes(tensor);
     }
     for (int s = 0; sum && s < net->nsteps; s++) json_array_append_new(live, json_integer(sum[s]));
@@ -125,7 +128,8 @@ static void arena_json(const struct hone_net *net, json_t *blocks, json_t *live)
 static json_t *memory_json(const struct hone_profile *prof)
 {
     const struct hone_net *net = prof->net;
-    json_t *layers = json_array(), *blocks = json_array(), *live = json_array(), *resident = json_array();
+    json_t *layers = json_array(), *blocks = json_array(), *live = json_array(),
+           *resident = json_array();
     for (int l = 0; l < net->nlayers; l++) json_array_append_new(layers, layer_memory_json(net, l));
     for (int s = 0; s < net->nsteps; s++)
         json_array_append_new(resident, json_integer(prof->row[s].resident_bytes));
@@ -158,14 +162,15 @@ json_t *hone_profile_json(const struct hone_profile *prof)
     hone_optim_print(&net->optim, optimizer);
     json_t *steps = json_array();
     for (int s = 0; s < net->nsteps; s++) json_array_append_new(steps, step_json(prof, s));
-    return json_pack(
-        "{s:s, s:i, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:f, s:f, s:f, s:o, s:o, s:o}",
-        "hone", HONE_LAYERS_KIND, "version", HONE_LAYERS_VERSION, "net", net->name, "params",
-        net->params_text, "batch", net->batch, "dtype", hone_dtype_name(net->dtype), "optimizer", optimizer,
-        "device", net->device->name, "device_text", net->device->text, "device_id", net->device->id,
-        "rounds", prof->rounds, "step_ms", stats_json(&prof->step_ms), "traced_ms",
-        stats_json(&prof->traced_ms), "profiler_overhead", stats_json(&prof->overhead), "look_ms",
-        prof->look_ms, "first_step_ms", prof->first_ms, "samples_per_second",
-        net->batch / prof->step_ms.median * 1e3, "roofs", roofs_json(prof), "memory",
-        memory_json(prof), "steps", steps);
+    return json_pack("{s:s, s:i, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:f, "
+                     "s:f, s:f, s:o, s:o, s:o}",
+                     "hone", HONE_LAYERS_KIND, "version", HONE_LAYERS_VERSION, "net", net->name,
+                     "params", net->params_text, "batch", net->batch, "dtype",
+                     hone_dtype_name(net->dtype), "optimizer", optimizer, "device",
+                     net->device->name, "device_text", net->device->text, "device_id",
+                     net->device->id, "rounds", prof->rounds, "step_ms", stats_json(&prof->step_ms),
+                     "traced_ms", stats_json(&prof->traced_ms), "profiler_overhead",
+                     stats_json(&prof->overhead), "look_ms", prof->look_ms, "first_step_ms",
+                     prof->first_ms, "samples_per_second", net->batch / prof->step_ms.median * 1e3,
+                     "roofs", roofs_json(prof), "memory", memory_json(prof), "steps", steps);
 }

@@ -46,8 +46,8 @@ static void place_under_roof(struct hone_profile *prof, int s)
     row->threads = hone_config_get(step->plan.kernel, &step->plan.config, "threads", 1);
     row->flops = step->problem.op->flops(&step->problem);
     row->bytes = hone_problem_bytes(&step->problem);
-    row->roof_ms = 1e3 * hone_roof(&step->problem, prof->net->device, &prof->peaks, row->threads,
-                                   &row->bound);
+    row->roof_ms =
+        1e3 * hone_roof(&step->problem, prof->net->device, &prof->peaks, row->threads, &row->bound);
     if (row->ms.median < OVERHEAD_MS && row->roof_ms < row->ms.median / 2) row->bound = "overhead";
 }
 
@@ -90,7 +90,8 @@ static int is_chosen(const struct hone_net *net, const struct hone_op *op, const
     size_t len = stem(kernel);
     for (int s = 0; s < net->nsteps; s++) {
         const char *name = net->step[s].plan.kernel->name;
-        if (net->step[s].problem.op == op && stem(name) == len && !memcmp(name, kernel, len)) return 1;
+        if (net->step[s].problem.op == op && stem(name) == len && !memcmp(name, kernel, len))
+            return 1;
     }
     return 0;
 }
@@ -102,7 +103,8 @@ static void refuse(struct hone_profile_row *row, const char *kernel, const char 
     while (at && row->refusal[at - 1].weight < weight) at--;
     if (at == HONE_MAX_REFUSALS) return;
     if (row->nrefusals < HONE_MAX_REFUSALS) row->nrefusals++;
-    memmove(&row->refusal[at + 1], &row->refusal[at], (size_t)(row->nrefusals - at - 1) * sizeof *row->refusal);
+    memmove(&row->refusal[at + 1], &row->refusal[at],
+            (size_t)(row->nrefusals - at - 1) * sizeof *row->refusal);
     struct hone_refusal *r = &row->refusal[at];
     snprintf(r->kernel, sizeof r->kernel, "%s", kernel);
     snprintf(r->why, sizeof r->why, "%s", why);
@@ -110,7 +112,8 @@ static void refuse(struct hone_profile_row *row, const char *kernel, const char 
 }
 
 /* What an option forbids the user can allow; a kernel that is good elsewhere might be here. */
-static void ask_kernels(struct hone_profile_row *row, const struct hone_net *net, const struct hone_problem *p)
+static void ask_kernels(struct hone_profile_row *row, const struct hone_net *net,
+                        const struct hone_problem *p)
 {
     const struct hone_device *d = net->device;
     for (int i = 0; hone_kernels[i]; i++) {

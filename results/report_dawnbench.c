@@ -35,7 +35,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 /* ---- the run ---- */
 
 struct search {
-    const char *wanted;   /* NULL: the latest */
+    const char *wanted; /* NULL: the latest */
     struct hone_run run;
     int n, found;
 };
@@ -60,8 +60,12 @@ static int find_run(struct hone_db *db, const char *wanted, struct hone_run *run
     int err = hone_db_each_run(db, see_run, &s);
     if (err) return err;
     *run = s.run;
-    if (!s.n) return hone_fail(HONE_EDB, "%s: no training run is in it", db->path[0] ? db->path : "no database");
-    return s.found ? HONE_OK : hone_fail(HONE_EDB, "--run: '%s' is none of the %d runs in %s", wanted, s.n, db->path);
+    if (!s.n)
+        return hone_fail(HONE_EDB, "%s: no training run is in it",
+                         db->path[0] ? db->path : "no database");
+    return s.found ? HONE_OK
+                   : hone_fail(HONE_EDB, "--run: '%s' is none of the %d runs in %s", wanted, s.n,
+                               db->path);
 }
 
 /* ---- its epochs ---- */
@@ -96,8 +100,8 @@ static int write_run(struct hone_db *db, const struct options *o)
     fputs("epoch\thours\ttop1Accuracy\n", out.f);
     err = hone_db_each_epoch(db, &run, put_epoch, &t);
     if (!err && !t.n)
-        err = hone_fail(HONE_EDB, "run %lld (%s on %s): no epoch has a test accuracy", (long long)run.id, run.net,
-                        run.data);
+        err = hone_fail(HONE_EDB, "run %lld (%s on %s): no epoch has a test accuracy",
+                        (long long)run.id, run.net, run.data);
     if (!err && o->output) return hone_output_save(&out, o->output);
     fflush(out.f);
     if (!err) fwrite(out.text, 1, out.len, stdout);
@@ -105,14 +109,15 @@ static int write_run(struct hone_db *db, const struct options *o)
     return err;
 }
 
-static const char doc[] =
-    "Writes the epochs of a training run as tab-separated epoch, hours, top1Accuracy (percent): the table of DAWNBench."
-    "\vHours are of training: evaluation is not counted.\n\n"
-    "Examples:\n"
-    "  hone train --net lenet5 --data fashion-mnist --epochs 3\n"
-    "  hone report dawnbench > lenet5.tsv\n"
-    "  hone report dawnbench --run 1 --output lenet5.tsv\n\n"
-    "Exit status: 0 good, 1 there is no such run or it has no accuracy, or nothing could be written, 2 wrong usage.";
+static const char doc[] = "Writes the epochs of a training run as tab-separated epoch, hours, "
+                          "top1Accuracy (percent): the table of DAWNBench."
+                          "\vHours are of training: evaluation is not counted.\n\n"
+                          "Examples:\n"
+                          "  hone train --net lenet5 --data fashion-mnist --epochs 3\n"
+                          "  hone report dawnbench > lenet5.tsv\n"
+                          "  hone report dawnbench --run 1 --output lenet5.tsv\n\n"
+                          "Exit status: 0 good, 1 there is no such run or it has no accuracy, or "
+                          "nothing could be written, 2 wrong usage.";
 
 int hone_report_dawnbench(int argc, char **argv)
 {

@@ -1,6 +1,6 @@
-/* The flops and bytes that ops claim, against plain formulas that count what they do: a multiply, an
- * add, a division, a square root or a comparison is one, exp, log, tanh and erf are ten, a number
- * that is only copied is one. */
+/* The flops and bytes that ops claim, against plain formulas that count what they do: a multiply,
+ * an add, a division, a square root or a comparison is one, exp, log, tanh and erf are ten, a
+ * number that is only copied is one. */
 #include "kernels/kernel.h"
 #include "tests/tap.h"
 
@@ -11,18 +11,58 @@
 
 static double counted;
 
-static double add(double a, double b) { counted += 1; return a + b; }
-static double sub(double a, double b) { counted += 1; return a - b; }
-static double mul(double a, double b) { counted += 1; return a * b; }
-static double quo(double a, double b) { counted += 1; return a / b; }
-static double larger(double a, double b) { counted += 1; return a > b ? a : b; }
-static double smaller(double a, double b) { counted += 1; return a < b ? a : b; }
-static double size(double a) { counted += 1; return fabs(a); }
-static double root(double a) { counted += 1; return sqrt(fabs(a)); }
-static double copy(double a) { counted += 1; return a; }
-static double ten(double a) { counted += 10; return a; }   /* exp, log, tanh, erf */
+static double add(double a, double b)
+{
+    counted += 1;
+    return a + b;
+}
+static double sub(double a, double b)
+{
+    counted += 1;
+    return a - b;
+}
+static double mul(double a, double b)
+{
+    counted += 1;
+    return a * b;
+}
+static double quo(double a, double b)
+{
+    counted += 1;
+    return a / b;
+}
+static double larger(double a, double b)
+{
+    counted += 1;
+    return a > b ? a : b;
+}
+static double smaller(double a, double b)
+{
+    counted += 1;
+    return a < b ? a : b;
+}
+static double size(double a)
+{
+    counted += 1;
+    return fabs(a);
+}
+static double root(double a)
+{
+    counted += 1;
+    return sqrt(fabs(a));
+}
+static double copy(double a)
+{
+    counted += 1;
+    return a;
+}
+static double ten(double a)
+{
+    counted += 10;
+    return a;
+} /* exp, log, tanh, erf */
 
-static double x = 0.3, g = 0.5, s = 0.7, p = 0.2, m = 0.1, v = 0.4;   /* what formulas are fed */
+static double x = 0.3, g = 0.5, s = 0.7, p = 0.2, m = 0.1, v = 0.4; /* what formulas are fed */
 
 /* ---- one number of each elementwise op ---- */
 
@@ -41,7 +81,11 @@ static void silu(void) { quo(x, add(1, ten(-x))); }
 
 static void pass_or_stop(void) { larger(s, 0); }
 static void leaky_relu_bwd(void) { mul(g, larger(s, 0) > 0 ? 1 : 0.01); }
-static void relu6_bwd(void) { larger(s, 0); smaller(s, 6); }
+static void relu6_bwd(void)
+{
+    larger(s, 0);
+    smaller(s, 6);
+}
 static void sigmoid_bwd(void) { mul(mul(g, s), sub(1, s)); }
 static void tanh_bwd(void) { mul(g, sub(1, mul(s, s))); }
 static void silu_bwd(void)
@@ -53,7 +97,8 @@ static void silu_bwd(void)
 /* The normal distribution's integral and density. */
 static void gelu_erf_bwd(void)
 {
-    double integral = mul(0.5, add(1, ten(mul(s, 0.7)))), density = mul(0.4, ten(mul(mul(s, s), -0.5)));
+    double integral = mul(0.5, add(1, ten(mul(s, 0.7)))),
+           density = mul(0.4, ten(mul(mul(s, s), -0.5)));
     mul(g, add(integral, mul(s, density)));
 }
 static void gelu_tanh_bwd(void)
@@ -88,7 +133,11 @@ static void adadelta(void)
     mean_of(&m, mul(u, u));
     sub(p, mul(0.1, u));
 }
-static void clip(void) { m = add(m, mul(g, g)); g = mul(g, 0.5); }
+static void clip(void)
+{
+    m = add(m, mul(g, g));
+    g = mul(g, 0.5);
+}
 static void sum(void) { m = add(m, x); }
 static void drop(void) { mul(x, 1.25); }
 static void move(void) { copy(x); }
@@ -106,8 +155,17 @@ static void distill(void)
     softmax();
     mul(sub(x, g), 0.1);
 }
-static void mse(void) { double d = sub(x, g); m = add(m, mul(d, d)); mul(d, 0.1); }
-static void mae(void) { m = add(m, size(sub(x, g))); copy(0.1); }
+static void mse(void)
+{
+    double d = sub(x, g);
+    m = add(m, mul(d, d));
+    mul(d, 0.1);
+}
+static void mae(void)
+{
+    m = add(m, size(sub(x, g)));
+    copy(0.1);
+}
 static void huber(void)
 {
     double d = sub(x, g);
@@ -242,7 +300,8 @@ static void check_conv(void)
     for (int i = 0; i < 3; i++) {
         snprintf(text, sizeof text, "%s:f32:nhwc:mb2ic3ih9oc4oh9kh3ph1", ops[i]);
         claims(text, conv(2, 3, 4, &h, &w));
-        snprintf(text, sizeof text, "%s:f32:nhwc:mb2ic3ih11iw7oc4oh4ow5kh5kw3sh3sw1ph2pw1dh0dw1", ops[i]);
+        snprintf(text, sizeof text, "%s:f32:nhwc:mb2ic3ih11iw7oc4oh4ow5kh5kw3sh3sw1ph2pw1dh0dw1",
+                 ops[i]);
         claims(text, conv(2, 3, 4, &hs, &ws));
         /* Depthwise: each output channel reads one input channel. */
         snprintf(text, sizeof text, "%s:f32:nhwc:mb2g6ic6ih9oc6oh9kh3ph1", ops[i]);
@@ -267,7 +326,7 @@ static void check_pool(void)
 
 static const struct {
     const char *problem;
-    double read, written;   /* numbers */
+    double read, written; /* numbers */
     int bytes;
 } moves[] = {
     { "gemm:f32:nn:m7n5k11", 7 * 11 + 11 * 5, 7 * 5, 4 },
@@ -298,7 +357,8 @@ static void check_bytes(void)
         double want = (moves[i].read + moves[i].written) * moves[i].bytes;
         int err = hone_problem_parse(moves[i].problem, &p_);
         double got = err ? NAN : hone_problem_bytes(&p_);
-        if (!ok(got == want, "%s: %.0f bytes", moves[i].problem, want)) printf("# %g %s\n", got, hone_errmsg());
+        if (!ok(got == want, "%s: %.0f bytes", moves[i].problem, want))
+            printf("# %g %s\n", got, hone_errmsg());
     }
 }
 
@@ -306,8 +366,9 @@ static void check_bytes(void)
 
 static int is_covered(const char *op)
 {
-    static const char *const others[] = { "gemm", "conv2d_fwd", "conv2d_dgrad", "conv2d_wgrad", "maxpool_fwd",
-                                          "maxpool_bwd", "avgpool_fwd", "avgpool_bwd" };
+    static const char *const others[] = { "gemm",         "conv2d_fwd",  "conv2d_dgrad",
+                                          "conv2d_wgrad", "maxpool_fwd", "maxpool_bwd",
+                                          "avgpool_fwd",  "avgpool_bwd" };
     size_t len = strlen(op);
     for (size_t i = 0; i < sizeof simple / sizeof *simple; i++)
         if (!strncmp(simple[i].problem, op, len) && simple[i].problem[len] == ':') return 1;
@@ -325,6 +386,7 @@ int main(void)
     check_conv();
     check_pool();
     check_bytes();
-    for (int i = 0; hone_ops[i]; i++) ok(is_covered(hone_ops[i]->name), "%s is counted", hone_ops[i]->name);
+    for (int i = 0; hone_ops[i]; i++)
+        ok(is_covered(hone_ops[i]->name), "%s is counted", hone_ops[i]->name);
     return tap_end();
 }
