@@ -64,6 +64,13 @@ has 'refuse'
 try 0 '"accept": \[' kernels --problem $G --json
 has '"workspace_bytes": '
 try 0 '"attributes": \[' kernels --json
+C=conv2d_fwd:f32:nhwc:mb1ic16ih8oc16oh8kh3ph1
+try 0 'configs  *workspace  *max-error  *guess' kernels --problem $C
+try 0 '^  cpu_winograd_plain  *the bound of its error is above --max-error' kernels --problem $C --max-error 1e-6
+has '^  ref  *aot'
+try 2 "max-error: '0' is no number above 0" kernels --problem $C --max-error 0
+try 2 "max-error: '1e-5x' is no number above 0" bench --problem $C --max-error 1e-5x
+try 1 'cpu_winograd_plain refuses: the bound' bench --problem $C --max-error 1e-6 --kernel cpu_winograd_plain
 try 2 "problem 'foo': no such op 'foo'" kernels --problem foo
 try 1 "device 'tpu0': no such device" kernels --device tpu0
 
