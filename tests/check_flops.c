@@ -238,6 +238,8 @@ static const struct {
     { "bnorm_fwd:f32:any:m7n11", 77, { bnorm_fwd } },
     { "bnorm_infer:f32:any:m7n11", 77, { bnorm_infer } },
     { "bnorm_bwd:f32:any:m7n11", 77, { bnorm_bwd } },
+    { "narrow:bf16:any:n77", 77, { NULL } }, /* another form of the same number is no work */
+    { "widen:bf16:any:n77", 77, { NULL } },
 };
 
 static void claims(const char *text, double want)
