@@ -20,7 +20,9 @@ struct hone_record {
     char version[HONE_TEXT];     /* hone_kernel_version(): another text is another kernel */
     char config[HONE_TEXT];
     enum hone_status status;
-    char why[256];               /* of a status other than timed */
+    char why[256];               /* of a status other than timed; of a timed jit kernel what its
+                                  * code took: "compile_ms=510 load_ms=0.4 first_ms=0.02
+                                  * code_bytes=8192" */
     int n;                       /* windows behind the median; 0: no time was taken */
     double ms_median, ms_lo, ms_hi;
     int64_t workspace_bytes;
@@ -37,6 +39,7 @@ enum { HONE_DB_STATEMENTS = 16 };
 struct hone_db {
     struct sqlite3 *sql;         /* NULL: no database; look-ups then find nothing */
     char path[512];
+    unsigned builds;             /* bit HONE_AOT, ...: whose records are served; 0: all */
     struct sqlite3_stmt *stmt[HONE_DB_STATEMENTS];   /* prepared at first use */
 };
 
@@ -109,7 +112,7 @@ struct hone_tune_options {
     const char *search;          /* "exhaustive", "random", NULL: random where there are many */
     const char *kernel;          /* only this kernel, or NULL */
     const struct hone_kernel *const *kernels;   /* may compete, NULL-terminated; NULL: all */
-    unsigned builds;             /* bit HONE_AOT, HONE_LIB, ...: who may compete; 0: all */
+    unsigned builds;             /* bit HONE_AOT, HONE_LIB, ...: who may compete; 0: the usual */
     enum hone_cache cache;
     uint64_t seed;
     int again;                   /* 1: measure even if known */

@@ -55,7 +55,7 @@ static const struct argp_option option[] = {
     { "search", OPT_SEARCH, "HOW", 0,
       "exhaustive or random (default: exhaustive for small spaces, else random)", 0 },
     { "kernel", 'k', "KERNEL", 0, "only this kernel competes with the best so far", 0 },
-    { "build", OPT_BUILD, "LIST", 0, "who may compete: aot, jit, lib (default: all)", 0 },
+    { "build", OPT_BUILD, "LIST", 0, "who may compete: aot, jit, lib (default aot,lib: a jit kernel takes about a second to compile)", 0 },
     { "cache", OPT_CACHE, "MODE", 0,
       "state of the caches before each run: weights, warm or cold (default weights)", 0 },
     { "seed", OPT_SEED, "N", 0, "of inputs and random choices (default 1)", 0 },
@@ -88,22 +88,6 @@ static int parse_budget(const char *text, double *seconds)
                      text);
 }
 
-static int parse_builds(const char *text, unsigned *builds)
-{
-    for (const char *s = text; *s;) {
-        size_t n = strcspn(s, ",");
-        int b = HONE_AOT;
-        while (b <= HONE_LIB && (strlen(hone_build_name((enum hone_build)b)) != n ||
-                                 strncmp(hone_build_name((enum hone_build)b), s, n)))
-            b++;
-        if (b > HONE_LIB)
-            return hone_fail(HONE_EPARSE, "build '%s': expected a list of aot, jit, lib", text);
-        *builds |= 1u << b;
-        s += n + (s[n] == ',');
-    }
-    return HONE_OK;
-}
-
 static int parse_number(const char *text, double least, double most, const char *what,
                         uint64_t *value)
 {
@@ -132,7 +116,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_JSON: o->json = 1; break;
     case OPT_AGAIN: o->tune.again = 1; break;
     case 't': err = parse_budget(arg, &o->tune.seconds); break;
-    case OPT_BUILD: err = parse_builds(arg, &o->tune.builds); break;
+    case OPT_BUILD: err = hone_builds_parse(arg, &o->tune.builds); break;
     case OPT_CACHE: err = hone_cache_parse(arg, &o->tune.cache); break;
     case OPT_SEED: err = parse_number(arg, 0, 1.8e19, "seed", &o->tune.seed); break;
     case 'b':

@@ -272,13 +272,13 @@ int hone_db_each(struct hone_db *db, const char *device, const char *problem,
 
 /* ---- the best ---- */
 
-/* The kernel of a record if this program still has that very version of it. */
-static const struct hone_kernel *current(const struct hone_op *op, const char *name,
-                                         const char *version)
+/* The kernel of a record if this program still has that very version of it, and may use it. */
+static const struct hone_kernel *current(const struct hone_db *db, const struct hone_op *op,
+                                         const char *name, const char *version)
 {
     char now[HONE_TEXT];
     const struct hone_kernel *k = name ? hone_kernel_find(op, name) : NULL;
-    if (!k) return NULL;
+    if (!k || (db->builds && !(db->builds >> k->build & 1))) return NULL;
     hone_kernel_version(k, now);
     return version && !strcmp(now, version) ? k : NULL;
 }
@@ -335,7 +335,7 @@ static int latest_session(struct hone_db *db, const struct hone_op *op, const ch
     sqlite3_bind_text(st, 1, problem, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 2, device, -1, SQLITE_STATIC);
     while (!session[0] && (rc = sqlite3_step(st)) == SQLITE_ROW)
-        if (current(op, (const char *)sqlite3_column_text(st, 1),
+        if (current(db, op, (const char *)sqlite3_column_text(st, 1),
                     (const char *)sqlite3_column_text(st, 2)))
             hone_db_text(st, 0, session, 40);
     if (rc != SQLITE_DONE && rc != SQLITE_ROW) err = hone_db_fail(db, rc);
@@ -380,7 +380,7 @@ static int ranked(struct hone_db *db, const struct hone_problem *p, const char *
     sqlite3_bind_text(st, 2, device, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 3, session, -1, SQLITE_STATIC);
     while (!err && (rc = sqlite3_step(st)) == SQLITE_ROW) {
-        if (!current(p->op, (const char *)sqlite3_column_text(st, 1),
+        if (!current(db, p->op, (const char *)sqlite3_column_text(st, 1),
                      (const char *)sqlite3_column_text(st, 2)))
             continue;
         if (n == room) {

@@ -94,6 +94,11 @@ static int open_kernel(struct hone_space_kernel *sk, const struct hone_problem *
     hone_config_guess(sk->kernel, p, d, &guess);
     if (!hone_config_valid(sk->kernel, p, &guess, d)) return HONE_OK;
     int err = add(sk, &room, &guess);
+    /* A jit kernel beside its precompiled twin takes the configs that suit that one. */
+    if (!err && sk->kernel->aot && !o->kernel && o->builds >> HONE_AOT & 1) {
+        sk->nvalid = 1;
+        return err;
+    }
     if (!err && (all || combinations(sk->kernel) <= ENUMERABLE)) err = enumerate(sk, &room, p, d);
     else if (!err) err = draw(sk, &room, p, d, seed);
     if (!err) shuffle(sk, hone_random(seed, 1));
@@ -117,7 +122,7 @@ static int admitted(const struct hone_kernel *k, const struct hone_tune_options 
 {
     if (o->kernel)
         return !strcmp(k->name, o->kernel); /* asked for by name, even a slow one may run */
-    return !k->slow && (!o->builds || o->builds >> k->build & 1);
+    return !k->slow && (o->builds ? o->builds : HONE_USUAL_BUILDS) >> k->build & 1;
 }
 
 int hone_space_open(struct hone_space *s, const struct hone_problem *p, const struct hone_device *d,

@@ -12,9 +12,14 @@
 static const double TRIALS = 0.6;        /* share of the budget */
 static const double TRIAL_WINDOW = 0.0005, RACE_WINDOW = 0.001;   /* s: 10^4 ticks of the clock */
 static const double FAR = 1.6;           /* slower than the best trial by this: not raced */
+static const double FAR_JIT = 3;         /* likewise: its jit twin, which may be faster, not tried */
+static const double BEFORE_JIT = 0.7;    /* share of the trials' time before any is compiled */
 static const double FLUSH = 1.0;         /* seconds between writings of what was dropped */
 
-enum { CROWD = 48 };                     /* racers at most */
+enum {
+    CROWD = 48,                          /* racers at most */
+    COMPILED = 4                         /* configs of each jit kernel at most */
+};
 
 struct entrant {
     const struct hone_kernel *kernel;
@@ -58,6 +63,15 @@ static struct hone_case *reals(struct tuning *t) { return &t->cases[t->ncases - 
 
 /* ---- history ---- */
 
+/* The precompiled kernel that stands for jit kernel k in its trials; -1: none, or k is no such. */
+static int twin_of(const struct tuning *t, int k)
+{
+    const struct hone_kernel *aot = t->space.kernel[k].kernel->aot;
+    for (int i = 0; aot && i < t->space.nkernels; i++)
+        if (t->space.kernel[i].kernel == aot) return i;
+    return -1;
+}
+
 static int remember(void *ctx, const struct hone_record *r)
 {
     struct tuning *t = ctx;
@@ -94,7 +108,7 @@ static int admit_incumbent(struct tuning *t)
 static int look_back(struct tuning *t)
 {
     int err = hone_db_podium(t->db, t->p, t->d, &t->r->podium),
-        all = t->r->podium.best.kernel[0] != 0;
+        all = t->r->podium.best.kernel[0] != 0, any = 0;
     if (!err) err = admit_incumbent(t);
     if (err) return err;
     t->lane = calloc((size_t)t->space.nkernels + 1, sizeof *t->lane);
@@ -102,7 +116,10 @@ static int look_back(struct tuning *t)
     for (int i = 0; i < t->space.nkernels; i++)
         hone_kernel_version(t->space.kernel[i].kernel, t->lane[i].version);
     if ((err = hone_db_each(t->db, t->d->id, t->text, remember, t))) return err;
-    for (int i = 0; i < t->space.nkernels; i++) all &= t->lane[i].seen;
+    for (int i = 0; i < t->space.nkernels; i++) any |= t->lane[i].seen && twin_of(t, i) >= 0;
+    /* Not every jit kernel is worth compiling: one that was shows that they were looked at. */
+    for (int i = 0; i < t->space.nkernels; i++)
+        all &= t->lane[i].seen || (any && twin_of(t, i) >= 0);
     t->r->known = all;
     return HONE_OK;
 }
@@ -303,7 +320,7 @@ static int next_kernel(const struct tuning *t)
     double least = 0;
     for (int k = 0; k < t->space.nkernels; k++) {
         const struct lane *l = &t->lane[k];
-        if (l->next == t->space.kernel[k].n) continue;
+        if (l->next == t->space.kernel[k].n || twin_of(t, k) >= 0) continue;
         double behind = l->ms > 0 ? l->ms / t->best_ms : 1 + l->nwrong, cost = l->next;
         if (behind > 3) behind = 3;
         if (l->next >= 3) cost *= behind * behind;
@@ -333,9 +350,48 @@ static int try_incumbent(struct tuning *t)
     return try_config(t, k, &t->space.kernel[k].config[0], 1);
 }
 
+static int by_trial(const void *a, const void *b)
+{
+    const struct entrant *x = a, *y = b;
+    return (x->ms > y->ms) - (x->ms < y->ms);
+}
+
+/* Compiling takes a thousand times as long as trying, so a jit kernel gets only the configs with
+ * which its twin did best, as long as that is not far behind. */
+static int run_jit_trials(struct tuning *t, double end)
+{
+    int err = HONE_OK, n = t->n;
+    struct entrant *tried = calloc((size_t)n + 1, sizeof *tried);
+    if (!tried) return hone_fail(HONE_ENOMEM, "%d trials", n);
+    memcpy(tried, t->entrant, (size_t)n * sizeof *tried);
+    qsort(tried, (size_t)n, sizeof *tried, by_trial);
+    for (int i = 0; !err && i < n && tried[i].ms < FAR_JIT * t->best_ms; i++)
+        for (int k = 0; !err && k < t->space.nkernels; k++) {
+            if (t->space.kernel[k].kernel->aot != tried[i].kernel) continue;
+            if (t->lane[k].next >= COMPILED || was_wrong(t, k, &tried[i].plan.config)) continue;
+            if (end > 0 && hone_now() > end) break;
+            if (hone_interrupted()) err = hone_fail(HONE_EINTR, "interrupted");
+            t->lane[k].next++;
+            if (!err) err = try_config(t, k, &tried[i].plan.config, 0);
+            report(t, 0.7 * t->r->ncandidates / t->space.n);
+        }
+    free(tried);
+    return err;
+}
+
+/* Is there a jit kernel that follows its twin? */
+static int compiles(const struct tuning *t)
+{
+    for (int k = 0; k < t->space.nkernels; k++)
+        if (twin_of(t, k) >= 0) return 1;
+    return 0;
+}
+
 static int run_trials(struct tuning *t)
 {
-    double end = t->deadline > 0 ? t->started + TRIALS * (t->deadline - t->started) : 0;
+    double left = t->deadline > 0 ? TRIALS * (t->deadline - t->started) : 0;
+    double last = left > 0 ? t->started + left : 0,
+           end = left > 0 && compiles(t) ? t->started + BEFORE_JIT * left : last;
     int err = t->incumbent ? try_incumbent(t) : HONE_OK, k;
     while (!err && (k = next_kernel(t)) >= 0) {
         /* One that works is needed whatever the budget. */
@@ -347,6 +403,7 @@ static int run_trials(struct tuning *t)
         if (!err && hone_now() - t->flushed > FLUSH) err = prune(t);
         report(t, 0.7 * t->r->ncandidates / t->space.n);
     }
+    if (!err) err = run_jit_trials(t, last);
     return err ? err : prune(t);
 }
 
@@ -416,6 +473,16 @@ static int run_race(struct tuning *t)
     return err;
 }
 
+/* What a jit kernel's code took goes into its record. */
+static void say_cost(struct entrant *e)
+{
+    const struct hone_jit_cost *c = hone_plan_jit(&e->plan);
+    if (c)
+        snprintf(e->record.why, sizeof e->record.why,
+                 "compile_ms=%.6g load_ms=%.6g first_ms=%.6g code_bytes=%lld", c->compile_ms,
+                 c->load_ms, c->first_ms, (long long)c->code_bytes);
+}
+
 /* Records who finished, all in one commit: a session is either best or not there. */
 static int finish(struct tuning *t)
 {
@@ -425,6 +492,7 @@ static int finish(struct tuning *t)
     if (!err && (!out || !all)) err = hone_fail(HONE_ENOMEM, "%d records", n);
     for (int i = 0; !err && i < n; i++) {
         if (!t->entrant[i].record.n) set_sample(&t->entrant[i].record, &t->entrant[i].ms, 1);
+        say_cost(&t->entrant[i]);
         out[i] = &t->entrant[i].record;
     }
     if (!err) err = add_all(t, out, n);

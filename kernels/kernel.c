@@ -1,6 +1,7 @@
 /* Errors, number types, registry look-ups, configs and plans.  problem.c reads and prints problems,
  * case.c proves answers right. */
 #include "kernels/kernel.h"
+#include "kernels/jit.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -203,6 +204,8 @@ const char *hone_kernel_refuse(const struct hone_kernel *k, const struct hone_pr
     if (k->backend != d->backend) return "runs on another backend";
     if (k->isa > d->isa) return lacks[k->isa];
     if (k->dtypes && !(k->dtypes >> p->dtype & 1)) return "is compiled for another number type";
+    const char *no_compiler = k->build == HONE_JIT ? hone_jit_absent() : NULL;
+    if (no_compiler) return no_compiler;
     const char *why = k->refuse ? k->refuse(p, d) : NULL;
     if (why || d->max_error <= 0 || exact_enough(k, p, d)) return why;
     return "the bound of its error is above --max-error";
@@ -227,10 +230,32 @@ const char *hone_build_name(enum hone_build b)
     return name[b];
 }
 
+int hone_builds_parse(const char *text, unsigned *builds)
+{
+    *builds = 0;
+    for (const char *s = text; *s || s == text;) {
+        size_t n = strcspn(s, ",");
+        int b = HONE_AOT;
+        while (b <= HONE_LIB && (strlen(hone_build_name((enum hone_build)b)) != n ||
+                                 strncmp(hone_build_name((enum hone_build)b), s, n)))
+            b++;
+        if (b > HONE_LIB)
+            return hone_fail(HONE_EPARSE, "build '%s': expected a list of aot, jit, lib", text);
+        *builds |= 1u << b;
+        s += n + (s[n] == ',');
+    }
+    return HONE_OK;
+}
+
 void hone_kernel_version(const struct hone_kernel *k, char text[HONE_TEXT])
 {
     const char *source = hone_kernel_source[index_of(k)];
-    if (k->version)
+    if (k->build == HONE_JIT) {
+        uint64_t flags[2] = { 0, 0 };   /* they alone would fill the text */
+        hone_jit_hash(flags, hone_jit_flags[k->isa], strlen(hone_jit_flags[k->isa]));
+        snprintf(text, HONE_TEXT, "jit %s %s %08x %s", hone_jit_compiler(), hone_isa_name(k->isa),
+                 (unsigned)flags[0], source);
+    } else if (k->version)
         snprintf(text, HONE_TEXT, "%s %s %s", hone_build_name(k->build), k->version(), source);
     else
         snprintf(text, HONE_TEXT, "%s %s %s %s", hone_build_name(k->build), COMPILER,
@@ -373,7 +398,7 @@ int hone_plan_default(struct hone_plan *plan, const struct hone_problem *p, stru
     const struct hone_kernel *best = NULL;
     for (int i = 0; hone_kernels[i]; i++) {
         const struct hone_kernel *k = hone_kernels[i];
-        if (k->slow || hone_kernel_refuse(k, p, d)) continue;
+        if (k->slow || k->build == HONE_JIT || hone_kernel_refuse(k, p, d)) continue;
         if (!k->suits || k->suits(p, d)) return hone_plan_open(plan, p, k, NULL, d);
         if (!best) best = k;
     }

@@ -258,6 +258,7 @@ struct hone_kernel {
     unsigned dtypes;                         /* bit t: it computes enum hone_dtype t; 0: all */
     struct hone_param param[HONE_MAX_PARAMS];
     int slow;                                /* 1: for checking, not a candidate of the tuner */
+    const struct hone_kernel *aot;           /* JIT: the kernel whose source is compiled again */
 
     /* Library kernels: "OpenBLAS 0.3.21".  Part of the record's key. */
     const char *(*version)(void);
@@ -287,6 +288,9 @@ struct hone_kernel {
     void (*release)(struct hone_plan *plan);
     /* mem[i] is argument i of the op; workspace has plan->workspace_bytes.  Never allocates. */
     int  (*run)(const struct hone_plan *plan, void *const mem[], void *workspace);
+    /* Milliseconds of a run, on average of all so far, that went into changing layouts: what a
+     * library's kernel in its own layout would not need among others of its kind.  May be NULL. */
+    double (*reorder_ms)(const struct hone_plan *plan);
 };
 
 struct hone_plan {
@@ -308,6 +312,12 @@ double hone_kernel_error(const struct hone_kernel *k, const struct hone_problem 
                          const struct hone_config *c);
 
 int hone_kernel_does(const struct hone_kernel *k, const struct hone_op *op);
+
+/* "aot,lib": a set of builds, bit HONE_AOT and so on. */
+int  hone_builds_parse(const char *text, unsigned *builds);
+
+/* Who competes where nobody says otherwise: all that need not be compiled first. */
+enum { HONE_USUAL_BUILDS = 1u << HONE_AOT | 1u << HONE_LIB };
 
 /* "aot gcc 12.2.0 -O3 -mavx2 1a2b3c4d": build, compiler or library version, hash of the kernel's
  * source.  Part of the record's key, so that an edited kernel's old times are never served. */
@@ -348,8 +358,47 @@ static inline int hone_plan_run(const struct hone_plan *plan, void *const mem[],
 }
 
 /* The plan used for p when nothing was measured: the first kernel in registry order that accepts p,
- * suits it and is not slow, else the first that accepts it, else the reference. */
+ * suits it, is not slow and need not be compiled, else the first that accepts it, else the
+ * reference. */
 int  hone_plan_default(struct hone_plan *plan, const struct hone_problem *p, struct hone_device *d);
+
+/* ---- JIT: kernels compiled while the program runs, problem and config being constants ---- */
+
+/* Every kernel of Makefile.am's SIMD lists is there once more, as NAME_jit: the same functions say
+ * what it can do, but opening a plan compiles its source for this problem and config alone, or
+ * finds that in the user's cache directory.  A kernel's run() reads both through these two, which
+ * in such a compilation are constants to the compiler; it may do so anew inside a parallel region,
+ * where the compiler no longer knows what is outside.  HONE_JIT_INLINE functions are inlined there,
+ * so that what they are given is constant to them too. */
+#ifdef HONE_JIT_BUILD
+#define HONE_JIT_INLINE static inline __attribute__((always_inline))
+static const struct hone_problem hone_jit_problem;
+static const struct hone_config hone_jit_config;
+#define hone_plan_problem(plan) ((void)(plan), &hone_jit_problem)
+#define hone_plan_config(plan) ((void)(plan), &hone_jit_config)
+#else
+#define HONE_JIT_INLINE static
+#define hone_plan_problem(plan) (&(plan)->problem)
+#define hone_plan_config(plan) (&(plan)->config)
+#endif
+
+/* What it took to have a plan's code. */
+struct hone_jit_cost {
+    double compile_ms;     /* when it was compiled, be it by an earlier program */
+    double load_ms;        /* finding it in the cache, checking and linking it */
+    double first_ms;       /* the first run; 0: none yet */
+    int64_t code_bytes;    /* of machine code */
+    int cached;            /* 1: nothing was compiled now */
+};
+
+/* NULL for plans of other builds. */
+const struct hone_jit_cost *hone_plan_jit(const struct hone_plan *plan);
+
+/* Why nothing can be compiled here, or NULL. */
+const char *hone_jit_absent(void);
+
+/* "gcc (Debian 12.2.0-14) 12.2.0": the first line of what the compiler says of itself. */
+const char *hone_jit_compiler(void);
 
 /* ---- registry (generated from Makefile.am's lists) ---- */
 
@@ -403,6 +452,12 @@ int  hone_case_check(struct hone_case *c, const struct hone_plan *plan, double *
 
 /* Both kinds of values, opened, checked and closed. */
 int  hone_verify(const struct hone_plan *plan, uint64_t seed, double *error);
+
+/* ---- where things lie ---- */
+
+/* "$XDG_CACHE_HOME/hone/NAME" or "~/.cache/hone/NAME" (kind "cache"), likewise "data" with
+ * XDG_DATA_HOME and ~/.local/share; directories are made, mode 0700. */
+int hone_user_path(const char *kind, const char *name, char *path, size_t size);
 
 /* ---- random numbers: counter-based, equal on every machine ---- */
 

@@ -369,6 +369,7 @@ static int run(struct hone_train_command *o)
     if (!err && (err = hone_device_limit(&s.device, o->max_error)))
         hone_fail_at(err, "--max-error");
     if (!err) err = hone_db_open(&s.db, o->db, 1);
+    s.db.builds = o->builds;
     hone_catch_interrupt();
     if (!err) err = all_runs(&s);
     json_decref(s.report.epochs);

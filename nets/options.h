@@ -47,6 +47,7 @@ struct hone_train_command {
     struct hone_teacher_choice teacher;
     struct hone_train_options train;
     int epochs, nlosses, json, untuned, metrics;
+    unsigned builds;      /* whose records choose plans; 0: all */
     char command[1024];
 };
 

@@ -49,6 +49,7 @@ enum {
     LOSSES,
     REFERENCE,
     UNTUNED,
+    BUILD,
     LOSS,
     DELTA,
     DTYPE,
@@ -87,6 +88,8 @@ static const struct argp_option options[] = {
     { NULL, 0, NULL, 0, "Kernels and results:", 4 },
     { "db", DB, "FILE", 0, "database of plans and runs (default $HONE_DB, else the user's)", 4 },
     { "untuned", UNTUNED, NULL, 0, "default kernels, whatever the database knows", 4 },
+    { "build", BUILD, "LIST", 0,
+      "of what was tuned only kernels of these builds: aot, jit, lib (default all)", 4 },
     { "reference", REFERENCE, NULL, 0, "the reference kernels: slow, for checking", 4 },
     { "losses", LOSSES, "N", 0, "print the losses of the first N steps, all digits", 4 },
     { "metrics", METRICS, NULL, 0,
@@ -143,6 +146,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case METRICS: c->metrics = 1; return 0;
     case DB: c->db = arg; return 0;
     case UNTUNED: c->untuned = 1; return 0;
+    case BUILD:
+        if (hone_builds_parse(arg, &c->builds)) argp_error(state, "--build: %s", hone_errmsg());
+        return 0;
     case REFERENCE: c->train.how.reference = 1; return 0;
     case LOSSES: c->nlosses = (int)hone_option_whole(state, "losses", arg, 0, INT32_MAX); return 0;
     case LOSS: c->train.how.loss = arg; return 0;

@@ -8,14 +8,16 @@
 
 struct options {
     const char *device, *problem, *kernel, *config, *counters, *cache, *max_error;
+    unsigned builds;
     int windows, all, json;
+    struct hone_bench_rivals rivals;   /* with --problems */
 };
 
 enum { SEED = 1 };
 
 /* ---- candidates ---- */
 
-static int add(struct hone_bench *b, const struct hone_kernel *k, const struct hone_config *c)
+int hone_bench_add(struct hone_bench *b, const struct hone_kernel *k, const struct hone_config *c)
 {
     struct hone_bench_row *row = realloc(b->row, ((size_t)b->nrows + 1) * sizeof *row);
     if (!row) return hone_fail(HONE_ENOMEM, "%d candidates", b->nrows + 1);
@@ -33,7 +35,7 @@ static int add_all_configs(struct hone_bench *b, const struct hone_kernel *k)
     int err = HONE_OK;
     hone_config_first(k, &c);
     do
-        if (hone_config_valid(k, &b->problem, &c, b->device)) err = add(b, k, &c);
+        if (hone_config_valid(k, &b->problem, &c, b->device)) err = hone_bench_add(b, k, &c);
     while (!err && hone_config_next(k, &c));
     return err;
 }
@@ -43,16 +45,16 @@ static int add_kernel(struct hone_bench *b, const struct hone_kernel *k, int all
     struct hone_config guess;
     if (all) return add_all_configs(b, k);
     hone_config_guess(k, &b->problem, b->device, &guess);
-    return add(b, k, &guess);
+    return hone_bench_add(b, k, &guess);
 }
 
 /* Every kernel that accepts the problem; one that is only for checking if nothing else does. */
-static int add_kernels(struct hone_bench *b, int all)
+static int add_kernels(struct hone_bench *b, unsigned builds, int all)
 {
     int err = HONE_OK;
     for (int slow = 0; slow < 2 && !b->nrows; slow++)
         for (int i = 0; !err && hone_kernels[i]; i++)
-            if (hone_kernels[i]->slow == slow &&
+            if (hone_kernels[i]->slow == slow && builds >> hone_kernels[i]->build & 1 &&
                 !hone_kernel_refuse(hone_kernels[i], &b->problem, b->device))
                 err = add_kernel(b, hone_kernels[i], all);
     return err;
@@ -79,7 +81,7 @@ static int add_named(struct hone_bench *b, const struct options *o)
     if (!hone_config_valid(k, &b->problem, &c, b->device))
         return hone_fail(HONE_EREFUSED, "--config: %s cannot do this problem with %s", k->name,
                          o->config);
-    return add(b, k, &c);
+    return hone_bench_add(b, k, &c);
 }
 
 /* ---- proof, time, counters ---- */
@@ -146,22 +148,43 @@ static int by_median(const void *a, const void *b)
     return (x->stats.median > y->stats.median) - (x->stats.median < y->stats.median);
 }
 
+static double best_of(const struct hone_bench *b, unsigned builds)
+{
+    double best = 0;
+    for (int i = 0; i < b->nrows; i++) {
+        const struct hone_bench_row *r = &b->row[i];
+        if (!r->state && r->nms && builds >> r->kernel->build & 1 &&
+            (best <= 0 || r->stats.median < best))
+            best = r->stats.median;
+    }
+    return best;
+}
+
+/* What a jit kernel's code took, in runs that it is faster. */
+static void pay_back(struct hone_bench_row *r, double ready)
+{
+    const struct hone_jit_cost *c = hone_plan_jit(&r->plan);
+    if (c && ready > r->stats.median)
+        r->pays_after = (c->compile_ms + c->load_ms) / (ready - r->stats.median);
+}
+
 static void conclude(struct hone_bench *b, const struct hone_peaks *peaks)
 {
-    double library = 0;
     for (int i = 0; i < b->nrows; i++) {
         struct hone_bench_row *r = &b->row[i];
         int threads = hone_config_get(r->kernel, &r->config, "threads",
                                       r->kernel->slow ? b->device->ncores : 1);
         r->stats = hone_stats_of(r->ms, r->nms);
         if (peaks) r->roof_ms = 1e3 * hone_roof(&b->problem, b->device, peaks, threads, &r->bound);
-        if (!r->state && r->nms && r->kernel->build == HONE_LIB &&
-            (!library || r->stats.median < library))
-            library = r->stats.median;
     }
-    for (int i = 0; i < b->nrows; i++)
-        if (b->row[i].nms && b->row[i].stats.median > 0)
-            b->row[i].vs_library = library / b->row[i].stats.median;
+    double library = best_of(b, 1u << HONE_LIB), ready = best_of(b, HONE_USUAL_BUILDS);
+    for (int i = 0; i < b->nrows; i++) {
+        struct hone_bench_row *r = &b->row[i];
+        if (r->state || !r->nms || r->stats.median <= 0) continue;
+        r->vs_library = library / r->stats.median;
+        if (r->kernel->reorder_ms) r->reorder_ms = r->kernel->reorder_ms(&r->plan);
+        pay_back(r, ready);
+    }
     qsort(b->row, (size_t)b->nrows, sizeof *b->row, by_median);
 }
 
@@ -179,41 +202,62 @@ static int open_cases(const struct hone_bench *b, struct hone_case cases[2], int
     return err;
 }
 
-static int measure(const char *command, struct hone_bench *b, const struct options *o)
+int hone_bench_measure(struct hone_bench *b, const struct hone_peaks *peaks, const char *counters)
 {
     struct hone_case cases[2];
-    struct hone_peaks peaks;
-    int ncases, windows = o->windows ? o->windows : 15;
-    int no_peaks = hone_peaks(b->device, 0, &peaks);
-    if (no_peaks) fprintf(stderr, "%s: no roof: %s\n", command, hone_errmsg());
-    int err = open_cases(b, cases, &ncases);
+    int ncases, err = open_cases(b, cases, &ncases);
     for (int i = 0; !err && i < b->nrows; i++)
-        if (!(b->row[i].ms = calloc((size_t)windows, sizeof(double))))
-            err = hone_fail(HONE_ENOMEM, "%d windows", windows);
+        if (!(b->row[i].ms = calloc((size_t)b->windows, sizeof(double))))
+            err = hone_fail(HONE_ENOMEM, "%d windows", b->windows);
     if (!err) {
-        hone_catch_interrupt();
         verify(b, cases, ncases);
         hone_progress_end();
         err = hone_case_reset(&cases[0]);
     }
     if (!err) {
-        time_rounds(b, &cases[0], windows);
-        count(b, &cases[0], o->counters);
+        time_rounds(b, &cases[0], b->windows);
+        count(b, &cases[0], counters);
         hone_progress_end();
         b->interrupted = hone_interrupted();
-        conclude(b, no_peaks ? NULL : &peaks);
+        conclude(b, peaks);
     }
     for (int i = 0; i < ncases; i++) hone_case_close(&cases[i]);
     return err;
 }
 
+void hone_bench_close(struct hone_bench *b)
+{
+    for (int i = 0; i < b->nrows; i++) {
+        hone_plan_close(&b->row[i].plan);
+        free(b->row[i].ms);
+    }
+    free(b->row);
+    b->row = NULL;
+    b->nrows = 0;
+}
+
+static int measure(const char *command, struct hone_bench *b, const struct options *o)
+{
+    struct hone_peaks peaks;
+    int no_peaks = hone_peaks(b->device, 0, &peaks);
+    if (no_peaks) fprintf(stderr, "%s: no roof: %s\n", command, hone_errmsg());
+    hone_catch_interrupt();
+    b->windows = o->windows ? o->windows : 15;
+    return hone_bench_measure(b, no_peaks ? NULL : &peaks, o->counters);
+}
+
 /* ---- command ---- */
+
+enum { OPT_BUILD = 256, OPT_PROBLEMS, OPT_RIVALS, OPT_THREADS, OPT_TRIES, OPT_CSV };
 
 static const struct argp_option argp_options[] = {
     { "device", 'd', "D", 0, "device to run on (cpu0)", 0 },
     { "problem", 'p', "P", 0, "problem, OP:DTYPE:LAYOUT:SIZES[:ATTRIBUTES]", 0 },
     { "kernel", 'k', "K", 0, "only this kernel (all that accept the problem)", 0 },
     { "config", 'c', "C", 0, "with this config, name=value,...; what is not named is guessed", 0 },
+    { "build", OPT_BUILD, "LIST", 0,
+      "kernels of these builds: aot, jit, lib (aot,lib: a jit kernel takes about a second to "
+      "compile)", 0 },
     { "all", 'a', NULL, 0, "every valid config, not only the guess", 0 },
     { "counters", 'e', "LIST", 0,
       "count these events and groups too: ipc,PAPI_L1_DCM,rusage:minflt,...; `hone counters` lists "
@@ -226,14 +270,32 @@ static const struct argp_option argp_options[] = {
       "refuse kernels whose error may be larger than X times the sum of absolute values that a "
       "result is made of, where all inputs are of one size",
       0 },
-    { "json", 'j', NULL, 0, "print JSON", 0 },
+    { "problems", OPT_PROBLEMS, "FILE", 0,
+      "problems, one a line (# begins a comment): a line for each rival, and how it all compares "
+      "with the best library", 1 },
+    { "rivals", OPT_RIVALS, "LIST", 0,
+      "with --problems, who competes: all, aot, jit, lib or kernels by name (aot,lib)", 1 },
+    { "threads", OPT_THREADS, "N", 0, "with --problems, threads of all rivals (as each guesses)",
+      1 },
+    { "tries", OPT_TRIES, "N", 0,
+      "with --problems, configs of each kernel that are tried for the one that competes (8)", 1 },
+    { "csv", OPT_CSV, NULL, 0, "with --problems, print CSV", 1 },
+    { "json", 'j', NULL, 0, "print JSON", 2 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
+
+static int whole(struct argp_state *state, const char *option, const char *text, long most)
+{
+    char *end;
+    long v = strtol(text, &end, 10);
+    if (*end || end == text || v < 1 || v > most)
+        argp_error(state, "%s: '%s' is no number from 1 to %ld", option, text, most);
+    return (int)v;
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
-    char *end;
     switch (key) {
     case 'd': o->device = arg; return 0;
     case 'p': o->problem = arg; return 0;
@@ -244,16 +306,25 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'm': o->cache = arg; return 0;
     case 'x': o->max_error = arg; return 0;
     case 'j': o->json = 1; return 0;
-    case 'n':
-        o->windows = (int)strtol(arg, &end, 10);
-        if (*end || end == arg || o->windows < 1 || o->windows > 100000)
-            argp_error(state, "--windows: '%s' is no number from 1 to 100000", arg);
+    case OPT_PROBLEMS: o->rivals.file = arg; return 0;
+    case OPT_RIVALS: o->rivals.rivals = arg; return 0;
+    case OPT_CSV: o->rivals.form = HONE_BENCH_CSV; return 0;
+    case OPT_THREADS: o->rivals.threads = whole(state, "--threads", arg, 4096); return 0;
+    case OPT_TRIES: o->rivals.tries = whole(state, "--tries", arg, 100000); return 0;
+    case OPT_BUILD:
+        if (hone_builds_parse(arg, &o->builds)) argp_error(state, "--build: %s", hone_errmsg());
         return 0;
+    case 'n': o->windows = whole(state, "--windows", arg, 100000); return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument '%s'; the problem is given by --problem", arg);
         return EINVAL;
     case ARGP_KEY_END:
-        if (!o->problem) argp_error(state, "--problem is missing");
+        if (!o->problem && !o->rivals.file) argp_error(state, "--problem is missing");
+        if (o->rivals.file && (o->problem || o->kernel || o->all || o->counters))
+            argp_error(state, "--problems takes --rivals, --threads, --tries, --windows, --cache, "
+                              "--json and --csv only");
+        if (!o->rivals.file && (o->rivals.rivals || o->rivals.threads || o->rivals.form))
+            argp_error(state, "--rivals, --threads and --csv need --problems");
         if (o->config && !o->kernel) argp_error(state, "--config needs --kernel");
         if (o->config && o->all) argp_error(state, "--config and --all exclude each other");
         return 0;
@@ -269,11 +340,16 @@ static const char about[] =
     "rates, share of "
     "the roof and what sets it, workspace, largest error in units of the bound, and the best "
     "library kernel's time over "
-    "this one's (/lib; above 1 is faster than the library).\n\n"
+    "this one's (/lib; above 1 is faster than the library).  Below the table: of jit kernels what "
+    "their code took and after how many runs they have made up for it; of kernels that change "
+    "layouts how much of a run that is.  With --problems each kernel competes with the best of a "
+    "few configs, hand-written ones only in the widest vectors that the processor has.\n\n"
     "Examples:\n"
     "  hone bench --problem gemm:f32:nn:m256n256k256\n"
     "  hone bench --problem relu:f32:any:n65536 --cache warm --counters ipc,minflt\n"
-    "  hone bench --problem gemm:f32:nn:m64n64k64 --kernel gemm_blocked_avx2 --all --json\n\n"
+    "  hone bench --problem gemm:f32:nn:m64n64k64 --kernel cpu_blocked_avx2 --all --json\n"
+    "  hone bench --problem gemm:f32:nn:m16n16k16 --build aot,jit,lib\n"
+    "  hone bench --problems tests/shapes/nets-gemm.txt --rivals all --threads 1 --csv\n\n"
     "Exit status: 0 all right, 1 a kernel was wrong or failed, or the device is absent, 2 wrong "
     "usage.";
 
@@ -286,7 +362,7 @@ static int run(const char *command, const struct options *o, struct hone_device 
         return hone_command_fail(command, "--cache", err);
     if (o->counters && (err = hone_counters_check(o->counters)))
         return hone_command_fail(command, "--counters", err);
-    err = o->kernel ? add_named(&b, o) : add_kernels(&b, o->all);
+    err = o->kernel ? add_named(&b, o) : add_kernels(&b, o->builds, o->all);
     if (!err) err = measure(command, &b, o);
     if (err)
         code = hone_command_fail(command, NULL, err);
@@ -297,25 +373,33 @@ static int run(const char *command, const struct options *o, struct hone_device 
         code = hone_command_end(command, o->json ? hone_bench_json(&b) : NULL,
                                 b.interrupted ? HONE_BAD : code);
     }
-    for (int i = 0; i < b.nrows; i++) {
-        hone_plan_close(&b.row[i].plan);
-        free(b.row[i].ms);
-    }
-    free(b.row);
+    hone_bench_close(&b);
     return code;
+}
+
+static int run_rivals(const char *command, struct options *o, struct hone_device *d)
+{
+    int err = o->cache ? hone_cache_parse(o->cache, &o->rivals.cache) : HONE_OK;
+    if (err) return hone_command_fail(command, "--cache", err);
+    if (o->json) o->rivals.form = HONE_BENCH_JSON;
+    o->rivals.windows = o->windows ? o->windows : 11;
+    if (!o->rivals.tries) o->rivals.tries = 8;
+    return hone_bench_rivals(command, d, &o->rivals);
 }
 
 int hone_cmd_bench(int argc, char **argv)
 {
     static const struct argp argp = { argp_options, parse, NULL, about, NULL, NULL, NULL };
-    struct options o = { .device = "cpu0" };
+    struct options o = { .device = "cpu0", .builds = HONE_USUAL_BUILDS };
     struct hone_device d;
     argp_err_exit_status = HONE_USAGE;
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return HONE_USAGE;
     int err = hone_device_open(&d, o.device);
     if (err) return hone_command_fail(argv[0], "--device", err);
     err = hone_device_limit(&d, o.max_error);
-    int code = err ? hone_command_fail(argv[0], "--max-error", err) : run(argv[0], &o, &d);
+    int code = err            ? hone_command_fail(argv[0], "--max-error", err)
+               : o.rivals.file ? run_rivals(argv[0], &o, &d)
+                               : run(argv[0], &o, &d);
     hone_device_close(&d);
     return code;
 }

@@ -19,6 +19,9 @@ struct hone_bench_row {
     double roof_ms;          /* 0: not known */
     const char *bound;
     double vs_library; /* best library's median over this one's; 0: none */
+    double reorder_ms; /* of a run, in changing layouts; 0: none */
+    double pays_after; /* jit: runs after which it has made up for compiling against the best that
+                          needs none; 0: never, or there is none */
     size_t workspace_bytes;
     int ncounters;
     struct hone_counter counter[HONE_MAX_COUNTERS];
@@ -29,10 +32,42 @@ struct hone_bench {
     struct hone_device *device;
     enum hone_cache cache;
     uint64_t seed;
+    int windows; /* behind each median */
     int interrupted;
     int nrows;
     struct hone_bench_row *row; /* fastest first; those that went wrong last */
 };
+
+/* ---- bench.c ---- */
+
+int hone_bench_add(struct hone_bench *b, const struct hone_kernel *k, const struct hone_config *c);
+
+/* Proves, times and counts (counters: a list, or NULL) all rows, and sorts them. */
+int hone_bench_measure(struct hone_bench *b, const struct hone_peaks *peaks, const char *counters);
+
+/* Frees the rows. */
+void hone_bench_close(struct hone_bench *b);
+
+/* ---- bench_rivals.c ---- */
+
+struct hone_bench_rivals {
+    const char *file, *rivals; /* "all", "lib,jit", names of kernels */
+    int threads;               /* of all rivals; 0: as each likes */
+    int tries;                 /* configs of each kernel that are tried for the one that is timed */
+    int windows;
+    enum hone_cache cache;
+    enum { HONE_BENCH_TABLE, HONE_BENCH_JSON, HONE_BENCH_CSV } form;
+};
+
+/* The exit code. */
+int hone_bench_rivals(const char *command, struct hone_device *d,
+                      const struct hone_bench_rivals *o);
+
+/* ---- bench_show.c ---- */
+
+double hone_bench_gflops(const struct hone_bench *b, const struct hone_bench_row *r);
+int hone_bench_timed(const struct hone_bench_row *r);
+json_t *hone_bench_row_json(const struct hone_bench *b, const struct hone_bench_row *r);
 
 void hone_bench_print(const struct hone_bench *b);
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static double gflops(const struct hone_bench *b, const struct hone_bench_row *r)
+double hone_bench_gflops(const struct hone_bench *b, const struct hone_bench_row *r)
 {
     return b->problem.op->flops(&b->problem) / (r->stats.median * 1e6);
 }
@@ -13,14 +13,14 @@ static double gbytes(const struct hone_bench *b, const struct hone_bench_row *r)
     return hone_problem_bytes(&b->problem) / (r->stats.median * 1e6);
 }
 
-static int timed(const struct hone_bench_row *r) { return !r->state && r->stats.n; }
+int hone_bench_timed(const struct hone_bench_row *r) { return !r->state && r->stats.n; }
 
 static void print_row(const struct hone_bench *b, const struct hone_bench_row *r, int width)
 {
     char config[HONE_TEXT], workspace[32], interval[32], nruns[32], roof[32] = "-",
                                                                     library[32] = "-";
     hone_config_print(r->kernel, &r->config, config);
-    if (!timed(r)) {
+    if (!hone_bench_timed(r)) {
         printf("%-*s  %s: %s  %s\n", width, r->kernel->name, r->state ? "not timed" : "interrupted",
                r->why, config);
         return;
@@ -31,7 +31,7 @@ static void print_row(const struct hone_bench *b, const struct hone_bench_row *r
         snprintf(roof, sizeof roof, "%.0f %% %s", 100 * r->roof_ms / r->stats.median, r->bound);
     if (r->vs_library > 0) snprintf(library, sizeof library, "%.2f", r->vs_library);
     printf("%-*s %9.4g %19s %9s %9.4g %8.4g %13s %9s %8.2g %5s %6s  %s\n", width, r->kernel->name,
-           r->stats.median, interval, nruns, gflops(b, r), gbytes(b, r), roof,
+           r->stats.median, interval, nruns, hone_bench_gflops(b, r), gbytes(b, r), roof,
            hone_bytes_text((int64_t)r->workspace_bytes, workspace), r->error, library, "right",
            config);
 }
@@ -50,6 +50,27 @@ static void print_counters(const struct hone_bench_row *r)
     }
 }
 
+static void print_jit(const struct hone_bench_row *r)
+{
+    char bytes[32];
+    const struct hone_jit_cost *c = hone_plan_jit(&r->plan);
+    if (!c) return;
+    printf("%s: compiled in %.4g ms%s, loaded in %.3g ms, first run %.3g ms, %s of code; ",
+           r->kernel->name, c->compile_ms, c->cached ? " (earlier)" : "", c->load_ms, c->first_ms,
+           hone_bytes_text(c->code_bytes, bytes));
+    if (r->pays_after > 0) printf("pays after %.3g runs\n", r->pays_after);
+    else printf("does not pay here\n");
+}
+
+static void print_reorders(const struct hone_bench_row *r)
+{
+    char config[HONE_TEXT];
+    hone_config_print(r->kernel, &r->config, config);
+    if (hone_bench_timed(r) && r->reorder_ms > 0)
+        printf("%s %s: %.4g ms of a run change layouts, %.4g ms are left\n", r->kernel->name,
+               config, r->reorder_ms, r->stats.median - r->reorder_ms);
+}
+
 void hone_bench_print(const struct hone_bench *b)
 {
     char text[HONE_TEXT];
@@ -65,10 +86,12 @@ void hone_bench_print(const struct hone_bench *b)
            "95 % interval", "n x runs", "GFLOP/s", "GB/s", "of roof", "workspace", "error", "/lib",
            "proof", "config");
     for (int i = 0; i < b->nrows; i++) print_row(b, &b->row[i], width);
+    for (int i = 0; i < b->nrows; i++) print_jit(&b->row[i]);
+    for (int i = 0; i < b->nrows; i++) print_reorders(&b->row[i]);
     for (int i = 0; i < b->nrows; i++) print_counters(&b->row[i]);
 }
 
-static json_t *row_json(const struct hone_bench *b, const struct hone_bench_row *r)
+json_t *hone_bench_row_json(const struct hone_bench *b, const struct hone_bench_row *r)
 {
     char config[HONE_TEXT], version[HONE_TEXT];
     hone_config_print(r->kernel, &r->config, config);
@@ -83,11 +106,11 @@ static json_t *row_json(const struct hone_bench *b, const struct hone_bench_row 
         json_object_set_new(o, "why", json_string(r->why));
     else
         json_object_set_new(o, "error", json_real(r->error));
-    if (timed(r)) {
+    if (hone_bench_timed(r)) {
         json_object_update_new(o, json_pack("{s:f, s:f, s:f, s:f, s:i, s:i, s:f, s:f}", "ms_median",
                                             r->stats.median, "ms_lo", r->stats.lo, "ms_hi",
                                             r->stats.hi, "ms_min", r->stats.min, "n", r->stats.n,
-                                            "runs", r->nruns, "gflops", gflops(b, r),
+                                            "runs", r->nruns, "gflops", hone_bench_gflops(b, r),
                                             "gbytes_per_s", gbytes(b, r)));
         if (r->roof_ms > 0) {
             json_object_set_new(o, "roof_ms", json_real(r->roof_ms));
@@ -95,6 +118,14 @@ static json_t *row_json(const struct hone_bench *b, const struct hone_bench_row 
         }
         if (r->vs_library > 0) json_object_set_new(o, "vs_library", json_real(r->vs_library));
     }
+    const struct hone_jit_cost *jit = hone_plan_jit(&r->plan);
+    if (jit)
+        json_object_set_new(
+            o, "jit", json_pack("{s:f, s:f, s:f, s:I, s:b, s:f}", "compile_ms", jit->compile_ms,
+                                "load_ms", jit->load_ms, "first_ms", jit->first_ms, "code_bytes",
+                                (json_int_t)jit->code_bytes, "cached", jit->cached, "pays_after",
+                                r->pays_after));
+    if (r->reorder_ms > 0) json_object_set_new(o, "reorder_ms", json_real(r->reorder_ms));
     json_t *counters = json_object();
     for (int i = 0; i < r->ncounters; i++)
         json_object_set_new(counters, r->counter[i].name,
@@ -109,7 +140,8 @@ json_t *hone_bench_json(const struct hone_bench *b)
     char text[HONE_TEXT];
     json_t *rows = json_array();
     hone_problem_print(&b->problem, text);
-    for (int i = 0; i < b->nrows; i++) json_array_append_new(rows, row_json(b, &b->row[i]));
+    for (int i = 0; i < b->nrows; i++)
+        json_array_append_new(rows, hone_bench_row_json(b, &b->row[i]));
     return json_pack("{s:s, s:s, s:s, s:s, s:I, s:b, s:o}", "problem", text, "device",
                      b->device->name, "device_id", b->device->id, "cache",
                      hone_cache_name(b->cache), "seed", (json_int_t)b->seed, "interrupted",

@@ -7,8 +7,14 @@
 
 struct options {
     const char *problem, *device, *max_error;
+    unsigned builds;      /* 0: all */
     int json;
 };
+
+static int asked_for(const struct options *o, const struct hone_kernel *k)
+{
+    return !o->builds || o->builds >> k->build & 1;
+}
 
 /* ---- ops ---- */
 
@@ -102,8 +108,9 @@ static void print_kernel(const struct hone_kernel *k, const struct hone_device *
     putchar('\n');
 }
 
-static json_t *show_all(const struct hone_device *d, int json)
+static json_t *show_all(const struct options *o, const struct hone_device *d)
 {
+    const int json = o->json;
     json_t *ops = json_array(), *kernels = json_array();
     if (!json)
         puts("ops, as OP:DTYPE:LAYOUT:SIZES[:ATTRIBUTES]; in brackets what an omitted one is");
@@ -115,6 +122,7 @@ static json_t *show_all(const struct hone_device *d, int json)
     }
     if (!json) puts("kernels, in order of preference where nothing was measured");
     for (int i = 0; hone_kernels[i]; i++) {
+        if (!asked_for(o, hone_kernels[i])) continue;
         if (json)
             json_array_append_new(kernels, kernel_json(hone_kernels[i]));
         else
@@ -159,8 +167,10 @@ static void show_accepting(const struct hone_kernel *k, const struct hone_proble
                hone_bytes_text((int64_t)workspace, bytes), hone_kernel_error(k, p, &c), config);
 }
 
-static json_t *show_problem(const struct hone_problem *p, const struct hone_device *d, int json)
+static json_t *show_problem(const struct options *o, const struct hone_problem *p,
+                            const struct hone_device *d)
 {
+    const int json = o->json;
     char text[HONE_TEXT], bytes[32];
     json_t *accept = json ? json_array() : NULL, *refuse = json ? json_array() : NULL;
     hone_problem_print(p, text);
@@ -171,12 +181,13 @@ static json_t *show_problem(const struct hone_problem *p, const struct hone_devi
                "workspace", "max-error", "guess");
     }
     for (int i = 0; hone_kernels[i]; i++)
-        if (hone_kernel_does(hone_kernels[i], p->op) && !hone_kernel_refuse(hone_kernels[i], p, d))
+        if (asked_for(o, hone_kernels[i]) && hone_kernel_does(hone_kernels[i], p->op) &&
+            !hone_kernel_refuse(hone_kernels[i], p, d))
             show_accepting(hone_kernels[i], p, d, accept);
     if (!json) puts("refuse");
     int nrefuse = 0;
     for (int i = 0; hone_kernels[i]; i++) {
-        const char *why = hone_kernel_does(hone_kernels[i], p->op)
+        const char *why = asked_for(o, hone_kernels[i]) && hone_kernel_does(hone_kernels[i], p->op)
                               ? hone_kernel_refuse(hone_kernels[i], p, d)
                               : NULL;
         if (!why) continue;
@@ -203,6 +214,7 @@ static const struct argp_option argp_options[] = {
       "those also refuse whose error may be larger than X times the sum of absolute values that a "
       "result is made of, where all inputs are of one size",
       0 },
+    { "build", 'b', "LIST", 0, "kernels of these builds: aot, jit, lib (all)", 0 },
     { "json", 'j', NULL, 0, "print JSON", 0 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
@@ -215,6 +227,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'd': o->device = arg; return 0;
     case 'x': o->max_error = arg; return 0;
     case 'j': o->json = 1; return 0;
+    case 'b':
+        if (hone_builds_parse(arg, &o->builds)) argp_error(state, "--build: %s", hone_errmsg());
+        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument '%s'; a problem is given by --problem", arg);
         return EINVAL;
@@ -230,6 +245,7 @@ static const char about[] =
     "Examples:\n"
     "  hone kernels\n"
     "  hone kernels --problem gemm:f32:nn:m128n128k128:bias+relu\n"
+    "  hone kernels --problem gemm:f32:nn:m64n64k64 --build jit,lib\n"
     "  hone kernels --problem conv2d_fwd:f32:nhwc:mb128ic16ih32oc16oh32kh3ph1 --json\n"
     "  hone kernels --problem conv2d_fwd:f32:nhwc:mb128ic64ih8oc64oh8kh3ph1 --max-error 1e-4\n\n"
     "Exit status: 0 good, 1 the device is absent, 2 wrong usage.";
@@ -248,7 +264,7 @@ int hone_cmd_kernels(int argc, char **argv)
     err = limit ? limit : o.problem ? hone_problem_parse(o.problem, &p) : HONE_OK;
     int code = err ? hone_command_fail(argv[0], limit ? "--max-error" : "--problem", err)
                    : hone_command_end(
-                         argv[0], o.problem ? show_problem(&p, &d, o.json) : show_all(&d, o.json),
+                         argv[0], o.problem ? show_problem(&o, &p, &d) : show_all(&o, &d),
                          HONE_GOOD);
     hone_device_close(&d);
     return code;

@@ -185,12 +185,6 @@ void hone_progress_end(void);
 void hone_catch_interrupt(void);
 int hone_interrupted(void);
 
-/* ---- where things lie ---- */
-
-/* "$XDG_CACHE_HOME/hone/NAME" or "~/.cache/hone/NAME" (kind "cache"), likewise "data" with
- * XDG_DATA_HOME and ~/.local/share; directories are made, mode 0700. */
-int hone_user_path(const char *kind, const char *name, char *path, size_t size);
-
 /* ---- commands ---- */
 
 int hone_cmd_devices(int argc, char **argv);

@@ -12,10 +12,11 @@ struct options {
     struct hone_optim optim;
     enum hone_dtype dtype;
     struct hone_profile_options profile;
+    unsigned builds;
     struct hone_layers_outputs outputs;
 };
 
-enum { OPT_COUNTERS = 256, OPT_ROUNDS, OPT_SECONDS, OPT_OPTIMIZER, OPT_DTYPE, OPT_DB };
+enum { OPT_COUNTERS = 256, OPT_ROUNDS, OPT_SECONDS, OPT_OPTIMIZER, OPT_DTYPE, OPT_DB, OPT_BUILD };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to run on (default cpu0)", 0 },
@@ -32,6 +33,7 @@ static const struct argp_option option[] = {
     { "counters", OPT_COUNTERS, "LIST", 0,
       "events and groups to count per part, in runs of their own; `hone counters` lists them", 0 },
     { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },
+    { "build", OPT_BUILD, "LIST", 0, "of what was tuned only kernels of these builds: aot, jit, lib (default all)", 0 },
     { 0 },
 };
 
@@ -57,6 +59,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_COUNTERS:
         if (hone_counters_check(arg)) argp_error(state, "--counters: %s", hone_errmsg());
         o->profile.counters = arg;
+        break;
+    case OPT_BUILD:
+        if (hone_builds_parse(arg, &o->builds)) argp_error(state, "--build: %s", hone_errmsg());
         break;
     case OPT_OPTIMIZER:
         if (hone_optim_parse(arg, &o->optim)) argp_error(state, "--optimizer: %s", hone_errmsg());
@@ -136,6 +141,7 @@ int hone_cmd_profile(int argc, char **argv)
     hone_catch_interrupt();
     int err = hone_device_open(&d, o.device);
     if (!err) err = hone_db_open(&db, o.db, 0);
+    db.builds = o.builds;
     if (!err) err = hone_net_open(&net, o.net, &how);
     if (!err) err = hone_profile_open(&prof, &net, &db, &d, &o.profile);
     if (err)

@@ -4,7 +4,8 @@
  *
  * HONE_CHECK_ONLY=TEXT keeps the problems and kernels whose line holds TEXT; HONE_CHECK_CONFIGS=N
  * changes how many configs of each kernel are tried (default 12: the guess, the first and last
- * valid ones, and others at random). */
+ * valid ones, and others at random; 1: the guess).  HONE_CHECK_BUILD=LIST: kernels of these builds (aot,lib: what
+ * must be compiled first takes a second each; check_jit.sh has it tried). */
 #include "kernels/kernel.h"
 #include "tests/tap.h"
 
@@ -13,6 +14,7 @@
 
 static const char *only;
 static int nconfigs = 12;
+static unsigned builds = HONE_USUAL_BUILDS;
 
 static void check_config(const struct hone_problem *p, const char *text, const struct hone_kernel *k,
                          const struct hone_config *config, struct hone_device *d, struct hone_case cases[], int ncases)
@@ -48,6 +50,7 @@ static void check_kernel(const struct hone_problem *p, const char *text, const s
     hone_config_guess(k, p, d, &guess);
     if (!hone_config_valid(k, p, &guess, d)) { ok(0, "%s/%s: the guess is valid", text, k->name); return; }
     check_config(p, text, k, &guess, d, cases, ncases);
+    if (nconfigs == 1) return;
     hone_config_first(k, &c);
     do nvalid += hone_config_valid(k, p, &c, d); while (hone_config_next(k, &c));
     uint64_t seed = 0;
@@ -74,6 +77,7 @@ static void check_problem(const char *text, struct hone_device *d)
         char name[2 * HONE_TEXT];
         snprintf(name, sizeof name, "%s/%s", text, hone_kernels[i]->name);
         if (hone_kernel_does(hone_kernels[i], p.op) && computes(hone_kernels[i], p.dtype) &&
+            builds >> hone_kernels[i]->build & 1 &&
             (!only || strstr(name, only)))
             check_kernel(&p, text, hone_kernels[i], d, cases, ncases);
     }
@@ -86,6 +90,10 @@ int main(int argc, char **argv)
     struct hone_device d;
     only = getenv("HONE_CHECK_ONLY");
     if (getenv("HONE_CHECK_CONFIGS")) nconfigs = atoi(getenv("HONE_CHECK_CONFIGS"));
+    if (getenv("HONE_CHECK_BUILD") && hone_builds_parse(getenv("HONE_CHECK_BUILD"), &builds)) {
+        printf("Bail out! HONE_CHECK_BUILD: %s\n", hone_errmsg());
+        return 1;
+    }
     FILE *f = argc == 2 ? fopen(argv[1], "r") : NULL;
     if (!f) { printf("Bail out! %s cannot be read\n", argc == 2 ? argv[1] : "usage: check_kernels FILE; the file"); return 1; }
     if (hone_device_open(&d, "cpu0")) { printf("Bail out! %s\n", hone_errmsg()); return 1; }

@@ -38,7 +38,18 @@ int    hone_act_from_y(enum hone_act a);
 double hone_act_slope(enum hone_act a);             /* 1 for none */
 
 /* The epilogue among p's attributes, or HONE_ACT_none.  check() fails if there are two. */
+#ifdef HONE_JIT_BUILD
+static inline __attribute__((always_inline)) enum hone_act hone_act_of(const struct hone_problem *p)
+{
+#define X(name, from_y, slope)                                                                    \
+    if (hone_problem_has(p, #name)) return HONE_ACT_##name;
+    HONE_ACT_MAP(X)
+#undef X
+    return HONE_ACT_none;
+}
+#else
 enum hone_act hone_act_of(const struct hone_problem *p);
+#endif
 int hone_act_check(struct hone_problem *p);
 
 /* Is it exact on whole numbers (relu, relu6, none)? */

@@ -94,16 +94,17 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 static int prepare(struct hone_plan *plan)
 {
     const struct row *r = rows;
-    while (r->op != plan->problem.op) r++;
-    plan->priv = (void *)(uintptr_t)&r->unroll[plan->config.v[UNROLL] / 2];
+    while (r->op != hone_plan_problem(plan)->op) r++;
+    plan->priv = (void *)(uintptr_t)&r->unroll[hone_plan_config(plan)->v[UNROLL] / 2];
     return HONE_OK;
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct entry *e = plan->priv;
-    const int threads = plan->config.v[THREADS], stream = plan->config.v[STREAM];
-    const int64_t n = plan->problem.dim[ACT_N];
+    const int threads = hone_plan_config(plan)->v[THREADS],
+              stream = hone_plan_config(plan)->v[STREAM];
+    const int64_t n = hone_plan_problem(plan)->dim[ACT_N];
     stored *y = mem[0];                            /* Y or DX */
     const stored *x = mem[1], *s = e->backward ? mem[ACT_S] : NULL;   /* X, nothing; or DY, S */
     (void)workspace;

@@ -94,8 +94,9 @@ static double growth(const struct hone_problem *p, const struct hone_config *c)
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const int m = plan->problem.dim[BIAS_M], n = plan->problem.dim[BIAS_N];
-    const int unroll = plan->config.v[UNROLL], threads = plan->config.v[THREADS];
+    const int m = hone_plan_problem(plan)->dim[BIAS_M], n = hone_plan_problem(plan)->dim[BIAS_N];
+    const int unroll = hone_plan_config(plan)->v[UNROLL],
+              threads = hone_plan_config(plan)->v[THREADS];
     const stored *dy = mem[BIAS_DY];
     real *db = mem[BIAS_DB], *part = workspace;
     if (threads == 1) { column_sums(unroll, dy, m, n, db); return HONE_OK; }

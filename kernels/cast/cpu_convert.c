@@ -65,9 +65,9 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    const int threads = plan->config.v[THREADS], unroll = plan->config.v[UNROLL],
-              stream = plan->config.v[STREAM];
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const int threads = hone_plan_config(plan)->v[THREADS], unroll = hone_plan_config(plan)->v[UNROLL],
+              stream = hone_plan_config(plan)->v[STREAM];
     const int64_t n = p->dim[CAST_N];
     (void)workspace;
 #pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)

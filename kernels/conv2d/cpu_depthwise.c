@@ -280,7 +280,7 @@ static void set_phase(struct phase *f, struct conv_axis a, int n, struct inside 
 /* One allocation: the phases down, across, and their outputs' taps. */
 static int prepare(struct hone_plan *plan)
 {
-    const struct gather q = gather_of(&plan->problem);
+    const struct gather q = gather_of(hone_plan_problem(plan));
     const size_t nphases = (size_t)q.phases_h + (size_t)q.phases_w,
                  outputs = (size_t)q.out_h + (size_t)q.out_w;
     struct phase *phase = plan->priv =
@@ -309,9 +309,9 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    struct layout l = layout_of(p, &plan->config);
-    const int threads = plan->config.v[THREADS], dgrad = l.q.dgrad;
+    const struct hone_problem *p = hone_plan_problem(plan);
+    struct layout l = layout_of(p, hone_plan_config(plan));
+    const int threads = hone_plan_config(plan)->v[THREADS], dgrad = l.q.dgrad;
     enum hone_act act = dgrad ? HONE_ACT_none : hone_act_of(p);
     const int clamp = act == HONE_ACT_relu || act == HONE_ACT_relu6;
     const real *w = mem[2], *bias = !dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;

@@ -184,8 +184,8 @@ static void add_up(const struct layout *l, int threads, int c, const real *sums,
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    struct layout l = layout_of(&plan->problem, &plan->config);
-    const int threads = plan->config.v[THREADS], nv = plan->config.v[NV];
+    struct layout l = layout_of(hone_plan_problem(plan), hone_plan_config(plan));
+    const int threads = hone_plan_config(plan)->v[THREADS], nv = hone_plan_config(plan)->v[NV];
     real *sums = workspace, *dw = mem[CONV_DWT];
     l.x = mem[CONV_DWT_X], l.dy = mem[CONV_DWT_DY];
 #pragma omp parallel num_threads(threads) if (threads > 1)

@@ -130,8 +130,8 @@ static void release(struct hone_plan *plan)
 
 static int prepare(struct hone_plan *plan)
 {
-    const struct hone_problem *p = &plan->problem;
-    const struct im2col s = im2col_of(p, plan->config.v[PIXELS]);
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const struct im2col s = im2col_of(p, hone_plan_config(plan)->v[PIXELS]);
     struct products *r = plan->priv = calloc(1, sizeof *r);
     int err = r ? HONE_OK : hone_fail(HONE_ENOMEM, "plans of im2col");
     for (int i = 0; !err && i < NSIZES * NMODES; i++) {
@@ -156,7 +156,7 @@ static int do_block(const struct hone_plan *plan, const struct im2col *s, void *
                     int64_t b, int mode, const struct scratch *mine)
 {
     const struct conv *v = &s->v;
-    const struct hone_op *op = plan->problem.op;
+    const struct hone_op *op = hone_plan_problem(plan)->op;
     const struct products *r = plan->priv;
     const int64_t first = b * s->block, rows = im2col_rows(s, b), pixel = first * v->ow;
     const struct hone_plan *product = &r->plan[rows == s->block ? WHOLE : LAST][mode];
@@ -182,15 +182,15 @@ static int do_block(const struct hone_plan *plan, const struct im2col *s, void *
     return hone_plan_run(
         product,
         (void *[]){ (real *)mem[CONV_Y] + pixel * v->oc, (void *)cols, mem[CONV_W],
-                    hone_problem_has(&plan->problem, "bias") ? mem[CONV_BIAS] : NULL },
+                    hone_problem_has(hone_plan_problem(plan), "bias") ? mem[CONV_BIAS] : NULL },
         mine->gemm);
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    const struct im2col s = im2col_of(p, plan->config.v[PIXELS]);
-    const int threads = plan->config.v[THREADS];
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const struct im2col s = im2col_of(p, hone_plan_config(plan)->v[PIXELS]);
+    const int threads = hone_plan_config(plan)->v[THREADS];
     const int64_t sum = sum_floats(&s, p), k = s.k * s.v.oc;
     real *sums = workspace, *cols = sums + threads * sum, *gemm = cols + threads * s.cols_floats;
     const int64_t gemm_each =

@@ -252,10 +252,10 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    const struct layout l = layout_of(p, &plan->config);
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const struct layout l = layout_of(p, hone_plan_config(plan));
     const struct gather *q = &l.q;
-    const int threads = plan->config.v[THREADS], nblocks = q->g * l.blocks;
+    const int threads = hone_plan_config(plan)->v[THREADS], nblocks = q->g * l.blocks;
     enum hone_act act = q->dgrad ? HONE_ACT_none : hone_act_of(p);
     const int clamp = act == HONE_ACT_relu || act == HONE_ACT_relu6;
     const float *in = mem[1], *w = mem[2],

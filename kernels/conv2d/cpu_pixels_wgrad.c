@@ -233,8 +233,8 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct layout l = layout_of(&plan->problem, &plan->config);
-    const int threads = plan->config.v[THREADS], nblocks = l.q.g * l.blocks;
+    const struct layout l = layout_of(hone_plan_problem(plan), hone_plan_config(plan));
+    const int threads = hone_plan_config(plan)->v[THREADS], nblocks = l.q.g * l.blocks;
     const float *x = mem[CONV_DWT_X], *dy = mem[CONV_DWT_DY];
     int32_t *taps = workspace;
     float *dw = mem[CONV_DWT], *sums = (float *)(taps + l.tap_floats),

@@ -176,10 +176,11 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    struct job j = { .l = layout_of(p, &plan->config), .in = mem[1], .w = mem[2], .out = mem[0] };
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const struct hone_config *c = hone_plan_config(plan);
+    struct job j = { .l = layout_of(p, c), .in = mem[1], .w = mem[2], .out = mem[0] };
     const struct layout *l = &j.l;
-    const int threads = plan->config.v[THREADS];
+    const int threads = c->v[THREADS];
     j.act = l->q.dgrad ? HONE_ACT_none : hone_act_of(p);
     j.bias = !l->q.dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
     j.weights = workspace;

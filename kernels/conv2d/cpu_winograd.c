@@ -319,14 +319,15 @@ static void work(const struct job *j, int thread, int threads, real *scratch)
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    struct job j = { .l = layout_of(p, &plan->config), .in = mem[1], .w = mem[2], .out = mem[0] };
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const struct hone_config *c = hone_plan_config(plan);
+    struct job j = { .l = layout_of(p, c), .in = mem[1], .w = mem[2], .out = mem[0] };
     const struct layout *l = &j.l;
-    const int threads = plan->config.v[THREADS], slices = up(l->q.inc, VL);
+    const int threads = c->v[THREADS], slices = up(l->q.inc, VL);
     j.act = l->q.dgrad ? HONE_ACT_none : hone_act_of(p);
     j.bias = !l->q.dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
     j.weights = workspace;
-    j.stream = plan->config.v[STREAM];
+    j.stream = hone_plan_config(plan)->v[STREAM];
     j.biases = j.weights + whole_lines(l->weights);
     j.zeros = j.biases + l->bias;
     real *scratch = j.zeros + l->zeros;

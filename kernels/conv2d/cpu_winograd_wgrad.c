@@ -253,8 +253,8 @@ static double amplify(const struct hone_problem *p, const struct hone_config *c)
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct layout l = layout_of(&plan->problem, &plan->config);
-    const int threads = plan->config.v[THREADS];
+    const struct layout l = layout_of(hone_plan_problem(plan), hone_plan_config(plan));
+    const int threads = hone_plan_config(plan)->v[THREADS];
     const int64_t groups = (l.t.count + l.group - 1) / l.group;
     const real *x = mem[CONV_DWT_X], *dy = mem[CONV_DWT_DY];
     real *dw = mem[CONV_DWT], *zeros = workspace, *in = zeros + l.zeros,

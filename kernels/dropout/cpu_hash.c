@@ -87,8 +87,9 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    const int threads = plan->config.v[THREADS], unroll = plan->config.v[UNROLL];
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const int threads = hone_plan_config(plan)->v[THREADS],
+              unroll = hone_plan_config(plan)->v[UNROLL];
     const uint64_t *seed = mem[DROP_SEED];
     const int64_t n = p->dim[DROP_N];
     const struct job job = {

@@ -322,7 +322,7 @@ static int prepare(struct hone_plan *plan)
 {
     struct job *j = malloc(sizeof *j);
     if (!j) return hone_fail(HONE_ENOMEM, "%zu bytes", sizeof *j);
-    *j = job_of(&plan->problem, &plan->config);
+    *j = job_of(hone_plan_problem(plan), hone_plan_config(plan));
     plan->priv = j;
     return HONE_OK;
 }

@@ -13,6 +13,18 @@
 
 enum { NV, KC, PACK, THREADS };
 
+/* In a jit build for one thread there are but the tiles that are called: with more the compiler
+ * knows too little of how many rows a thread has. */
+HONE_INLINE void run_tile(int a_columns, int mr, int nv, const struct hone_tile *t)
+{
+#if defined HONE_JIT_BUILD && !defined _OPENMP
+    if (a_columns) tile_columns(mr, nv, t);
+    else tile_rows(mr, nv, t);
+#else
+    (a_columns ? hone_tiles_by_columns : hone_tiles_by_rows)[nv - 1][mr - 1](t);
+#endif
+}
+
 /* ---- the job: one run, as every thread sees it ---- */
 
 struct job {
@@ -30,12 +42,12 @@ struct job {
     enum hone_act act;
 };
 
-static int least(int a, int b) { return a < b ? a : b; }
-static int up(int a, int b) { return (a + b - 1) / b; }
+HONE_JIT_INLINE int least(int a, int b) { return a < b ? a : b; }
+HONE_JIT_INLINE int up(int a, int b) { return (a + b - 1) / b; }
 
 /* The same numbers seen as another product: a matrix of one row or column has no order, so that a
  * transposed one need not be. */
-static void simplify(struct job *j)
+HONE_JIT_INLINE void simplify(struct job *j)
 {
     if (j->a_columns && j->m == 1) { j->a_columns = 0; j->a_stride = j->k; }
     if (j->b_rows && j->k == 1) { j->b_rows = 0; j->b_step = j->n; }
@@ -63,7 +75,7 @@ static void simplify(struct job *j)
 }
 
 /* All of it but the addresses. */
-static struct job job_of(const struct hone_problem *p, const struct hone_config *c)
+HONE_JIT_INLINE struct job job_of(const struct hone_problem *p, const struct hone_config *c)
 {
     struct job j = {
         .m = p->dim[GEMM_M],
@@ -123,7 +135,7 @@ static real dot(const real *a, const real *x, int k)
     return vf_sum(s);
 }
 
-static void dots(const struct job *j, int row0, int row1)
+HONE_JIT_INLINE void dots(const struct job *j, int row0, int row1)
 {
     const real bias = j->bias && !j->bias_each ? j->bias[0] : 0;
     real *c = j->c;
@@ -144,40 +156,49 @@ static void dots(const struct job *j, int row0, int row1)
 
 /* ---- tiles over rows and columns ---- */
 
-/* Rows [row0, row1) of the panel of columns [col, col + cols), steps [step, step + steps). */
-static void panel(const struct job *j, const real *b, int64_t b_step, int col, int cols, int row0,
-                  int row1, int step, int steps)
+/* What is between two edges: rows from..., columns from..., steps of the sum from.... */
+struct part {
+    int row, rows, col, cols, step, steps;
+};
+
+/* `count` rows of the panel, from row i on. */
+HONE_JIT_INLINE void group(const struct job *j, const struct part *w, struct hone_tile *t, int i,
+                           int count)
 {
-    const int last = step + steps == j->k, relu = j->act == HONE_ACT_relu;
-    const int nv = up(cols, VL), rows = row1 - row0, groups = up(rows, HONE_TILE_ROWS(nv));
-    hone_tile_fn *const *fn =
-        j->a_columns ? hone_tiles_by_columns[nv - 1] : hone_tiles_by_rows[nv - 1];
+    const int last = w->step + w->steps == j->k, relu = j->act == HONE_ACT_relu;
+    t->a = j->a + (j->a_columns ? w->step * j->a_stride + i : i * j->a_stride + w->step);
+    t->c = j->c + (int64_t)i * j->n + w->col;
+    if (w->step == 0 && j->beta != 0 && j->beta != 1)
+        hone_scale_rows(j->beta, t->c, j->n, count, w->cols);
+    run_tile(j->a_columns, count, up(w->cols, VL), t);
+    if (last && !relu) hone_epilogue(j->act, t->c, j->n, count, w->cols, NULL);
+}
+
+/* One panel of columns, whose part of B starts at b. */
+HONE_JIT_INLINE void panel(const struct job *j, const struct part *w, const real *b, int64_t b_step)
+{
+    const int last = w->step + w->steps == j->k, relu = j->act == HONE_ACT_relu;
+    const int groups = up(w->rows, HONE_TILE_ROWS(up(w->cols, VL)));
     struct hone_tile t = {
-        .k = steps,
+        .k = w->steps,
         .a_stride = j->a_stride,
         .b = b,
         .b_step = b_step,
         .c_row = j->n,
         .alpha = j->alpha,
-        .cols = cols,
-        .bias = last && j->bias ? j->bias + col : NULL,
-        .accumulate = step > 0 || j->beta != 0,
+        .cols = w->cols,
+        .bias = last && j->bias ? j->bias + w->col : NULL,
+        .accumulate = w->step > 0 || j->beta != 0,
         .relu = last && relu,
     };
     /* Groups of rows as equal as can be: the first `longer` have one more. */
-    const int each = rows / groups, longer = rows % groups;
-    for (int g = 0, i = row0, count; g < groups; g++, i += count) {
-        count = each + (g < longer);
-        t.a = j->a + (j->a_columns ? step * j->a_stride + i : i * j->a_stride + step);
-        t.c = j->c + (int64_t)i * j->n + col;
-        if (step == 0 && j->beta != 0 && j->beta != 1)
-            hone_scale_rows(j->beta, t.c, j->n, count, cols);
-        fn[count - 1](&t);
-        if (last && !relu) hone_epilogue(j->act, t.c, j->n, count, cols, NULL);
-    }
+    const int each = w->rows / groups, longer = w->rows % groups;
+    const int middle = w->row + longer * (each + 1), end = w->row + w->rows;
+    for (int i = w->row; longer && i < middle; i += each + 1) group(j, w, &t, i, each + 1);
+    for (int i = middle; i < end; i += each) group(j, w, &t, i, each);
 }
 
-static void pack_panel(const struct job *j, int q)
+HONE_JIT_INLINE void pack_panel(const struct job *j, int q)
 {
     real *to = j->packed + (int64_t)q * j->nr * j->k;
     int col = q * j->nr, cols = least(j->nr, j->n - col);
@@ -186,36 +207,65 @@ static void pack_panel(const struct job *j, int q)
 }
 
 /* Threads share the rows, or, where those are few, the panels of columns. */
-static int shares_rows(const struct job *j)
+HONE_JIT_INLINE int shares_rows(const struct job *j)
 {
     return j->dots || j->m >= 4 * j->threads || j->m >= up(j->n, j->nr);
 }
 
-static void work(const struct job *j, int thread)
+/* Steps [step, step + steps) of rows [row, row + rows) and panels [from, to).  All panels but the
+ * last are alike. */
+HONE_JIT_INLINE void steps_of(const struct job *j, struct part w, int from, int to)
 {
-    const int panels = up(j->n, j->nr), rows = shares_rows(j);
-    const int from = (int)((int64_t)panels * thread / j->threads),
-              to = (int)((int64_t)panels * (thread + 1) / j->threads);
-    const int row0 = rows ? (int)((int64_t)j->m * thread / j->threads) : 0;
-    const int row1 = rows ? (int)((int64_t)j->m * (thread + 1) / j->threads) : j->m;
-    if (j->dots) { dots(j, row0, row1); return; }
-    if (j->pack) {
-        for (int q = from; q < to; q++) pack_panel(j, q);
-        if (j->threads > 1) {
-#pragma omp barrier
-        }
+    const int full = j->n / j->nr, tail = j->n % j->nr;
+    const real *b = j->pack ? j->packed + (int64_t)w.step * j->nr : j->b + w.step * j->b_step;
+    const int64_t b_step = j->pack ? j->nr : j->b_step,
+                  b_panel = j->pack ? (int64_t)j->nr * j->k : j->nr;
+    w.cols = j->nr;
+    for (int q = from; q < to && q < full; q++) {
+        w.col = q * j->nr;
+        panel(j, &w, b + q * b_panel, b_step);
     }
-    for (int step = 0; step < j->k; step += j->kc) {
-        int steps = least(j->kc, j->k - step);
-        for (int q = rows ? 0 : from; q < (rows ? panels : to); q++) {
-            int col = q * j->nr, cols = least(j->nr, j->n - col);
-            if (j->pack)
-                panel(j, j->packed + (int64_t)q * j->nr * j->k + (int64_t)step * j->nr, j->nr, col,
-                      cols, row0, row1, step, steps);
-            else
-                panel(j, j->b + step * j->b_step + col, j->b_step, col, cols, row0, row1, step,
-                      steps);
-        }
+    if (!tail || to <= full) return;
+    w.col = full * j->nr;
+    w.cols = tail;
+    panel(j, &w, b + full * b_panel, b_step);
+}
+
+HONE_JIT_INLINE void rows_of(const struct job *j, int row, int rows, int from, int to)
+{
+    struct part w = { .row = row, .rows = rows, .steps = j->k };
+    if (j->dots) { dots(j, row, row + rows); return; }
+    if (j->kc >= j->k) { steps_of(j, w, from, to); return; }
+    for (; w.step < j->k; w.step += j->kc) {
+        w.steps = least(j->kc, j->k - w.step);
+        steps_of(j, w, from, to);
+    }
+}
+
+/* Where share t of n begins when all threads have one. */
+HONE_JIT_INLINE int share(const struct job *j, int n, int t)
+{
+    return (int)((int64_t)n * t / j->threads);
+}
+
+/* Packing and computing are shares of work each, whoever does them. */
+HONE_JIT_INLINE void pack_share(const struct job *j, int t)
+{
+    const int panels = up(j->n, j->nr);
+    for (int q = share(j, panels, t); q < share(j, panels, t + 1); q++) pack_panel(j, q);
+}
+
+HONE_JIT_INLINE void compute_share(const struct job *j, int t)
+{
+    const int panels = up(j->n, j->nr), few = j->m / j->threads;
+    if (!shares_rows(j)) {
+        rows_of(j, 0, j->m, share(j, panels, t), share(j, panels, t + 1));
+    } else {
+        /* Where the compiler knows the sizes, it is to know how many rows these are. */
+        const int row = share(j, j->m, t),
+                  more = j->m % j->threads && share(j, j->m, t + 1) - row > few;
+        if (more) rows_of(j, row, few + 1, 0, panels);
+        else if (few) rows_of(j, row, few, 0, panels);
     }
 }
 
@@ -303,21 +353,43 @@ static int prepare(struct hone_plan *plan)
 
 static void release(struct hone_plan *plan) { free(plan->priv); }
 
-static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+/* As every thread sees it: where sizes are constants, each makes it anew. */
+HONE_JIT_INLINE struct job job_at(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
+#ifdef HONE_JIT_BUILD
+    struct job j = job_of(hone_plan_problem(plan), hone_plan_config(plan));
+#else
     struct job j = *(const struct job *)plan->priv;
+#endif
     j.a = mem[j.a_arg];
     j.b = mem[j.b_arg];
     j.c = mem[GEMM_C];
     j.bias = j.has_bias ? mem[GEMM_BIAS] : NULL;
     j.packed = workspace;
-    if (j.threads == 1) { work(&j, 0); return HONE_OK; }
-#pragma omp parallel num_threads(j.threads)
+    return j;
+}
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    const struct job j = job_at(plan, mem, workspace);
+    if (j.threads == 1) {
+        if (j.pack) pack_share(&j, 0);
+        compute_share(&j, 0);
+        return HONE_OK;
+    }
+    const int threads = hone_plan_config(plan)->v[THREADS];
+#pragma omp parallel num_threads(threads)
     {
         /* Fewer threads than asked for compute the same bits. */
-        struct job mine = j;
-        mine.threads = hone_threads();
-        work(&mine, hone_thread());
+        for (int t = hone_thread(); t < threads; t += hone_threads()) {
+            const struct job mine = job_at(plan, mem, workspace);
+            if (mine.pack) pack_share(&mine, t);
+        }
+#pragma omp barrier
+        for (int t = hone_thread(); t < threads; t += hone_threads()) {
+            const struct job mine = job_at(plan, mem, workspace);
+            compute_share(&mine, t);
+        }
     }
     return HONE_OK;
 }

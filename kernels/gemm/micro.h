@@ -44,6 +44,13 @@ HONE_INLINE void hone_tile_load(int nv, vf *x, const real *b, int cols)
     else x[nv - 1] = vf_load_n(b + (nv - 1) * VL, cols - (nv - 1) * VL);
 }
 
+/* Before a loop over the steps of a sum: where their number is known, a few at a time. */
+#ifdef HONE_JIT_BUILD
+#define HONE_TILE_STEPS _Pragma("GCC unroll 4")
+#else
+#define HONE_TILE_STEPS
+#endif
+
 /* One step where the rows of A lie side by side, a(i) = a[i]. */
 HONE_INLINE void hone_tile_column(int mr, int nv, vf *s, const real *a, const real *b, int cols)
 {
@@ -57,7 +64,7 @@ HONE_INLINE void hone_tile_column(int mr, int nv, vf *s, const real *a, const re
 HONE_INLINE void hone_tile_columns(int mr, int nv, vf *s, int64_t k, const real *a, int64_t a_step,
                                    const real *b, int64_t b_step, int cols)
 {
-    for (; k; k--, a += a_step, b += b_step) hone_tile_column(mr, nv, s, a, b, cols);
+    HONE_TILE_STEPS for (; k; k--, a += a_step, b += b_step) hone_tile_column(mr, nv, s, a, b, cols);
 }
 
 /* Row i < 16 of a matrix: odd[j] is 2 j + 1 row strides in bytes. */
@@ -85,6 +92,16 @@ HONE_INLINE void hone_tile_rows(int mr, int nv, vf *s, int64_t k, const real *a,
 {
     const char *p = (const char *)a;
     int64_t odd[8];
+    if (__builtin_constant_p(a_row)) {
+        /* Then a row's distance is a part of the instruction. */
+        HONE_TILE_STEPS for (; k; k--, a++, b += b_step) {
+            vf x[4];
+            __asm__("" : "+r"(a));
+            hone_tile_load(nv, x, b, cols);
+            HONE_UNROLLED for (int q = 0; q < mr * nv; q++) s[q] += a[q / nv * a_row] * x[q % nv];
+        }
+        return;
+    }
     HONE_UNROLLED for (int j = 0; j < 8; j++) {
         odd[j] = (2 * j + 1) * a_row * (int64_t)sizeof *a;
         if (2 * j + 1 < mr) __asm__("" : "+r"(odd[j]));

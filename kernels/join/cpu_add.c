@@ -71,12 +71,13 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const int threads = plan->config.v[THREADS], unroll = plan->config.v[UNROLL],
-              stream = plan->config.v[STREAM];
-    const int64_t n = plan->problem.dim[ADD_N];
+    const int threads = hone_plan_config(plan)->v[THREADS],
+              unroll = hone_plan_config(plan)->v[UNROLL],
+              stream = hone_plan_config(plan)->v[STREAM];
+    const int64_t n = hone_plan_problem(plan)->dim[ADD_N];
     stored *y = mem[ADD_Y];
     const stored *a = mem[ADD_A], *b = mem[ADD_B];
-    const enum hone_act act = hone_act_of(&plan->problem);
+    const enum hone_act act = hone_act_of(hone_plan_problem(plan));
     (void)workspace;
     if (threads == 1) { share(act, unroll, y, a, b, n, stream); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)

@@ -129,13 +129,13 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    const int threads = plan->config.v[THREADS];
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const int threads = hone_plan_config(plan)->v[THREADS];
     const int64_t n = rows(p);
     int i = 0;
     (void)workspace;
     while (variants[i].op != p->op) i++;
-    rows_of *f = variants[i].unroll[plan->config.v[UNROLL] / 2];
+    rows_of *f = variants[i].unroll[hone_plan_config(plan)->v[UNROLL] / 2];
     if (threads == 1) { f(p, mem, 0, n); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++)

@@ -121,8 +121,9 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    const int threads = plan->config.v[THREADS], unroll = plan->config.v[UNROLL];
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const int threads = hone_plan_config(plan)->v[THREADS],
+              unroll = hone_plan_config(plan)->v[UNROLL];
     const int64_t m = p->dim[LOSS_M], each = 3 * stride(p);
     real *room = workspace;
     if (threads == 1) { rows_unrolled(unroll, p, mem, room, 0, m); return HONE_OK; }

@@ -127,8 +127,9 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    const int threads = plan->config.v[THREADS], unroll = plan->config.v[UNROLL];
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const int threads = hone_plan_config(plan)->v[THREADS],
+              unroll = hone_plan_config(plan)->v[UNROLL];
     const int64_t m = p->dim[LOSS_M];
     (void)workspace;
     if (threads == 1) { rows_unrolled(unroll, p, mem, 0, m); return HONE_OK; }

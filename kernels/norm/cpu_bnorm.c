@@ -373,11 +373,12 @@ static void take_arrays(struct job *s, const struct hone_problem *p, void *const
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    const int threads = plan->config.v[THREADS], u = plan->config.v[UNROLL] / 4;
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const int threads = hone_plan_config(plan)->v[THREADS],
+              u = hone_plan_config(plan)->v[UNROLL] / 4;
     const int infer = p->op == &hone_op_bnorm_infer, backward = p->op == &hone_op_bnorm_bwd;
     const int cut = hone_act_of(p) != HONE_ACT_none;
-    struct job s = job_of(p, &plan->config);
+    struct job s = job_of(p, hone_plan_config(plan));
     s.sums = workspace;
     s.factor = (real *)(s.sums + (infer ? 0 : threads * NSUMS * s.lines));
     take_arrays(&s, p, mem);

@@ -28,8 +28,9 @@ static void share(int wd, int unroll, const struct step *s, int64_t from, int64_
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    const int threads = plan->config.v[FLAT_THREADS], unroll = plan->config.v[FLAT_UNROLL];
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const int threads = hone_plan_config(plan)->v[FLAT_THREADS],
+              unroll = hone_plan_config(plan)->v[FLAT_UNROLL];
     const int wd = (int)(p->attrs >> ADADELTA_WD & 1);
     const int64_t n = p->dim[OPTIM_N];
     const real *hyper = mem[ADADELTA_HYPER];

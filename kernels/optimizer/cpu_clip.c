@@ -66,8 +66,9 @@ static double growth(const struct hone_problem *p, const struct hone_config *c)
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    const int threads = plan->config.v[FLAT_THREADS], unroll = plan->config.v[FLAT_UNROLL];
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const int threads = hone_plan_config(plan)->v[FLAT_THREADS],
+              unroll = hone_plan_config(plan)->v[FLAT_UNROLL];
     const int64_t n = p->dim[OPTIM_N], blocks = nblocks(p);
     real *g = mem[CLIP_G], *norm = mem[CLIP_NORM];
     double *sum = workspace, all = 0;

@@ -33,8 +33,9 @@ static void share(int variant, int unroll, const struct step *s, int64_t from, i
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    const int threads = plan->config.v[FLAT_THREADS], unroll = plan->config.v[FLAT_UNROLL],
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const int threads = hone_plan_config(plan)->v[FLAT_THREADS],
+              unroll = hone_plan_config(plan)->v[FLAT_UNROLL],
               variant = (int)p->attrs;
     const int64_t n = p->dim[OPTIM_N];
     const real *hyper = mem[sgd_hyper(p)];

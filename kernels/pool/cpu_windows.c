@@ -122,9 +122,9 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    rows_of *f = variants[p->op == &hone_op_maxpool_fwd][plan->config.v[BLOCK] / 2];
-    const int threads = plan->config.v[THREADS];
+    const struct hone_problem *p = hone_plan_problem(plan);
+    rows_of *f = variants[p->op == &hone_op_maxpool_fwd][hone_plan_config(plan)->v[BLOCK] / 2];
+    const int threads = hone_plan_config(plan)->v[THREADS];
     const int64_t n = (int64_t)p->dim[POOL_MB] * p->dim[POOL_OH];
     (void)workspace;
     if (threads == 1) { f(p, mem[POOL_X], mem[POOL_Y], 0, n); return HONE_OK; }

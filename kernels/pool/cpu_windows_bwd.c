@@ -216,8 +216,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = &plan->problem;
-    const int max = p->op == &hone_op_maxpool_bwd, threads = plan->config.v[THREADS],
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const int max = p->op == &hone_op_maxpool_bwd, threads = hone_plan_config(plan)->v[THREADS],
               whole = grain(p);
     const int64_t n = (int64_t)p->dim[POOL_MB] * p->dim[POOL_OH];
     const int64_t each = beside_each(p);

@@ -1,8 +1,9 @@
 /* Where a user's files lie: the XDG base directories. */
-#include "profiler/profiler.h"
+#include "kernels/kernel.h"
 
 #include <errno.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

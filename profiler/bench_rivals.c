@@ -1,0 +1,351 @@
+/* `hone bench --problems FILE`: for each problem all rivals in one run, and in the end how they
+ * compare with the best library.  A rival is a kernel; with which config it competes, a short trial
+ * of a few of them decides. */
+#include "profiler/bench.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Ratios to the best library, as logarithms. */
+struct mean {
+    double sum;
+    int n, below;
+};
+
+static const double BAR = 0.92;   /* slower than the best library by more is counted */
+
+struct session {
+    const char *command;
+    const struct hone_bench_rivals *o;
+    struct hone_device *d;
+    struct hone_peaks peaks;
+    int have_peaks, nproblems, nbad;
+    /* Of each build's best, of the best of ours, and of the best jit kernel to the best that is
+     * none. */
+    struct mean build[HONE_LIB + 1], ours, jit;
+    char worst[HONE_TEXT];
+    double worst_ratio;
+    json_t *rows;
+};
+
+/* ---- who competes ---- */
+
+static int named(const char *list, const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *s = list; s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL)
+        if (!strncmp(s, name, len) && (!s[len] || s[len] == ',')) return 1;
+    return 0;
+}
+
+/* By name any kernel; by build the hand-written ones in the widest vectors there are. */
+static int competes(const struct session *s, const struct hone_kernel *k)
+{
+    const char *list = s->o->rivals ? s->o->rivals : "aot,lib";
+    if (named(list, k->name)) return 1;
+    if (k->slow || (k->build != HONE_LIB && k->isa != s->d->isa)) return 0;
+    return named(list, "all") || named(list, hone_build_name(k->build));
+}
+
+/* A word that is neither a build nor a kernel. */
+static int check_rivals(const struct session *s)
+{
+    char word[64];
+    for (const char *p = s->o->rivals; p && *p; p += strcspn(p, ","), p += *p == ',') {
+        snprintf(word, sizeof word, "%.*s", (int)strcspn(p, ","), p);
+        int known = !strcmp(word, "all");
+        for (int b = HONE_AOT; b <= HONE_LIB; b++)
+            known |= !strcmp(word, hone_build_name((enum hone_build)b));
+        for (int i = 0; hone_kernels[i]; i++) known |= !strcmp(word, hone_kernels[i]->name);
+        if (!known)
+            return hone_fail(HONE_EPARSE, "'%s' is no kernel, and not all, aot, jit or lib", word);
+    }
+    return HONE_OK;
+}
+
+/* ---- with which config ---- */
+
+static int admits(const struct session *s, const struct hone_kernel *k,
+                  const struct hone_problem *p, const struct hone_config *c)
+{
+    return hone_config_valid(k, p, c, s->d) &&
+           (!s->o->threads || hone_config_get(k, c, "threads", 1) == s->o->threads ||
+            hone_config_get(k, c, "threads", 0) == 0);
+}
+
+/* The least of a few windows; 0: it does not run. */
+static double try_config(const struct session *s, const struct hone_kernel *k, struct hone_case *c,
+                         const struct hone_config *config)
+{
+    struct hone_plan plan;
+    int runs;
+    double least = 0, t;
+    if (hone_plan_open(&plan, &c->problem, k, config, s->d)) return 0;
+    if (!hone_case_workspace(c, &plan) &&
+        !hone_time_calibrate(&plan, c, s->o->cache, 0.0005, &runs, &least))
+        for (int i = 0; i < 2 && !hone_time_window(&plan, c, s->o->cache, runs, &t); i++)
+            if (t < least) least = t;
+    hone_plan_close(&plan);
+    return least;
+}
+
+/* The best of the guess and of others spread evenly over all valid ones; 0: none is. */
+static int choose(const struct session *s, const struct hone_kernel *k, struct hone_case *c,
+                  struct hone_config *best)
+{
+    struct hone_config config;
+    int64_t n = 0, at = 0, taken = 0;
+    double least = 0, t;
+    const struct hone_problem *p = &c->problem;
+    hone_config_first(k, &config);
+    do n += admits(s, k, p, &config);
+    while (hone_config_next(k, &config));
+    hone_config_guess(k, p, s->d, best);
+    int guessed = admits(s, k, p, best);
+    if (guessed && (n == 1 || s->o->tries == 1)) return 1;
+    if (guessed) least = try_config(s, k, c, best);
+    int64_t others = s->o->tries - guessed;
+    hone_config_first(k, &config);
+    do {
+        if (!admits(s, k, p, &config)) continue;
+        if (at++ * others / n < taken || hone_interrupted()) continue;
+        taken++;
+        t = try_config(s, k, c, &config);
+        if (t > 0 && (least <= 0 || t < least)) { least = t; *best = config; }
+    } while (hone_config_next(k, &config));
+    return least > 0;
+}
+
+/* A jit kernel competes with what suits its precompiled twin: to try it is to compile it. */
+static int add_rivals(const struct session *s, struct hone_bench *b, struct hone_case *c)
+{
+    int err = HONE_OK;
+    for (int i = 0; !err && hone_kernels[i] && !hone_interrupted(); i++) {
+        const struct hone_kernel *k = hone_kernels[i];
+        struct hone_config config;
+        int known = 0;
+        if (!competes(s, k) || hone_kernel_refuse(k, &b->problem, s->d)) continue;
+        for (int j = 0; k->aot && j < b->nrows && !known; j++)
+            if ((known = b->row[j].kernel == k->aot)) config = b->row[j].config;
+        if (!known && !choose(s, k->aot ? k->aot : k, c, &config)) continue;
+        err = hone_bench_add(b, k, &config);
+    }
+    return err;
+}
+
+/* ---- one problem ---- */
+
+static double peak(const struct session *s, enum hone_dtype t)
+{
+    int threads = s->o->threads ? s->o->threads : s->d->ncores;
+    if (!s->have_peaks) return 0;
+    if (s->peaks.flops_one[t] <= 0) t = HONE_F32;
+    double sum = s->peaks.flops_one[t] * threads, all = s->peaks.flops_all[t];
+    return sum < all || all <= 0 ? sum : all;
+}
+
+static double best_ms(const struct hone_bench *b, unsigned builds)
+{
+    double ms = 0;
+    for (int i = 0; i < b->nrows; i++)
+        if (hone_bench_timed(&b->row[i]) && builds >> b->row[i].kernel->build & 1 &&
+            (ms <= 0 || b->row[i].stats.median < ms))
+            ms = b->row[i].stats.median;
+    return ms;
+}
+
+static double add_ratio(struct mean *m, double rival, double mine)
+{
+    if (rival <= 0 || mine <= 0) return 0;
+    m->sum += log(rival / mine);
+    m->n++;
+    m->below += rival / mine < BAR;
+    return rival / mine;
+}
+
+static void compare(struct session *s, const struct hone_bench *b, const char *text)
+{
+    const unsigned aot = 1u << HONE_AOT, jit = 1u << HONE_JIT, lib = 1u << HONE_LIB;
+    const double library = best_ms(b, lib);
+    for (int i = HONE_AOT; i < HONE_LIB; i++)
+        add_ratio(&s->build[i], library, best_ms(b, 1u << i));
+    double ratio = add_ratio(&s->ours, library, best_ms(b, aot | jit));
+    add_ratio(&s->jit, best_ms(b, aot), best_ms(b, jit));
+    if (ratio > 0 && (!s->worst[0] || ratio < s->worst_ratio)) {
+        s->worst_ratio = ratio;
+        snprintf(s->worst, sizeof s->worst, "%s", text);
+    }
+}
+
+static const char *verdict(const struct hone_bench_row *r)
+{
+    return !r->state ? "right" : r->state == HONE_EWRONG ? "wrong" : "failed";
+}
+
+static void print_table(const struct session *s, const struct hone_bench *b, const char *text)
+{
+    const double most = peak(s, b->problem.dtype);
+    char config[HONE_TEXT], interval[48];
+    printf("%s\n", text);
+    for (int i = 0; i < b->nrows; i++) {
+        const struct hone_bench_row *r = &b->row[i];
+        hone_config_print(r->kernel, &r->config, config);
+        if (!hone_bench_timed(r)) {
+            printf("  %-32s %s: %s  %s\n", r->kernel->name, verdict(r), r->why, config);
+            continue;
+        }
+        snprintf(interval, sizeof interval, "[%.4g, %.4g]", r->stats.lo, r->stats.hi);
+        printf("  %-32s %10.4g ms %-22s %8.4g GFLOP/s", r->kernel->name, r->stats.median, interval,
+               hone_bench_gflops(b, r));
+        if (most > 0) printf(" %4.0f %%", 100e9 * hone_bench_gflops(b, r) / most);
+        if (r->vs_library > 0) printf(" %6.2fx", r->vs_library);
+        if (r->reorder_ms > 0) printf("  (reorders %.3g ms)", r->reorder_ms);
+        printf("  %s\n", config);
+    }
+}
+
+static void print_csv(const struct session *s, const struct hone_bench *b, const char *text)
+{
+    const double most = peak(s, b->problem.dtype);
+    char config[HONE_TEXT];
+    for (int i = 0; i < b->nrows; i++) {
+        const struct hone_bench_row *r = &b->row[i];
+        const struct hone_jit_cost *jit = hone_plan_jit(&r->plan);
+        hone_config_print(r->kernel, &r->config, config);
+        printf("%s,%s,%s,\"%s\",%s,", text, r->kernel->name, hone_build_name(r->kernel->build),
+               config, verdict(r));
+        if (!hone_bench_timed(r)) { printf(",,,,,,,,,\n"); continue; }
+        printf("%d,%.6g,%.6g,%.6g,%.6g,", r->stats.n, r->stats.median, r->stats.lo, r->stats.hi,
+               hone_bench_gflops(b, r));
+        if (most > 0) printf("%.4g", 1e9 * hone_bench_gflops(b, r) / most);
+        putchar(',');
+        if (r->vs_library > 0) printf("%.4g", r->vs_library);
+        printf(",%.4g,", r->reorder_ms);
+        if (jit) printf("%.4g,%lld\n", jit->compile_ms, (long long)jit->code_bytes);
+        else puts(",");
+    }
+}
+
+static void keep_json(struct session *s, const struct hone_bench *b, const char *text)
+{
+    const double most = peak(s, b->problem.dtype);
+    json_t *rivals = json_array();
+    for (int i = 0; i < b->nrows; i++) {
+        const struct hone_bench_row *r = &b->row[i];
+        json_t *row = hone_bench_row_json(b, r);
+        if (most > 0 && hone_bench_timed(r))
+            json_object_set_new(row, "peak_share", json_real(1e9 * hone_bench_gflops(b, r) / most));
+        json_array_append_new(rivals, row);
+    }
+    json_array_append_new(s->rows, json_pack("{s:s, s:o}", "problem", text, "rivals", rivals));
+}
+
+static int bench_problem(struct session *s, const struct hone_problem *p)
+{
+    struct hone_bench b = { .device = s->d, .problem = *p, .cache = s->o->cache, .seed = 1,
+                            .windows = s->o->windows };
+    struct hone_case c;
+    char text[HONE_TEXT];
+    hone_problem_print(p, text);
+    int err = hone_case_open(&c, p, s->d, HONE_REALS, 1);
+    if (!err) {
+        err = hone_case_reset(&c);
+        if (!err) err = add_rivals(s, &b, &c);
+        hone_case_close(&c);
+    }
+    if (!err && !hone_interrupted()) {
+        err = hone_bench_measure(&b, s->have_peaks ? &s->peaks : NULL, NULL);
+        if (!err && !b.interrupted) {
+            compare(s, &b, text);
+            s->nproblems++;
+            if (s->o->form == HONE_BENCH_TABLE) print_table(s, &b, text);
+            else if (s->o->form == HONE_BENCH_CSV) print_csv(s, &b, text);
+            else keep_json(s, &b, text);
+            fflush(stdout);
+        }
+        for (int i = 0; i < b.nrows; i++) s->nbad += b.row[i].state != 0;
+    }
+    hone_bench_close(&b);
+    return err;
+}
+
+/* ---- all of them ---- */
+
+static double geometric(const struct mean *m) { return m->n ? exp(m->sum / m->n) : 0; }
+
+static void print_mean(FILE *f, const char *what, const struct mean *m)
+{
+    if (m->n)
+        fprintf(f, "%-28s geometric mean %.3fx over %d problems, %d below %.2fx\n", what,
+                geometric(m), m->n, m->below, BAR);
+}
+
+static void summary(const struct session *s, FILE *f)
+{
+    fprintf(f, "%d problems on %s (%s), %d windows; against the best library:\n", s->nproblems,
+            s->d->name, s->d->text, s->o->windows);
+    print_mean(f, "  precompiled", &s->build[HONE_AOT]);
+    print_mean(f, "  jit", &s->build[HONE_JIT]);
+    print_mean(f, "  the better of both", &s->ours);
+    if (s->worst[0]) fprintf(f, "  least: %.2fx at %s\n", s->worst_ratio, s->worst);
+    print_mean(f, "jit against precompiled:", &s->jit);
+}
+
+static json_t *mean_json(const struct mean *m)
+{
+    return m->n ? json_pack("{s:f, s:i, s:i}", "geometric_mean", geometric(m), "problems", m->n,
+                            "below", m->below)
+                : json_null();
+}
+
+static int read_problems(struct session *s, FILE *f)
+{
+    char line[2 * HONE_TEXT];
+    struct hone_problem p;
+    int err = HONE_OK, lineno = 0;
+    while (!err && !hone_interrupted() && fgets(line, sizeof line, f)) {
+        lineno++;
+        line[strcspn(line, " \t#\r\n")] = 0;
+        if (!line[0]) continue;
+        err = hone_problem_parse(line, &p);
+        if (!err) err = bench_problem(s, &p);
+        if (err) err = hone_fail_at(err, "%s:%d", s->o->file, lineno);
+    }
+    return err;
+}
+
+int hone_bench_rivals(const char *command, struct hone_device *d,
+                      const struct hone_bench_rivals *o)
+{
+    struct session s = { .command = command, .o = o, .d = d };
+    int err = check_rivals(&s);
+    if (err) return hone_command_fail(command, "--rivals", err);
+    FILE *f = fopen(o->file, "r");
+    if (!f) {
+        err = hone_fail(HONE_EIO, "%s: %s", o->file, strerror(errno));
+        return hone_command_fail(command, "--problems", err);
+    }
+    s.have_peaks = !hone_peaks(d, 0, &s.peaks);
+    hone_catch_interrupt();
+    if (o->form == HONE_BENCH_JSON) s.rows = json_array();
+    if (o->form == HONE_BENCH_CSV)
+        puts("problem,kernel,build,config,verdict,n,ms,ms_lo,ms_hi,gflops,peak_share,vs_library,"
+             "reorder_ms,compile_ms,code_bytes");
+    err = read_problems(&s, f);
+    fclose(f);
+    hone_progress_end();
+    int code = err                                 ? hone_command_fail(command, NULL, err)
+               : s.nbad || hone_interrupted() ? HONE_BAD
+                                                   : HONE_GOOD;
+    /* A table ends with it; a file for a program does not. */
+    summary(&s, o->form == HONE_BENCH_TABLE ? stdout : stderr);
+    json_t *root = NULL;
+    if (s.rows)
+        root = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "device", d->text, "problems", s.rows,
+                         "aot", mean_json(&s.build[HONE_AOT]), "jit",
+                         mean_json(&s.build[HONE_JIT]), "ours", mean_json(&s.ours),
+                         "jit_against_aot", mean_json(&s.jit));
+    return hone_command_end(command, root, code);
+}

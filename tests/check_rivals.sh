@@ -1,0 +1,51 @@
+#!/bin/sh
+# hone bench --problems: all rivals on a file of problems, as a table, CSV and JSON; and the files of
+# all nets' problems are what the nets have.
+srcdir=$(cd "${srcdir:-.}" && pwd)
+. "$srcdir/tests/scratch.inc"
+hone=$builddir/hone
+try() { # try CODE TEXT ARGUMENT...: exit code, and a text on stdout or stderr
+    want=$1 text=$2
+    shift 2
+    "$hone" "$@" >out 2>err
+    code=$?
+    [ $code = "$want" ] && cat out err | grep -q -e "$text"
+    tap $? "$want '$text' hone $*"
+}
+for op in gemm conv; do
+    "$hone" net --batch 128 --problems=$op >out 2>err && cmp -s out "$srcdir/tests/shapes/nets-$op.txt"
+    tap $? "nets-$op.txt is what the nets have: hone net --batch 128 --problems=$op"
+done
+try 0 '^gemm:f32:nn:m32n10k84:bias$' net lenet5 --batch 32 --problems
+cat >p.txt <<'P'
+# a comment
+gemm:f32:nn:m8n16k16   # another
+gemm:f64:nt:m9n5k7
+
+conv2d_fwd:f32:nhwc:mb1ic3ih8oc4oh8kh3ph1
+P
+try 0 'against the best library' bench --problems p.txt --threads 1 --windows 3 --tries 2
+try 0 'geometric mean [0-9.]*x over 3 problems' bench --problems p.txt --threads 1 --windows 3 --tries 1
+grep -q '^conv2d_fwd:f32' out && grep -q '^  lib_openblas  *[0-9.e-]* ms \[' out
+tap $? "a line of each rival under its problem"
+try 0 'vs_library' bench --problems p.txt --rivals lib,ref --windows 3 --csv
+[ "$(grep -c ',ref,' out)" = 3 ] && awk -F'"' '/^[cg]/ { n = split($1 $3, a, ","); if (n != 15) exit 1 }' out
+tap $? "CSV has as many fields as its head, and a kernel asked for by name"
+try 0 '"geometric_mean"' bench --problems p.txt --rivals lib,aot --windows 3 --tries 1 --json
+if command -v python3 >/dev/null 2>&1; then
+    python3 -c "import json; j = json.load(open('out')); p = j['problems']
+assert len(p) == 3 and all(r['verdict'] == 'right' and r['ms_median'] > 0 for q in p for r in q['rivals'])"
+    tap $? "JSON holds every rival's time"
+fi
+echo 'gemm:f32:nn:m8' >bad.txt
+try 2 "bad.txt:1: problem 'gemm:f32:nn:m8'" bench --problems bad.txt
+try 1 'none.txt: No such file' bench --problems none.txt
+try 2 "'fastest' is no kernel" bench --problems p.txt --rivals fastest
+try 2 'takes --rivals' bench --problems p.txt --kernel ref
+try 2 'need --problems' bench --problem relu:f32:any:n8 --csv
+try 2 "build 'mkl': expected" bench --problem relu:f32:any:n8 --build mkl
+try 0 'lib_openblas' kernels --problem gemm:f32:nn:m8n8k8 --build lib
+! grep -q cpu_ out
+tap $? "hone kernels --build lib lists no other"
+echo 1..$n
+exit $bad
