@@ -57,12 +57,12 @@ def raw_rows(folder, rows):
 
 
 def first_rows(raw, dtype):
-    """(rows, 3, 32, 32) of mean 0 and deviation 1 in each channel, and labels."""
+    """(rows, 3, 32, 32) of mean 0 and deviation 1 in each channel, floats whatever the net computes in, and labels."""
     raw = np.frombuffer(raw, np.uint8).reshape(-1, 3073)
     rows = len(raw)
-    x = (raw[:, 1:].reshape(rows, 3, 32, 32).astype(dtype) / dtype(255)).astype(np.float64)
+    x = (raw[:, 1:].reshape(rows, 3, 32, 32).astype(np.float32) / np.float32(255)).astype(np.float64)
     x = (x - x.mean((0, 2, 3), keepdims=True)) / x.std((0, 2, 3), keepdims=True)
-    return torch.tensor(x.astype(dtype)), torch.tensor(raw[:, 0].astype(np.int64))
+    return torch.tensor(x.astype(np.float32).astype(dtype)), torch.tensor(raw[:, 0].astype(np.int64))
 
 
 def read_weights(path):
