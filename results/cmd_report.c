@@ -64,6 +64,7 @@ static const struct {
     const char *about;
 } reports[] = {
     { "layers", layers, "a profile's record as table, CSV, page, trace, plots" },
+    { "compare", hone_report_compare, "two profiles' records: each part FASTER, SLOWER, SAME, UNCLEAR" },
     { "dawnbench", hone_report_dawnbench, "the epochs of a training run as DAWNBench's table" },
     { NULL, NULL, NULL },
 };

@@ -129,7 +129,8 @@ int hone_layers_write(const struct hone_layers *l, const struct hone_layers_outp
 struct argp;
 extern const struct argp hone_layers_argp;
 
-/* report_dawnbench.c */
+/* Reports in files of their own, of these names. */
+int hone_report_compare(int argc, char **argv);
 int hone_report_dawnbench(int argc, char **argv);
 
 #endif

@@ -1,5 +1,6 @@
 /* The report on a step's layers as a table for people, and as CSV. */
 #include "results/layers.h"
+#include "results/output.h"
 
 #include <math.h>
 #include <string.h>
@@ -158,18 +159,6 @@ void hone_layers_print(const struct hone_layers *l, int top, FILE *f)
 
 /* ---- CSV ---- */
 
-/* As RFC 4180 has it. */
-static void put_cell(const char *text, FILE *f)
-{
-    if (!strpbrk(text, ",\"\r\n")) {
-        fputs(text, f);
-        return;
-    }
-    putc('"', f);
-    for (; *text; text++) fputs(*text == '"' ? "\"\"" : (char[]){ *text, 0 }, f);
-    putc('"', f);
-}
-
 static void put_number(double v, FILE *f)
 {
     if (isnan(v))
@@ -189,11 +178,14 @@ void hone_layers_csv(const struct hone_layers *l, FILE *f)
     for (int i = 0; i < l->nsteps; i++) {
         const struct hone_layers_step *s = &l->step_of[i];
         const char *text[] = { s->layer, s->kind, s->phase, s->problem, s->kernel, s->config };
-        put_cell(l->net, f);
+        hone_output_cell(f, l->net);
         fprintf(f, ",%d", l->batch);
-        for (size_t k = 0; k < sizeof text / sizeof *text; k++) putc(',', f), put_cell(text[k], f);
+        for (size_t k = 0; k < sizeof text / sizeof *text; k++) {
+            putc(',', f);
+            hone_output_cell(f, text[k]);
+        }
         fprintf(f, ",%d,%d,", s->tuned, s->threads);
-        put_cell(s->bound, f);
+        hone_output_cell(f, s->bound);
         const double v[] = { s->ms.median,
                              s->ms.lo,
                              s->ms.hi,

@@ -100,6 +100,19 @@ int hone_output_directory(const char *path)
                      strerror(why == EEXIST ? ENOTDIR : why));
 }
 
+/* ---- texts ---- */
+
+void hone_output_cell(FILE *f, const char *text)
+{
+    if (!strpbrk(text, ",\"\r\n")) {
+        fputs(text, f);
+        return;
+    }
+    putc('"', f);
+    for (; *text; text++) fputs(*text == '"' ? "\"\"" : (char[]){ *text, 0 }, f);
+    putc('"', f);
+}
+
 /* ---- gnuplot ---- */
 
 const char *hone_output_draw(const char *dir, const char *name)

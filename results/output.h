@@ -26,6 +26,9 @@ int hone_output_directory(const char *path);
 /* Runs DIR/NAME.gp by gnuplot in DIR.  NULL, or why there is no picture. */
 const char *hone_output_draw(const char *dir, const char *name);
 
+/* A text as a cell of CSV (RFC 4180). */
+void hone_output_cell(FILE *f, const char *text);
+
 /* A text for gnuplot in single quotes. */
 void hone_output_quote(FILE *f, const char *text, size_t len);
 

@@ -342,21 +342,10 @@ static const struct field curve_fields[] = {
     { NULL, NULL },
 };
 
-static void put_text(FILE *f, const char *text)
-{
-    if (!strpbrk(text, ",\"\n")) {
-        fputs(text, f);
-        return;
-    }
-    putc('"', f);
-    for (; *text; text++) fputs(*text == '"' ? "\"\"" : (char[]){ *text, 0 }, f);
-    putc('"', f);
-}
-
 static void put_value(FILE *f, const json_t *v)
 {
     if (json_is_string(v))
-        put_text(f, json_string_value(v));
+        hone_output_cell(f, json_string_value(v));
     else if (json_is_boolean(v))
         fputs(json_is_true(v) ? "1" : "0", f);
     else if (json_is_integer(v))
@@ -377,7 +366,7 @@ static void put_row(FILE *f, const struct hone_sweep_report *r, const struct hon
 {
     for (int i = 0; i < r->space->n; i++) {
         if (!hone_sweep_varies(&r->space->option[i])) continue;
-        put_text(f, value_of(p, r->space->option[i].name));
+        hone_output_cell(f, value_of(p, r->space->option[i].name));
         putc(',', f);
     }
     for (; field->title; field++) {
