@@ -65,6 +65,7 @@ static const struct {
 } reports[] = {
     { "layers", layers, "a profile's record as table, CSV, page, trace, plots" },
     { "compare", hone_report_compare, "two profiles' records: each part FASTER, SLOWER, SAME, UNCLEAR" },
+    { "jit", hone_report_jit, "kernels compiled at run time: what they cost, when they pay" },
     { "dawnbench", hone_report_dawnbench, "the epochs of a training run as DAWNBench's table" },
     { NULL, NULL, NULL },
 };

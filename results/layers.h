@@ -132,5 +132,6 @@ extern const struct argp hone_layers_argp;
 /* Reports in files of their own, of these names. */
 int hone_report_compare(int argc, char **argv);
 int hone_report_dawnbench(int argc, char **argv);
+int hone_report_jit(int argc, char **argv);
 
 #endif

@@ -1,5 +1,5 @@
 #!/bin/sh
-# hone report compare, on made-up records: what differs is called by its name, what cannot be compared is refused.
+# Reports made of made-up records: what differs is called by its name, sums are as counted by hand, bad input is one line.
 srcdir=$(cd "${srcdir:-.}" && pwd) . "${srcdir:-.}/tests/scratch.inc"
 hone=$builddir/hone
 
@@ -93,5 +93,51 @@ fails 2 'two files are needed' "one file" "$hone" report compare a.json
 fails 2 "unexpected argument 'x'" "three files" "$hone" report compare a.json b.json x
 fails 2 'only one of both' "standard input twice" "$hone" report compare - -
 fails 2 'json and --csv' "two forms for one output" "$hone" report compare a.json b.json --json --csv
+# ---- jit ----
+
+# record PROBLEM KERNEL VERSION STATUS MS HALF SESSION WHY [WORKSPACE]: a record whose interval is +-HALF of its median.
+record() {
+    awk -v p="$1" -v k="$2" -v v="$3" -v s="$4" -v ms="$5" -v half="$6" -v session="$7" -v why="$8" -v w="${9:-0}" 'BEGIN {
+        printf "{\"type\":\"record\",\"device\":\"made up\",\"problem\":\"%s\",\"kernel\":\"%s\",\"version\":\"%s\",\"config\":\"-\",", p, k, v
+        printf "\"status\":\"%s\",\"why\":\"%s\",\"n\":15,\"ms_median\":%.9f,\"ms_lo\":%.9f,\"ms_hi\":%.9f,", s, why, ms, ms * (1 - half), ms * (1 + half)
+        printf "\"workspace_bytes\":%d,\"error\":0.5,\"cache\":\"weights\",\"session\":\"%s\",\"when\":\"2026-01-02T03:04:%02dZ\"}\n", w, session, substr(session, 2) }'
+}
+cost='compile_ms=90 load_ms=9 first_ms=1.5 code_bytes=4096'
+g=gemm:f32:nn:m8n8k8 h=gemm:f32:nn:m16n8k8 u=gemm:f32:nn:m24n8k8 x=relu:f32:any:n64
+{
+    record $g old_jit 'jit y' timed 0.1 0.01 s1 "$cost"       # of an earlier session: no longer counts
+    record $g ours 'aot x' timed 2 0.01 s2 ''
+    record $g slower 'aot x' timed 3 0.01 s2 ''
+    record $g ours_jit 'jit y' timed 0.5 0.01 s2 "$cost"
+    record $g bad_jit 'jit y' wrong 0.1 0.01 s1 'output 0'
+    record $g bad_jit 'jit y' timed 0.2 0.01 s2 "$cost"       # was found wrong
+    record $g theirs 'lib z' timed 1.5 0.01 s2 ''             # faster than ours: the rival
+    record $g ours 'aot x' timed 0.3 0.01 s3 ''               # of a session without jit
+    record $h ours 'aot x' timed 0.4 0.01 s2 ''
+    record $h ours_jit 'jit y' timed 0.5 0.01 s2 "$cost"
+    record $u ours 'aot x' timed 0.51 0.05 s2 ''
+    record $u ours_jit 'jit y' timed 0.5 0.05 s2 "$cost"
+    record $x ours 'aot x' timed 1 0.01 s2 ''                 # without a jit kernel
+} >made.jsonl
+"$hone" db import made.jsonl --db made.db >out 2>err
+tap $? "made-up records"
+"$hone" report jit --db made.db >jit 2>err
+# 90 + 9 + 1.5 - 0.5 ms at 1 ms a run; the difference is 1 +- hypot(0.015, 0.005) = 0.98419 .. 1.01581.
+has "jit pays after as many runs as counted by hand" jit "^$g .* 100  *99  *102 PAYS  *ours ours_jit theirs" \
+    "^$g .* 2.0000 \\[1.9800 2.0200\\]  *0.5000 .* 1.5000 .* 90.0 .* 9.000  *1.5000  *4096" "^$h .* never  *never  *never NEVER" \
+    "^$u .* 10000 .* never UNCLEAR" '^3 problems: jit PAYS in 1, NEVER in 1, UNCLEAR in 1'
+! grep -q -e relu -e bad_jit -e old_jit jit
+tap $? "and what has no jit kernel, was wrong or is old is left out"
+"$hone" report jit --db made.db --csv >csv 2>err
+awk -F, 'NF != 26 { bad = 1 } END { exit bad || NR != 4 }' csv && grep -q "^made up,$g,s2,ours,-,2,1.98,2.02,ours_jit,.*,100,99,102,PAYS$" csv
+tap $? "CSV has a line for each problem"
+"$hone" report jit --db made.db --problem $h --json >json 2>err
+has "JSON of one problem" json '"runs": "never"' '"pays": 0' '"code_bytes": 4096.0' '"lib": null'
+fails 1 'made.db: none of 1 records of relu:f32:any:n64 is of a jit kernel' "a problem without" "$hone" report jit --db made.db --problem $x
+fails 1 'none of 0 records is of a jit kernel' "an empty database" "$hone" report jit --db none.db
+echo nothing >foreign.db
+fails 1 'foreign.db' "a foreign database" "$hone" report jit --db foreign.db
+fails 2 "problem: " "no problem" "$hone" report jit --problem gemm
+fails 2 'json and --csv' "two forms for one output" "$hone" report jit --json --csv
 echo 1..$n
 exit $bad
