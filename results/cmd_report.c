@@ -64,8 +64,9 @@ static const struct {
     const char *about;
 } reports[] = {
     { "layers", layers, "a profile's record as table, CSV, page, trace, plots" },
-    { "compare", hone_report_compare, "two profiles' records: each part FASTER, SLOWER, SAME, UNCLEAR" },
+    { "compare", hone_report_compare, "two profiles, part by part: FASTER, SLOWER, SAME, UNCLEAR" },
     { "jit", hone_report_jit, "kernels compiled at run time: what they cost, when they pay" },
+    { "tradeoff", hone_report_tradeoff, "time against workspace, of a net and its problems" },
     { "dawnbench", hone_report_dawnbench, "the epochs of a training run as DAWNBench's table" },
     { NULL, NULL, NULL },
 };

@@ -133,5 +133,6 @@ extern const struct argp hone_layers_argp;
 int hone_report_compare(int argc, char **argv);
 int hone_report_dawnbench(int argc, char **argv);
 int hone_report_jit(int argc, char **argv);
+int hone_report_tradeoff(int argc, char **argv);
 
 #endif

@@ -61,7 +61,8 @@ static int see_wrong(void *ctx, const struct hone_record *r)
 static int usable(const struct report *t, const struct hone_record *r)
 {
     char key[5 * HONE_TEXT];
-    if (r->status != HONE_TIMED || r->n < 1 || kind_of(r) < 0) return 0;
+    if ((r->status != HONE_TIMED && r->status != HONE_DROPPED) || r->n < 1 || kind_of(r) < 0)
+        return 0;
     wrong_key(r, key);
     return !json_object_get(t->wrong, key);
 }
@@ -101,13 +102,20 @@ static int see_session(void *ctx, const struct hone_record *r)
     return 0;
 }
 
+/* What was dropped early counts where nothing of its build held out: it has a time, too. */
+static int is_better(const struct hone_record *r, const struct hone_record *than)
+{
+    if (r->status != than->status) return r->status == HONE_TIMED;
+    return r->ms_median < than->ms_median;
+}
+
 static int see_time(void *ctx, const struct hone_record *r)
 {
     struct report *t = ctx;
     struct row *row = usable(t, r) ? row_of(t, r, 0) : NULL;
     if (!row || strcmp(row->session, r->session)) return 0;
     struct hone_record **best = &row->best[kind_of(r)];
-    if (*best && (*best)->ms_median <= r->ms_median) return 0;
+    if (*best && !is_better(r, *best)) return 0;
     if (!*best && !(*best = malloc(sizeof **best))) return out_of_memory(t);
     **best = *r;
     return 0;
@@ -121,16 +129,16 @@ static void pay_back(struct row *row)
 {
     const struct hone_record *j = row->best[JIT], *r = row->best[AOT], *l = row->best[LIB];
     if (!r || (l && l->ms_median < r->ms_median)) r = l;
-    if (!r || isnan(row->compile_ms)) return;
+    if (!r) return;
     double gain = r->ms_median - j->ms_median;
     double lo = gain - hypot(r->ms_median - r->ms_lo, j->ms_hi - j->ms_median);
     double hi = gain + hypot(r->ms_hi - r->ms_median, j->ms_median - j->ms_lo);
     double cost = row->compile_ms + row->load_ms + fmax(0, row->first_ms - j->ms_median);
-    row->runs = gain > 0 ? ceil(cost / gain) : INFINITY;
+    row->runs = gain > 0 ? ceil(cost / gain) : INFINITY; /* NAN where the cost is */
     if (r->n < LEAST_TIMES || j->n < LEAST_TIMES) return;
     row->runs_lo = hi > 0 ? ceil(cost / hi) : INFINITY;
     row->runs_hi = lo > 0 ? ceil(cost / lo) : INFINITY;
-    row->word = lo > 0 ? PAYS : hi <= 0 ? NEVER : UNCLEAR;
+    row->word = hi <= 0 ? NEVER : lo > 0 && !isnan(cost) ? PAYS : UNCLEAR;
 }
 
 static int by_problem(const void *a, const void *b)
@@ -220,7 +228,9 @@ static void print_row(const struct row *row, FILE *f)
     print_number(row->runs_hi, 9, "%.0f", f);
     fprintf(f, " %-7s ", word_name[row->word]);
     for (int k = 0; k < NKINDS; k++)
-        if (row->best[k]) fprintf(f, " %s", row->best[k]->kernel);
+        if (row->best[k])
+            fprintf(f, " %s%s", row->best[k]->kernel,
+                    row->best[k]->status == HONE_DROPPED ? "*" : "");
     putc('\n', f);
 }
 
@@ -253,9 +263,9 @@ static void put_number(double v, FILE *f)
 
 static void csv(const struct report *t, FILE *f)
 {
-    fputs("device,problem,session,aot_kernel,aot_config,aot_ms,aot_lo,aot_hi,jit_kernel,jit_config,"
-          "jit_ms,jit_lo,jit_hi,lib_kernel,lib_config,lib_ms,lib_lo,lib_hi,compile_ms,load_ms,"
-          "first_ms,code_bytes,runs,runs_lo,runs_hi,word\n", f);
+    fputs("device,problem,session,aot_kernel,aot_status,aot_config,aot_ms,aot_lo,aot_hi,jit_kernel,"
+          "jit_status,jit_config,jit_ms,jit_lo,jit_hi,lib_kernel,lib_status,lib_config,lib_ms,"
+          "lib_lo,lib_hi,compile_ms,load_ms,first_ms,code_bytes,runs,runs_lo,runs_hi,word\n", f);
     for (int i = 0; i < t->nrows; i++) {
         const struct row *row = &t->row[i];
         hone_output_cell(f, row->best[JIT]->device);
@@ -264,7 +274,7 @@ static void csv(const struct report *t, FILE *f)
         fprintf(f, ",%s", row->session);
         for (int k = 0; k < NKINDS; k++) {
             const struct hone_record *r = row->best[k];
-            fprintf(f, ",%s,", r ? r->kernel : "");
+            fprintf(f, ",%s,%s,", r ? r->kernel : "", r ? hone_status_name(r->status) : "");
             hone_output_cell(f, r ? r->config : "");
             put_number(r ? r->ms_median : NAN, f);
             put_number(r ? r->ms_lo : NAN, f);
@@ -285,8 +295,8 @@ static json_t *number(double v)
 static json_t *best_json(const struct hone_record *r)
 {
     if (!r) return json_null();
-    return json_pack("{s:s, s:s, s:s, s:i, s:f, s:f, s:f}", "kernel", r->kernel, "config",
-                     r->config, "version", r->version, "n", r->n, "ms_median", r->ms_median,
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f}", "kernel", r->kernel, "status",
+                     hone_status_name(r->status), "config", r->config, "version", r->version, "n", r->n, "ms_median", r->ms_median,
                      "ms_lo", r->ms_lo, "ms_hi", r->ms_hi);
 }
 
@@ -366,7 +376,9 @@ static const char doc[] =
     "made of both sides' 95 % intervals.\n\n"
     "  PAYS     at the latest after the number in `at most`\n"
     "  NEVER    it is slower\n"
-    "  UNCLEAR  else, or a side has fewer than 6 times or no rival, or its cost is not recorded\n\n"
+    "  UNCLEAR  else, or there is no rival, or a side has fewer than 6 times\n\n"
+    "* behind a kernel: none of its build held out in the race; this one was dropped as clearly "
+    "slower, and what its code took is not recorded.\n\n"
     "Examples:\n"
     "  hone autotune --problem gemm:f32:nn:m64n64k64 --build aot,jit,lib\n"
     "  hone report jit\n"

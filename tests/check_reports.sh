@@ -103,7 +103,7 @@ record() {
         printf "\"workspace_bytes\":%d,\"error\":0.5,\"cache\":\"weights\",\"session\":\"%s\",\"when\":\"2026-01-02T03:04:%02dZ\"}\n", w, session, substr(session, 2) }'
 }
 cost='compile_ms=90 load_ms=9 first_ms=1.5 code_bytes=4096'
-g=gemm:f32:nn:m8n8k8 h=gemm:f32:nn:m16n8k8 u=gemm:f32:nn:m24n8k8 x=relu:f32:any:n64
+g=gemm:f32:nn:m8n8k8 h=gemm:f32:nn:m16n8k8 u=gemm:f32:nn:m24n8k8 d=gemm:f32:nn:m32n8k8 x=relu:f32:any:n64
 {
     record $g old_jit 'jit y' timed 0.1 0.01 s1 "$cost"       # of an earlier session: no longer counts
     record $g ours 'aot x' timed 2 0.01 s2 ''
@@ -117,6 +117,9 @@ g=gemm:f32:nn:m8n8k8 h=gemm:f32:nn:m16n8k8 u=gemm:f32:nn:m24n8k8 x=relu:f32:any:
     record $h ours_jit 'jit y' timed 0.5 0.01 s2 "$cost"
     record $u ours 'aot x' timed 0.51 0.05 s2 ''
     record $u ours_jit 'jit y' timed 0.5 0.05 s2 "$cost"
+    record $d ours 'aot x' timed 0.4 0.01 s2 ''
+    record $d ours_jit 'jit y' dropped 0.6 0.01 s2 'clearly slower'
+    record $d far_jit 'jit y' dropped 0.8 0.01 s2 'clearly slower'
     record $x ours 'aot x' timed 1 0.01 s2 ''                 # without a jit kernel
 } >made.jsonl
 "$hone" db import made.jsonl --db made.db >out 2>err
@@ -125,11 +128,11 @@ tap $? "made-up records"
 # 90 + 9 + 1.5 - 0.5 ms at 1 ms a run; the difference is 1 +- hypot(0.015, 0.005) = 0.98419 .. 1.01581.
 has "jit pays after as many runs as counted by hand" jit "^$g .* 100  *99  *102 PAYS  *ours ours_jit theirs" \
     "^$g .* 2.0000 \\[1.9800 2.0200\\]  *0.5000 .* 1.5000 .* 90.0 .* 9.000  *1.5000  *4096" "^$h .* never  *never  *never NEVER" \
-    "^$u .* 10000 .* never UNCLEAR" '^3 problems: jit PAYS in 1, NEVER in 1, UNCLEAR in 1'
+    "^$u .* 10000 .* never UNCLEAR" "^$d .* never NEVER   *ours ours_jit[*]\$" '^4 problems: jit PAYS in 1, NEVER in 2, UNCLEAR in 1'
 ! grep -q -e relu -e bad_jit -e old_jit jit
 tap $? "and what has no jit kernel, was wrong or is old is left out"
 "$hone" report jit --db made.db --csv >csv 2>err
-awk -F, 'NF != 26 { bad = 1 } END { exit bad || NR != 4 }' csv && grep -q "^made up,$g,s2,ours,-,2,1.98,2.02,ours_jit,.*,100,99,102,PAYS$" csv
+awk -F, 'NF != 29 { bad = 1 } END { exit bad || NR != 5 }' csv && grep -q "^made up,$g,s2,ours,timed,-,2,1.98,2.02,ours_jit,.*,100,99,102,PAYS$" csv
 tap $? "CSV has a line for each problem"
 "$hone" report jit --db made.db --problem $h --json >json 2>err
 has "JSON of one problem" json '"runs": "never"' '"pays": 0' '"code_bytes": 4096.0' '"lib": null'
@@ -139,5 +142,39 @@ echo nothing >foreign.db
 fails 1 'foreign.db' "a foreign database" "$hone" report jit --db foreign.db
 fails 2 "problem: " "no problem" "$hone" report jit --problem gemm
 fails 2 'json and --csv' "two forms for one output" "$hone" report jit --json --csv
+# ---- tradeoff: made-up times of kernels that are there, as an untuned profile names them ----
+
+XDG_CACHE_HOME=$tmp/cache; export XDG_CACHE_HOME
+"$hone" profile --net housing-mlp --batch 32 --rounds 5 --json >p.json 2>err
+tap $? "an untuned profile"
+awk -F'"' 'function add(ms, w, config) {
+        printf "{\"type\":\"record\",\"device\":\"%s\",\"problem\":\"%s\",\"kernel\":\"%s\",\"version\":\"%s\",", device, problem, kernel, version
+        printf "\"config\":\"%s\",\"status\":\"timed\",\"why\":\"\",\"n\":15,\"ms_median\":%.9f,\"ms_lo\":%.9f,\"ms_hi\":%.9f,", config, ms, ms, ms
+        printf "\"workspace_bytes\":%d,\"error\":0.5,\"cache\":\"weights\",\"session\":\"s1\",\"when\":\"2026-01-02T03:04:05Z\"}\n", w }
+    $2 == "device_id" { device = $4 } $2 == "problem" { problem = $4 } $2 == "kernel" { kernel = $4 }
+    $2 == "version" && NF == 5 {
+        version = $4; step++
+        if (step == 1) { add(4, 0, "a"); add(5, 1024, "b"); add(2, 1024, "c"); add(1.99, 2048, "d"); add(1, 4096, "e"); add(3, 8192, "f") }
+        else if (step == 2) { add(3, 1024, "a"); add(2.5, 4096, "b") }
+        else if (step < 10) add(1, 0, "a") }' p.json >made.jsonl
+"$hone" db import made.jsonl --db front.db >out 2>err && "$hone" report tradeoff --net housing-mlp --batch 32 --db front.db >table 2>err
+# The first problem's front is a, c, e: d is within 1 % of c, b and f are beaten.  Seven steps take 1 ms each, the tenth is untuned.
+has "fronts and sums as counted by hand" table '^gemm:f32:nn:m32n128k8.* 1  *0 B  *4.00000 .* 1.00x .* a$' '^  *1.0 KiB  *2.00000 .* 2.00x .* c$' \
+    '^  *4.0 KiB  *1.00000 .* 4.00x .* e$' '^  *0 B  *-  *-  too little for 1 of 9 tuned steps$' '^  *1.0 KiB  *12.0000  *1.14x$' '^  *4.0 KiB  *10.5000  *1.00x$' \
+    '^sgd:.* untuned$' '^1 of 10 steps are untuned'
+[ "$(grep -c ' b$' table)" = 1 ] && ! grep -q -e ' [df]$' table   # the second problem's b
+tap $? "what is beaten in both is left out"
+"$hone" report tradeoff --net housing-mlp --batch 32 --db front.db --csv >csv 2>err
+awk -F, 'NF != 10 { bad = 1 } END { exit bad || NR != 17 }' csv && grep -q '^limit,,9,1024,12,,,,,0$' csv && grep -q '^limit,,9,0,,,,,,1$' csv && grep -q '^untuned,sgd' csv
+tap $? "CSV has a line for each point and limit"
+"$hone" report tradeoff --net housing-mlp --batch 32 --db front.db --json >json 2>err
+has "JSON holds the same" json '"untuned": 1' '"ms": 10.5' '"ms": null' '"steps_without": 1'
+fails 1 'no problem of housing-mlp, batch 16, is tuned' "another batch" "$hone" report tradeoff --net housing-mlp --batch 16 --db front.db
+fails 1 'no problem of lenet5' "an empty database" "$hone" report tradeoff --net lenet5 --db none.db
+fails 1 'foreign.db' "a foreign database" "$hone" report tradeoff --net lenet5 --db foreign.db
+fails 1 'no_such' "no such net" "$hone" report tradeoff --net no_such --db front.db
+fails 2 'net is missing' "no net" "$hone" report tradeoff
+fails 2 "batch: '0'" "no batch" "$hone" report tradeoff --net lenet5 --batch 0
+fails 2 "dtype: " "no such numbers" "$hone" report tradeoff --net lenet5 --dtype f8
 echo 1..$n
 exit $bad
