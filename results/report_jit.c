@@ -63,6 +63,7 @@ static int usable(const struct report *t, const struct hone_record *r)
     char key[5 * HONE_TEXT];
     if ((r->status != HONE_TIMED && r->status != HONE_DROPPED) || r->n < 1 || kind_of(r) < 0)
         return 0;
+    if (!json_object_size(t->wrong)) return 1;
     wrong_key(r, key);
     return !json_object_get(t->wrong, key);
 }
@@ -95,7 +96,7 @@ static int out_of_memory(struct report *t)
 static int see_session(void *ctx, const struct hone_record *r)
 {
     struct report *t = ctx;
-    if (!usable(t, r) || kind_of(r) != JIT) return 0;
+    if (kind_of(r) != JIT || !usable(t, r)) return 0;
     struct row *row = row_of(t, r, 1);
     if (!row) return out_of_memory(t);
     snprintf(row->session, sizeof row->session, "%s", r->session);
@@ -112,8 +113,8 @@ static int is_better(const struct hone_record *r, const struct hone_record *than
 static int see_time(void *ctx, const struct hone_record *r)
 {
     struct report *t = ctx;
-    struct row *row = usable(t, r) ? row_of(t, r, 0) : NULL;
-    if (!row || strcmp(row->session, r->session)) return 0;
+    struct row *row = row_of(t, r, 0);
+    if (!row || strcmp(row->session, r->session) || !usable(t, r)) return 0;
     struct hone_record **best = &row->best[kind_of(r)];
     if (*best && !is_better(r, *best)) return 0;
     if (!*best && !(*best = malloc(sizeof **best))) return out_of_memory(t);
@@ -296,8 +297,8 @@ static json_t *best_json(const struct hone_record *r)
 {
     if (!r) return json_null();
     return json_pack("{s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f}", "kernel", r->kernel, "status",
-                     hone_status_name(r->status), "config", r->config, "version", r->version, "n", r->n, "ms_median", r->ms_median,
-                     "ms_lo", r->ms_lo, "ms_hi", r->ms_hi);
+                     hone_status_name(r->status), "config", r->config, "version", r->version, "n",
+                     r->n, "ms_median", r->ms_median, "ms_lo", r->ms_lo, "ms_hi", r->ms_hi);
 }
 
 static json_t *row_json(const struct row *row)
