@@ -103,8 +103,9 @@ static void take_notes(struct comparison *c)
     }
     if (strcmp(text_at(a, "device_id"), text_at(b, "device_id")))
         note(c, "other devices: A ran on %.100s, B on %.100s", a->device_text, b->device_text);
-    note(c, "other sessions: on a machine that other programs use, times of two sessions differ by "
-            "themselves; shares of the step (--shares) bear comparison better");
+    note(c, "other sessions: where other programs run, times of two sessions differ by more than "
+            "their intervals; --shares takes out what slows all parts alike, and `hone bench` "
+            "measures in turns");
     if (a->roof_threads != b->roof_threads)
         note(c, "other numbers of threads: A had %d, B %d", a->roof_threads, b->roof_threads);
     if (fabs(a->roof_share - b->roof_share) > 0.1)
@@ -504,8 +505,9 @@ static const char doc[] =
     "  SLOWER   it lies above 1\n"
     "  UNCLEAR  else, or a side has fewer than 6 times\n\n"
     "Equal numbers on both sides are one measurement, and SAME.  Another net, batch or number type "
-    "cannot be compared; lines with ! name what else makes A and B differ.  --shares takes the sum "
-    "of the parts as exact.\n\n"
+    "cannot be compared; lines with ! name what else makes A and B differ.  An "
+    "interval knows the noise of its own session only: the same kernels may differ by a few "
+    "percent in the next.  --shares takes the sum of the parts as exact.\n\n"
     "Examples:\n"
     "  hone profile --net lenet5 --json > a.json\n"
     "  hone profile --net lenet5 --build aot --json > b.json\n"
