@@ -1,0 +1,180 @@
+/* One candidate of a session: it is proven, tried once, and its record is kept whatever it did. */
+#include "autotune/tune.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const double FAR = 1.6;           /* slower than the best trial by this: not raced */
+
+enum { CROWD = 48 };                     /* racers at most */
+
+/* ---- recording ---- */
+
+static void count(struct hone_tune_result *r, const struct hone_record *rec)
+{
+    int *counts[] = { &r->ntimed, &r->nwrong, &r->nfailed, &r->ndropped };
+    ++*counts[rec->status];
+    if ((rec->status == HONE_WRONG || rec->status == HONE_FAILED) && !r->wrong[0])
+        snprintf(r->wrong, sizeof r->wrong, "%.60s/%.180s: %.255s", rec->kernel, rec->config,
+                 rec->why);
+}
+
+int hone_tuning_add(struct hone_tuning *t, struct hone_record *rec[], int n)
+{
+    int err = n ? hone_db_begin(t->db) : HONE_OK;
+    if (err || !n) return err;
+    for (int i = 0; !err && i < n; i++) {
+        /* What belongs together has one time. */
+        if (i) memcpy(rec[i]->when, rec[0]->when, sizeof rec[i]->when);
+        else hone_db_now(rec[0]->when);
+        err = hone_db_add(t->db, rec[i]);
+        count(t->r, rec[i]);
+    }
+    return hone_db_end(t->db, err);
+}
+
+void hone_entrant_sample(struct hone_record *rec, double *ms, int n)
+{
+    struct hone_stats s = hone_stats_of(ms, n);
+    rec->n = n;
+    rec->ms_median = s.median;
+    rec->ms_lo = s.lo;
+    rec->ms_hi = s.hi;
+}
+
+int hone_tuning_sweep(struct hone_tuning *t)
+{
+    struct hone_record **out = calloc((size_t)t->n + 1, sizeof *out);
+    struct hone_entrant *gone = calloc((size_t)t->n + 1, sizeof *gone);
+    int nout = 0, n = 0, err = out && gone ? HONE_OK : hone_fail(HONE_ENOMEM, "%d records", t->n);
+    for (int i = 0; !err && i < t->n; i++) {
+        struct hone_entrant *e = &t->entrant[i];
+        if (e->record.status == HONE_TIMED) { t->entrant[n++] = *e; continue; }
+        hone_plan_close(&e->plan);
+        gone[nout] = *e;
+        out[nout] = &gone[nout].record;
+        nout++;
+    }
+    if (!err) { t->n = n; err = hone_tuning_add(t, out, nout); }
+    free(out);
+    free(gone);
+    t->flushed = hone_now();
+    return err;
+}
+
+void hone_entrant_drop(struct hone_entrant *e, const char *why)
+{
+    e->record.status = HONE_DROPPED;
+    if (!e->record.n) hone_entrant_sample(&e->record, &e->ms, 1);
+    snprintf(e->record.why, sizeof e->record.why, "%s", why);
+}
+
+/* ---- trials ---- */
+
+int hone_tuning_prune(struct hone_tuning *t)
+{
+    struct hone_entrant *lead = NULL, *library = NULL, *other = NULL;
+    for (int i = 0; i < t->n; i++) {
+        struct hone_entrant *e = &t->entrant[i];
+        if (!lead || e->ms < lead->ms) lead = e;
+        if (e->kernel->build == HONE_LIB && (!library || e->ms < library->ms)) library = e;
+    }
+    for (int i = 0; i < t->n; i++) {
+        struct hone_entrant *e = &t->entrant[i];
+        if (e->kernel != lead->kernel && (!other || e->ms < other->ms)) other = e;
+    }
+    double most = t->n ? FAR * lead->ms : 0;
+    double *ms = malloc(((size_t)t->n + 1) * sizeof *ms);
+    if (!ms) return hone_fail(HONE_ENOMEM, "%d trials", t->n);
+    for (int i = 0; i < t->n; i++) ms[i] = t->entrant[i].ms;
+    if (t->n > CROWD) {
+        hone_stats_of(ms, t->n);   /* sorts */
+        if (ms[CROWD - 1] < most) most = ms[CROWD - 1];
+    }
+    free(ms);
+    for (int i = 0; i < t->n; i++) {
+        char why[128];
+        struct hone_entrant *e = &t->entrant[i];
+        if (e->ms <= most || e == library || e == other || e->incumbent) continue;
+        snprintf(why, sizeof why, "not raced: %.2f times the best trial's time", e->ms / lead->ms);
+        hone_entrant_drop(e, why);
+    }
+    return hone_tuning_sweep(t);
+}
+
+/* A first time, the least of a few windows: what else runs on the machine can only add, and on a
+ * busy one it adds to most.  Who seems far behind is asked more often, unless asking takes long. */
+static int time_trial(struct hone_tuning *t, struct hone_entrant *e)
+{
+    enum { ASKED = 2, ASKED_OFTEN = 8 };
+    struct hone_case *reals = hone_tuning_reals(t);
+    double s;
+    int err = hone_case_reset(reals);
+    if (!err)
+        err = hone_time_calibrate(&e->plan, reals, t->o->cache, HONE_TRIAL_WINDOW, &e->runs, &s);
+    if (err) return err;
+    e->ms = 1e3 * s;
+    for (int i = 0; !err && i < ASKED_OFTEN; i++) {
+        int behind = t->best_ms > 0 && e->ms > FAR * t->best_ms,
+            quick = s * e->runs < 8 * HONE_TRIAL_WINDOW;
+        if (i >= ASKED && !(behind && quick)) break;
+        err = hone_time_window(&e->plan, reals, t->o->cache, e->runs, &s);
+        if (1e3 * s < e->ms) e->ms = 1e3 * s;
+    }
+    s = 1e-3 * e->ms;
+    double runs = s > 0 ? HONE_RACE_WINDOW / s : 1e6;
+    e->runs = runs < 1 ? 1 : runs > 1e6 ? 1000000 : (int)(runs + 0.5);
+    return err;
+}
+
+static int make_room(struct hone_tuning *t)
+{
+    if (t->n < t->room) return HONE_OK;
+    int room = 2 * t->room + 16;
+    struct hone_entrant *more = realloc(t->entrant, (size_t)room * sizeof *more);
+    if (!more) return hone_fail(HONE_ENOMEM, "%d candidates", room);
+    t->entrant = more;
+    t->room = room;
+    return HONE_OK;
+}
+
+int hone_tuning_try(struct hone_tuning *t, int k, const struct hone_config *c, int incumbent,
+                    double *ms)
+{
+    const struct hone_kernel *kernel = t->space.kernel[k].kernel;
+    struct hone_entrant e = { .kernel = kernel, .incumbent = incumbent };
+    struct hone_record *r = &e.record;
+    double error;
+    int err = make_room(t);
+    *ms = 0;
+    if (err) return err;
+    snprintf(r->device, sizeof r->device, "%s", t->d->id);
+    snprintf(r->problem, sizeof r->problem, "%s", t->text);
+    snprintf(r->kernel, sizeof r->kernel, "%s", kernel->name);
+    snprintf(r->version, sizeof r->version, "%s", t->lane[k].version);
+    snprintf(r->cache, sizeof r->cache, "%s", hone_cache_name(t->o->cache));
+    snprintf(r->session, sizeof r->session, "%s", t->session);
+    hone_config_print(kernel, c, r->config);
+    t->r->ncandidates++;
+    err = hone_plan_open(&e.plan, t->p, kernel, c, t->d);
+    r->workspace_bytes = (int64_t)e.plan.workspace_bytes;
+    for (int i = 0; !err && i < t->ncases; i++) {
+        err = hone_case_check(&t->cases[i], &e.plan, &error);
+        if (error > r->error) r->error = error;
+    }
+    if (!err) err = time_trial(t, &e);
+    if (!err) {
+        if (t->best_ms <= 0 || e.ms < t->best_ms) t->best_ms = e.ms;
+        if (t->lane[k].ms <= 0 || e.ms < t->lane[k].ms) t->lane[k].ms = e.ms;
+        t->entrant[t->n++] = e;
+        *ms = e.ms;
+        return HONE_OK;
+    }
+    hone_plan_close(&e.plan);
+    if (err == HONE_EINTR) { t->r->ncandidates--; return err; }
+    r->status = err == HONE_EWRONG ? HONE_WRONG : HONE_FAILED;
+    r->error = 0;
+    snprintf(r->why, sizeof r->why, "%s", hone_errmsg());
+    t->lane[k].nwrong++;
+    return hone_tuning_add(t, (struct hone_record *[]){ r }, 1);
+}

@@ -1,0 +1,86 @@
+/* autotune/tune.h -- what the files of a tuning session share: its state (tune.c), one candidate's
+ * proof, first time and record (trial.c), and the race of those who are left (final.c). */
+#ifndef HONE_AUTOTUNE_TUNE_H
+#define HONE_AUTOTUNE_TUNE_H
+
+#include "autotune/db.h"
+#include "autotune/race.h"
+
+/* Seconds of a window of a trial and of the race: 10^4 ticks of the clock. */
+#define HONE_TRIAL_WINDOW 0.0005
+#define HONE_RACE_WINDOW 0.001
+
+struct hone_entrant {
+    const struct hone_kernel *kernel;
+    struct hone_plan plan;
+    struct hone_record record;
+    int incumbent, runs;                 /* runs per window */
+    double ms;                           /* of the trial */
+};
+
+/* What is known of a kernel while its configs are tried. */
+struct hone_lane {
+    char version[HONE_TEXT];
+    int next;                            /* config */
+    double ms;                           /* best trial; 0: none yet */
+    int nwrong;                          /* configs found wrong, now or in an earlier session */
+    int seen;                            /* has records of this version */
+};
+
+struct hone_tuning {
+    struct hone_db *db;
+    const struct hone_problem *p;
+    struct hone_device *d;
+    const struct hone_tune_options *o;
+    struct hone_tune_result *r;
+    char text[HONE_TEXT], session[40];
+    double started, deadline, flushed;
+    struct hone_space space;
+    struct hone_lane *lane;              /* (space.nkernels) */
+    struct hone_record *wrong;           /* (nwrong) wrong before, at this version: not tried */
+    int nwrong;
+    const struct hone_kernel *incumbent; /* its config stands first; NULL: none */
+    struct hone_case cases[2];           /* integers where exact, reals last */
+    int ncases;
+    int resets;                          /* 1: runs change the inputs, to be renewed each window */
+    struct hone_entrant *entrant;        /* (room) the first n are still in */
+    int n, room;
+    double best_ms;
+};
+
+static inline struct hone_case *hone_tuning_reals(struct hone_tuning *t)
+{
+    return &t->cases[t->ncases - 1];
+}
+
+/* The progress line: `done` of the whole, where no budget tells that. */
+void hone_tuning_report(struct hone_tuning *t, double done);
+
+/* ---- trial.c ---- */
+
+/* Proves and tries config c of kernel k of the space: one more entrant with its first time in *ms,
+ * or the record of why not, and *ms is 0.  An error is the session's. */
+int hone_tuning_try(struct hone_tuning *t, int k, const struct hone_config *c, int incumbent,
+                    double *ms);
+
+/* Drops who is far behind, and in a crowd the slowest; never the best library, the best of another
+ * kernel than the leader's, or the incumbent. */
+int hone_tuning_prune(struct hone_tuning *t);
+
+/* Adds records with one commit: a disk is slow, and its work disturbs what is timed next. */
+int hone_tuning_add(struct hone_tuning *t, struct hone_record *rec[], int n);
+
+/* Takes entrants whose record says that they are out off the list, and adds their records. */
+int hone_tuning_sweep(struct hone_tuning *t);
+
+void hone_entrant_sample(struct hone_record *rec, double *ms, int n);   /* sorts ms */
+void hone_entrant_drop(struct hone_entrant *e, const char *why);
+
+/* ---- final.c ---- */
+
+int hone_tuning_race(struct hone_tuning *t);
+
+/* Records who finished, all in one commit: a session is either best or not there. */
+int hone_tuning_finish(struct hone_tuning *t);
+
+#endif
