@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Distillation of lenet5 into lenet5-student (NETS.md C8, rows 17 to 19), as one command:
+"""Distillation of a teacher into a student, as one command; of lenet5 into lenet5-student with the
+one-factor ablations that a study lacks (NETS.md C8, rows 17 to 21):
 
     python3 results/experiments/distill.py --hone ./hone --out results/experiments/distill
+    python3 results/experiments/distill.py --hone ./hone --teacher resnet56:option=B --student resnet56:n=6,option=B --data cifar10 --batch 64 --lr 0.003 --out resnet
 
 Rounds run teacher, student with teacher, student alone and the one-factor ablations one after the
 other, each with the round's seed; a ratio is taken within a round, so that a machine that slows
@@ -22,10 +24,19 @@ import tempfile
 import time
 
 TEACHER, STUDENT = "lenet5", "lenet5-student"
-# The study: epochs: (seconds of training, accuracy, seconds of inference) of the three rows.
+SMALLER = "resnet56:n=6,option=B"
+# The study, by teacher and student: epochs: (seconds of training, accuracy, seconds of inference) of the three rows.
 STUDY = {
-    10: [(449.977, 0.9831, 1.9012), (191.255, 0.9787, 0.4047), (84.828, 0.9801, 0.4379)],
-    50: [(2310.531, 0.9886, 1.8877), (933.906, 0.9871, 0.4124), (410.348, 0.9864, 0.4155)],
+    (TEACHER, STUDENT): {
+        10: [(449.977, 0.9831, 1.9012), (191.255, 0.9787, 0.4047), (84.828, 0.9801, 0.4379)],
+        50: [(2310.531, 0.9886, 1.8877), (933.906, 0.9871, 0.4124), (410.348, 0.9864, 0.4155)],
+    },
+    ("resnet56:option=B", SMALLER): {   # seconds of the last epoch
+        10: [(1210.70, 0.6184, 23.93), (934.38, 0.583, 17.20), (879.68, 0.6266, 18.69)],
+    },
+    ("resnet152", SMALLER): {           # on a GPU; of the student one row
+        10: [(447.64, None, 8.215), (196.06, None, 2.775)],
+    },
 }
 ROWS = ["teacher", "student with teacher", "student alone"]
 FIELDS = ["round", "what", "net", "activation", "dtype", "seed", "epochs", "seconds",
@@ -56,6 +67,9 @@ class Bench:
         return ["--data", self.o.data, "--batch", str(self.o.batch), *self.o.kernels,
                 *(["--dtype", dtype] if dtype != "f32" else [])]
 
+    def taught(self):
+        return self.o.teacher, self.o.student
+
     def inference(self, net, dtype, weights):
         """Seconds of a pass over the test rows, forward steps alone; of some passes the median."""
         if dtype not in self.evaluates:
@@ -69,6 +83,8 @@ class Bench:
         name = f"{net}:activation={activation}" if activation else net
         arguments = ["train", "--net", name, "--epochs", str(self.o.epochs), "--optimizer", "sgd",
                      "--lr", str(self.o.lr), "--seed", str(seed), *self.common(dtype), *more,
+                     *(["--momentum", str(self.o.momentum)] if self.o.momentum else []),
+                     *(["--limit", str(self.o.limit)] if self.o.limit else []),
                      "--save", weights]
         before = cpu_seconds()
         told = self.hone(*arguments)
@@ -77,7 +93,7 @@ class Bench:
         teacher, last = told["teacher"] or {}, told["epochs"][-1]
         run = {
             "round": turn + 1, "what": what, "net": told["net"],
-            "activation": activation or {TEACHER: "gelu_tanh", STUDENT: "relu"}[net], "dtype": dtype,
+            "activation": activation or {TEACHER: "gelu_tanh"}.get(net, "relu"), "dtype": dtype,
             "seed": seed, "epochs": self.o.epochs,
             "seconds": teacher.get("seconds_with_teacher", seconds),
             "seconds_without_teacher": teacher.get("seconds_without_teacher", seconds),
@@ -99,11 +115,14 @@ class Bench:
         """The three rows first; of the ablations, what is not among them already."""
         w = os.path.join(folder, "teacher.safetensors")
         other = os.path.join(folder, "other.safetensors")
-        teach = ["--teacher", TEACHER, "--teacher-weights", w, "--temperature", "1", "--mix", "1"]
-        self.train(turn, ROWS[0], TEACHER, None, "f32", w)
-        self.train(turn, ROWS[1], STUDENT, None, "f32", other, *teach)
-        self.train(turn, ROWS[2], STUDENT, None, "f32", other)
-        self.train(turn, "student, logits kept", STUDENT, None, "f32", other, *teach, "--teacher-cache")
+        teacher, student = self.taught()
+        teach = ["--teacher", teacher, "--teacher-weights", w, "--temperature", "1", "--mix", "1"]
+        self.train(turn, ROWS[0], teacher, None, "f32", w)
+        self.train(turn, ROWS[1], student, None, "f32", other, *teach)
+        self.train(turn, ROWS[2], student, None, "f32", other)
+        self.train(turn, "student, logits kept", student, None, "f32", other, *teach, "--teacher-cache")
+        if self.taught() != (TEACHER, STUDENT):
+            return
         for dtype in self.o.dtypes:
             for net in TEACHER, STUDENT:
                 for activation in "gelu_tanh", "relu":
@@ -157,7 +176,8 @@ def table(f, heads, rows):
 
 def write_three(f, b):
     """Teacher, student with teacher, student alone; how many times faster than the teacher."""
-    study = STUDY.get(b.o.epochs, STUDY[10])
+    study = STUDY.get(b.taught(), {})
+    study = study.get(b.o.epochs, study.get(10, []))
     first, rows = b.of(ROWS[0]), []
     for i, what in enumerate([*ROWS, "student, logits kept"]):
         runs = b.of(what)
@@ -170,15 +190,17 @@ def write_three(f, b):
             ratio_text(ratio(first, runs, "inference_seconds")) if i else "1"])
     table(f, ["net", "seconds", "of these without the teacher", "teacher's / its seconds",
               "of CPU seconds", "accuracy", "least to largest", "inference, s", "teacher's / its inference"], rows)
-    f.write("The study's, on one machine of its own:\n\n")
-    table(f, ["net", "seconds", "teacher's / its seconds", "accuracy", "inference, s",
-              "teacher's / its inference"],
-          [[what, f"{s[0]:.3f}", f"{study[0][0] / s[0]:.2f}", f"{s[1]:.4f}", f"{s[2]:.4f}",
-            f"{study[0][2] / s[2]:.2f}"] for what, s in zip(ROWS, study)])
+    if study:
+        f.write("The study's, on a machine of its own:\n\n")
+        table(f, ["net", "seconds", "teacher's / its seconds", "accuracy", "inference, s",
+                  "teacher's / its inference"],
+              [[what, f"{s[0]:.3f}", f"{study[0][0] / s[0]:.2f}", text(s[1], 4), f"{s[2]:.4f}",
+                f"{study[0][2] / s[2]:.2f}"] for what, s in zip(ROWS, study)])
     with_, alone = b.of(ROWS[1]), b.of(ROWS[2])
     times = ratio(with_, alone)
-    f.write(f"With the teacher inside, the student takes {ratio_text(times)} times its seconds alone (the "
-            f"study: {study[1][0] / study[2][0]:.2f}); the teacher's own are "
+    theirs = f" (the study: {study[1][0] / study[2][0]:.2f})" if len(study) > 2 else ""
+    f.write(f"With the teacher inside, the student takes {ratio_text(times)} times its seconds alone{theirs}; "
+            f"the teacher's own are "
             f"{100 - 100 * median(with_, 'seconds_without_teacher') / median(with_, 'seconds'):.0f} % of "
             f"them. Kept logits cost {median(b.of('student, logits kept'), 'cache_seconds'):.2f} s once.\n\n")
 
@@ -229,18 +251,19 @@ def device():
 def write_md(path, b, argv, rounds, started):
     o = b.o
     with open(path, "w") as f:
-        f.write("# Distillation: lenet5 into lenet5-student\n\n"
+        f.write(f"# Distillation: {o.teacher} into {o.student}\n\n"
                 f"`{argv}`\n\n"
-                f"{time.strftime('%Y-%m-%d')}, {device()}, {os.cpu_count()} cores, {o.data}, {o.epochs} epochs, "
-                f"batch {o.batch}, SGD {o.lr}, temperature 1, mix 1, seeds 1 to {rounds}; n = {rounds} "
+                f"{time.strftime('%Y-%m-%d')}, {device()}, {os.cpu_count()} cores, {o.data}, {o.limit or 'all'} rows, {o.epochs} epochs, "
+                f"batch {o.batch}, SGD {o.lr}, momentum {o.momentum}, temperature 1, mix 1, seeds 1 to {rounds}; n = {rounds} "
                 f"rounds, medians, in brackets the least and the largest round. {o.remark}\n"
                 f"Load average at the start {started[0]:.1f}, at the end {os.getloadavg()[0]:.1f}. Inference: "
                 f"the forward steps of a pass over the test rows, the median of {o.passes}. No evaluation is in the seconds of "
                 "training; CPU seconds are the whole program's: reading data, training, evaluating.\n\n")
         write_three(f, b)
-        f.write("## One factor at a time\n\n")
-        write_ablations(f, b)
-        f.write("## Commands\n\nOf the first round; `distill.csv` has all runs.\n\n")
+        if b.taught() == (TEACHER, STUDENT):
+            f.write("## One factor at a time\n\n")
+            write_ablations(f, b)
+        f.write(f"## Commands\n\nOf the first round; `{os.path.basename(o.out)}.csv` has all runs.\n\n")
         for what, command in b.commands.items():
             f.write(f"    {command}\n")
 
@@ -249,10 +272,14 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--hone", default="hone", help="the program (default hone)")
     p.add_argument("--out", default="distill", help="writes OUT.md and OUT.csv (default distill)")
+    p.add_argument("--teacher", default=TEACHER, metavar="NET")
+    p.add_argument("--student", default=STUDENT, metavar="NET")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--epochs", type=int, default=10, help="10 or 50 in the study (default 10)")
     p.add_argument("--batch", type=int, default=256)
     p.add_argument("--lr", type=float, default=0.1)
+    p.add_argument("--momentum", type=float, default=0.0)
+    p.add_argument("--limit", type=int, metavar="ROWS", help="train on the first ROWS rows (default all)")
     p.add_argument("--data", default="mnist")
     p.add_argument("--passes", type=int, default=5, help="of inference, for a median (default 5)")
     p.add_argument("--dtypes", default="f32", help="of the ablations: f32 or f32,f64 (default f32)")
