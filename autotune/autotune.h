@@ -11,6 +11,30 @@
 enum hone_status { HONE_TIMED, HONE_WRONG, HONE_FAILED, HONE_DROPPED };
 const char *hone_status_name(enum hone_status s);
 
+/* What was the matter with one that is wrong or failed: the first word of its `why`, "overrun: c was
+ * written 4 bytes past its end". */
+#define HONE_FAULT_MAP(X)                                                                          \
+    X(NONE, "none")                                                                                \
+    X(VALUE, "value")          /* an output is wrong */                                            \
+    X(NAN, "nan")              /* an output is NaN, or was never written */                        \
+    X(OVERRUN, "overrun")      /* a guard band beside a buffer was written */                      \
+    X(INPUT, "input")          /* an input was written */                                          \
+    X(UNSTABLE, "unstable")    /* two runs gave different bits */                                  \
+    X(CRASH, "crash")          /* a signal ended its process */                                    \
+    X(HANG, "hang")            /* no end within the limit of time */                               \
+    X(EXIT, "exit")            /* it ended the program */                                          \
+    X(MEMORY, "memory")        /* no memory within its limit */                                    \
+    X(BUILD, "build")          /* its code could not be compiled or loaded */                      \
+    X(ERROR, "error")          /* it said that it failed */
+
+enum hone_fault {
+#define X(code, name) HONE_FAULT_##code,
+    HONE_FAULT_MAP(X)
+#undef X
+    HONE_NFAULTS
+};
+const char *hone_fault_name(enum hone_fault f);
+
 /* What one candidate did.  Immutable once added. */
 struct hone_record {
     int64_t id;                  /* in its database */
@@ -31,6 +55,9 @@ struct hone_record {
     char session[40];            /* times with equal texts here may be compared */
     char when[32];               /* ISO 8601, UTC */
 };
+
+/* Records of before there were classes are VALUE where wrong and ERROR where failed. */
+enum hone_fault hone_record_fault(const struct hone_record *r);
 
 /* ---- database ---- */
 
@@ -117,6 +144,9 @@ struct hone_tune_options {
     uint64_t seed;
     int again;                   /* 1: measure even if known */
     int quiet;                   /* 1: no progress line */
+    int in_process;              /* 1: candidates run in this process, not in one of their own */
+    double candidate_seconds;    /* that one phase of a candidate may take; 0: by its problem */
+    int64_t candidate_bytes;     /* of memory that it may take; 0: by its problem */
     const char *what;            /* progress line: name of this problem; NULL: its text */
     double started, total;       /* of a longer whole: hone_now() at its start, its seconds or 0 */
 };

@@ -36,7 +36,7 @@ struct session {
 /* ---- options ---- */
 
 enum { OPT_SEARCH = 256, OPT_BUILD, OPT_CACHE, OPT_SEED, OPT_DB, OPT_JSON, OPT_AGAIN,
-       OPT_OPTIMIZER, OPT_DTYPE, OPT_MAX_ERROR };
+       OPT_OPTIMIZER, OPT_DTYPE, OPT_MAX_ERROR, OPT_IN_PROCESS };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to tune for (default cpu0)", 0 },
@@ -65,6 +65,9 @@ static const struct argp_option option[] = {
       "result is made of, where all inputs are of one size",
       0 },
     { "again", OPT_AGAIN, NULL, 0, "tune what is known, too", 0 },
+    { "in-process", OPT_IN_PROCESS, NULL, 0,
+      "run candidates in this process, for a debugger, and not in one of their own, where one that "
+      "crashes, hangs or eats all memory is but a record", 0 },
     { "json", OPT_JSON, NULL, 0, "print JSON", 0 },
     { 0 },
 };
@@ -114,6 +117,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_OPTIMIZER: o->optimizers = arg; break;
     case OPT_DTYPE: o->dtype = arg; break;
     case OPT_JSON: o->json = 1; break;
+    case OPT_IN_PROCESS: o->tune.in_process = 1; break;
     case OPT_AGAIN: o->tune.again = 1; break;
     case 't': err = parse_budget(arg, &o->tune.seconds); break;
     case OPT_BUILD: err = hone_builds_parse(arg, &o->tune.builds); break;

@@ -21,6 +21,24 @@ static const char *const status_names[] = {
 
 const char *hone_status_name(enum hone_status s) { return status_names[s]; }
 
+static const char *const fault_names[] = {
+#define X(code, name) name,
+    HONE_FAULT_MAP(X)
+#undef X
+};
+
+const char *hone_fault_name(enum hone_fault f) { return fault_names[f]; }
+
+enum hone_fault hone_record_fault(const struct hone_record *r)
+{
+    if (r->status != HONE_WRONG && r->status != HONE_FAILED) return HONE_FAULT_NONE;
+    for (int f = HONE_FAULT_VALUE; f < HONE_NFAULTS; f++) {
+        size_t n = strlen(fault_names[f]);
+        if (!strncmp(r->why, fault_names[f], n) && r->why[n] == ':') return (enum hone_fault)f;
+    }
+    return r->status == HONE_WRONG ? HONE_FAULT_VALUE : HONE_FAULT_ERROR;
+}
+
 /* ---- opening ---- */
 
 enum kind { MISSING, EMPTY, OURS };

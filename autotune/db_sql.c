@@ -35,13 +35,13 @@ const char hone_db_schema[] =
     "  seconds REAL, images_per_s REAL, train_loss REAL, train_accuracy REAL, test_loss REAL,\n"
     "  test_accuracy REAL, test_mae REAL, PRIMARY KEY (run, epoch)) WITHOUT ROWID;\n";
 
-/* What was once found wrong is never served, whichever session found it. */
+/* What was once found wrong, or failed, is never served, whichever session found it. */
 #define HONE_SQL_OF_PROBLEM                                                                        \
     " FROM records r JOIN builds b ON b.id = r.build"                                              \
     " WHERE r.problem = (SELECT id FROM problems WHERE text = ?1)"                                 \
     " AND r.device = (SELECT id FROM devices WHERE name = ?2) AND r.status = 'timed'"              \
     " AND NOT EXISTS (SELECT 1 FROM records w WHERE w.problem = r.problem AND w.device = r.device" \
-    " AND w.status = 'wrong' AND w.build = r.build AND w.config = r.config)"
+    " AND w.status IN ('wrong', 'failed') AND w.build = r.build AND w.config = r.config)"
 
 static const char *const text[HONE_SQL_COUNT] = {
     [HONE_SQL_DEVICE] = "INSERT OR IGNORE INTO devices (name) VALUES (?1)",

@@ -4,32 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int race_window(void *ctx, int i, double *ms)
+static void watch(void *ctx)
 {
-    struct hone_tuning *t = ctx;
-    struct hone_entrant *e = &t->entrant[i];
-    double s;
-    int err = t->resets ? hone_case_reset(hone_tuning_reals(t)) : HONE_OK;
-    if (!err) err = hone_time_window(&e->plan, hone_tuning_reals(t), t->o->cache, e->runs, &s);
-    *ms = err ? 0 : 1e3 * s;
-    return err;
-}
-
-/* A fixed chain of dependent multiply-adds, about 0.2 ms: no cache, no memory, no other thread. */
-static double race_sentinel(void *ctx)
-{
-    volatile double out;
-    double x = 1, start = hone_now();
-    (void)ctx;
-    for (int i = 0; i < 50000; i++) x = x * 0.999999 + 1e-6;
-    out = x;
-    (void)out;
-    return hone_now() - start;
-}
-
-static void race_progress(void *ctx, int rounds)
-{
-    hone_tuning_report(ctx, 0.7 + 0.3 * rounds / HONE_RACE_ROUNDS);
+    const struct hone_tuning *t = ctx;
+    hone_tuning_report(ctx, 0.7 + 0.3 * t->worker.board->race.nrounds / HONE_RACE_ROUNDS);
 }
 
 /* Copies what the race found into the records. */
@@ -48,21 +26,20 @@ static void collect(struct hone_tuning *t, struct hone_race *race)
 
 int hone_tuning_race(struct hone_tuning *t)
 {
-    struct hone_race race = { .n = t->n,
-                              .window = race_window,
-                              .sentinel = race_sentinel,
-                              .progress = race_progress,
-                              .ctx = t,
-                              .deadline = t->deadline,
-                              .seed = t->o->seed };
+    struct hone_race race = { .n = t->n, .deadline = t->deadline, .seed = t->o->seed };
+    struct hone_job entry[HONE_RACERS];
+    if (t->n > HONE_RACERS) return hone_fail(HONE_EINVAL, "a race of %d", t->n);
     race.racer = calloc((size_t)t->n + 1, sizeof *race.racer);
     if (!race.racer) return hone_fail(HONE_ENOMEM, "race of %d", t->n);
     for (int i = 0; i < t->n; i++) {
-        race.racer[i].kernel = t->entrant[i].kernel;
+        race.racer[i].kernel = t->entrant[i].job.kernel;
         race.racer[i].incumbent = t->entrant[i].incumbent;
+        entry[i] = t->entrant[i].job;
     }
-    int err = hone_case_reset(hone_tuning_reals(t));
-    if (!err) err = hone_race_run(&race);
+    t->worker.watch = t->o->quiet ? NULL : watch;
+    t->worker.ctx = t;
+    int err = hone_worker_race(&t->worker, &race, entry);
+    t->worker.watch = NULL;
     collect(t, &race);
     free(race.racer);
     return err;
@@ -71,8 +48,8 @@ int hone_tuning_race(struct hone_tuning *t)
 /* What a jit kernel's code took goes into its record. */
 static void say_cost(struct hone_entrant *e)
 {
-    const struct hone_jit_cost *c = hone_plan_jit(&e->plan);
-    if (c)
+    const struct hone_jit_cost *c = &e->cost;
+    if (e->compiled)
         snprintf(e->record.why, sizeof e->record.why,
                  "compile_ms=%.6g load_ms=%.6g first_ms=%.6g code_bytes=%lld", c->compile_ms,
                  c->load_ms, c->first_ms, (long long)c->code_bytes);

@@ -84,13 +84,13 @@ static void drop_losers(struct hone_race *r, const struct standing *s)
 
 /* Where the time left does not suffice for all, the slower half goes (successive halving, Jamieson
  * and Talwalkar 2016). */
-static void halve(struct hone_race *r, const struct standing *s, double started)
+static void halve(struct hone_race *r, const struct standing *s)
 {
     int racing = 0;
     double t[4096];
     for (int i = 0; i < r->n && racing < 4096; i++)
         if (!r->racer[i].out) t[racing++] = s->median[i];
-    double now = hone_now(), round = (now - started) / (r->nrounds + r->ndisturbed);
+    double now = hone_now(), round = (now - r->started) / (r->nrounds + r->ndisturbed);
     if (racing <= CROWD || !r->deadline ||
         now + round * (HONE_RACE_LEAST - r->nrounds) < r->deadline)
         return;
@@ -149,17 +149,19 @@ static double quantile(const double *t, int n, double share)
 /* Rounds until the race is settled or time is up. */
 static int run(struct hone_race *r, struct standing *s, int *order, double *ms)
 {
-    double watch[4 * HONE_RACE_ROUNDS], started = hone_now();
-    int nwatch = 0, err = HONE_OK, racing = 1;
-    while (!err && racing && r->nrounds < HONE_RACE_ROUNDS) {
-        if (r->sentinel) watch[nwatch++] = r->sentinel(r->ctx);
+    double *watch = r->watch;
+    int err = HONE_OK, racing = 1;
+    if (!r->nrounds) r->started = hone_now();
+    while (!err && racing && r->nrounds < HONE_RACE_ROUNDS &&
+           r->nwatch + 2 <= 4 * HONE_RACE_ROUNDS) {
+        if (r->sentinel) watch[r->nwatch++] = r->sentinel(r->ctx);
         if ((err = run_round(r, order, ms))) break;
-        if (r->sentinel) watch[nwatch++] = r->sentinel(r->ctx);
+        if (r->sentinel) watch[r->nwatch++] = r->sentinel(r->ctx);
         /* A noisy machine widens intervals, it does not stop the race: half of the rounds count in
          * any case. */
-        double slow = nwatch > 4 ? DISTURBED * quantile(watch, nwatch, 0.5) : 1e9;
-        if (nwatch > 4 && r->ndisturbed < r->nrounds &&
-            (watch[nwatch - 1] > slow || watch[nwatch - 2] > slow)) {
+        double slow = r->nwatch > 4 ? DISTURBED * quantile(watch, r->nwatch, 0.5) : 1e9;
+        if (r->nwatch > 4 && r->ndisturbed < r->nrounds &&
+            (watch[r->nwatch - 1] > slow || watch[r->nwatch - 2] > slow)) {
             r->ndisturbed++;
             continue;
         }
@@ -170,11 +172,11 @@ static int run(struct hone_race *r, struct standing *s, int *order, double *ms)
         if (!racing) break;
         stand(r, s);
         drop_losers(r, s);
-        halve(r, s, started);
+        halve(r, s);
         if (r->progress) r->progress(r->ctx, r->nrounds);
         if (settled(r, s)) break;
     }
-    if (nwatch) r->noise = quantile(watch, nwatch, 0.9) / quantile(watch, nwatch, 0.5) - 1;
+    if (r->nwatch) r->noise = quantile(watch, r->nwatch, 0.9) / quantile(watch, r->nwatch, 0.5) - 1;
     return err > 0 ? HONE_OK : err;
 }
 

@@ -57,9 +57,12 @@ struct hone_race {
     uint64_t seed;
     int nrounds, ndisturbed;       /* results: rounds that count, rounds thrown away */
     double noise;                  /* 90th percentile of sentinels over their median, less 1 */
+    /* The race's own: with them it can go on in another process. */
+    double started, watch[4 * HONE_RACE_ROUNDS];
+    int nwatch;
 };
 
-/* HONE_EINTR after Ctrl-C; the rounds so far then stand. */
+/* HONE_EINTR after Ctrl-C; the rounds so far then stand.  Called again it goes on. */
 int hone_race_run(struct hone_race *r);
 
 /* ---- db.c ---- */

@@ -50,7 +50,7 @@ int hone_tuning_sweep(struct hone_tuning *t)
     for (int i = 0; !err && i < t->n; i++) {
         struct hone_entrant *e = &t->entrant[i];
         if (e->record.status == HONE_TIMED) { t->entrant[n++] = *e; continue; }
-        hone_plan_close(&e->plan);
+        hone_worker_forget(&t->worker, &e->job);
         gone[nout] = *e;
         out[nout] = &gone[nout].record;
         nout++;
@@ -77,11 +77,11 @@ int hone_tuning_prune(struct hone_tuning *t)
     for (int i = 0; i < t->n; i++) {
         struct hone_entrant *e = &t->entrant[i];
         if (!lead || e->ms < lead->ms) lead = e;
-        if (e->kernel->build == HONE_LIB && (!library || e->ms < library->ms)) library = e;
+        if (e->job.kernel->build == HONE_LIB && (!library || e->ms < library->ms)) library = e;
     }
     for (int i = 0; i < t->n; i++) {
         struct hone_entrant *e = &t->entrant[i];
-        if (e->kernel != lead->kernel && (!other || e->ms < other->ms)) other = e;
+        if (e->job.kernel != lead->job.kernel && (!other || e->ms < other->ms)) other = e;
     }
     double most = t->n ? FAR * lead->ms : 0;
     double *ms = malloc(((size_t)t->n + 1) * sizeof *ms);
@@ -102,31 +102,6 @@ int hone_tuning_prune(struct hone_tuning *t)
     return hone_tuning_sweep(t);
 }
 
-/* A first time, the least of a few windows: what else runs on the machine can only add, and on a
- * busy one it adds to most.  Who seems far behind is asked more often, unless asking takes long. */
-static int time_trial(struct hone_tuning *t, struct hone_entrant *e)
-{
-    enum { ASKED = 2, ASKED_OFTEN = 8 };
-    struct hone_case *reals = hone_tuning_reals(t);
-    double s;
-    int err = hone_case_reset(reals);
-    if (!err)
-        err = hone_time_calibrate(&e->plan, reals, t->o->cache, HONE_TRIAL_WINDOW, &e->runs, &s);
-    if (err) return err;
-    e->ms = 1e3 * s;
-    for (int i = 0; !err && i < ASKED_OFTEN; i++) {
-        int behind = t->best_ms > 0 && e->ms > FAR * t->best_ms,
-            quick = s * e->runs < 8 * HONE_TRIAL_WINDOW;
-        if (i >= ASKED && !(behind && quick)) break;
-        err = hone_time_window(&e->plan, reals, t->o->cache, e->runs, &s);
-        if (1e3 * s < e->ms) e->ms = 1e3 * s;
-    }
-    s = 1e-3 * e->ms;
-    double runs = s > 0 ? HONE_RACE_WINDOW / s : 1e6;
-    e->runs = runs < 1 ? 1 : runs > 1e6 ? 1000000 : (int)(runs + 0.5);
-    return err;
-}
-
 static int make_room(struct hone_tuning *t)
 {
     if (t->n < t->room) return HONE_OK;
@@ -138,43 +113,46 @@ static int make_room(struct hone_tuning *t)
     return HONE_OK;
 }
 
+static void name(const struct hone_tuning *t, int k, const struct hone_config *c,
+                 struct hone_record *r)
+{
+    snprintf(r->device, sizeof r->device, "%s", t->d->id);
+    snprintf(r->problem, sizeof r->problem, "%s", t->text);
+    snprintf(r->kernel, sizeof r->kernel, "%s", t->space.kernel[k].kernel->name);
+    snprintf(r->version, sizeof r->version, "%s", t->lane[k].version);
+    snprintf(r->cache, sizeof r->cache, "%s", hone_cache_name(t->o->cache));
+    snprintf(r->session, sizeof r->session, "%s", t->session);
+    hone_config_print(t->space.kernel[k].kernel, c, r->config);
+}
+
 int hone_tuning_try(struct hone_tuning *t, int k, const struct hone_config *c, int incumbent,
                     double *ms)
 {
     const struct hone_kernel *kernel = t->space.kernel[k].kernel;
-    struct hone_entrant e = { .kernel = kernel, .incumbent = incumbent };
+    struct hone_entrant e = { .job = { .kernel = kernel, .config = *c, .id = ++t->njobs },
+                              .incumbent = incumbent };
     struct hone_record *r = &e.record;
-    double error;
+    struct hone_answer a;
     int err = make_room(t);
     *ms = 0;
     if (err) return err;
-    snprintf(r->device, sizeof r->device, "%s", t->d->id);
-    snprintf(r->problem, sizeof r->problem, "%s", t->text);
-    snprintf(r->kernel, sizeof r->kernel, "%s", kernel->name);
-    snprintf(r->version, sizeof r->version, "%s", t->lane[k].version);
-    snprintf(r->cache, sizeof r->cache, "%s", hone_cache_name(t->o->cache));
-    snprintf(r->session, sizeof r->session, "%s", t->session);
-    hone_config_print(kernel, c, r->config);
+    name(t, k, c, r);
+    if ((err = hone_worker_try(&t->worker, &e.job, t->best_ms, &a))) return err;
     t->r->ncandidates++;
-    err = hone_plan_open(&e.plan, t->p, kernel, c, t->d);
-    r->workspace_bytes = (int64_t)e.plan.workspace_bytes;
-    for (int i = 0; !err && i < t->ncases; i++) {
-        err = hone_case_check(&t->cases[i], &e.plan, &error);
-        if (error > r->error) r->error = error;
+    r->workspace_bytes = a.workspace_bytes;
+    r->error = a.error;
+    if (a.err) {
+        r->status = a.err == HONE_EWRONG ? HONE_WRONG : HONE_FAILED;
+        snprintf(r->why, sizeof r->why, "%s", a.why);
+        t->lane[k].nwrong++;
+        return hone_tuning_add(t, (struct hone_record *[]){ r }, 1);
     }
-    if (!err) err = time_trial(t, &e);
-    if (!err) {
-        if (t->best_ms <= 0 || e.ms < t->best_ms) t->best_ms = e.ms;
-        if (t->lane[k].ms <= 0 || e.ms < t->lane[k].ms) t->lane[k].ms = e.ms;
-        t->entrant[t->n++] = e;
-        *ms = e.ms;
-        return HONE_OK;
-    }
-    hone_plan_close(&e.plan);
-    if (err == HONE_EINTR) { t->r->ncandidates--; return err; }
-    r->status = err == HONE_EWRONG ? HONE_WRONG : HONE_FAILED;
-    r->error = 0;
-    snprintf(r->why, sizeof r->why, "%s", hone_errmsg());
-    t->lane[k].nwrong++;
-    return hone_tuning_add(t, (struct hone_record *[]){ r }, 1);
+    *ms = e.ms = a.ms;
+    e.job.runs = a.runs;
+    e.compiled = a.compiled;
+    e.cost = a.cost;
+    if (t->best_ms <= 0 || e.ms < t->best_ms) t->best_ms = e.ms;
+    if (t->lane[k].ms <= 0 || e.ms < t->lane[k].ms) t->lane[k].ms = e.ms;
+    t->entrant[t->n++] = e;
+    return HONE_OK;
 }

@@ -35,7 +35,7 @@ static int remember(void *ctx, const struct hone_record *r)
             strcmp(t->lane[i].version, r->version))
             continue;
         t->lane[i].seen = 1;
-        if (r->status != HONE_WRONG) continue;
+        if (r->status != HONE_WRONG && r->status != HONE_FAILED) continue;
         struct hone_record *more = realloc(t->wrong, (size_t)(t->nwrong + 1) * sizeof *more);
         if (!more) return 1;
         t->wrong = more;
@@ -167,12 +167,12 @@ static int run_jit_trials(struct hone_tuning *t, double end)
     qsort(tried, (size_t)n, sizeof *tried, by_trial);
     for (int i = 0; !err && i < n && tried[i].ms < FAR_JIT * t->best_ms; i++)
         for (int k = 0; !err && k < t->space.nkernels; k++) {
-            if (t->space.kernel[k].kernel->aot != tried[i].kernel) continue;
-            if (t->lane[k].next >= COMPILED || was_wrong(t, k, &tried[i].plan.config)) continue;
+            if (t->space.kernel[k].kernel->aot != tried[i].job.kernel) continue;
+            if (t->lane[k].next >= COMPILED || was_wrong(t, k, &tried[i].job.config)) continue;
             if (end > 0 && hone_now() > end) break;
             if (hone_interrupted()) err = hone_fail(HONE_EINTR, "interrupted");
             t->lane[k].next++;
-            if (!err) err = hone_tuning_try(t, k, &tried[i].plan.config, 0, &ms);
+            if (!err) err = hone_tuning_try(t, k, &tried[i].job.config, 0, &ms);
             hone_tuning_report(t, 0.7 * t->r->ncandidates / t->space.n);
         }
     free(tried);
@@ -210,25 +210,9 @@ static int run_trials(struct hone_tuning *t)
 
 /* ---- all of it ---- */
 
-static int open_cases(struct hone_tuning *t)
-{
-    const struct hone_op *op = t->p->op;
-    int err = HONE_OK;
-    if (op->exact && op->exact(t->p))
-        err = hone_case_open(&t->cases[t->ncases], t->p, t->d, HONE_INTEGERS, t->o->seed + 1);
-    if (err) return err;
-    t->ncases += op->exact && op->exact(t->p);
-    err = hone_case_open(&t->cases[t->ncases], t->p, t->d, HONE_REALS, t->o->seed + 2);
-    if (err) return err;
-    t->ncases++;
-    const struct hone_case *reals = hone_tuning_reals(t);
-    for (int a = 0; a < reals->nargs; a++) t->resets |= reals->arg[a].io == HONE_INOUT;
-    return HONE_OK;
-}
-
 static int measure(struct hone_tuning *t)
 {
-    int err = open_cases(t);
+    int err = hone_worker_open(&t->worker, t->p, t->d, t->o);
     if (err) return err;
     err = run_trials(t);
     if (!err && t->n) err = hone_tuning_race(t);
@@ -259,8 +243,7 @@ int hone_tune(struct hone_db *db, const struct hone_problem *p, struct hone_devi
         err = measure(&t);
     }
     if (!err && !r->podium.best.kernel[0]) err = default_podium(&t);
-    for (int i = 0; i < t.n; i++) hone_plan_close(&t.entrant[i].plan);
-    for (int i = 0; i < t.ncases; i++) hone_case_close(&t.cases[i]);
+    hone_worker_close(&t.worker);
     free(t.entrant);
     free(t.lane);
     free(t.wrong);

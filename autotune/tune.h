@@ -5,17 +5,19 @@
 
 #include "autotune/db.h"
 #include "autotune/race.h"
+#include "autotune/worker.h"
 
 /* Seconds of a window of a trial and of the race: 10^4 ticks of the clock. */
 #define HONE_TRIAL_WINDOW 0.0005
 #define HONE_RACE_WINDOW 0.001
 
 struct hone_entrant {
-    const struct hone_kernel *kernel;
-    struct hone_plan plan;
+    struct hone_job job;                 /* its plan is open in the worker */
     struct hone_record record;
-    int incumbent, runs;                 /* runs per window */
+    int incumbent;
     double ms;                           /* of the trial */
+    int compiled;                        /* 1: cost is that of a jit kernel's code */
+    struct hone_jit_cost cost;
 };
 
 /* What is known of a kernel while its configs are tried. */
@@ -37,21 +39,15 @@ struct hone_tuning {
     double started, deadline, flushed;
     struct hone_space space;
     struct hone_lane *lane;              /* (space.nkernels) */
-    struct hone_record *wrong;           /* (nwrong) wrong before, at this version: not tried */
+    struct hone_record *wrong;           /* (nwrong) bad before, at this version: not tried */
     int nwrong;
     const struct hone_kernel *incumbent; /* its config stands first; NULL: none */
-    struct hone_case cases[2];           /* integers where exact, reals last */
-    int ncases;
-    int resets;                          /* 1: runs change the inputs, to be renewed each window */
+    struct hone_worker worker;           /* where candidates run */
+    int64_t njobs;                       /* that it was given: their numbers */
     struct hone_entrant *entrant;        /* (room) the first n are still in */
     int n, room;
     double best_ms;
 };
-
-static inline struct hone_case *hone_tuning_reals(struct hone_tuning *t)
-{
-    return &t->cases[t->ncases - 1];
-}
 
 /* The progress line: `done` of the whole, where no budget tells that. */
 void hone_tuning_report(struct hone_tuning *t, double done);

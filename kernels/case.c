@@ -151,9 +151,9 @@ static int check_guards(struct hone_device *d, const void *mem, int64_t bytes, c
     if (err) return err;
     for (int i = 0; i < 2 * GUARD; i++)
         if (guard[i] != GUARD_BYTE)
-            return i < GUARD ? hone_fail(HONE_EWRONG, "%s was written %d bytes before its start",
+            return i < GUARD ? hone_fail(HONE_EWRONG, "overrun: %s was written %d bytes before its start",
                                          name, GUARD - i)
-                             : hone_fail(HONE_EWRONG, "%s was written %d bytes past its end", name,
+                             : hone_fail(HONE_EWRONG, "overrun: %s was written %d bytes past its end", name,
                                          i - GUARD + 1);
     return HONE_OK;
 }
@@ -250,14 +250,15 @@ static int compare(const struct hone_case *c, const struct hone_plan *plan, int 
             if (allowed > 0 && diff / allowed > *worst) *worst = diff / allowed;
             continue;
         }
-        return hone_fail(HONE_EWRONG, "%s[%lld] is %.9g, want %.9g%s (%s)", c->arg[a].name,
+        return hone_fail(HONE_EWRONG, "%s: %s[%lld] is %.9g, want %.9g%s (%s)",
+                         isnan(got[i]) ? "nan" : "value", c->arg[a].name,
                          (long long)i, got[i], want, isnan(got[i]) ? ": never written, or NaN" : "",
                          allowed > 0 ? "beyond the error bound" : "integers: exact");
     }
     /* Where only a sample is known, the rest must at least have been written. */
     for (int64_t i = 0, n = c->at[a] ? hone_arg_len(&c->arg[a]) : 0; i < n; i++)
         if (isnan(got[i]))
-            return hone_fail(HONE_EWRONG, "%s[%lld] was never written, or is NaN", c->arg[a].name,
+            return hone_fail(HONE_EWRONG, "nan: %s[%lld] was never written, or is NaN", c->arg[a].name,
                              (long long)i);
     return HONE_OK;
 }
@@ -278,12 +279,12 @@ static int check_run(struct hone_case *c, const struct hone_plan *plan, void *fi
         if (!err) err = d->backend->get(d, now, c->mem[a], (size_t)bytes);
         if (!err && c->arg[a].io == HONE_IN) {
             if (memcmp(now, c->host[a], (size_t)bytes))
-                err = hone_fail(HONE_EWRONG, "input %s was written", c->arg[a].name);
+                err = hone_fail(HONE_EWRONG, "input: %s was written", c->arg[a].name);
         } else if (!err && round == 0) {
             hone_to_double(c->arg[a].dtype, now, got, n);
             err = compare(c, plan, a, got, worst);
         } else if (!err && memcmp(now, first[a], (size_t)bytes)) {
-            err = hone_fail(HONE_EWRONG, "two runs gave different bits in %s", c->arg[a].name);
+            err = hone_fail(HONE_EWRONG, "unstable: two runs gave different bits in %s", c->arg[a].name);
         }
         if (round == 0 && !err && c->arg[a].io != HONE_IN) first[a] = now;
         else free(now);

@@ -1,0 +1,382 @@
+/* A process for candidates.  It is forked from the session and shares a board with it; a byte over
+ * a socket says "do it", one back says "done".  Where the process ends instead, or a phase takes
+ * longer than it may, that is the candidate's fault, and the next job starts a new process.
+ *
+ * A candidate may have damaged its process without ending it.  So the next one gets a new process
+ * after any bad one, and who goes down in a process that had others before is tried again in a new
+ * one: it is not blamed for what another did.
+ *
+ * OpenMP's threads do not survive a fork, and libgomp would wait for them.  It keeps its threads
+ * per thread that starts them, though, so the host lives in a thread of its own, whose team is new. */
+#include "config.h"
+
+#include "autotune/worker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+enum { TRY = 't', FORGET = 'f', RACE = 'r', DONE = 'd' };
+
+static const int64_t NEAR = 64 << 20;   /* bytes below the limit: memory had run out */
+
+/* ---- limits ---- */
+
+/* Seconds that one phase of a candidate may take: an hour's work for nobody, but a slow one on a
+ * busy machine has a hundred times what a good one needs. */
+static double patience(const struct hone_worker *w)
+{
+    if (w->o->candidate_seconds > 0) return w->o->candidate_seconds;
+    return 10 + w->p->op->flops(w->p) / 5e7 + hone_problem_bytes(w->p) / 2e7;
+}
+
+static int64_t mapped_bytes(void)
+{
+    char text[64] = "";
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (!f) return 0;
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    return n ? (int64_t)strtoll(text, NULL, 10) * sysconf(_SC_PAGESIZE) : 0;
+}
+
+/* Bytes of address space that the process may have beyond what it starts with.  Each thread's
+ * arena of malloc reserves 128 MiB without using them. */
+static int64_t memory(const struct hone_worker *w)
+{
+    const int64_t threads = (int64_t)w->d->ncores * 192 << 20,
+                  own = w->o->candidate_bytes ? w->o->candidate_bytes
+                                              : ((int64_t)1 << 30) +
+                                                    64 * (int64_t)hone_problem_bytes(w->p);
+    return own + threads;
+}
+
+/* ---- in the new process ---- */
+
+/* For the handler, which gets no argument. */
+static struct hone_board *dying;
+static int64_t dying_limit;
+
+static void on_fault(int sig, siginfo_t *info, void *context)
+{
+    (void)context;
+    dying->sig = sig;
+    dying->address = (uintptr_t)info->si_addr;
+    dying->starved = dying_limit && mapped_bytes() > dying_limit - NEAR;
+    raise(sig);   /* the default action, once this returns */
+}
+
+static void catch_faults(void)
+{
+    static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+    struct sigaction action = { .sa_sigaction = on_fault,
+                                .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESETHAND };
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        sigaction(signals[i], &action, NULL);
+}
+
+/* A stack that overflowed cannot hold the handler. */
+static void use_other_stack(void)
+{
+    enum { BYTES = 64 << 10 };
+    stack_t stack = { .ss_size = BYTES, .ss_sp = malloc(BYTES) };
+    if (stack.ss_sp) sigaltstack(&stack, NULL);
+}
+
+static void *serve(void *ctx)
+{
+    struct hone_worker *w = ctx;
+    struct hone_host host;
+    char what, done = DONE;
+    use_other_stack();
+    int bad = hone_host_open(&host, w->p, w->d, w->o, w->board);
+    while (read(w->fd, &what, 1) == 1) {
+        if (bad) {
+            w->board->answer = (struct hone_answer){ .err = bad };
+            snprintf(w->board->answer.why, sizeof w->board->answer.why, "%s", hone_errmsg());
+            w->board->phase = HONE_STARTING;   /* no fault of the candidate */
+        } else if (what == TRY) {
+            hone_host_try(&host);
+        } else if (what == FORGET) {
+            hone_host_forget(&host);
+        } else {
+            w->board->answer.err = hone_host_race(&host);
+            snprintf(w->board->answer.why, sizeof w->board->answer.why, "%s", hone_errmsg());
+        }
+        if (write(w->fd, &done, 1) != 1) break;
+    }
+    _exit(0);
+}
+
+static _Noreturn void be_worker(struct hone_worker *w, int64_t limit)
+{
+    struct rlimit none = { 0, 0 }, space = { (rlim_t)limit, (rlim_t)limit };
+    pthread_t thread;
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+    setrlimit(RLIMIT_CORE, &none);
+    if (limit && setrlimit(RLIMIT_AS, &space)) limit = 0;
+    dying = w->board;
+    dying_limit = limit;
+    catch_faults();
+    if (!pthread_create(&thread, NULL, serve, w)) pthread_join(thread, NULL);
+    _exit(1);
+}
+
+/* ---- starting and ending it ---- */
+
+static void end(struct hone_worker *w, int *status)
+{
+    if (!w->pid) return;
+    kill(w->pid, SIGKILL);
+    while (waitpid(w->pid, status, 0) < 0 && errno == EINTR) {}
+    close(w->fd);
+    w->pid = 0;
+}
+
+static int start(struct hone_worker *w)
+{
+    int fd[2];
+    if (w->stale) end(w, &(int){ 0 });
+    if (w->pid) return HONE_OK;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd))
+        return hone_fail(HONE_EDEVICE, "no socket for a worker: %s", strerror(errno));
+    const int64_t now = mapped_bytes(), limit = now ? now + memory(w) : 0;
+    w->board->sig = w->board->starved = 0;
+    w->board->phase = HONE_STARTING;
+    w->board->since = hone_now();
+    fflush(NULL);   /* or what is buffered would be written twice, should a candidate exit() */
+    pid_t pid = fork();
+    if (!pid) {
+        close(fd[0]);
+        w->fd = fd[1];
+        be_worker(w, limit);
+    }
+    close(fd[1]);
+    if (pid < 0) {
+        close(fd[0]);
+        return hone_fail(HONE_EDEVICE, "no process for a worker: %s", strerror(errno));
+    }
+    w->pid = pid;
+    w->fd = fd[0];
+    w->njobs = w->stale = 0;
+    w->nstarts++;
+    return HONE_OK;
+}
+
+int hone_worker_open(struct hone_worker *w, const struct hone_problem *p, struct hone_device *d,
+                     const struct hone_tune_options *o)
+{
+    *w = (struct hone_worker){ .p = p, .d = d, .o = o };
+    void *at = mmap(NULL, sizeof *w->board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) return hone_fail(HONE_ENOMEM, "a worker's board");
+    w->board = at;
+    /* A GPU's context does not survive a fork. */
+    if (!o->in_process && !strcmp(d->backend->name, "cpu")) return HONE_OK;
+    w->host = calloc(1, sizeof *w->host);
+    return w->host ? hone_host_open(w->host, p, d, o, w->board) : hone_fail(HONE_ENOMEM, "a host");
+}
+
+void hone_worker_close(struct hone_worker *w)
+{
+    end(w, &(int){ 0 });
+    if (w->host) hone_host_close(w->host);
+    free(w->host);
+    if (w->board) munmap(w->board, sizeof *w->board);
+    memset(w, 0, sizeof *w);
+}
+
+/* ---- waiting ---- */
+
+enum outcome { ANSWERED, ENDED, HUNG, STOPPED };
+
+/* Processor seconds of the worker since its phase began. */
+static double worked(const struct hone_worker *w)
+{
+    clockid_t clock;
+    struct timespec used;
+    if (clock_getcpuclockid(w->pid, &clock) || clock_gettime(clock, &used)) return 0;
+    return (double)used.tv_sec + 1e-9 * (double)used.tv_nsec - w->board->cpu;
+}
+
+/* The phase's time is up.  Who had hardly any of the processor, on a machine that is busy with
+ * something else, gets four times as much: then it sleeps and does not wait. */
+static int is_hung(const struct hone_worker *w, double limit)
+{
+    const double took = hone_now() - w->board->since;
+    return took > limit && (worked(w) > 0.5 * limit || took > 4 * limit);
+}
+
+static enum outcome await(struct hone_worker *w)
+{
+    enum { WATCH_MS = 200 };
+    const double limit = patience(w);
+    struct pollfd p = { .fd = w->fd, .events = POLLIN };
+    for (;;) {
+        char c;
+        /* What is done before the first candidate is our own work, and may take its time. */
+        const int own = w->board->phase == HONE_STARTING || w->board->phase == HONE_IDLE;
+        const double left = own ? 1 : w->board->since + limit - hone_now();
+        int ms = left <= 0 ? 10 : left > 3600 ? 3600000 : (int)(1e3 * left) + 1;
+        if (w->watch && ms > WATCH_MS) ms = WATCH_MS;
+        const int n = poll(&p, 1, ms);
+        if (n > 0) return read(w->fd, &c, 1) == 1 ? ANSWERED : ENDED;
+        if (n < 0 && errno != EINTR) return ENDED;
+        if (hone_interrupted()) return STOPPED;
+        if (w->watch) w->watch(w->ctx);
+        if (!own && is_hung(w, limit)) return HUNG;
+    }
+}
+
+static const char *doing(const struct hone_worker *w)
+{
+    static const char *const text[] = {
+        [HONE_IDLE] = "between candidates",   [HONE_STARTING] = "at the start",
+        [HONE_OPENING] = "while it was opened", [HONE_PROVING] = "in the proof",
+        [HONE_TIMING] = "in the first time",  [HONE_RACING] = "in the race",
+    };
+    const int phase = w->board->phase;
+    return phase >= HONE_IDLE && phase <= HONE_RACING ? text[phase] : "in a damaged process";
+}
+
+/* What became of a process that did not answer, in words that begin with the class of fault. */
+static void explain(struct hone_worker *w, enum outcome o, char *why, size_t size)
+{
+    int status = 0;
+    const char *when = doing(w);
+    const struct hone_board *b = w->board;
+    end(w, &status);
+    if (o == HUNG)
+        snprintf(why, size, "hang: no end after %.3g s %s", patience(w), when);
+    else if (WIFEXITED(status))
+        snprintf(why, size, "exit: ended the program with status %d %s", WEXITSTATUS(status), when);
+    else if (b->starved)
+        snprintf(why, size, "memory: more than %lld MiB, then signal %d (%s) %s",
+                 (long long)memory(w) >> 20, WTERMSIG(status), strsignal(WTERMSIG(status)), when);
+    else if (b->sig == SIGSEGV || b->sig == SIGBUS)
+        snprintf(why, size, "crash: signal %d (%s) at address %#llx %s", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)), (unsigned long long)b->address, when);
+    else
+        snprintf(why, size, "crash: signal %d (%s) %s", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)), when);
+}
+
+static enum outcome ask(struct hone_worker *w, char what)
+{
+    if (send(w->fd, &what, 1, MSG_NOSIGNAL) != 1) return ENDED;
+    return await(w);
+}
+
+static int stopped(struct hone_worker *w)
+{
+    end(w, &(int){ 0 });
+    return hone_fail(HONE_EINTR, "interrupted");
+}
+
+/* ---- jobs ---- */
+
+static int try_in_process(struct hone_worker *w, struct hone_answer *answer)
+{
+    hone_host_try(w->host);
+    *answer = w->board->answer;
+    return answer->err == HONE_EINTR ? hone_fail(HONE_EINTR, "interrupted") : HONE_OK;
+}
+
+int hone_worker_try(struct hone_worker *w, const struct hone_job *job, double best_ms,
+                    struct hone_answer *answer)
+{
+    w->board->best_ms = best_ms;
+    w->board->job = *job;
+    if (w->host) return try_in_process(w, answer);
+    for (;;) {
+        int err = start(w);
+        if (err) return err;
+        w->board->job = *job;
+        const int first = !w->njobs++;
+        const enum outcome o = ask(w, TRY);
+        if (o == STOPPED) return stopped(w);
+        if (o == ANSWERED) {
+            *answer = w->board->answer;
+            if (answer->err == HONE_EINTR) return hone_fail(HONE_EINTR, "interrupted");
+            if (answer->err && w->board->phase == HONE_STARTING)
+                return hone_fail(answer->err, "%s", answer->why);
+            if (!answer->err) return HONE_OK;
+            w->stale = 1;
+        } else {
+            *answer = (struct hone_answer){ .err = HONE_EDEVICE };
+            explain(w, o, answer->why, sizeof answer->why);
+        }
+        if (first || o == HUNG) return HONE_OK;
+    }
+}
+
+void hone_worker_forget(struct hone_worker *w, const struct hone_job *job)
+{
+    w->board->job = *job;
+    if (w->host) hone_host_forget(w->host);
+    else if (w->pid && ask(w, FORGET) != ANSWERED) end(w, &(int){ 0 });
+}
+
+/* Whoever had the turn when the process ended is out. */
+static void put_out(struct hone_worker *w, enum outcome o)
+{
+    char why[256];
+    const int i = w->board->racer;
+    explain(w, o, why, sizeof why);
+    if (i < 0 || i >= w->board->race.n) return;
+    struct hone_racer *a = &w->board->racer_of[i];
+    a->err = HONE_EDEVICE;
+    a->out = w->board->race.nrounds + 1;
+    snprintf(a->why, sizeof a->why, "%.127s", why);
+}
+
+static int race_apart(struct hone_worker *w)
+{
+    for (int tries = 0;; tries++) {
+        int err = start(w);
+        if (err) return err;
+        w->njobs++;
+        w->board->racer = -1;
+        const enum outcome o = ask(w, RACE);
+        if (o == ANSWERED) {
+            err = w->board->answer.err;
+            return err ? hone_fail(err, "%s", w->board->answer.why) : HONE_OK;
+        }
+        if (o == STOPPED) return stopped(w);
+        /* Each process that ends takes a racer with it; one that ends without, again and again, is
+         * no candidate's fault. */
+        if (tries > 2 * w->board->race.n)
+            return hone_fail(HONE_EDEVICE, "the race's process ends again and again");
+        put_out(w, o);
+    }
+}
+
+int hone_worker_race(struct hone_worker *w, struct hone_race *race, const struct hone_job *entry)
+{
+    struct hone_board *b = w->board;
+    struct hone_racer *racer = race->racer;
+    const size_t n = (size_t)race->n;
+    b->race = *race;
+    memcpy(b->racer_of, racer, n * sizeof *racer);
+    memcpy(b->entry, entry, n * sizeof *entry);
+    int err = w->host ? hone_host_race(w->host) : race_apart(w);
+    *race = b->race;
+    race->racer = racer;
+    memcpy(racer, b->racer_of, n * sizeof *racer);
+    return err;
+}

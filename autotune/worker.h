@@ -1,0 +1,106 @@
+/* autotune/worker.h -- candidates run in a process of their own, so that one that crashes, hangs,
+ * ends the program or eats all memory is a record and not the end of the session.
+ *
+ * The host (host.c) is the side that runs kernels: it has the problem's cases and the open plans.
+ * The worker (worker.c) is the session's handle of a process with a host in it: it puts a job on a
+ * board that both share, waits with a limit, and tells from the process's end what happened. */
+#ifndef HONE_AUTOTUNE_WORKER_H
+#define HONE_AUTOTUNE_WORKER_H
+
+#include "autotune/race.h"
+
+#include <sys/types.h>
+
+enum { HONE_RACERS = 64 };   /* at most in a race */
+
+/* What the host is doing: a hang and a crash are told with it. */
+enum hone_phase { HONE_IDLE, HONE_STARTING, HONE_OPENING, HONE_PROVING, HONE_TIMING, HONE_RACING };
+
+struct hone_job {
+    int64_t id;                      /* of the candidate: its plan stays open under it */
+    const struct hone_kernel *kernel;
+    struct hone_config config;
+    int runs;                        /* per window of a race */
+};
+
+struct hone_answer {
+    int err;
+    char why[256];                   /* of err; its first word is the class of fault */
+    double ms, error;                /* the first time; largest error in units of the bound */
+    int runs;                        /* per window of a race */
+    int64_t workspace_bytes;
+    int compiled;                    /* 1: cost is that of a jit kernel's code */
+    struct hone_jit_cost cost;
+};
+
+/* Memory that the session and its worker share. */
+struct hone_board {
+    volatile int phase, racer;       /* enum hone_phase; whose turn it is in a race */
+    volatile double since, cpu;      /* hone_now() and processor seconds when that began */
+    volatile int sig, starved;       /* what the process died of; 1: at its limit of memory */
+    volatile uintptr_t address;
+    double best_ms;                  /* of all trials so far */
+    struct hone_job job;
+    struct hone_answer answer;
+    struct hone_race race;
+    struct hone_job entry[HONE_RACERS];
+    struct hone_racer racer_of[HONE_RACERS];
+};
+
+/* ---- host.c ---- */
+
+struct hone_host {
+    const struct hone_problem *p;
+    struct hone_device *d;
+    const struct hone_tune_options *o;
+    struct hone_board *board;
+    struct hone_case cases[2];       /* integers where exact, reals last */
+    int ncases;
+    int resets;                      /* 1: runs change the inputs, to be renewed each window */
+    int n, room;
+    struct hone_hosted *plan;        /* (n) open */
+};
+
+int  hone_host_open(struct hone_host *h, const struct hone_problem *p, struct hone_device *d,
+                    const struct hone_tune_options *o, struct hone_board *board);
+void hone_host_close(struct hone_host *h);
+
+/* Opens, proves and times board->job; what came of it is board->answer. */
+void hone_host_try(struct hone_host *h);
+/* Closes the plan of board->job. */
+void hone_host_forget(struct hone_host *h);
+/* Goes on with board->race: plans that are not open, as in a new process, are opened first. */
+int  hone_host_race(struct hone_host *h);
+
+/* ---- worker.c ---- */
+
+struct hone_worker {
+    const struct hone_problem *p;
+    struct hone_device *d;
+    const struct hone_tune_options *o;
+    struct hone_board *board;        /* NULL: not open */
+    struct hone_host *host;          /* in this process; NULL: in one of its own */
+    pid_t pid;                       /* 0: none runs */
+    int fd;
+    int njobs;                       /* that this process has had */
+    int stale;                       /* 1: had a bad candidate, which may have left damage */
+    int nstarts;
+    void (*watch)(void *ctx);        /* called now and then during a race; may be NULL */
+    void *ctx;
+};
+
+/* The process is started with the first job. */
+int  hone_worker_open(struct hone_worker *w, const struct hone_problem *p, struct hone_device *d,
+                      const struct hone_tune_options *o);
+void hone_worker_close(struct hone_worker *w);
+
+/* Proves and times a candidate.  An error is the session's (HONE_EINTR after Ctrl-C); what the
+ * candidate did is the answer. */
+int  hone_worker_try(struct hone_worker *w, const struct hone_job *job, double best_ms,
+                     struct hone_answer *answer);
+void hone_worker_forget(struct hone_worker *w, const struct hone_job *job);
+
+/* Runs `race` of the candidates entry[race->n]: who crashes is out of it, and the race goes on. */
+int  hone_worker_race(struct hone_worker *w, struct hone_race *race, const struct hone_job *entry);
+
+#endif
