@@ -1,6 +1,6 @@
 /* Counters by name: which meter a name belongs to, the runs behind a value, and the metrics that
  * groups of counters give. */
-#include "profiler/profiler.h"
+#include "profiler/cupti.h"
 
 #include <string.h>
 
@@ -81,6 +81,22 @@ static int add_group(struct order *o, const struct hone_counter_group *g)
     return err;
 }
 
+/* A GPU's groups are of the meter cupti, and their metrics its events. */
+static const struct hone_gpu_group *find_gpu_group(const char *name, size_t len)
+{
+    for (const struct hone_gpu_group *g = hone_gpu_groups; g->name; g++)
+        if (strlen(g->name) == len && !memcmp(g->name, name, len)) return g;
+    return NULL;
+}
+
+static int add_gpu_group(struct order *o, const struct hone_gpu_group *g)
+{
+    int err = HONE_OK;
+    for (const struct hone_gpu_metric *m = g->metric; !err && m->name; m++)
+        err = add_event(o, m->name, strlen(m->name));
+    return err;
+}
+
 static int parse(const char *list, struct order *o)
 {
     memset(o, 0, sizeof *o);
@@ -88,7 +104,8 @@ static int parse(const char *list, struct order *o)
         size_t len = strcspn(s, ",");
         if (!len) return hone_fail(HONE_EPARSE, "counters '%s': expected a name at '%s'", list, s);
         const struct hone_counter_group *g = hone_counter_group_find(s, len);
-        int err = g ? add_group(o, g) : add_event(o, s, len);
+        const struct hone_gpu_group *gpu = find_gpu_group(s, len);
+        int err = g ? add_group(o, g) : gpu ? add_gpu_group(o, gpu) : add_event(o, s, len);
         if (err) return err;
         s += len;
         if (!*s) return HONE_OK;

@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include "profiler/command.h"
+#include "profiler/cupti.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -10,7 +11,7 @@
 #include <string.h>
 
 struct options {
-    const char *pattern;
+    const char *pattern, *device, *chip;
     int all, json;
 };
 
@@ -194,15 +195,32 @@ static void print(const struct catalogue *c, const struct options *o)
         puts("groups, for --counters of hone bench and hone profile");
         for (const struct hone_counter_group *g = hone_counter_groups; g->name; g++)
             print_group(c, g);
+        fputs("groups of GPUs; --device gpu0 or --chip shows what is in them\n ", stdout);
+        for (const struct hone_gpu_group *g = hone_gpu_groups; g->name; g++) printf(" %s", g->name);
+        putchar('\n');
     }
     for (int i = 0; hone_meters[i]; i++) print_meter(c, hone_meters[i], o);
 }
 
 /* ---- command ---- */
 
+/* A GPU's groups are by chip, and need no GPU where the chip is named. */
+static int gpu_counters(const char *command, const struct options *o)
+{
+    char chip[32];
+    json_t *root = NULL;
+    int err = o->chip ? HONE_OK : hone_gpu_chip(o->device, chip);
+    if (err) return hone_command_fail(command, "--device", err);
+    err = hone_gpu_counters(o->chip ? o->chip : chip, o->json ? &root : NULL);
+    if (err) return hone_command_fail(command, o->chip ? "--chip" : "--device", err);
+    return hone_command_end(command, root, HONE_GOOD);
+}
+
 static const struct argp_option argp_options[] = {
     { "all", 'a', NULL, 0, "events that cannot be counted here too, each with its reason", 0 },
     { "json", 'j', NULL, 0, "print JSON", 0 },
+    { "device", 'd', "D", 0, "of this device (cpu0); a GPU's counters come in groups", 0 },
+    { "chip", 'c', "CHIP", 0, "of a GPU with this chip, such as GH100; it need not be here", 0 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
 
@@ -212,6 +230,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 'a': o->all = 1; return 0;
     case 'j': o->json = 1; return 0;
+    case 'd': o->device = arg; return 0;
+    case 'c': o->chip = arg; return 0;
     case ARGP_KEY_ARG:
         if (o->pattern) argp_error(state, "unexpected argument '%s'", arg);
         o->pattern = arg;
@@ -227,14 +247,18 @@ static const char about[] =
     "PATTERN keeps events with that text in their name or description.  Each event of the hardware "
     "is "
     "counted in runs of its own: nothing is multiplexed, nothing scaled up.\n\n"
+    "Of a GPU it shows the groups with what the chip calls each counter, the unit, and in how many "
+    "runs of a kernel (passes) they are counted.\n\n"
     "Examples:\n"
     "  hone counters                   what works here, and why the rest does not\n"
     "  hone counters --all             every preset and native event\n"
     "  hone counters fault\n"
+    "  hone counters --device gpu0     of the GPU that is here\n"
+    "  hone counters --chip GH100      of any H100 or H200; needs CUPTI, but no GPU\n"
     "  hone bench --problem gemm:f32:nn:m64n64k64 --counters ipc,system,perf::TASK-CLOCK\n"
     "  hone profile --net lenet5 --counters model,flops\n\n"
-    "Exit status: 0 good, 1 no event has the pattern, or output could not be written, 2 wrong "
-    "usage.";
+    "Exit status: 0 good, 1 no event has the pattern, the device or CUPTI is absent, or output could "
+    "not be written, 2 wrong usage.";
 
 int hone_cmd_counters(int argc, char **argv)
 {
@@ -243,6 +267,11 @@ int hone_cmd_counters(int argc, char **argv)
     struct catalogue c = { 0 };
     argp_err_exit_status = HONE_USAGE;
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return HONE_USAGE;
+    if (o.chip || (o.device && !strncmp(o.device, "gpu", 3))) return gpu_counters(argv[0], &o);
+    struct hone_device d;
+    if (o.device && hone_device_open(&d, o.device))
+        return hone_command_fail(argv[0], "--device", HONE_EDEVICE);
+    if (o.device) hone_device_close(&d);
     int err = read_meters(&c), n = 0;
     for (int i = 0; i < c.n; i++) n += shown(&o, &c.event[i]);
     if (!err && !n) err = hone_fail(HONE_EPARSE, "no event here has '%s' in its name", o.pattern);

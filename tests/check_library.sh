@@ -1,0 +1,37 @@
+#!/bin/sh
+# Libraries that are opened at run time, when they are of another kind, older or damaged: one clear
+# line each, and never a crash.
+hone=${builddir:-.}/hone
+dir=`mktemp -d` || exit 99
+trap 'rm -rf "$dir"' 0
+XDG_CACHE_HOME=$dir/cache; export XDG_CACHE_HOME
+n=0 bad=0
+make_fake() { # make_fake FILE C-TEXT: a library in a folder of its own
+    mkdir -p "$dir/lib" && rm -f "$dir"/lib/*
+    echo "$2" >"$dir/fake.c"
+    ${CC:-cc} -shared -fPIC -w -o "$dir/lib/$1" "$dir/fake.c"
+}
+says() { # says CODE LINE NAME COMMAND...: exit code, and the only line on stderr
+    want=$1 line=$2 name=$3; shift 3
+    n=$((n + 1))
+    LD_LIBRARY_PATH=$dir/lib "$hone" "$@" >"$dir/out" 2>"$dir/err" </dev/null
+    code=$?
+    if [ $code = $want ] && [ "`wc -l <"$dir/err"`" = 1 ] && grep -q -e "$line" "$dir/err"; then echo "ok $n - $name"
+    else bad=1; echo "not ok $n - $name"; echo "# exit code $code"; sed 's/^/# err: /' "$dir/err" | head -5; fi
+}
+damaged() { # damaged FILE NAME COMMAND...: cut short, empty, and no library at all
+    file=$1 name=$2; shift 2
+    make_fake $file 'static char big[100000] = { 1 }; char *f(void) { return big; }'
+    head -c 50000 "$dir/lib/$file" >"$dir/cut" && mv "$dir/cut" "$dir/lib/$file"
+    says 1 "$name cannot be opened: .*/$file is cut short" "$name, cut short" "$@"
+    : >"$dir/lib/$file"
+    says 1 "$name cannot be opened: .*/$file: file too short" "$name, empty" "$@"
+    seq 10000 >"$dir/lib/$file"
+    says 1 "$name cannot be opened: .*/$file: invalid ELF header" "$name, no library" "$@"
+}
+
+damaged libcupti.so.13 CUPTI counters --chip GH100
+make_fake libcupti.so.13 'int cuptiGetVersion(unsigned *v) { *v = 17; return 0; }'
+says 1 'CUPTI is too old or of another kind: libcupti.so.13 lacks cuptiGetResultString' 'an old CUPTI' counters --chip GH100
+echo 1..$n
+exit $bad
