@@ -20,14 +20,14 @@ says() { # says CODE LINE NAME COMMAND...: exit code, and the only line on stder
     else bad=1; echo "not ok $n - $name"; echo "# exit code $code"; sed 's/^/# err: /' "$dir/err" | head -5; fi
 }
 damaged() { # damaged FILE NAME COMMAND...: cut short, empty, and no library at all
-    file=$1 name=$2; shift 2
+    file=$1 what=$2; shift 2
     make_fake $file 'static char big[100000] = { 1 }; char *f(void) { return big; }'
     head -c 50000 "$dir/lib/$file" >"$dir/cut" && mv "$dir/cut" "$dir/lib/$file"
-    says 1 "$name cannot be opened: .*/$file is cut short" "$name, cut short" "$@"
+    says 1 "$what cannot be opened: .*/$file is cut short" "$what, cut short" "$@"
     : >"$dir/lib/$file"
-    says 1 "$name cannot be opened: .*/$file: file too short" "$name, empty" "$@"
+    says 1 "$what cannot be opened: .*/$file: file too short" "$what, empty" "$@"
     seq 10000 >"$dir/lib/$file"
-    says 1 "$name cannot be opened: .*/$file: invalid ELF header" "$name, no library" "$@"
+    says 1 "$what cannot be opened: .*/$file: invalid ELF header" "$what, no library" "$@"
 }
 
 damaged libcupti.so.13 CUPTI counters --chip GH100
