@@ -130,14 +130,19 @@ static int runs(struct hone_db *db, const struct hone_db_options *o, const char 
 /* ---- export and import ---- */
 
 /* To a file by way of a temporary one: a full disk leaves the old file as it was. */
-static int export_to(struct hone_db *db, const char *file)
+static int export_as(struct hone_db *db, const struct hone_db_options *o, FILE *f)
+{
+    return o->format == HONE_JSONL ? hone_db_export(db, f) : hone_db_export_foreign(db, o, f);
+}
+
+static int export_to(struct hone_db *db, const struct hone_db_options *o, const char *file)
 {
     char temporary[1024];
-    if (!strcmp(file, "-")) return hone_db_export(db, stdout);
+    if (!strcmp(file, "-")) return export_as(db, o, stdout);
     snprintf(temporary, sizeof temporary, "%s.%ld.tmp", file, (long)getpid());
     FILE *f = fopen(temporary, "w");
     if (!f) return hone_fail(HONE_EIO, "%s: cannot write: %s", file, strerror(errno));
-    int err = hone_db_export(db, f);
+    int err = export_as(db, o, f);
     if (fclose(f) && !err) err = hone_fail(HONE_EIO, "%s: cannot write: %s", file, strerror(errno));
     if (!err && rename(temporary, file))
         err = hone_fail(HONE_EIO, "%s: cannot write: %s", file, strerror(errno));
@@ -159,77 +164,19 @@ static int import_from(struct hone_db *db, const char *file, int *nbad)
     return HONE_OK;
 }
 
-/* ---- audit ---- */
-
-struct audit {
-    int nrecords, nfaults, ncurrent;
-};
-
-static void fault(struct audit *a, const char *text)
+static int merge_from(struct hone_db *db, const char *file, int *nbad)
 {
-    a->nfaults++;
-    printf("fault: %s\n", text);
-}
-
-static int audit_record(void *ctx, const struct hone_record *r)
-{
-    struct audit *a = ctx;
-    char text[2 * HONE_TEXT], version[HONE_TEXT];
-    struct hone_problem p;
-    a->nrecords++;
-    if (hone_record_check(r)) {
-        snprintf(text, sizeof text, "record %lld: %s", (long long)r->id, hone_errmsg());
-        fault(a, text);
-    }
-    if (hone_problem_parse(r->problem, &p)) {
-        /* Of an op that another version of this program may have: no fault, but never looked up. */
-        return 0;
-    }
-    hone_problem_print(&p, text);
-    if (strcmp(text, r->problem)) {
-        snprintf(text, sizeof text,
-                 "record %lld: problem %.200s is not written the usual way: never looked up",
-                 (long long)r->id, r->problem);
-        fault(a, text);
-    }
-    const struct hone_kernel *k = hone_kernel_find(p.op, r->kernel);
-    if (!k) return 0;
-    hone_kernel_version(k, version);
-    a->ncurrent += !strcmp(version, r->version);
-    return 0;
-}
-
-static int audit_pragma(struct hone_db *db, const char *pragma, const char *good, struct audit *a)
-{
-    sqlite3_stmt *st;
-    char text[HONE_TEXT];
-    int rc = sqlite3_prepare_v2(db->sql, pragma, -1, &st, NULL);
-    while (!rc && (rc = sqlite3_step(st)) == SQLITE_ROW) {
-        hone_db_text(st, 0, text, sizeof text);
-        text[strcspn(text, "\n")] = 0;
-        if (strcmp(text, good)) fault(a, text);
-        rc = 0;
-    }
-    sqlite3_finalize(st);
-    return rc == SQLITE_DONE ? HONE_OK : hone_db_fail(db, rc);
-}
-
-static int audit(struct hone_db *db)
-{
-    struct audit a = { 0 };
-    if (!db->sql) { printf("no database\n"); return HONE_OK; }
-    int err = audit_pragma(db, "PRAGMA integrity_check(20)", "ok", &a);
-    if (!err) err = audit_pragma(db, "PRAGMA foreign_key_check", "", &a);
-    if (!err && !a.nfaults) err = hone_db_each(db, NULL, NULL, audit_record, &a);
+    struct hone_import n;
+    int err = hone_db_merge(db, file, stderr, &n);
     if (err) return err;
-    printf("%s: %d records, %d of kernels as this program has them, %d faults\n", db->path,
-           a.nrecords, a.ncurrent, a.nfaults);
-    return a.nfaults ? hone_fail(HONE_EDB, "%s: %d faults", db->path, a.nfaults) : HONE_OK;
+    printf("%s: %d added, %d known already, %d bad\n", file, n.nadded, n.nknown, n.nbad);
+    *nbad += n.nbad;
+    return HONE_OK;
 }
 
 /* ---- the command ---- */
 
-enum { OPT_DB = 256, OPT_JSON, MAX_WORDS = 64 };
+enum { OPT_DB = 256, OPT_JSON, OPT_DRY_RUN, OPT_ALL, OPT_FORMAT, OPT_PROBLEM, OPT_KERNEL, MAX_WORDS = 64 };
 
 struct command {
     struct hone_db_options o;
@@ -242,6 +189,13 @@ static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0,
       "only this device's records (ls, show: default all; why: default cpu0)", 0 },
     { "json", OPT_JSON, NULL, 0, "print JSON (ls, show, why, runs)", 0 },
+    { "all", OPT_ALL, NULL, 0, "why: every candidate, not only the best of each kernel", 0 },
+    { "format", OPT_FORMAT, "FORMAT", 0,
+      "export: jsonl, t4 (Kernel Tuner's results) or cache (Kernel Tuner's cache file) "
+      "(default jsonl)", 0 },
+    { "problem", OPT_PROBLEM, "PROBLEM", 0, "export as t4 or cache: only this problem", 0 },
+    { "kernel", OPT_KERNEL, "KERNEL", 0, "export as t4 or cache: only this kernel", 0 },
+    { "dry-run", OPT_DRY_RUN, NULL, 0, "gc: say what would go, and keep it", 0 },
     { 0 },
 };
 
@@ -256,9 +210,13 @@ static const struct {
     { "runs", 0, 1, 0 },
     { "export", 0, 1, 0 },
     { "import", 1, MAX_WORDS, 1 },
+    { "merge", 1, MAX_WORDS, 1 },
     { "audit", 0, 0, 0 },
+    { "gc", 0, 0, 1 },
 };
-enum { LS, SHOW, WHY, RUNS, EXPORT, IMPORT, AUDIT, NWORDS };
+enum { LS, SHOW, WHY, RUNS, EXPORT, IMPORT, MERGE, AUDIT, GC, NWORDS };
+
+#define WORDS "ls, show, why, runs, export, import, merge, audit or gc"
 
 static int word_of(const struct command *c)
 {
@@ -274,20 +232,26 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case OPT_DB: c->o.db = arg; break;
     case OPT_JSON: c->o.json = 1; break;
+    case OPT_ALL: c->o.all = 1; break;
+    case OPT_DRY_RUN: c->o.dry_run = 1; break;
+    case OPT_PROBLEM: c->o.problem = arg; break;
+    case OPT_KERNEL: c->o.kernel = arg; break;
+    case OPT_FORMAT:
+        if (hone_db_format_parse(arg, &c->o.format)) argp_error(state, "%s", hone_errmsg());
+        break;
     case 'd': c->o.device = arg; break;
     case ARGP_KEY_ARG:
         if (c->nwords == MAX_WORDS) argp_error(state, "too many arguments");
         c->word[c->nwords++] = arg;
         break;
     case ARGP_KEY_END:
-        if (!c->nwords) argp_error(state, "what? ls, show, why, runs, export, import or audit");
+        if (!c->nwords) argp_error(state, "what? " WORDS);
         w = word_of(c);
         if (w == NWORDS)
-            argp_error(state, "'%s': expected ls, show, why, runs, export, import or audit",
-                       c->word[0]);
+            argp_error(state, "'%s': expected " WORDS, c->word[0]);
         if (c->nwords - 1 < words[w].least)
             argp_error(state, "%s: %s is missing", c->word[0],
-                       w == IMPORT ? "a file" : "a problem");
+                       w == IMPORT || w == MERGE ? "a file" : "a problem");
         if (c->nwords - 1 > words[w].most)
             argp_error(state, "%s: unexpected argument '%s'", c->word[0],
                        c->word[1 + words[w].most]);
@@ -298,7 +262,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const char args_doc[] =
-    "ls\nshow PROBLEM\nwhy PROBLEM\nruns [RUN]\nexport [FILE]\nimport FILE...\naudit";
+    "ls\nshow PROBLEM\nwhy PROBLEM\nruns [RUN]\nexport [FILE]\nimport FILE...\nmerge FILE...\naudit\ngc";
 
 static const char doc[] =
     "Looks into the database of measurements, and writes and reads it as text (JSON Lines)."
@@ -306,13 +270,24 @@ static const char doc[] =
     "  show     all records of a problem\n"
     "  why      why the winner won: every kernel's times, faults and refusals\n"
     "  runs     training runs; of one run every epoch\n"
-    "  export   everything, one JSON object a line, to FILE or standard output\n"
-    "  import   adds what export wrote and is not known yet; - reads standard input\n"
-    "  audit    looks for damage and contradictions\n\n"
+    "  export   everything, one JSON object a line, to FILE or standard output; or the records as "
+    "Kernel Tuner writes them\n"
+    "  import   adds what export wrote and is not known yet; - reads standard input.  Kernel Tuner's "
+    "results (T4) and cache files are told by what is in them; another program's records are kept "
+    "as foreign and never used\n"
+    "  merge    adds other databases, whole; in any order the same comes out\n"
+    "  audit    looks for damage and contradictions, and counts what is foreign, older or unknown: "
+    "kept, and never used\n"
+    "  gc       drops the records that no build of this program's sources can use: damaged ones, and "
+    "of kernels whose source has changed since\n\n"
     "Examples:\n"
     "  hone db ls --device cpu0\n"
-    "  hone db why gemm:f32:nn:m64n128k8\n"
-    "  hone db export mine.jsonl && hone db --db all.db import mine.jsonl theirs.jsonl\n\n"
+    "  hone db why gemm:f32:nn:m64n128k8 --all\n"
+    "  hone db export mine.jsonl && hone db --db all.db import mine.jsonl theirs.jsonl\n"
+    "  hone db merge theirs.db\n"
+    "  hone db export --format t4 results.json\n"
+    "  hone db export --format cache --problem relu:f32:any:n4096 --kernel cpu_vector_avx2 cache.json\n"
+    "  hone db gc --dry-run\n\n"
     "Exit status: 0 good, 1 something failed or a line was bad, 2 wrong usage.";
 
 static int run(const struct command *c, struct hone_db *db, int *nbad)
@@ -325,11 +300,15 @@ static int run(const struct command *c, struct hone_db *db, int *nbad)
     case SHOW: err = hone_db_show(db, o, arg); break;
     case WHY: err = hone_db_why(db, o, arg); break;
     case RUNS: err = runs(db, o, arg); break;
-    case EXPORT: err = export_to(db, arg ? arg : "-"); break;
+    case EXPORT: err = export_to(db, o, arg ? arg : "-"); break;
     case IMPORT:
         for (int i = 1; !err && i < c->nwords; i++) err = import_from(db, c->word[i], nbad);
         break;
-    case AUDIT: err = audit(db); break;
+    case MERGE:
+        for (int i = 1; !err && i < c->nwords; i++) err = merge_from(db, c->word[i], nbad);
+        break;
+    case AUDIT: err = hone_db_audit(db); break;
+    case GC: err = hone_db_gc(db, o->dry_run); break;
     }
     return err;
 }

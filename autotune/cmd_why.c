@@ -85,6 +85,7 @@ struct verdict {
     int count[HONE_DROPPED + 1], older;
     const struct hone_record *best;   /* timed or dropped, of the winner's session */
     const struct hone_record *fault;  /* the first wrong or failed */
+    int faults[HONE_NFAULTS];
 };
 
 static void judge(const struct hone_kernel *k, const struct list *l, const char *session,
@@ -97,6 +98,7 @@ static void judge(const struct hone_kernel *k, const struct list *l, const char 
         if (strcmp(r->kernel, k->name)) continue;
         if (strcmp(r->version, version)) { v->older++; continue; }
         v->count[r->status]++;
+        v->faults[hone_record_fault(r)]++;
         if ((r->status == HONE_WRONG || r->status == HONE_FAILED) && !v->fault) v->fault = r;
         if (!r->n || strcmp(r->session, session)) continue;
         /* Who finished speaks before who was dropped. */
@@ -125,6 +127,28 @@ static void reason(const struct hone_record *r, int n, char *text, size_t size)
     }
 }
 
+/* "3 timed, 2 failed (1 crash, 1 hang)" */
+static void print_counts(const struct verdict *v)
+{
+    const char *sep = "";
+    for (int s = HONE_TIMED; s <= HONE_DROPPED; s++) {
+        if (!v->count[s]) continue;
+        printf("%s%d %s", sep, v->count[s], hone_status_name((enum hone_status)s));
+        sep = ", ";
+        if (s != HONE_WRONG && s != HONE_FAILED) continue;
+        const int first = s == HONE_WRONG ? HONE_FAULT_VALUE : HONE_FAULT_CRASH,
+                  end = s == HONE_WRONG ? HONE_FAULT_CRASH : HONE_NFAULTS;
+        const char *in = " (";
+        for (int f = first; f < end; f++)
+            if (v->faults[f]) {
+                printf("%s%d %s", in, v->faults[f], hone_fault_name((enum hone_fault)f));
+                in = ", ";
+            }
+        if (in[0] == ',') putchar(')');
+    }
+    printf("\n");
+}
+
 static void print_verdict(const struct hone_kernel *k, const struct verdict *v,
                           const struct hone_record *winner)
 {
@@ -141,16 +165,30 @@ static void print_verdict(const struct hone_kernel *k, const struct verdict *v,
                v->older);
         return;
     }
-    const char *sep = "";
-    for (int s = HONE_TIMED; s <= HONE_DROPPED; s++) {
-        if (!v->count[s]) continue;
-        printf("%s%d %s", sep, v->count[s], hone_status_name((enum hone_status)s));
-        sep = ", ";
-    }
-    printf("\n");
+    print_counts(v);
     if (v->fault)
         printf("      %s: %s: %s\n", hone_status_name(v->fault->status), v->fault->config,
                v->fault->why);
+}
+
+/* Every candidate of the winner's session, and whoever was bad in any: the whole story. */
+static void print_candidates(const struct hone_kernel *k, const struct list *l, const char *session)
+{
+    char version[HONE_TEXT];
+    hone_kernel_version(k, version);
+    for (int i = 0; i < l->n; i++) {
+        const struct hone_record *r = &l->r[i];
+        const int bad = hone_record_fault(r) != HONE_FAULT_NONE;
+        if (strcmp(r->kernel, k->name) || strcmp(r->version, version)) continue;
+        if (!bad && strcmp(r->session, session)) continue;
+        if (bad) {
+            printf("      %-7s %-44s %s\n", hone_status_name(r->status), r->config, r->why);
+            continue;
+        }
+        printf("      %-7s %-44s %.4g ms [%.4g, %.4g], %d windows%s%s\n",
+               hone_status_name(r->status), r->config, r->ms_median, r->ms_lo, r->ms_hi, r->n,
+               r->why[0] ? ": " : "", r->why);
+    }
 }
 
 static json_t *verdict_json(const struct hone_kernel *k, const struct verdict *v)
@@ -162,6 +200,12 @@ static json_t *verdict_json(const struct hone_kernel *k, const struct verdict *v
             json_object_set_new(j, hone_status_name((enum hone_status)s),
                                 json_integer(v->count[s]));
         json_object_set_new(j, "older", json_integer(v->older));
+        json_t *faults = json_object();
+        for (int f = HONE_FAULT_VALUE; f < HONE_NFAULTS; f++)
+            if (v->faults[f])
+                json_object_set_new(faults, hone_fault_name((enum hone_fault)f),
+                                    json_integer(v->faults[f]));
+        json_object_set_new(j, "faults", faults);
         json_object_set_new(j, "best", v->best ? hone_record_json(v->best) : json_null());
         json_object_set_new(j, "fault", v->fault ? hone_record_json(v->fault) : json_null());
     }
@@ -194,6 +238,7 @@ static int explain(struct hone_db *db, const struct hone_db_options *o,
         judge(k, l, best->session, &v);
         if (rows) json_array_append_new(rows, verdict_json(k, &v));
         else print_verdict(k, &v, best);
+        if (!rows && o->all && !v.refusal) print_candidates(k, l, best->session);
     }
     if (rows) {
         json_t *j = json_pack("{ss ss ss so so}", "problem", text, "device", d->id, "chosen", why,

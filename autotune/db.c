@@ -406,7 +406,8 @@ static int ranked(struct hone_db *db, const struct hone_problem *p, const char *
             if (!more) { err = hone_fail(HONE_ENOMEM, "%d records", room); break; }
             *all = more;
         }
-        read_best(st, problem, device, &(*all)[n++]);
+        read_best(st, problem, device, &(*all)[n]);
+        n += !hone_record_check(&(*all)[n]);   /* a damaged row is nobody's best */
     }
     if (!err && rc != SQLITE_DONE) err = hone_db_fail(db, rc);
     sqlite3_reset(st);

@@ -53,6 +53,8 @@ void hone_db_session(char session[40]);
 /* ---- JSON (db_text.c) ---- */
 
 json_t *hone_record_json(const struct hone_record *r);
+/* Reads what it made. */
+int hone_record_read(const json_t *j, struct hone_record *r);
 json_t *hone_run_json(const struct hone_run *r);
 json_t *hone_epoch_json(const struct hone_epoch *e);
 
@@ -70,14 +72,46 @@ struct hone_import {
  * out. */
 int hone_db_import(struct hone_db *db, const char *file, FILE *f, FILE *bad, struct hone_import *n);
 
-/* ---- parts of `hone db` (cmd_db.c, cmd_why.c) ---- */
+/* Adds every record, run and epoch of another database file, in one transaction; damaged ones are
+ * told to `bad` and left out. */
+int hone_db_merge(struct hone_db *db, const char *file, FILE *bad, struct hone_import *n);
+
+/* ---- other programs' files (db_foreign.c) ---- */
+
+/* The device, problem and kernel of a record that another program made begin with this: they are
+ * nobody's here, and so never looked up. */
+#define HONE_FOREIGN "foreign:"
+
+/* Is the text a JSON document of Kernel Tuner's, results (T4) or a cache file? */
+int hone_db_is_foreign(const char *text, size_t n);
+
+/* Adds what is in it; what hone wrote comes back as it was. */
+int hone_db_import_foreign(struct hone_db *db, const char *file, const char *text, size_t n,
+                           FILE *bad, struct hone_import *count);
+
+/* ---- parts of `hone db` (cmd_db.c, cmd_why.c, cmd_audit.c) ---- */
+
+enum hone_format { HONE_JSONL, HONE_T4, HONE_CACHE_FILE };
 
 struct hone_db_options {
-    const char *device, *db;
-    int json;
+    const char *device, *db, *problem, *kernel;
+    enum hone_format format;
+    int json, all, dry_run;
 };
 
+/* "jsonl", "t4", "cache". */
+int hone_db_format_parse(const char *text, enum hone_format *format);
+
+/* Writes the records of the options' device, problem and kernel for Kernel Tuner. */
+int hone_db_export_foreign(struct hone_db *db, const struct hone_db_options *o, FILE *f);
+
 int hone_db_show(struct hone_db *db, const struct hone_db_options *o, const char *problem);
+
+/* cmd_audit.c.  HONE_EDB where there are faults. */
+int hone_db_audit(struct hone_db *db);
+
+/* Drops damaged records and those of kernels whose source has changed since, and says which. */
+int hone_db_gc(struct hone_db *db, int dry_run);
 int hone_db_why(struct hone_db *db, const struct hone_db_options *o, const char *problem);
 
 #endif

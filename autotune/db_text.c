@@ -232,11 +232,17 @@ int hone_record_check(const struct hone_record *r)
     return HONE_OK;
 }
 
+int hone_record_read(const json_t *j, struct hone_record *r)
+{
+    *r = (struct hone_record){ 0 };
+    int err = read_fields(j, record_fields, r);
+    return err ? err : hone_record_check(r);
+}
+
 static int import_record(struct hone_db *db, const json_t *j, int *added)
 {
-    struct hone_record r = { 0 };
-    int err = read_fields(j, record_fields, &r);
-    if (!err) err = hone_record_check(&r);
+    struct hone_record r;
+    int err = hone_record_read(j, &r);
     if (!err) err = hone_db_add(db, &r);
     *added = r.id != 0;
     return err;
@@ -303,7 +309,8 @@ static int import_line(struct hone_db *db, const char *line, size_t n, int *adde
 
 /* One transaction: a database that fails half way keeps nothing of the file, a bad line only
  * itself. */
-int hone_db_import(struct hone_db *db, const char *file, FILE *f, FILE *bad, struct hone_import *n)
+static int import_lines(struct hone_db *db, const char *file, FILE *f, FILE *bad,
+                        struct hone_import *n)
 {
     char *line = NULL;
     size_t room = 0;
@@ -329,4 +336,110 @@ int hone_db_import(struct hone_db *db, const char *file, FILE *f, FILE *bad, str
     free(line);
     if (!err && ferror(f)) err = hone_fail(HONE_EIO, "%s: cannot read", file);
     return hone_db_end(db, err);
+}
+
+static char *read_all(const char *file, FILE *f, size_t *n)
+{
+    char *text = NULL;
+    size_t room = 0, got;
+    *n = 0;
+    do {
+        char *more = room - *n > 1 ? text : realloc(text, room = 2 * room + (1 << 16));
+        if (!more) {
+            free(text);
+            hone_fail(HONE_ENOMEM, "%s: too long", file);
+            return NULL;
+        }
+        text = more;
+        *n += got = fread(text + *n, 1, room - *n - 1, f);
+    } while (got);
+    text[*n] = 0;
+    if (!ferror(f)) return text;
+    free(text);
+    hone_fail(HONE_EIO, "%s: cannot read", file);
+    return NULL;
+}
+
+int hone_db_import(struct hone_db *db, const char *file, FILE *f, FILE *bad, struct hone_import *n)
+{
+    size_t size;
+    char *text = read_all(file, f, &size);
+    memset(n, 0, sizeof *n);
+    if (!text) return HONE_EIO;
+    int err = HONE_OK;
+    if (hone_db_is_foreign(text, size)) {
+        err = hone_db_import_foreign(db, file, text, size, bad, n);
+    } else if (size) {
+        FILE *lines = fmemopen(text, size, "r");
+        err = lines ? import_lines(db, file, lines, bad, n) : hone_fail(HONE_ENOMEM, "%s", file);
+        if (lines) fclose(lines);
+    }
+    free(text);
+    return err;
+}
+
+/* ---- merging ---- */
+
+struct merger {
+    struct hone_db *to, *from;
+    const char *file;
+    const struct hone_run *run;
+    FILE *bad;
+    struct hone_import *n;
+    int err;
+};
+
+static int merge_record(void *ctx, const struct hone_record *from)
+{
+    struct merger *m = ctx;
+    struct hone_record r = *from;
+    if (hone_record_check(from)) {
+        fprintf(m->bad, "%s: record %lld: %s\n", m->file, (long long)from->id, hone_errmsg());
+        m->n->nbad++;
+        return 0;
+    }
+    if ((m->err = hone_db_add(m->to, &r))) return 1;
+    m->n->nadded += r.id != 0;
+    m->n->nknown += r.id == 0;
+    return 0;
+}
+
+static int merge_epoch(void *ctx, const struct hone_epoch *e)
+{
+    struct merger *m = ctx;
+    int before = sqlite3_total_changes(m->to->sql);
+    if ((m->err = hone_db_add_epoch(m->to, m->run, e))) return 1;
+    int added = sqlite3_total_changes(m->to->sql) > before;
+    m->n->nadded += added;
+    m->n->nknown += !added;
+    return 0;
+}
+
+static int merge_run(void *ctx, const struct hone_run *from)
+{
+    struct merger *m = ctx;
+    struct hone_run r = *from;
+    if ((m->err = hone_db_add_run(m->to, &r))) return 1;
+    m->n->nadded += r.id != 0;
+    m->n->nknown += r.id == 0;
+    m->run = from;
+    if ((m->err = hone_db_each_epoch(m->from, from, merge_epoch, m))) return 1;
+    return m->err != 0;
+}
+
+int hone_db_merge(struct hone_db *db, const char *file, FILE *bad, struct hone_import *n)
+{
+    struct hone_db from;
+    struct merger m = { .to = db, .from = &from, .file = file, .bad = bad, .n = n };
+    memset(n, 0, sizeof *n);
+    int err = hone_db_open(&from, file, 0);
+    if (!err && !from.sql) err = hone_fail(HONE_EDB, "%s: no database there", file);
+    if (err) { hone_db_close(&from); return err; }
+    if (!(err = hone_db_begin(db))) {
+        err = hone_db_each(&from, NULL, NULL, merge_record, &m);
+        if (!err && !m.err) err = hone_db_each_run(&from, merge_run, &m);
+        err = hone_db_end(db, err ? err : m.err);
+    }
+    hone_db_close(&from);
+    return err;
 }

@@ -78,6 +78,9 @@ run 1 autotune --db n.db --net nonet; fails nonet
 run 1 autotune --db n.db $P --kernel nokernel; fails "kernel 'nokernel'"
 [ ! -e n.db ]; tap $? "none of these makes a database"
 run 2 db; fails 'ls, show, why'
+run 2 db export --format pdf; fails "format 'pdf'"
+run 2 db merge; fails 'a file is missing'
+run 1 db merge none.db --db c0.db; fails 'none.db: no database there'
 run 2 db eat; fails "'eat'"
 run 2 db why; fails 'missing'
 run 2 db ls more; fails "unexpected argument 'more'"
@@ -93,6 +96,13 @@ run 0 db show $P --db a.db; good ' timed '
 run 0 db runs --db a.db; good
 run 1 db runs 7 --db a.db; fails "no run '7'"
 run 0 db audit --db a.db; good ' 0 faults'
+run 0 db why $P --db a.db --all; good '^      timed .* windows'
+run 0 db gc --db a.db --dry-run; good '0 records would go'
+run 0 db export --db a.db --format t4; good '"schema_version": "1.0.0"' '"invalidity": "correct"'
+run 1 db export --db a.db --format cache; fails 'a cache file holds one kernel'
+K=$("$builddir/hone" db ls --db a.db | awk -v p=$P '$1 == p { print $4 }')
+run 0 db export --db a.db --format cache --problem $P --kernel $K; good '"tune_params_keys"' '"time": [0-9]'
+run 0 db merge --db merged.db a.db l.db; good 'a.db: [1-9][0-9]* added, 0 known already, 0 bad'
 
 # ---- text ----
 run 0 db --db a.db export a.jsonl; good
