@@ -29,6 +29,7 @@ static const struct {
     { "predict", hone_cmd_predict, "what a trained net makes of rows, images, CSV files" },
     { "profile", hone_cmd_profile, "where a training step's time and memory go, layer by layer" },
     { "report", hone_cmd_report, "what was measured before: a profile's layers, a run's epochs" },
+    { "compare", hone_cmd_compare, "the same training in PyTorch, TensorFlow, JAX, side by side" },
     { "sweep", hone_cmd_sweep, "train with lists of options, or search among them; tables and plots" },
     { "net", hone_cmd_net, "the layers of a net: shapes, parameters, multiply-accumulates" },
     { "import", hone_cmd_import, "an ONNX model as a net with its weights" },

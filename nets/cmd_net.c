@@ -22,34 +22,6 @@ static int dump(json_t *root)
     return err ? hone_fail(HONE_ENOMEM, "cannot write JSON") : HONE_OK;
 }
 
-static json_t *layers_json(const struct hone_net *net)
-{
-    json_t *layers = json_array();
-    for (int i = 0; i < net->nlayers; i++) {
-        const struct hone_layer *l = &net->layer[i];
-        json_array_append_new(
-            layers, json_pack("{s:s, s:s, s:s, s:[i,i,i], s:I, s:I}", "name", l->name, "kind",
-                              l->kind, "what", l->what, "output", l->h, l->w, l->c, "parameters",
-                              (json_int_t)l->parameters, "macs", (json_int_t)l->macs));
-    }
-    return layers;
-}
-
-static json_t *steps_json(const struct hone_net *net)
-{
-    json_t *steps = json_array();
-    for (int i = 0; i < net->nsteps; i++) {
-        const struct hone_step *s = &net->step[i];
-        char text[HONE_TEXT];
-        hone_problem_print(&s->problem, text);
-        json_array_append_new(steps,
-                              json_pack("{s:s?, s:s, s:s}", "layer",
-                                        s->layer < 0 ? NULL : net->layer[s->layer].name, "phase",
-                                        hone_phase_name(s->phase), "problem", text));
-    }
-    return steps;
-}
-
 static int show(const struct options *o)
 {
     struct hone_net net;
@@ -59,13 +31,8 @@ static int show(const struct options *o)
                                  .optim = hone_optim_default(HONE_SGD) };
     int err = hone_net_open(&net, o->net, &how);
     if (err) return err;
-    int64_t macs = 0;
-    for (int i = 0; i < net.nlayers; i++) macs += net.layer[i].macs;
     if (o->json)
-        err = dump(json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:o, s:o}", "net", net.name,
-                             "params", net.params_text, "batch", net.batch, "parameters", (json_int_t)net.parameters, "running", (json_int_t)hone_net_running(&net),
-                             "macs", (json_int_t)macs,
-                             "layers", layers_json(&net), "steps", steps_json(&net)));
+        err = hone_net_json(&net, stdout);
     else
         hone_net_print(&net, stdout);
     hone_net_close(&net);

@@ -361,14 +361,31 @@ static int check_whole(const struct hone_lower *b)
 
 /* ---- phases ---- */
 
+/* What the text says of a node, before nodes become parts of others' steps. */
+static void name_layers(struct hone_lower *b)
+{
+    for (int i = 0; i < b->nnodes; i++) {
+        const struct hone_node *n = &b->node[i];
+        struct hone_layer *l = &b->net->layer[i];
+        snprintf(l->kind, sizeof l->kind, "%s", n->kind->name);
+        snprintf(l->name, sizeof l->name, "%s", n->name);
+        l->line = n->line;
+        l->ninputs = n->ninputs;
+        for (int k = 0; k < n->ninputs; k++) l->input[k] = n->input[k];
+        l->act = n->act ? n->act->name : NULL;
+        for (int k = 0; n->kind->key[k].name; k++) {
+            if (n->kind->key[k].type == HONE_KEY_ACT) continue;
+            l->key[l->nkeys].name = n->kind->key[k].name;
+            l->key[l->nkeys++].value = n->value[k];
+        }
+    }
+}
+
 static int forward(struct hone_lower *b)
 {
     for (int i = 0; i < b->nnodes; i++) {
         struct hone_node *n = &b->node[i];
         struct hone_layer *l = &b->net->layer[i];
-        snprintf(l->kind, sizeof l->kind, "%s", n->kind->name);
-        snprintf(l->name, sizeof l->name, "%s", n->name);
-        l->line = n->line;
         int err = n->kind->forward(b, n);
         if (err) return hone_fail_at(err, "%s:%d", b->file, n->line);
         n->backward = n->weight >= 0;
@@ -433,10 +450,11 @@ static int lower(struct hone_lower *b)
     if (!err) err = check_whole(b);
     if (!err) err = replace_activations(b);
     if (err) return err;
-    hone_lower_fuse(b);
     net->nlayers = b->nnodes;
     net->layer = calloc((unsigned)b->nnodes, sizeof *net->layer);
     if (!net->layer) return hone_fail(HONE_ENOMEM, "%d layers", b->nnodes);
+    name_layers(b);
+    hone_lower_fuse(b);
     err = forward(b);
     net->first_backward = net->first_update = net->nsteps;
     place_running(b);

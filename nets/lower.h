@@ -6,7 +6,7 @@
 
 #include "nets/nets.h"
 
-enum { HONE_MAX_KEYS = 12, HONE_MAX_INPUTS = 16, HONE_MAX_SIZE = 1 << 24, HONE_SAME = -1 };
+enum { HONE_MAX_SIZE = 1 << 24, HONE_SAME = -1 };
 
 struct hone_lower;
 struct hone_node;

@@ -53,8 +53,17 @@ struct hone_step {
     void *workspace;
 };
 
+enum { HONE_MAX_KEYS = 12, HONE_MAX_INPUTS = 16 };
+
 struct hone_layer {
     char kind[HONE_NAME], name[HONE_NAME];   /* "conv", "c1" */
+    int input[HONE_MAX_INPUTS], ninputs;     /* layers, all before this one */
+    struct {
+        const char *name;
+        double value;                        /* as the text says, or what it then is; `same` is -1 */
+    } key[HONE_MAX_KEYS];                    /* "k", 6 */
+    int nkeys;
+    const char *act;                         /* act=relu; NULL: none */
     char what[64];                /* "5x5 1->6 p2" for the layer table */
     int64_t parameters, macs;     /* per sample, forward */
     int out;                      /* tensor; the input's where only the shape changes */
@@ -200,6 +209,9 @@ int64_t hone_net_running(const struct hone_net *net);
 
 /* The layer table: name, kind, output shape, parameters, MACs, and the totals. */
 void hone_net_print(const struct hone_net *net, FILE *f);
+
+/* The same, how the layers hang together, and the steps as JSON, for other programs. */
+int  hone_net_json(const struct hone_net *net, FILE *f);
 
 /* Distinct problems of the steps, in order of first use. */
 int  hone_net_problems(const struct hone_net *net, struct hone_problem p[], int max);

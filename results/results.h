@@ -66,6 +66,7 @@ void hone_profile_close(struct hone_profile *prof);
 
 int hone_cmd_profile(int argc, char **argv);
 int hone_cmd_report(int argc, char **argv);
+int hone_cmd_compare(int argc, char **argv);
 int hone_cmd_sweep(int argc, char **argv);
 
 #endif

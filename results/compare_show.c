@@ -1,0 +1,219 @@
+/* What hone compare shows: a table, CSV, JSON, and pictures of step times and first losses. */
+#include "results/compare.h"
+#include "results/layers.h"
+#include "results/output.h"
+
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+static void name_of(const struct hone_way *w, char text[160])
+{
+    snprintf(text, 160, "%s%s%s", w->version[0] ? w->version : w->peer, w->mode[0] ? " " : "",
+             w->mode);
+}
+
+static double rows_per_s(const struct hone_compare *c, const struct hone_way *w)
+{
+    return 1e3 * c->net.batch / w->step_ms.median;
+}
+
+static int64_t own_bytes(const struct hone_way *w)
+{
+    return w->peak_bytes > w->base_bytes ? w->peak_bytes - w->base_bytes : 0;
+}
+
+/* ---- table ---- */
+
+static void print_way(const struct hone_compare *c, const struct hone_way *w, FILE *f)
+{
+    char name[160], bytes[16], base[16], ms[64], ratio[64];
+    name_of(w, name);
+    if (w->why[0]) {
+        fprintf(f, "%-43s failed: %s\n", name, w->why);
+        return;
+    }
+    snprintf(ms, sizeof ms, "[%.4g %.4g]", w->step_ms.lo, w->step_ms.hi);
+    snprintf(ratio, sizeof ratio, "[%.4g %.4g]", w->ratio.lo, w->ratio.hi);
+    fprintf(f, "%-43s %9.4g %-17s %10.4g %9.4g %-15s %10.4g %10s %10s", name, w->step_ms.median, ms,
+            rows_per_s(c, w), w->ratio.median, ratio, w->first_ms,
+            hone_layers_bytes(own_bytes(w), bytes), hone_layers_bytes(w->base_bytes, base));
+    if (w == c->way)
+        fputs("         -\n", f);
+    else
+        fprintf(f, " %9.1e\n", w->worst);
+}
+
+void hone_compare_print(const struct hone_compare *c, FILE *f)
+{
+    char optim[HONE_TEXT];
+    hone_optim_print(&c->net.optim, optim);
+    fprintf(f, "%s, batch %d, %s at %g, %s; %d rounds in turn, a turn %g s; %d of %d steps tuned"
+            "\n\n",
+            c->net.name, c->net.batch, optim, c->net.optim.lr,
+            c->o->data ? c->o->data : "random numbers", c->o->rounds, c->o->turn, c->ntuned,
+            c->net.nsteps);
+    fprintf(f, "%-43s %9s %-17s %10s %9s %-15s %10s %10s %10s %9s\n", "", "ms a step", "[95 %]",
+            "rows/s", "/ Hone", "[95 %]", "first ms", "memory", "libraries", "losses");
+    for (int i = 0; i < c->nways; i++) print_way(c, &c->way[i], f);
+    fprintf(f, "\nmemory: at most, beyond the process with its libraries alone.  losses: largest "
+               "relative difference of the first %d.%s\n",
+            c->o->nlosses,
+            c->dropout ? "  The net has dropout, which each draws by itself: losses differ." : "");
+}
+
+/* ---- CSV and JSON ---- */
+
+void hone_compare_csv(const struct hone_compare *c, FILE *f)
+{
+    fputs("peer,mode,version,failed,steps,rounds,ms,ms_lo,ms_hi,rows_per_s,over_hone,over_hone_lo,"
+          "over_hone_hi,first_ms,memory_bytes,base_bytes,losses_differ\n", f);
+    for (int i = 0; i < c->nways; i++) {
+        const struct hone_way *w = &c->way[i];
+        fprintf(f, "%s,%s,", w->peer, w->mode);
+        hone_output_cell(f, w->version);
+        putc(',', f);
+        hone_output_cell(f, w->why);
+        if (w->why[0]) {
+            fputs(",,,,,,,,,,,,,\n", f);
+            continue;
+        }
+        fprintf(f, ",%d,%d,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%lld,%lld,%.3g\n", w->nsteps,
+                c->o->rounds, w->step_ms.median, w->step_ms.lo, w->step_ms.hi, rows_per_s(c, w),
+                w->ratio.median, w->ratio.lo, w->ratio.hi, w->first_ms, (long long)own_bytes(w),
+                (long long)w->base_bytes, w->worst);
+    }
+}
+
+static json_t *stats_json(const struct hone_stats *s)
+{
+    return json_pack("{s:i, s:f, s:f, s:f}", "n", s->n, "median", s->median, "lo", s->lo, "hi",
+                     s->hi);
+}
+
+static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
+
+static json_t *way_json(const struct hone_compare *c, const struct hone_way *w)
+{
+    json_t *losses = json_array();
+    if (w->why[0]) {
+        json_decref(losses);
+        return json_pack("{s:s, s:s, s:s, s:s}", "peer", w->peer, "mode", w->mode, "version",
+                         w->version, "failed", w->why);
+    }
+    for (int i = 0; i < c->o->nlosses; i++) json_array_append_new(losses, number(w->loss[i]));
+    return json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:f, s:f, s:I, s:I, s:o, s:o}", "peer",
+                     w->peer, "mode", w->mode, "version", w->version, "steps", w->nsteps, "step_ms",
+                     stats_json(&w->step_ms), "over_hone", stats_json(&w->ratio), "rows_per_s",
+                     rows_per_s(c, w), "first_ms", w->first_ms, "memory_bytes",
+                     (json_int_t)own_bytes(w), "base_bytes", (json_int_t)w->base_bytes, "losses",
+                     losses, "losses_differ", number(w->worst));
+}
+
+int hone_compare_json(const struct hone_compare *c, FILE *f)
+{
+    char optim[HONE_TEXT];
+    json_t *ways = json_array();
+    hone_optim_print(&c->net.optim, optim);
+    for (int i = 0; i < c->nways; i++) json_array_append_new(ways, way_json(c, &c->way[i]));
+    json_t *all = json_pack("{s:s, s:i, s:s, s:i, s:s, s:f, s:s?, s:i, s:f, s:i, s:i, s:i, s:o}",
+                            "hone", "compare", "version", 1, "net", c->net.name, "batch",
+                            c->net.batch, "optimizer", optim, "lr", c->net.optim.lr, "data",
+                            c->o->data, "rounds", c->o->rounds, "turn_s", c->o->turn, "tuned",
+                            c->ntuned, "parts", c->net.nsteps, "threads", c->o->threads, "ways",
+                            ways);
+    int bad = !all || json_dumpf(all, f, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) ||
+              putc('\n', f) == EOF;
+    json_decref(all);
+    return bad ? hone_fail(HONE_EIO, "cannot write JSON") : HONE_OK;
+}
+
+/* ---- pictures ---- */
+
+static void put_steps(const struct hone_compare *c, FILE *data, FILE *script)
+{
+    char name[160];
+    fputs("# way  ms a step  lo  hi\n", data);
+    for (int i = 0; i < c->nways; i++) {
+        const struct hone_way *w = &c->way[i];
+        name_of(w, name);
+        if (!w->why[0])
+            fprintf(data, "\"%s\" %.6g %.6g %.6g\n", name, w->step_ms.median, w->step_ms.lo,
+                    w->step_ms.hi);
+    }
+    fputs("set ylabel 'ms a step'\nset yrange [0:*]\nset style fill solid 0.8\nset boxwidth 0.6\n"
+          "set xtics rotate by -30 noenhanced\nunset key\n", script);
+    hone_output_gnuplot_begin(script, "steps", 1000, 600);
+    fputs("    plot 'steps.dat' using 0:2:xtic(1) with boxes lc rgb '#2f6f9f', \\\n"
+          "        '' using 0:2:3:4 with yerrorbars lc rgb 'black' pt 0\n", script);
+    hone_output_gnuplot_end(script);
+}
+
+static void put_losses(const struct hone_compare *c, FILE *data, FILE *script)
+{
+    char name[160];
+    int n = 0;
+    for (int i = 0; i < c->nways; i++) {
+        const struct hone_way *w = &c->way[i];
+        if (w->why[0]) continue;
+        name_of(w, name);
+        fprintf(data, "# %s\n", name);
+        for (int k = 0; k < c->o->nlosses; k++) fprintf(data, "%d %.9g\n", k + 1, w->loss[k]);
+        fputs("\n\n", data);
+    }
+    fputs("set xlabel 'step'\nset ylabel 'loss'\nset key outside right noenhanced\n", script);
+    hone_output_gnuplot_begin(script, "losses", 1000, 600);
+    for (int i = 0; i < c->nways; i++) {
+        if (c->way[i].why[0]) continue;
+        name_of(&c->way[i], name);
+        /* Curves that lie on each other are seen by their points' sizes. */
+        fprintf(script, "%s'losses.dat' index %d using 1:2 with linespoints pt %d ps %.2g title ",
+                n ? ", \\\n        " : "    plot ", n, 4 + n, n ? 1.0 : 1.8);
+        hone_output_quote(script, name, strlen(name));
+        n++;
+    }
+    fputc('\n', script);
+    hone_output_gnuplot_end(script);
+}
+
+static const struct {
+    const char *name, *title;
+    void (*put)(const struct hone_compare *c, FILE *data, FILE *script);
+} plots[] = { { "steps", "Time of a training step", put_steps },
+              { "losses", "Losses of the first steps", put_losses } };
+
+static int plot_one(const struct hone_compare *c, const char *dir, int i, const char *command)
+{
+    struct hone_output data = { 0 }, script = { 0 };
+    const char *name = plots[i].name;
+    char path[PATH_MAX], title[256];
+    int err = hone_output_open(&data);
+    if (!err) err = hone_output_open(&script);
+    if (!err) {
+        fprintf(script.f, "# gnuplot %s.gp draws %s.svg and %s.png from %s.dat.\nset title ", name,
+                name, name, name);
+        snprintf(title, sizeof title, "%s: %.120s, batch %d", plots[i].title, c->net.name,
+                 c->net.batch);
+        hone_output_quote(script.f, title, strlen(title));
+        fputs(" noenhanced\nset grid\n", script.f);
+        plots[i].put(c, data.f, script.f);
+    }
+    snprintf(path, sizeof path, "%.4000s/%s.dat", dir, name);
+    if (!err) err = hone_output_save(&data, path);
+    snprintf(path, sizeof path, "%.4000s/%s.gp", dir, name);
+    if (!err) err = hone_output_save(&script, path);
+    hone_output_close(&data);
+    hone_output_close(&script);
+    const char *why = err ? NULL : hone_output_draw(dir, name);
+    if (why) fprintf(stderr, "%s: no %s plot: %s\n", command, name, why);
+    if (!err && !why) fprintf(stderr, "%s/%s.png, %s.svg\n", dir, name, name);
+    return err;
+}
+
+int hone_compare_plot(const struct hone_compare *c, const char *dir, const char *command)
+{
+    int err = hone_output_directory(dir);
+    for (size_t i = 0; !err && i < sizeof plots / sizeof *plots; i++)
+        err = plot_one(c, dir, (int)i, command);
+    return err;
+}

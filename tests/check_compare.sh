@@ -1,0 +1,145 @@
+#!/bin/sh
+# hone compare with peers that are shell scripts: what they say stands in the table, what they fail at is their own line, and nothing stays behind.
+# With a framework at hand, the losses of a net of many layers are those of ours.
+srcdir=$(cd "${srcdir:-.}" && pwd) . "${srcdir:-.}/tests/scratch.inc"
+hone=$builddir/hone
+XDG_CACHE_HOME=$tmp/cache TMPDIR=$tmp/work HONE_PEERS=$tmp/peers; export XDG_CACHE_HOME TMPDIR HONE_PEERS
+given=$HONE_PYTHON HONE_PYTHON=sh; export HONE_PYTHON
+mkdir work peers
+
+has() { # has NAME FILE PATTERN...: every pattern stands in the file
+    name=$1 file=$2; shift 2
+    cp "$file" out; : >err
+    for p in "$@"; do grep -q -e "$p" "$file" || echo "no $p" >>err; done
+    [ ! -s err ]; tap $? "$name"
+}
+fails() { # fails CODE PATTERN NAME COMMAND...: one line on stderr with the pattern, nothing on stdout
+    want=$1 pattern=$2 name=$3; shift 3
+    "$@" >out 2>err </dev/null
+    [ $? = "$want" ] && [ ! -s out ] && grep -q -e "$pattern" err && [ "$(grep -v -e '^Try ' -e '^information' err | wc -l)" = 1 ]
+    tap $? "$name"
+}
+compare() { "$hone" compare --net housing-mlp --batch 32 --rounds 7 --turn 0.01 "$@"; }
+
+# A step takes it 2 ms, in its other mode 4; the first of a turn, which does not count, a second.
+cat >peers/peer_fake.py <<'E2'
+mode=none
+echo modes quick slow
+while read -r what rest; do
+    case $what in
+    job) cp "$rest" "$KEPT/job"; for f in net.json weights.safetensors batches; do cp "${rest%/*}/$f" "$KEPT/"; done
+        ms=0.002; grep -q '"mode": "slow"' "$rest" && ms=0.004
+        echo ready Fake 1.2 ;;
+    losses) printf 'losses 0.5'; i=0; while [ $i -lt "$rest" ]; do printf ' 2.5'; i=$((i + 1)); done; echo ;;
+    steps) printf 'seconds 1'; i=1; while [ $i -lt "$rest" ]; do printf ' %s' $ms; i=$((i + 1)); done; echo ;;
+    memory) echo memory 1048576 3145728 ;;
+    esac
+done
+E2
+peer() { printf '%s\n' "$2" >peers/peer_$1.py; } # peer NAME SCRIPT
+peer gone 'echo fail no module gone'
+peer none 'echo "Traceback" >&2; echo "ModuleNotFoundError: none" >&2; exit 1'
+peer killed 'echo modes a; read -r x; kill -9 $$'
+peer chatty 'echo hello'
+peer refuses 'echo modes a; read -r x; echo fail layers of kind fc are not written; exit 1'
+peer short 'echo modes a; read -r x; echo ready Short 1; while read -r what rest; do case $what in losses) echo losses 1 2 3;; esac; done'
+peer late 'echo modes a; read -r x; echo ready Late 1; read -r x; echo losses 1 1 1 1 1 1 1 1 1 1 1; read -r x; echo seconds 1 1 1 1; read -r x; echo "out of luck" >&2; exit 3'
+KEPT=$tmp; export KEPT
+
+compare --peer fake --json >json 2>err
+tap $? "two modes of one peer"
+has "as it says: 2 ms and 4 ms, 2 MiB of 3, the first step half a second" json '"peer": "fake"' '"mode": "quick"' '"version": "Fake 1.2"' '"median": 2.0,' '"median": 4.0,' \
+    '"rows_per_s": 16000.0' '"rows_per_s": 8000.0' '"memory_bytes": 2097152' '"base_bytes": 1048576' '"first_ms": 500.0' '"n": 7'
+if command -v python3 >/dev/null 2>&1; then
+    python3 - <<'P' >out 2>err
+import json
+ways = json.load(open("json"))["ways"]
+ours, quick = ways[0], ways[1]
+assert abs(quick["losses_differ"] - max(abs(2.5 - a) / a for a in ours["losses"])) < 1e-6 and len(ours["losses"]) == 10
+lo, hi = quick["over_hone"]["lo"], quick["over_hone"]["hi"]
+assert lo <= 2 / ours["step_ms"]["median"] * 1.0001 and hi >= 2 / ours["step_ms"]["median"] * 0.9999
+net = {layer["name"]: layer for layer in json.load(open("net.json"))["layers"]}
+assert net["f1"]["inputs"] == ["x"] and net["f1"]["keys"] == {"k": 128, "bias": 1, "act": "relu"} and net["loss"]["inputs"] == ["f2"]
+job = json.load(open("job"))
+assert job["batch"] == 32 and job["nbatches"] == 10 and job["optimizer"]["name"] == "sgd" and job["optimizer"]["lr"] == 0.01
+P
+    tap $? "losses, ratios, the job and the net that peers read"
+else
+    n=$((n + 1)); echo "ok $n - the job # SKIP no python3"
+fi
+[ "$(wc -c <batches)" = $((10 * 32 * 9 * 4)) ] && [ "$(wc -c <weights.safetensors)" -gt $((1281 * 4)) ]
+tap $? "batches and weights are whole"
+compare --peer fake:slow --csv >csv 2>err
+[ "$(wc -l <csv)" = 3 ] && awk -F, 'NF != 17 { bad = 1 } END { exit bad }' csv && grep -q '^fake,slow,Fake 1.2,,[0-9]*,7,4,4,4,8000,' csv
+tap $? "one mode alone, as CSV"
+
+compare --peer gone,none,killed,chatty,refuses,short,late,absent,fake:quick >table 2>err
+tap $? "peers that fail beside one that does not"
+has "each has its reason" table '^gone  *failed: no module gone$' '^none  *failed: ModuleNotFoundError: none$' '^killed a  *failed: killed by signal 9' \
+    "^chatty  *failed: said 'hello' where 'modes' was due" '^refuses a  *failed: layers of kind fc are not written$' '^Short 1 a  *failed: gave 3 numbers of 11$' \
+    '^Late 1 a  *failed: out of luck$' '^absent  *failed: no .*peer_absent.py' '^Fake 1.2 quick  *2 \[2 2\]  *1.6e+04 ' '^Hone '
+compare --peer gone,absent --csv >csv 2>err
+[ $? = 1 ] && grep -q 'gone : no module gone' err && grep -q '^hone,,Hone,' csv
+tap $? "nobody to compare with: status 1, and our own line"
+compare --peer fake --plot plots >out 2>err && [ -s plots/steps.dat ] && [ -s plots/losses.gp ] && [ "$(grep -c . plots/losses.dat)" = 33 ]
+tap $? "data and scripts of the plots"
+if command -v gnuplot >/dev/null 2>&1; then [ -s plots/steps.svg ] && [ -s plots/losses.png ]; tap $? "and pictures"
+else n=$((n + 1)); echo "ok $n - and pictures # SKIP no gnuplot"; fi
+HONE_PYTHON=no-such-program:sh compare --peer fake:quick --csv >csv 2>err && grep -q '^fake,quick,Fake' csv
+tap $? "the first interpreter that has it"
+
+# The same rows in the same order as in training.
+data=synthetic:1x1x8:0:640
+compare --peer fake:quick --data $data --optimizer adam --lr 0.002 --loss 6 --json >json 2>err
+losses() { awk '/"losses": \[/ { on = 1; next } /\]/ { if (on) exit } on { gsub(/[ ,]/, ""); printf "%.5f\n", $1 }' "$1"; }
+losses json >a
+"$hone" train --net housing-mlp --data $data --batch 32 --optimizer adam --lr 0.002 --epochs 1 --losses 6 --json >json 2>err; losses json >b
+[ "$(wc -l <a)" = 6 ] && cmp a b >out 2>&1; tap $? "our losses are those of hone train"
+
+fails 2 'net is missing' "no net" "$hone" compare
+fails 2 "batch: '0'" "no batch" compare --batch 0
+fails 2 "lr: 'x'" "no rate" compare --lr x
+fails 2 'json and --csv' "two forms for one output" compare --json --csv
+fails 1 'no_such' "no such net" "$hone" compare --net no_such --peer fake
+fails 1 '20 rows fill no batch of 32' "too few rows" compare --data synthetic:1x1x8:0:25 --peer fake
+fails 1 '8 features\|does not fit\|16' "rows of another shape" compare --data synthetic:1x1x16:0:640 --peer fake
+fails 1 'threads 4000' "more threads than there are" compare --threads 4000 --peer fake
+peer hangs 'echo modes a; read -r x; echo $$ >$KEPT/pid; sleep 60'
+"$hone" compare --net housing-mlp --peer hangs >out 2>err & child=$!
+while [ ! -s pid ]; do sleep 0.1; done
+kill -TERM $child; wait $child
+[ $? = 1 ] && grep -q interrupted err && ! kill -0 "$(cat pid)" 2>/dev/null
+tap $? "interrupted: no peer stays"
+[ -z "$(ls work)" ]
+tap $? "and no file"
+
+# ---- real frameworks ----
+
+cat >all.net <<'N'
+input x c=4 h=11 w=9
+conv c1 = x k=8 r=3 p=same stride=2
+bnorm b1 = c1
+relu r1 = b1
+dwconv d1 = r1 r=3 p=1 act=silu
+conv c2 = d1 k=8 r=1 bias=0
+add s1 = c2 r1
+relu6 r2 = s1
+shortcut h = r2 k=11 stride=2
+maxpool m = h r=2 stride=1
+avgpool a = m r=2 stride=1
+concat j = a a
+flatten f = j
+fc f1 = f k=12 act=gelu_tanh
+fc f2 = f1 k=5
+softmax_ce loss = f2 smooth=0.1
+N
+HONE_PEERS=$srcdir/results/peers HONE_PYTHON=${given:-python3}
+"$hone" compare --net ./all.net --batch 6 --optimizer sgd+momentum+wd --rounds 1 --turn 0.001 --peer pytorch:eager,tensorflow:function,jax --csv >csv 2>err
+for peer in pytorch tensorflow jax; do
+    why=$(awk -F, -v p=$peer '$1 == p { print $4 }' csv)
+    case $why in *"no module"*|*"cannot run"*) n=$((n + 1)); echo "ok $n - losses in $peer # SKIP $why"; continue ;; esac
+    cp csv out; awk -F, -v p=$peer '$1 == p { good = $4 == "" && $17 < 1e-4 } END { exit !good }' csv
+    tap $? "losses in $peer"
+done
+echo 1..$n
+exit $bad
