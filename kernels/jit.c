@@ -133,10 +133,14 @@ static void release(struct hone_plan *plan)
     plan->priv = NULL;
 }
 
+static const struct hone_jit_cost *jit_cost(const struct hone_plan *plan)
+{
+    return &((const struct module *)plan->priv)->cost;
+}
+
 const struct hone_jit_cost *hone_plan_jit(const struct hone_plan *plan)
 {
-    if (!plan->kernel || plan->kernel->build != HONE_JIT) return NULL;
-    return &((const struct module *)plan->priv)->cost;
+    return plan->kernel && plan->kernel->jit_cost ? plan->kernel->jit_cost(plan) : NULL;
 }
 
 /* ---- the twins ---- */
@@ -156,8 +160,10 @@ void hone_jit_twins(void)
         twin->name = names[i];
         twin->build = HONE_JIT;
         twin->aot = hone_jit_sources[i].aot;
+        if (!hone_jit_sources[i].real) continue;   /* its own prepare() compiles */
         twin->prepare = prepare;
         twin->release = release;
         twin->run = run;
+        twin->jit_cost = jit_cost;
     }
 }

@@ -18,7 +18,7 @@ extern const struct hone_jit_text hone_jit_texts[];
 struct hone_jit_source {
     const struct hone_kernel *aot;
     const char *path;
-    int real;                        /* HONE_REAL: bits of the number type */
+    int real;                        /* HONE_REAL: bits of the number type; 0: not for the CPU */
 };
 extern const struct hone_jit_source hone_jit_sources[];
 extern struct hone_kernel hone_jit_kernels[];

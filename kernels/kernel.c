@@ -204,9 +204,8 @@ const char *hone_kernel_refuse(const struct hone_kernel *k, const struct hone_pr
     if (k->backend != d->backend) return "runs on another backend";
     if (k->isa > d->isa) return lacks[k->isa];
     if (k->dtypes && !(k->dtypes >> p->dtype & 1)) return "is compiled for another number type";
-    const char *no_compiler = k->build == HONE_JIT ? hone_jit_absent() : NULL;
-    if (no_compiler) return no_compiler;
-    const char *why = k->refuse ? k->refuse(p, d) : NULL;
+    const char *why = k->backend->refuse(k, d);
+    if (!why && k->refuse) why = k->refuse(p, d);
     if (why || d->max_error <= 0 || exact_enough(k, p, d)) return why;
     return "the bound of its error is above --max-error";
 }
@@ -249,17 +248,19 @@ int hone_builds_parse(const char *text, unsigned *builds)
 
 void hone_kernel_version(const struct hone_kernel *k, char text[HONE_TEXT])
 {
-    const char *source = hone_kernel_source[index_of(k)];
-    if (k->build == HONE_JIT) {
+    const char *source = hone_kernel_source[index_of(k)], *build = hone_build_name(k->build);
+    if (k->version) {
+        snprintf(text, HONE_TEXT, "%s %s %s", build, k->version(), source);
+    } else if (k->build == HONE_AOT && k->backend->aot_compiler) {
+        snprintf(text, HONE_TEXT, "%s %s %s", build, k->backend->aot_compiler(), source);
+    } else if (k->build == HONE_JIT) {
         uint64_t flags[2] = { 0, 0 };   /* they alone would fill the text */
         hone_jit_hash(flags, hone_jit_flags[k->isa], strlen(hone_jit_flags[k->isa]));
-        snprintf(text, HONE_TEXT, "jit %s %s %08x %s", hone_jit_compiler(), hone_isa_name(k->isa),
-                 (unsigned)flags[0], source);
-    } else if (k->version)
-        snprintf(text, HONE_TEXT, "%s %s %s", hone_build_name(k->build), k->version(), source);
-    else
-        snprintf(text, HONE_TEXT, "%s %s %s %s", hone_build_name(k->build), COMPILER,
-                 hone_isa_flags[k->isa], source);
+        snprintf(text, HONE_TEXT, "%s %s %s %08x %s", build, k->backend->jit_compiler(),
+                 hone_isa_name(k->isa), (unsigned)flags[0], source);
+    } else {
+        snprintf(text, HONE_TEXT, "%s %s %s %s", build, COMPILER, hone_isa_flags[k->isa], source);
+    }
 }
 
 const struct hone_kernel *hone_kernel_find(const struct hone_op *op, const char *name)
@@ -393,14 +394,23 @@ void hone_plan_close(struct hone_plan *plan)
     memset(plan, 0, sizeof *plan);
 }
 
-int hone_plan_default(struct hone_plan *plan, const struct hone_problem *p, struct hone_device *d)
+/* The first that accepts p and suits it, else the first that accepts it, else NULL. */
+static const struct hone_kernel *first_of(const struct hone_problem *p, struct hone_device *d,
+                                          int compiled)
 {
-    const struct hone_kernel *best = NULL;
+    const struct hone_kernel *first = NULL;
     for (int i = 0; hone_kernels[i]; i++) {
         const struct hone_kernel *k = hone_kernels[i];
-        if (k->slow || k->build == HONE_JIT || hone_kernel_refuse(k, p, d)) continue;
-        if (!k->suits || k->suits(p, d)) return hone_plan_open(plan, p, k, NULL, d);
-        if (!best) best = k;
+        if (k->slow || (k->build == HONE_JIT) != compiled || hone_kernel_refuse(k, p, d)) continue;
+        if (!k->suits || k->suits(p, d)) return k;
+        if (!first) first = k;
     }
-    return hone_plan_open(plan, p, best ? best : &hone_backend_ref, NULL, d);
+    return first;
+}
+
+int hone_plan_default(struct hone_plan *plan, const struct hone_problem *p, struct hone_device *d)
+{
+    const struct hone_kernel *k = first_of(p, d, 0);
+    if (!k) k = first_of(p, d, 1);
+    return hone_plan_open(plan, p, k ? k : &hone_backend_ref, NULL, d);
 }

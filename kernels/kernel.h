@@ -101,6 +101,8 @@ struct hone_device {
     void *priv;                /* the backend's own */
 };
 
+struct hone_kernel;
+
 struct hone_backend {
     const char *name;
     const char *(*absent)(void);   /* why it is unusable here, or NULL */
@@ -109,9 +111,30 @@ struct hone_backend {
     void (*close)(struct hone_device *d);
     int  (*alloc)(struct hone_device *d, size_t bytes, void **mem);   /* HONE_ALIGN-ed */
     void (*free)(struct hone_device *d, void *mem);
+    /* Copies come in the order of what is enqueued; host may be reused when they return. */
     int  (*put)(struct hone_device *d, void *dst, const void *host, size_t bytes);
     int  (*get)(struct hone_device *d, void *host, const void *src, size_t bytes);
     int  (*sync)(struct hone_device *d);
+    /* The seconds that the device takes for what is enqueued between the two; the second waits for
+     * it.  Both NULL: run() returns when its work is done, and wall time tells. */
+    int  (*start)(struct hone_device *d);
+    int  (*stop)(struct hone_device *d, double *seconds);
+    /* Enqueues that nothing is left in the device's caches.  NULL: its memory is ours, and lines are
+     * flushed one by one. */
+    int  (*evict)(struct hone_device *d);
+    /* What is enqueued between the first two is not done but kept as a graph, to be replayed as
+     * often as one likes at the cost of one launch.  All NULL: there is no such thing. */
+    int  (*record)(struct hone_device *d);
+    int  (*recorded)(struct hone_device *d, void **graph);
+    int  (*replay)(struct hone_device *d, void *graph);
+    void (*forget)(struct hone_device *d, void *graph);
+    /* Why no kernel of k's build can run on d, whatever the problem, such as that there is no
+     * compiler; or NULL. */
+    const char *(*refuse)(const struct hone_kernel *k, const struct hone_device *d);
+    /* By what JIT and precompiled kernels are compiled ("gcc 12.2.0"), which is a part of records'
+     * keys.  aot_compiler NULL: by what this program is. */
+    const char *(*jit_compiler)(void);
+    const char *(*aot_compiler)(void);
 };
 
 /* Opens "cpu0", "gpu0", ...: name of a backend's device.  The caller closes it. */
@@ -248,6 +271,7 @@ struct hone_config {
 };
 
 struct hone_plan;
+struct hone_jit_cost;
 
 struct hone_kernel {
     const char *name;                        /* key in the database: never renamed, never reused */
@@ -291,6 +315,8 @@ struct hone_kernel {
     /* Milliseconds of a run, on average of all so far, that went into changing layouts: what a
      * library's kernel in its own layout would not need among others of its kind.  May be NULL. */
     double (*reorder_ms)(const struct hone_plan *plan);
+    /* JIT: what it took to have the plan's code. */
+    const struct hone_jit_cost *(*jit_cost)(const struct hone_plan *plan);
 };
 
 struct hone_plan {
@@ -358,8 +384,8 @@ static inline int hone_plan_run(const struct hone_plan *plan, void *const mem[],
 }
 
 /* The plan used for p when nothing was measured: the first kernel in registry order that accepts p,
- * suits it, is not slow and need not be compiled, else the first that accepts it, else the
- * reference. */
+ * suits it, is not slow and need not be compiled, else the first that accepts it, else the first
+ * that must be compiled, else the reference. */
 int  hone_plan_default(struct hone_plan *plan, const struct hone_problem *p, struct hone_device *d);
 
 /* ---- JIT: kernels compiled while the program runs, problem and config being constants ---- */
@@ -394,7 +420,7 @@ struct hone_jit_cost {
 /* NULL for plans of other builds. */
 const struct hone_jit_cost *hone_plan_jit(const struct hone_plan *plan);
 
-/* Why nothing can be compiled here, or NULL. */
+/* Why nothing can be compiled for this processor, or NULL. */
 const char *hone_jit_absent(void);
 
 /* "gcc (Debian 12.2.0-14) 12.2.0": the first line of what the compiler says of itself. */

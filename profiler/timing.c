@@ -180,10 +180,13 @@ static int time_batch(const struct hone_plan *plan, struct hone_case *c, int run
 {
     struct hone_device *d = plan->device;
     int err = d->backend->sync(d);
+    if (!err && d->backend->start) err = d->backend->start(d);
     double start = hone_now();
     for (int i = 0; !err && i < runs; i++) err = hone_plan_run(plan, c->mem, c->workspace);
-    if (!err) err = d->backend->sync(d);
-    *seconds = (hone_now() - start) / runs;
+    if (!err && !d->backend->stop) err = d->backend->sync(d);
+    *seconds = hone_now() - start;
+    if (!err && d->backend->stop) err = d->backend->stop(d, seconds);
+    *seconds /= runs;
     return err;
 }
 
@@ -204,12 +207,32 @@ static int time_evicted(const struct hone_plan *plan, struct hone_case *c, unsig
     return err;
 }
 
+/* On a device that is told to evict: all arguments go, whichever were asked for, since nobody can
+ * say there which lines are whose. */
+static int time_emptied(const struct hone_plan *plan, struct hone_case *c, int runs,
+                        double *seconds)
+{
+    struct hone_device *d = plan->device;
+    double sum = 0, one = 0;
+    int err = HONE_OK;
+    for (int i = 0; !err && i < runs; i++) {
+        err = d->backend->evict(d);
+        if (!err) err = d->backend->start(d);
+        if (!err) err = hone_plan_run(plan, c->mem, c->workspace);
+        if (!err) err = d->backend->stop(d, &one);
+        sum += one;
+    }
+    *seconds = sum / runs;
+    return err;
+}
+
 int hone_time_window(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache,
                      int runs, double *seconds)
 {
     unsigned evicted = to_evict(c, cache);
     size_t workspace_bytes = c->workspace_bytes;
-    if (evicted && (!CAN_EVICT || plan->device->backend != &hone_backend_cpu))
+    const int emptied = evicted && plan->device->backend->evict;
+    if (evicted && !emptied && (!CAN_EVICT || plan->device->backend != &hone_backend_cpu))
         return hone_fail(HONE_EINVAL,
                          "cache mode %s: Hone cannot evict caches on this device; use warm",
                          hone_cache_name(cache));
@@ -219,6 +242,7 @@ int hone_time_window(const struct hone_plan *plan, struct hone_case *c, enum hon
     if (!err && (runs > 1 || c->workspace_bytes != workspace_bytes))
         err = hone_plan_run(plan, c->mem, c->workspace);
     if (err) return err;
+    if (emptied) return time_emptied(plan, c, runs, seconds);
     return evicted ? time_evicted(plan, c, evicted, runs, seconds)
                    : time_batch(plan, c, runs, seconds);
 }

@@ -162,6 +162,14 @@ static int cpu_get(struct hone_device *d, void *host, const void *src, size_t by
 
 static int cpu_sync(struct hone_device *d) { (void)d; return HONE_OK; }
 
+static const char *cpu_refuse(const struct hone_kernel *k, const struct hone_device *d)
+{
+    (void)d;
+    return k->build == HONE_JIT ? hone_jit_absent() : NULL;
+}
+
 const struct hone_backend hone_backend_cpu = {
-    "cpu", absent, count, cpu_open, cpu_close, cpu_alloc, cpu_free, cpu_put, cpu_get, cpu_sync,
+    .name = "cpu", .absent = absent, .count = count, .open = cpu_open, .close = cpu_close,
+    .alloc = cpu_alloc, .free = cpu_free, .put = cpu_put, .get = cpu_get, .sync = cpu_sync,
+    .refuse = cpu_refuse, .jit_compiler = hone_jit_compiler,
 };

@@ -41,5 +41,5 @@ static int open_none(struct hone_device *d, int index)
 }
 
 const struct hone_backend hone_backend_cuda = {
-    .name = "cuda", .absent = absent, .count = count, .open = open_none
+    .name = "cuda", .absent = absent, .count = count, .open = open_none,
 };
