@@ -61,13 +61,20 @@ enum hone_fault hone_record_fault(const struct hone_record *r);
 
 /* ---- database ---- */
 
-enum { HONE_DB_STATEMENTS = 16 };
+enum { HONE_DB_STATEMENTS = 16, HONE_DB_BUILDS = 64 };
 
 struct hone_db {
     struct sqlite3 *sql;         /* NULL: no database; look-ups then find nothing */
     char path[512];
     unsigned builds;             /* bit HONE_AOT, ...: whose records are served; 0: all */
     struct sqlite3_stmt *stmt[HONE_DB_STATEMENTS];   /* prepared at first use */
+    /* Which builds of kernels are this program's, as far as it was asked: build b stands at b %
+     * HONE_DB_BUILDS. */
+    struct hone_db_build {
+        int64_t id;
+        const struct hone_op *op;
+        const struct hone_kernel *kernel;   /* NULL: this program has no such version of it */
+    } build[HONE_DB_BUILDS];
 };
 
 /* The path given, else $HONE_DB, else hone.db in the user's data directory.  To write (`create`), a

@@ -380,7 +380,7 @@ static int run(struct session *s, hone_net_problems_fn *net_problems)
             err = hone_fail(HONE_EINVAL, "kernel '%s': no such kernel; `hone kernels` lists them",
                             o->tune.kernel);
     }
-    if (!err) err = share_budget(s);
+    if (!err && measures) err = share_budget(s);
     if (!err) err = hone_db_open(&s->db, o->db, measures);
     if (err) return err;
     if (measures && !(s->have_peaks = !hone_peaks(&s->d, 0, &s->peaks)))

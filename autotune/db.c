@@ -94,6 +94,7 @@ static int find_path(struct hone_db *db, const char *path, int create)
     return HONE_OK;
 }
 
+/* A database belongs to one thread: no locks between threads are needed. */
 static int connect(struct hone_db *db, int flags)
 {
     enum { PATIENCE_MS = 3000 };
@@ -108,11 +109,11 @@ static int connect(struct hone_db *db, int flags)
 
 static int open_to_read(struct hone_db *db)
 {
-    int err = connect(db, SQLITE_OPEN_READONLY);
+    int err = connect(db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX);
     if (err != SQLITE_READONLY_ROLLBACK) return err;
     /* Someone was killed while writing: what stood before has to be put back first. */
     sqlite3_close(db->sql);
-    err = connect(db, SQLITE_OPEN_READWRITE);
+    err = connect(db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX);
     return err > 0 ? hone_db_fail(db, err) : err;
 }
 
@@ -147,7 +148,7 @@ static int check_pages(struct hone_db *db)
 
 static int open_to_write(struct hone_db *db, enum kind kind)
 {
-    int err = connect(db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    int err = connect(db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX);
     if (err > 0) return hone_db_fail(db, err);
     /* SQLite opens a file that it may not write for reading, and says so only if asked. */
     if (!err && sqlite3_db_readonly(db->sql, "main")) err = hone_db_fail(db, SQLITE_READONLY);
@@ -290,15 +291,22 @@ int hone_db_each(struct hone_db *db, const char *device, const char *problem,
 
 /* ---- the best ---- */
 
-/* The kernel of a record if this program still has that very version of it, and may use it. */
-static const struct hone_kernel *current(const struct hone_db *db, const struct hone_op *op,
-                                         const char *name, const char *version)
+/* The kernel of a record, whose build, name and version stand in columns `at` and on of the row, if
+ * this program still has that very version of it, and may use it. */
+static const struct hone_kernel *current(struct hone_db *db, const struct hone_op *op,
+                                         sqlite3_stmt *st, int at)
 {
-    char now[HONE_TEXT];
-    const struct hone_kernel *k = name ? hone_kernel_find(op, name) : NULL;
-    if (!k || (db->builds && !(db->builds >> k->build & 1))) return NULL;
-    hone_kernel_version(k, now);
-    return version && !strcmp(now, version) ? k : NULL;
+    const int64_t id = sqlite3_column_int64(st, at);
+    struct hone_db_build *b = &db->build[id % HONE_DB_BUILDS];
+    if (b->id != id || b->op != op) {
+        char now[HONE_TEXT];
+        const char *name = (const char *)sqlite3_column_text(st, at + 1),
+                   *version = (const char *)sqlite3_column_text(st, at + 2);
+        const struct hone_kernel *k = name ? hone_kernel_find(op, name) : NULL;
+        if (k) hone_kernel_version(k, now);
+        *b = (struct hone_db_build){ id, op, k && version && !strcmp(now, version) ? k : NULL };
+    }
+    return b->kernel && (!db->builds || db->builds >> b->kernel->build & 1) ? b->kernel : NULL;
 }
 
 int hone_record_is_library(const struct hone_record *r) { return !strncmp(r->version, "lib ", 4); }
@@ -342,23 +350,19 @@ void hone_db_podium_of(const struct hone_record *ranked, int n, struct hone_podi
     if (n) podium->best = ranked[0];
 }
 
-/* The session that timed p last with what this program has; "" if none. */
+/* The session that timed p last with what this program has; "" if none.  The statement is left
+ * where it stands: as long as it does, the next one need not lock the file anew. */
 static int latest_session(struct hone_db *db, const struct hone_op *op, const char *problem,
-                          const char *device, char session[40])
+                          const char *device, char session[40], sqlite3_stmt **st)
 {
-    sqlite3_stmt *st;
-    int err = hone_db_statement(db, HONE_SQL_LATEST, &st), rc = SQLITE_DONE;
+    int err = hone_db_statement(db, HONE_SQL_LATEST, st), rc = SQLITE_DONE;
     session[0] = 0;
     if (err) return err;
-    sqlite3_bind_text(st, 1, problem, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 2, device, -1, SQLITE_STATIC);
-    while (!session[0] && (rc = sqlite3_step(st)) == SQLITE_ROW)
-        if (current(db, op, (const char *)sqlite3_column_text(st, 1),
-                    (const char *)sqlite3_column_text(st, 2)))
-            hone_db_text(st, 0, session, 40);
-    if (rc != SQLITE_DONE && rc != SQLITE_ROW) err = hone_db_fail(db, rc);
-    sqlite3_reset(st);
-    return err;
+    sqlite3_bind_text(*st, 1, problem, -1, SQLITE_STATIC);
+    sqlite3_bind_text(*st, 2, device, -1, SQLITE_STATIC);
+    while (!session[0] && (rc = sqlite3_step(*st)) == SQLITE_ROW)
+        if (current(db, op, *st, 1)) hone_db_text(*st, 0, session, 40);
+    return rc != SQLITE_DONE && rc != SQLITE_ROW ? hone_db_fail(db, rc) : HONE_OK;
 }
 
 static void read_best(sqlite3_stmt *st, const char *problem, const char *device,
@@ -366,20 +370,38 @@ static void read_best(sqlite3_stmt *st, const char *problem, const char *device,
 {
     *r = (struct hone_record){ .id = sqlite3_column_int64(st, 0),
                                .status = HONE_TIMED,
-                               .n = sqlite3_column_int(st, 4),
-                               .ms_median = sqlite3_column_double(st, 5),
-                               .ms_lo = sqlite3_column_double(st, 6),
-                               .ms_hi = sqlite3_column_double(st, 7),
-                               .workspace_bytes = sqlite3_column_int64(st, 8),
-                               .error = sqlite3_column_double(st, 9) };
+                               .n = sqlite3_column_int(st, 5),
+                               .ms_median = sqlite3_column_double(st, 6),
+                               .ms_lo = sqlite3_column_double(st, 7),
+                               .ms_hi = sqlite3_column_double(st, 8),
+                               .workspace_bytes = sqlite3_column_int64(st, 9),
+                               .error = sqlite3_column_double(st, 10) };
     snprintf(r->device, sizeof r->device, "%s", device);
     snprintf(r->problem, sizeof r->problem, "%s", problem);
-    hone_db_text(st, 1, r->kernel, sizeof r->kernel);
-    hone_db_text(st, 2, r->version, sizeof r->version);
-    hone_db_text(st, 3, r->config, sizeof r->config);
-    hone_db_text(st, 10, r->cache, sizeof r->cache);
-    hone_db_text(st, 11, r->session, sizeof r->session);
-    hone_db_text(st, 12, r->when, sizeof r->when);
+    hone_db_text(st, 2, r->kernel, sizeof r->kernel);
+    hone_db_text(st, 3, r->version, sizeof r->version);
+    hone_db_text(st, 4, r->config, sizeof r->config);
+    hone_db_text(st, 11, r->cache, sizeof r->cache);
+    hone_db_text(st, 12, r->session, sizeof r->session);
+    hone_db_text(st, 13, r->when, sizeof r->when);
+}
+
+/* Reads the session's rows, as they come. */
+static int read_session(struct hone_db *db, const struct hone_op *op, sqlite3_stmt *st,
+                        const char *problem, const char *device, struct hone_record **all)
+{
+    int n = 0, room = 0, rc;
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        if (!current(db, op, st, 1)) continue;
+        if (n == room) {
+            struct hone_record *more = realloc(*all, (size_t)(room = 2 * room + 16) * sizeof **all);
+            if (!more) return hone_fail(HONE_ENOMEM, "%d records", room);
+            *all = more;
+        }
+        read_best(st, problem, device, &(*all)[n]);
+        n += !hone_record_check(&(*all)[n]);   /* a damaged row is nobody's best */
+    }
+    return rc == SQLITE_DONE ? n : hone_db_fail(db, rc);
 }
 
 /* All of p's records that may be served, best first; the caller frees *all.  Returns how many. */
@@ -387,30 +409,20 @@ static int ranked(struct hone_db *db, const struct hone_problem *p, const char *
                   struct hone_record **all)
 {
     char problem[HONE_TEXT], session[40];
-    sqlite3_stmt *st;
-    int n = 0, room = 0, rc;
+    sqlite3_stmt *st = NULL, *latest = NULL;
+    int n = 0;
     *all = NULL;
     hone_problem_print(p, problem);
-    int err = latest_session(db, p->op, problem, device, session);
-    if (err || !session[0]) return err;
-    if ((err = hone_db_statement(db, HONE_SQL_SESSION, &st))) return err;
-    sqlite3_bind_text(st, 1, problem, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 2, device, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 3, session, -1, SQLITE_STATIC);
-    while (!err && (rc = sqlite3_step(st)) == SQLITE_ROW) {
-        if (!current(db, p->op, (const char *)sqlite3_column_text(st, 1),
-                     (const char *)sqlite3_column_text(st, 2)))
-            continue;
-        if (n == room) {
-            struct hone_record *more = realloc(*all, (size_t)(room = 2 * room + 16) * sizeof **all);
-            if (!more) { err = hone_fail(HONE_ENOMEM, "%d records", room); break; }
-            *all = more;
-        }
-        read_best(st, problem, device, &(*all)[n]);
-        n += !hone_record_check(&(*all)[n]);   /* a damaged row is nobody's best */
+    int err = latest_session(db, p->op, problem, device, session, &latest);
+    if (!err && session[0] && !(err = hone_db_statement(db, HONE_SQL_SESSION, &st))) {
+        sqlite3_bind_text(st, 1, problem, -1, SQLITE_STATIC);
+        sqlite3_bind_text(st, 2, device, -1, SQLITE_STATIC);
+        sqlite3_bind_text(st, 3, session, -1, SQLITE_STATIC);
+        n = read_session(db, p->op, st, problem, device, all);
+        if (n < 0) err = n;
+        sqlite3_reset(st);
     }
-    if (!err && rc != SQLITE_DONE) err = hone_db_fail(db, rc);
-    sqlite3_reset(st);
+    if (latest) sqlite3_reset(latest);
     if (err) { free(*all); *all = NULL; return err; }
     if (n) hone_db_rank(*all, n);
     return n;
