@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 /* Opening fails with one line that holds `says`, and the file stays as it is. */
@@ -225,6 +226,77 @@ static void check_killed(void)
     }
 }
 
+/* ---- eight writers, two hundred kills ---- */
+
+enum { WRITERS = 8, KILLS = 200 };
+
+/* Adds records under a session of its own and counts those that were added, where the count
+ * outlives it. */
+static _Noreturn void add_and_count(int life, volatile int *added)
+{
+    struct hone_db db;
+    char session[40];
+    snprintf(session, sizeof session, "life %d", life);
+    int err = hone_db_open(&db, in_dir("eight.db"), 1);
+    for (int i = 0; !err || strstr(hone_errmsg(), "locked"); i += !err) {
+        struct hone_record r = record_of("gemm:f32:nn:m3n3k3", "k", "v", 1 + i, session);
+        /* Seven others may be faster for longer than a writer waits. */
+        err = db.sql ? hone_db_add(&db, &r) : hone_db_open(&db, in_dir("eight.db"), 1);
+        if (db.sql && !err && r.id) added[life]++;
+    }
+    fprintf(stderr, "# life %d: %s\n", life, hone_errmsg());
+    _exit(1);
+}
+
+static pid_t begin_life(int life, volatile int *added)
+{
+    fflush(stdout);
+    pid_t pid = fork();
+    if (!pid) add_and_count(life, added);
+    return pid;
+}
+
+static int count_life(void *ctx, const struct hone_record *r)
+{
+    int *found = ctx, life;
+    if (sscanf(r->session, "life %d", &life) == 1 && life >= 0 && life < WRITERS + KILLS)
+        found[life]++;
+    return 0;
+}
+
+static void check_eight(void)
+{
+    enum { LIVES = WRITERS + KILLS };
+    volatile int *added = mmap(NULL, LIVES * sizeof *added, PROT_READ | PROT_WRITE,
+                               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid_t pid[WRITERS];
+    int found[LIVES] = { 0 }, lost = 0, extra = 0, all = 0, died = 0, status;
+    struct hone_db db;
+    const uint64_t seed = (uint64_t)getpid();
+    if (added == MAP_FAILED) return;
+    for (int w = 0; w < WRITERS; w++) pid[w] = begin_life(w, added);
+    for (int k = 0; k < KILLS + WRITERS; k++) {
+        const int w = k < KILLS ? (int)(hone_random(seed, 2 * (uint64_t)k) % WRITERS) : k - KILLS;
+        usleep((useconds_t)(30000 * hone_random_unit(seed, 2 * (uint64_t)k + 1)));
+        kill(pid[w], SIGKILL);
+        waitpid(pid[w], &status, 0);
+        died += !WIFSIGNALED(status);
+        if (k < KILLS) pid[w] = begin_life(WRITERS + k, added);
+    }
+    if (!hone_db_open(&db, in_dir("eight.db"), 0)) hone_db_each(&db, NULL, NULL, count_life, found);
+    hone_db_close(&db);
+    for (int i = 0; i < LIVES; i++) {
+        all += added[i];
+        lost += found[i] < added[i];
+        extra += found[i] > added[i] + 1;
+    }
+    printf("# seed %llu: %d records of %d lives\n", (unsigned long long)seed, all, LIVES);
+    ok(!died && all > 0, "eight writers at once, killed at %d random moments", KILLS);
+    ok(!lost && !extra, "of each killed one at most the record being written is lost");
+    ok(count(in_dir("eight.db")) >= all, "and the database is intact");
+    munmap((void *)(uintptr_t)added, LIVES * sizeof *added);
+}
+
 int main(void)
 {
     if (!open_place()) return 1;
@@ -233,6 +305,7 @@ int main(void)
     check_locked();
     check_full_disk();
     check_killed();
+    check_eight();
     close_place();
     return tap_end();
 }
