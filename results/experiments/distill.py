@@ -253,7 +253,7 @@ def write_md(path, b, argv, rounds, started):
     with open(path, "w") as f:
         f.write(f"# Distillation: {o.teacher} into {o.student}\n\n"
                 f"`{argv}`\n\n"
-                f"{time.strftime('%Y-%m-%d')}, {device()}, {os.cpu_count()} cores, {o.data}, {o.limit or 'all'} rows, {o.epochs} epochs, "
+                f"{time.strftime('%Y-%m-%d')}, {device()}, {os.cpu_count()} cores, {os.path.basename(o.data)}, {o.limit or 'all'} rows, {o.epochs} epochs, "
                 f"batch {o.batch}, SGD {o.lr}, momentum {o.momentum}, temperature 1, mix 1, seeds 1 to {rounds}; n = {rounds} "
                 f"rounds, medians, in brackets the least and the largest round. {o.remark}\n"
                 f"Load average at the start {started[0]:.1f}, at the end {os.getloadavg()[0]:.1f}. Inference: "
