@@ -35,6 +35,9 @@ void hone_jit_twins(void);
 char *hone_jit_unit(const struct hone_jit_source *s, const struct hone_problem *p,
                     const struct hone_config *c);
 
+/* A text with those that it includes in their places.  The caller frees it. */
+char *hone_jit_joined(const char *path);
+
 /* ---- compiler ---- */
 
 /* Compiles the text into the shared object `path`, which must not be there yet; `log` is a path
@@ -60,6 +63,9 @@ void hone_jit_hash(uint64_t h[2], const void *data, size_t n);
 /* Finds e->key: 1: e is filled in; 0: a miss, e->path is where it would be; negative: there can be
  * no cache.  An entry of another user or key, or a damaged one, is a miss. */
 int hone_jit_find(struct hone_jit_entry *e);
+
+/* The bytes of a found entry, its trailer behind them.  The caller frees them; NULL: it is gone. */
+char *hone_jit_read(const struct hone_jit_entry *e, size_t *size);
 
 /* Makes the fresh shared object `path` the entry of e->key, with its e->compile_ms. */
 int hone_jit_keep(struct hone_jit_entry *e, const char *path);

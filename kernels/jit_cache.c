@@ -131,6 +131,11 @@ int hone_jit_find(struct hone_jit_entry *e)
     return good;
 }
 
+char *hone_jit_read(const struct hone_jit_entry *e, size_t *size)
+{
+    return read_own(e->path, size);
+}
+
 int hone_jit_keep(struct hone_jit_entry *e, const char *path)
 {
     struct trailer t = { .key = { e->key[0], e->key[1] }, .compile_ms = e->compile_ms };

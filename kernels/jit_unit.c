@@ -11,6 +11,7 @@ enum { MAX_TEXTS = 256 };
 struct writer {
     FILE *f;
     char missing[96];
+    int lenient;               /* 1: an include of what we have no text of stays as it is */
     char done[MAX_TEXTS];      /* text i of hone_jit_texts[] stands at the file's top already */
 };
 
@@ -19,7 +20,7 @@ static int text_of(struct writer *w, const char *path)
     int i = 0;
     while (hone_jit_texts[i].path && strcmp(hone_jit_texts[i].path, path)) i++;
     if (hone_jit_texts[i].path && i < MAX_TEXTS) return i;
-    snprintf(w->missing, sizeof w->missing, "%s", path);
+    if (!w->lenient) snprintf(w->missing, sizeof w->missing, "%s", path);
     return -1;
 }
 
@@ -34,7 +35,8 @@ static void write_text(struct writer *w, const char *path)
     for (const char *s = hone_jit_texts[i].text, *next; *s; s = next) {
         next = strchr(s, '\n') ? strchr(s, '\n') + 1 : s + strlen(s);
         n++;
-        if (sscanf(s, "#include \"%95[^\"\n]\"", name) == 1) {
+        if (sscanf(s, "#include \"%95[^\"\n]\"", name) == 1 &&
+            !(w->lenient && text_of(w, name) < 0)) {
             write_text(w, name);
             fprintf(w->f, "#line %d \"%s\"\n", n + 1, path);
         } else {
@@ -115,6 +117,19 @@ char *hone_jit_unit(const struct hone_jit_source *s, const struct hone_problem *
     if (!bad && !w.missing[0]) return text;
     if (bad) hone_fail(HONE_ENOMEM, "the text of %s", s->path);
     else hone_fail(HONE_EINVAL, "the program does not hold the text of %s", w.missing);
+    free(text);
+    return NULL;
+}
+
+char *hone_jit_joined(const char *path)
+{
+    char *text = NULL;
+    size_t size;
+    struct writer w = { .f = open_memstream(&text, &size), .lenient = 1 };
+    if (!w.f) { hone_fail(HONE_ENOMEM, "the text of %s", path); return NULL; }
+    write_text(&w, path);
+    if (!fclose(w.f) && size) return text;
+    hone_fail(HONE_EINVAL, "the program does not hold the text of %s", path);
     free(text);
     return NULL;
 }

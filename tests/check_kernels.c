@@ -4,7 +4,8 @@
  *
  * HONE_CHECK_ONLY=TEXT keeps the problems and kernels whose line holds TEXT; HONE_CHECK_CONFIGS=N
  * changes how many configs of each kernel are tried (default 12: the guess, the first and last
- * valid ones, and others at random; 1: the guess).  HONE_CHECK_BUILD=LIST: kernels of these builds (aot,lib: what
+ * valid ones, and others at random; 1: the guess).  HONE_CHECK_DEVICE=gpu0: on that device, its kernels
+ * alone; HONE_CHECK_FLOPS=N: of larger problems one line says that they are too large.  HONE_CHECK_BUILD=LIST: kernels of these builds (aot,lib: what
  * must be compiled first takes a second each; check_jit.sh has it tried). */
 #include "kernels/kernel.h"
 #include "tests/tap.h"
@@ -15,6 +16,7 @@
 static const char *only;
 static int nconfigs = 12;
 static unsigned builds = HONE_USUAL_BUILDS;
+static double most_flops;   /* 0: any */
 
 static void check_config(const struct hone_problem *p, const char *text, const struct hone_kernel *k,
                          const struct hone_config *config, struct hone_device *d, struct hone_case cases[], int ncases)
@@ -31,6 +33,12 @@ static void check_config(const struct hone_problem *p, const char *text, const s
     }
     if (!ok(!err, "%s", name)) printf("# %s\n", hone_errmsg());
     hone_plan_close(&plan);
+}
+
+/* Nor of another device's. */
+static int runs_on(const struct hone_kernel *k, const struct hone_device *d)
+{
+    return k->backend == d->backend;
 }
 
 /* The guess, then valid configs spread over the odometer: at most nconfigs. */
@@ -70,13 +78,17 @@ static void check_problem(const char *text, struct hone_device *d)
     struct hone_case cases[2];
     int ncases = 0, err = hone_problem_parse(text, &p);
     if (err) { ok(0, "%s", text); printf("# %s\n", hone_errmsg()); return; }
+    if (most_flops > 0 && p.op->flops(&p) > most_flops) {
+        skip("more than HONE_CHECK_FLOPS", "%s", text);
+        return;
+    }
     if (p.op->exact && p.op->exact(&p)) err = hone_case_open(&cases[ncases++], &p, d, HONE_INTEGERS, 1);
     if (!err) err = hone_case_open(&cases[ncases++], &p, d, HONE_REALS, 2);
     if (err) { ok(0, "%s: case", text); printf("# %s\n", hone_errmsg()); ncases--; }
     for (int i = 0; !err && hone_kernels[i]; i++) {
         char name[2 * HONE_TEXT];
         snprintf(name, sizeof name, "%s/%s", text, hone_kernels[i]->name);
-        if (hone_kernel_does(hone_kernels[i], p.op) && computes(hone_kernels[i], p.dtype) &&
+        if (hone_kernel_does(hone_kernels[i], p.op) && runs_on(hone_kernels[i], d) && computes(hone_kernels[i], p.dtype) &&
             builds >> hone_kernels[i]->build & 1 &&
             (!only || strstr(name, only)))
             check_kernel(&p, text, hone_kernels[i], d, cases, ncases);
@@ -96,7 +108,9 @@ int main(int argc, char **argv)
     }
     FILE *f = argc == 2 ? fopen(argv[1], "r") : NULL;
     if (!f) { printf("Bail out! %s cannot be read\n", argc == 2 ? argv[1] : "usage: check_kernels FILE; the file"); return 1; }
-    if (hone_device_open(&d, "cpu0")) { printf("Bail out! %s\n", hone_errmsg()); return 1; }
+    if (getenv("HONE_CHECK_FLOPS")) most_flops = atof(getenv("HONE_CHECK_FLOPS"));
+    const char *device = getenv("HONE_CHECK_DEVICE");
+    if (hone_device_open(&d, device ? device : "cpu0")) { printf("Bail out! %s\n", hone_errmsg()); return 1; }
     while (fgets(line, sizeof line, f)) {
         line[strcspn(line, " \t#\n")] = 0;
         if (line[0]) check_problem(line, &d);

@@ -1,0 +1,62 @@
+#!/bin/sh
+# Kernels for NVIDIA GPUs on the pretend driver: each .cu, compiled for this processor, gives right
+# results, stays inside of its memory and has its barriers; and each of the driver's calls that fails
+# is one clear line and leaves nothing behind.  No GPU is needed, and none is used.
+srcdir=$(cd "${srcdir:-.}" && pwd)
+. "$srcdir/tests/scratch.inc"
+hone=$builddir/hone
+HONE_LIBCUDA=$builddir/tests/pretend_cuda.so
+HONE_LIBNVRTC=$HONE_LIBCUDA
+HONE_PRETEND_SOURCE=$srcdir
+XDG_CACHE_HOME=$tmp/cache
+export HONE_LIBCUDA HONE_LIBNVRTC HONE_PRETEND_SOURCE XDG_CACHE_HOME
+unset HONE_PRETEND_FAIL HONE_PRETEND_ORDER HONE_PRETEND_CC
+has() { # has TEXT NAME
+    cat out err | grep -q -e "$1"
+    tap $? "$2"
+}
+
+# ---- kernels ----
+prove() { # prove FILE CONFIGS FLOPS BUILDS
+    HONE_CHECK_DEVICE=gpu0 HONE_CHECK_CONFIGS=$2 HONE_CHECK_FLOPS=$3 HONE_CHECK_BUILD=$4 \
+        "$builddir/tests/check_kernels" "$srcdir/tests/shapes/$1.txt" >proof 2>err
+    code=$?
+    sed -n 's/^ok [0-9]* - //p' proof | grep -v SKIP >right
+    while read -r name; do tap 0 "$name"; done <right
+    grep '^not ok\|^#\|^Bail' proof >out
+    [ $code = 0 ] && [ -s right ] && ! grep -q pretend err
+    tap $? "GPU kernels ($4) are right on $(grep -c . right) of tests/shapes/$1.txt"
+}
+for f in activation gemm; do prove $f 3 1e6 aot; done
+prove jit 1 1e6 jit
+
+# ---- devices ----
+"$hone" devices >out 2>err
+has '^gpu0: pretend GPU' "hone devices shows the pretend GPU"
+HONE_LIBCUDA=$tmp/none "$hone" devices >out 2>err
+has '^gpu0: absent (.*none' "a driver that is not there is a reason"
+"$hone" kernels --device gpu0 --problem gemm:f32:nn:m64n64k64 >out 2>err
+has '^  cuda_tiled ' "hone kernels lists the GPU's kernels"
+
+# ---- calls that fail ----
+bench() { "$hone" bench --device gpu0 --problem gemm:f32:nn:m64n64k64 --windows 1 "$@" >out 2>err; }
+bench --build aot
+has '^cuda_tiled ' "hone bench runs on the GPU"
+grep -q 'pretend driver' err
+[ $? = 1 ]
+tap $? "and gives everything back"
+for call in $(sed -n 's/^ *X(\(cu[A-Za-z]*\), \(cu[A-Za-z0-9_]*\),.*/\2/p' "$srcdir/kernels/backend/cuda_driver.h"); do
+    case $call in
+    # These are called where nothing can be done about an error, or not in a bench.
+    cuGetErrorName | *Destroy* | cuMemFree* | cuModuleUnload | *Release* | cuFunc* | cuGraph* | *Capture*) continue ;;
+    esac
+    HONE_PRETEND_FAIL=$call:1 bench --build aot
+    code=$?
+    [ $code != 0 ] || grep -q 'CUDA_ERROR_UNKNOWN\|has no device' out
+    bad_code=$?
+    cat out err | grep 'CUDA_ERROR_UNKNOWN\|has no device' >said
+    [ $bad_code = 0 ] && [ -s said ] && ! grep -q 'pretend driver' err && [ $code -lt 64 ]
+    tap $? "$call fails: $(head -1 said | cut -c1-100)"
+done
+echo 1..$n
+exit $bad

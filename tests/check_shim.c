@@ -1,0 +1,74 @@
+/* The pretend driver finds what is wrong with a kernel, in any order of its threads; and nothing
+ * where nothing is. */
+#include "tests/cuda/faults.h"
+#include "kernels/backend/cuda_driver.h"
+#include "tests/tap.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { BLOCKS = 3, THREADS = 64, ORDERS = 3 };
+
+static struct hone_cu cu;
+
+static int load(void)
+{
+    char path[4096];
+    const char *dir = getenv("builddir");
+    snprintf(path, sizeof path, "%s/tests/pretend_cuda.so", dir ? dir : ".");
+    void *lib = dlopen(path, RTLD_NOW);
+#define X(name, symbol, parameters)                                                                \
+    if (lib) *(void **)&cu.name = dlsym(lib, #symbol);                                             \
+    if (!cu.name) return 0;
+    HONE_CU_CALLS(X)
+#undef X
+    return 1;
+}
+
+/* The code of a launch of this kernel. */
+static unsigned launch(const char *name, unsigned blocks, unsigned threads, unsigned shared)
+{
+    struct faults given;
+    hone_cu_address mem;
+    void *module, *function, *stream, *arg[] = { &given };
+    unsigned code = cu.cuModuleLoadData(&module, "none");
+    if (!code) code = cu.cuModuleGetFunction(&function, module, name);
+    if (!code) code = cu.cuStreamCreate(&stream, 0);
+    if (!code) code = cu.cuMemAlloc(&mem, BLOCKS * THREADS * sizeof *given.out);
+    if (code) return 1000 + code;
+    given.out = (float *)(uintptr_t)mem;
+    code = cu.cuLaunchKernel(function, blocks, 1, 1, threads, 1, 1, shared, stream, arg, NULL);
+    cu.cuMemFree(mem);
+    cu.cuStreamDestroy(stream);
+    cu.cuModuleUnload(module);
+    return code;
+}
+
+int main(void)
+{
+    static const char *const faults[] = {
+        "fault_no_barrier", "fault_two_barriers", "fault_one_barrier_short", "fault_past_shared",
+        "fault_past_memory", "fault_before_memory", "fault_same_word"
+    };
+    const unsigned shared = THREADS * sizeof(float);
+    if (!load()) { printf("Bail out! tests/pretend_cuda.so cannot be opened\n"); return 1; }
+    cu.cuInit(0);
+    /* What is found is said on stderr. */
+    if (!freopen("/dev/null", "w", stderr)) return 1;
+    for (int order = 0; order < ORDERS; order++) {
+        char text[8];
+        snprintf(text, sizeof text, "%d", order);
+        setenv("HONE_PRETEND_ORDER", text, 1);
+        ok(!launch("fault_none", BLOCKS, THREADS, shared), "order %d: nothing is wrong", order);
+        for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+            ok(launch(faults[i], BLOCKS, THREADS, shared) == 719, "order %d: %s is found", order,
+               faults[i]);
+    }
+    ok(launch("fault_none", BLOCKS, 1025, shared) == 1, "a block of too many threads is refused");
+    ok(launch("fault_none", BLOCKS, THREADS, 49 << 10) == 1,
+       "more than 48 KiB of shared memory must be asked for");
+    ok(launch("fault_none", 0, THREADS, shared) == 1, "a grid of nothing is refused");
+    ok(launch("fault_nowhere", BLOCKS, THREADS, shared) == 1500, "an unknown function is not found");
+    return tap_end();
+}

@@ -1,0 +1,584 @@
+/* A driver that pretends to be NVIDIA's, for tests on machines without a GPU: it is opened where
+ * $HONE_LIBCUDA names it, and never installed.  Device memory is an arena that only copies and
+ * kernels may touch: the host's hands on it end the process.  Kernels are the program's own .cu
+ * files, which this library holds compiled for the processor.
+ *
+ * HONE_PRETEND_FAIL=SYMBOL:N lets the Nth call of SYMBOL fail; what was not given back is told on
+ * stderr when the process ends; HONE_PRETEND_CC=75 is another architecture than 9.0. */
+#include "config.h"   /* _GNU_SOURCE */
+
+#include "kernels/backend/cuda_driver.h"
+#include "tests/cuda/shim.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define X(name, symbol, parameters) hone_cu_result symbol parameters;
+HONE_CU_CALLS(X)
+#undef X
+extern const int hone_pretend_driver;
+const int hone_pretend_driver = 1;
+
+enum {
+    GOOD = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_IMAGE = 200, NOT_FOUND = 500,
+    OUT_OF_RESOURCES = 701, LAUNCH_FAILED = 719, UNKNOWN = 999, NO_CAPTURE = 900
+};
+
+static const struct { unsigned code; const char *name; } names[] = {
+    { GOOD, "CUDA_SUCCESS" }, { INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE" },
+    { OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY" }, { INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE" },
+    { NOT_FOUND, "CUDA_ERROR_NOT_FOUND" },
+    { OUT_OF_RESOURCES, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES" },
+    { LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED" }, { UNKNOWN, "CUDA_ERROR_UNKNOWN" },
+    { NO_CAPTURE, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED" },
+};
+
+/* ---- what is alive, and calls that fail ---- */
+
+static struct { int contexts, streams, events, memories, pinned, modules, graphs; } live;
+
+__attribute__((destructor)) static void tell(void)
+{
+    const struct { int n; const char *what; } left[] = {
+        { live.contexts, "contexts" }, { live.streams, "streams" }, { live.events, "events" },
+        { live.memories, "pieces of device memory" }, { live.pinned, "pieces of pinned memory" },
+        { live.modules, "modules" }, { live.graphs, "graphs" },
+    };
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++)
+        if (left[i].n) fprintf(stderr, "pretend driver: %d %s left\n", left[i].n, left[i].what);
+}
+
+static int fails(const char *symbol)
+{
+    static int calls;
+    const char *which = getenv("HONE_PRETEND_FAIL");
+    size_t n = strlen(symbol);
+    if (!which || strncmp(which, symbol, n) || which[n] != ':') return 0;
+    return ++calls == atoi(which + n + 1);
+}
+
+#define CALL() if (fails(__func__)) return UNKNOWN
+
+/* ---- memory ---- */
+
+static const size_t ARENA = (size_t)1 << 30;
+enum { ALIGN = 256, BLOCKS = 4096 };
+
+static struct block { size_t from, bytes; } block[BLOCKS];   /* by address */
+static int nblocks;
+static char *arena;
+/* Who wrote a word of the arena last: threads count from 1 over all blocks of a launch. */
+static struct trace { unsigned launch, thread, epoch; } *trace;
+
+static int open_arena(void)
+{
+    if (arena) return 1;
+    arena = mmap(NULL, ARENA, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    trace = mmap(NULL, ARENA / 4 * sizeof *trace, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return arena != MAP_FAILED && trace != MAP_FAILED;
+}
+
+static size_t used(void)
+{
+    return nblocks ? block[nblocks - 1].from + block[nblocks - 1].bytes : 0;
+}
+
+/* The arena is the device's but while a call works on it. */
+static void unlock(void) { if (used()) mprotect(arena, used(), PROT_READ | PROT_WRITE); }
+static void lock(void) { if (used()) mprotect(arena, used(), PROT_NONE); }
+
+/* The piece of memory that holds all of [at, at + bytes), or NULL. */
+static const struct block *block_of(const char *at, size_t bytes)
+{
+    static int last;
+    size_t from = (size_t)(at - arena);
+    if (!arena || at < arena || from >= ARENA) return NULL;
+    for (int i = -1; i < nblocks; i++) {
+        const struct block *b = &block[i < 0 ? last : i];
+        if ((i < 0 && last >= nblocks) || from < b->from || from + bytes > b->from + b->bytes)
+            continue;
+        last = (int)(b - block);
+        return b;
+    }
+    return NULL;
+}
+
+hone_cu_result cuMemAlloc_v2(hone_cu_address *mem, size_t bytes)
+{
+    CALL();
+    int at = 0;
+    size_t from = ALIGN;
+    if (!bytes) return INVALID_VALUE;
+    if (!open_arena() || nblocks == BLOCKS) return OUT_OF_MEMORY;
+    /* Between two pieces there is room that belongs to none. */
+    for (; at < nblocks && block[at].from < from + bytes + ALIGN; at++)
+        from = (block[at].from + block[at].bytes + 2 * ALIGN - 1) / ALIGN * ALIGN;
+    if (from + bytes > ARENA) return OUT_OF_MEMORY;
+    memmove(&block[at + 1], &block[at], (size_t)(nblocks - at) * sizeof *block);
+    block[at] = (struct block){ from, bytes };
+    nblocks++;
+    live.memories++;
+    *mem = (uintptr_t)(arena + from);
+    return GOOD;
+}
+
+hone_cu_result cuMemFree_v2(hone_cu_address mem)
+{
+    CALL();
+    const struct block *b = block_of((char *)(uintptr_t)mem, 1);
+    if (!b || arena + b->from != (char *)(uintptr_t)mem) return INVALID_VALUE;
+    size_t end = used();
+    int at = (int)(b - block);
+    memmove(&block[at], &block[at + 1], (size_t)(nblocks - at - 1) * sizeof *block);
+    nblocks--;
+    live.memories--;
+    if (used() < end) mprotect(arena + used(), end - used(), PROT_NONE);
+    return GOOD;
+}
+
+hone_cu_result cuMemHostAlloc(void **mem, size_t bytes, unsigned flags)
+{
+    CALL();
+    (void)flags;
+    if (!(*mem = malloc(bytes))) return OUT_OF_MEMORY;
+    live.pinned++;
+    return GOOD;
+}
+
+hone_cu_result cuMemFreeHost(void *mem)
+{
+    CALL();
+    free(mem);
+    live.pinned--;
+    return GOOD;
+}
+
+/* ---- devices ---- */
+
+static int is_open;
+
+hone_cu_result cuInit(unsigned flags)
+{
+    CALL();
+    is_open = !flags;
+    return flags ? INVALID_VALUE : GOOD;
+}
+
+hone_cu_result cuDriverGetVersion(int *version) { CALL(); *version = 13000; return GOOD; }
+
+hone_cu_result cuGetErrorName(hone_cu_result code, const char **name)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (names[i].code == code) { *name = names[i].name; return GOOD; }
+    return INVALID_VALUE;
+}
+
+hone_cu_result cuDeviceGetCount(int *n) { CALL(); *n = 1; return is_open ? GOOD : UNKNOWN; }
+
+hone_cu_result cuDeviceGet(int *device, int index)
+{
+    CALL();
+    *device = index;
+    return index ? INVALID_VALUE : GOOD;
+}
+
+hone_cu_result cuDeviceGetName(char *name, int size, int device)
+{
+    CALL();
+    (void)device;
+    snprintf(name, (size_t)size, "pretend GPU (this processor, for tests)");
+    return GOOD;
+}
+
+hone_cu_result cuDeviceGetAttribute(int *value, unsigned attribute, int device)
+{
+    CALL();
+    const char *cc = getenv("HONE_PRETEND_CC");
+    const int capability = cc ? atoi(cc) : 90;
+    (void)device;
+    switch (attribute) {
+    case HONE_CU_THREADS_PER_BLOCK: *value = 1024; break;
+    case HONE_CU_SHARED_PER_BLOCK: *value = 48 << 10; break;
+    case HONE_CU_REGISTERS_PER_BLOCK: *value = 64 << 10; break;
+    case HONE_CU_NSMS: *value = 4; break;
+    case HONE_CU_L2_BYTES: *value = 256 << 10; break;
+    case HONE_CU_THREADS_PER_SM: *value = 2048; break;
+    case HONE_CU_MAJOR: *value = capability / 10; break;
+    case HONE_CU_MINOR: *value = capability % 10; break;
+    case HONE_CU_SHARED_PER_SM: *value = 228 << 10; break;
+    case HONE_CU_SHARED_OPT_IN: *value = 227 << 10; break;
+    default: return INVALID_VALUE;
+    }
+    return GOOD;
+}
+
+hone_cu_result cuDeviceTotalMem_v2(size_t *bytes, int device)
+{
+    CALL();
+    (void)device;
+    *bytes = ARENA;
+    return GOOD;
+}
+
+hone_cu_result cuDevicePrimaryCtxRetain(void **context, int device)
+{
+    CALL();
+    (void)device;
+    *context = &live;
+    live.contexts++;
+    return GOOD;
+}
+
+hone_cu_result cuDevicePrimaryCtxRelease_v2(int device)
+{
+    CALL();
+    (void)device;
+    live.contexts--;
+    return GOOD;
+}
+
+hone_cu_result cuCtxSetCurrent(void *context) { CALL(); return context == &live ? GOOD : INVALID_VALUE; }
+
+/* ---- functions ---- */
+
+struct function {
+    char name[64];
+    void (*kernel)(void **arg);
+    unsigned bytes, threads, shared_bytes;
+    struct function *next;
+};
+
+struct module { void *lib; struct function *functions; };
+
+/* This library itself, whose symbols all that is loaded later may use. */
+static void *self(void)
+{
+    static void *lib;
+    Dl_info info;
+    if (!lib && dladdr((void *)&hone_pretend_driver, &info))
+        lib = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
+    return lib;
+}
+
+/* Code of this processor comes from the compiler that pretends to be NVRTC: a shared object, whose
+ * sections' table is the last thing in it. */
+static void *load(const void *image)
+{
+    const ElfW(Ehdr) *head = image;
+    char path[64];
+    size_t size = head->e_shoff + (size_t)head->e_shnum * head->e_shentsize;
+    int fd = memfd_create("hone pretend", 0);
+    if (fd < 0 || write(fd, image, size) != (ssize_t)size) return NULL;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    void *lib = self() ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    if (!lib) fprintf(stderr, "pretend driver: %s\n", dlerror());
+    close(fd);
+    return lib;
+}
+
+hone_cu_result cuModuleLoadData(void **module, const void *image)
+{
+    CALL();
+    const ElfW(Ehdr) *head = image, *own = NULL;
+    Dl_info info;
+    if (dladdr((void *)&hone_pretend_driver, &info)) own = info.dli_fbase;
+    struct module *m = calloc(1, sizeof *m);
+    if (!m) return OUT_OF_MEMORY;
+    if (!memcmp(image, ELFMAG, SELFMAG) && own && head->e_machine == own->e_machine) {
+        if (!(m->lib = load(image))) { free(m); return INVALID_IMAGE; }
+    }
+    *module = m;
+    live.modules++;
+    return GOOD;
+}
+
+hone_cu_result cuModuleUnload(void *module)
+{
+    CALL();
+    struct module *m = module;
+    for (struct function *f = m->functions, *next; f; f = next) {
+        next = f->next;
+        free(f);
+    }
+    if (m->lib) dlclose(m->lib);
+    free(m);
+    live.modules--;
+    return GOOD;
+}
+
+hone_cu_result cuModuleGetFunction(void **function, void *module, const char *name)
+{
+    CALL();
+    struct module *m = module;
+    void *lib = m->lib ? m->lib : self();
+    char symbol[96];
+    struct function *f = calloc(1, sizeof *f);
+    if (!f) return OUT_OF_MEMORY;
+    snprintf(f->name, sizeof f->name, "%s", name);
+    *(void **)&f->kernel = dlsym(lib, name);
+    snprintf(symbol, sizeof symbol, "%s_bytes", name);
+    const unsigned *bytes = dlsym(lib, symbol);
+    snprintf(symbol, sizeof symbol, "%s_threads", name);
+    const unsigned *threads = dlsym(lib, symbol);
+    if (!f->kernel || !bytes || !threads) { free(f); return NOT_FOUND; }
+    f->bytes = *bytes;
+    f->threads = *threads;
+    f->shared_bytes = 48 << 10;
+    f->next = m->functions;
+    m->functions = f;
+    *function = f;
+    return GOOD;
+}
+
+hone_cu_result cuFuncGetAttribute(int *value, unsigned attribute, void *function)
+{
+    CALL();
+    (void)function;
+    *value = attribute == HONE_CU_FUNC_REGISTERS ? 32 : 0;
+    return GOOD;
+}
+
+hone_cu_result cuFuncSetAttribute(void *function, unsigned attribute, int value)
+{
+    CALL();
+    if (attribute != HONE_CU_FUNC_MAX_DYNAMIC_SHARED || value > 227 << 10) return INVALID_VALUE;
+    ((struct function *)function)->shared_bytes = (unsigned)value;
+    return GOOD;
+}
+
+/* ---- launches ---- */
+
+/* A word that two threads of a launch touch and one writes, unless a barrier of their block stands
+ * between. */
+static const char *look(const void *p, unsigned bytes, int writes, unsigned launch, unsigned thread,
+                        unsigned epoch)
+{
+    static char why[120];
+    const char *at = p;
+    if (!block_of(at, bytes)) {
+        snprintf(why, sizeof why, "%u bytes at %p, which is no device memory", bytes, p);
+        return why;
+    }
+    for (size_t w = (size_t)(at - arena) / 4; w <= (size_t)(at - arena + bytes - 1) / 4; w++) {
+        struct trace *t = &trace[w];
+        if (t->launch == launch && t->thread != thread + 1 &&
+            ((t->thread - 1) / 1024 != thread / 1024 || t->epoch == epoch)) {
+            snprintf(why, sizeof why, "race: thread %u of block %u wrote that in this launch, too",
+                     (t->thread - 1) % 1024, (t->thread - 1) / 1024);
+            return why;
+        }
+        if (writes) *t = (struct trace){ launch, thread + 1, epoch };
+    }
+    return NULL;
+}
+
+struct node {
+    const struct function *function;
+    struct shim_index grid, block;
+    unsigned shared_bytes;
+    char args[1024];
+};
+
+static unsigned launches;
+
+static hone_cu_result run(struct node *n)
+{
+    void *arg[] = { n->args };
+    const struct shim_launch l = { n->function->name, n->function->kernel, arg, n->grid, n->block,
+                                   n->shared_bytes, ++launches, look };
+    unlock();
+    const char *why = shim_run(&l);
+    lock();
+    if (why) fprintf(stderr, "pretend driver: %s\n", why);
+    return why ? LAUNCH_FAILED : GOOD;
+}
+
+struct graph { int n, room; struct node *node; };
+static struct graph *recording;
+
+static hone_cu_result add(struct graph *g, const struct node *n)
+{
+    if (g->n == g->room) {
+        struct node *more = realloc(g->node, (size_t)(2 * g->room + 8) * sizeof *more);
+        if (!more) return OUT_OF_MEMORY;
+        g->node = more;
+        g->room = 2 * g->room + 8;
+    }
+    g->node[g->n++] = *n;
+    return GOOD;
+}
+
+hone_cu_result cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
+                              unsigned by, unsigned bz, unsigned shared_bytes, void *stream,
+                              void **arguments, void **extra)
+{
+    CALL();
+    const struct function *f = function;
+    struct node n = { f, { gx, gy, gz }, { bx, by, bz }, shared_bytes, { 0 } };
+    (void)extra;
+    if (!stream || !gx || !gy || !gz || !bx || !by || !bz || gy > 65535 || gz > 65535 || bz > 64 ||
+        f->bytes > sizeof n.args || (size_t)bx * by * bz > 1024 || shared_bytes > f->shared_bytes)
+        return INVALID_VALUE;
+    if (bx * by * bz > f->threads) return OUT_OF_RESOURCES;
+    memcpy(n.args, arguments[0], f->bytes);
+    return recording ? add(recording, &n) : run(&n);
+}
+
+hone_cu_result cuStreamBeginCapture_v2(void *stream, unsigned mode)
+{
+    CALL();
+    (void)stream, (void)mode;
+    if (recording || !(recording = calloc(1, sizeof *recording))) return UNKNOWN;
+    live.graphs++;
+    return GOOD;
+}
+
+hone_cu_result cuStreamEndCapture(void *stream, void **graph)
+{
+    (void)stream;
+    *graph = recording;
+    recording = NULL;
+    CALL();
+    return *graph ? GOOD : UNKNOWN;
+}
+
+hone_cu_result cuGraphDestroy(void *graph)
+{
+    struct graph *g = graph;
+    free(g->node);
+    free(g);
+    live.graphs--;
+    CALL();
+    return GOOD;
+}
+
+hone_cu_result cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long flags)
+{
+    CALL();
+    const struct graph *from = graph;
+    struct graph *g = calloc(1, sizeof *g);
+    (void)flags;
+    for (int i = 0; g && i < from->n; i++)
+        if (add(g, &from->node[i])) return OUT_OF_MEMORY;
+    *exec = g;
+    live.graphs++;
+    return g ? GOOD : OUT_OF_MEMORY;
+}
+
+hone_cu_result cuGraphExecDestroy(void *exec) { return cuGraphDestroy(exec); }
+
+hone_cu_result cuGraphLaunch(void *exec, void *stream)
+{
+    CALL();
+    struct graph *g = exec;
+    hone_cu_result err = GOOD;
+    (void)stream;
+    for (int i = 0; !err && i < g->n; i++) err = run(&g->node[i]);
+    return err;
+}
+
+/* ---- streams, events, copies: all is done when it is enqueued ---- */
+
+hone_cu_result cuStreamCreate(void **stream, unsigned flags)
+{
+    CALL();
+    (void)flags;
+    live.streams++;
+    return (*stream = malloc(1)) ? GOOD : OUT_OF_MEMORY;
+}
+
+hone_cu_result cuStreamDestroy_v2(void *stream)
+{
+    CALL();
+    free(stream);
+    live.streams--;
+    return GOOD;
+}
+
+hone_cu_result cuStreamSynchronize(void *stream)
+{
+    CALL();
+    return !stream ? INVALID_VALUE : recording ? NO_CAPTURE : GOOD;
+}
+
+hone_cu_result cuEventCreate(void **event, unsigned flags)
+{
+    CALL();
+    (void)flags;
+    live.events++;
+    return (*event = calloc(1, sizeof(struct timespec))) ? GOOD : OUT_OF_MEMORY;
+}
+
+hone_cu_result cuEventDestroy_v2(void *event)
+{
+    CALL();
+    free(event);
+    live.events--;
+    return GOOD;
+}
+
+hone_cu_result cuEventRecord(void *event, void *stream)
+{
+    CALL();
+    (void)stream;
+    clock_gettime(CLOCK_MONOTONIC, event);
+    return GOOD;
+}
+
+hone_cu_result cuEventSynchronize(void *event)
+{
+    CALL();
+    return event && !recording ? GOOD : INVALID_VALUE;
+}
+
+hone_cu_result cuEventElapsedTime(float *ms, void *from, void *to)
+{
+    CALL();
+    const struct timespec *a = from, *b = to;
+    *ms = (float)(1e3 * (double)(b->tv_sec - a->tv_sec) + 1e-6 * (double)(b->tv_nsec - a->tv_nsec));
+    return GOOD;
+}
+
+static hone_cu_result copy(void *to, const void *from, size_t bytes, const void *device)
+{
+    if (recording) return NO_CAPTURE;
+    if (!block_of(device, bytes)) return INVALID_VALUE;
+    unlock();
+    memcpy(to, from, bytes);
+    lock();
+    return GOOD;
+}
+
+hone_cu_result cuMemcpyHtoDAsync_v2(hone_cu_address to, const void *from, size_t bytes, void *stream)
+{
+    CALL();
+    (void)stream;
+    return copy((void *)(uintptr_t)to, from, bytes, (void *)(uintptr_t)to);
+}
+
+hone_cu_result cuMemcpyDtoHAsync_v2(void *to, hone_cu_address from, size_t bytes, void *stream)
+{
+    CALL();
+    (void)stream;
+    return copy(to, (void *)(uintptr_t)from, bytes, (void *)(uintptr_t)from);
+}
+
+hone_cu_result cuMemsetD8Async(hone_cu_address to, unsigned char byte, size_t n, void *stream)
+{
+    CALL();
+    (void)stream;
+    if (recording) return NO_CAPTURE;
+    if (!block_of((char *)(uintptr_t)to, n)) return INVALID_VALUE;
+    unlock();
+    memset((void *)(uintptr_t)to, byte, n);
+    lock();
+    return GOOD;
+}

@@ -1,0 +1,69 @@
+/* tests/cuda/shim.h -- CUDA C on a processor: what kernels/backend/cuda.cuh includes where no CUDA
+ * compiler reads it.  A thread of a block is a fiber, and blocks run one after another, in an order
+ * that changes from launch to launch.
+ *
+ * The .cu files are compiled with -fsanitize=thread but linked with shim.c in place of that
+ * library: so the shim sees every load and store, and finds those outside of device and shared
+ * memory and those of two threads that no barrier orders. */
+#ifndef HONE_CUDA_SHIM_H
+#define HONE_CUDA_SHIM_H
+
+#include <math.h>
+#include <stddef.h>
+
+struct shim_index { unsigned x, y, z; };
+typedef struct { float x, y; } __attribute__((aligned(8))) float2;
+typedef struct { float x, y, z, w; } __attribute__((aligned(16))) float4;
+
+/* Of the thread that runs. */
+extern struct shim_now { struct shim_index thread, block, block_size, grid_size; void *shared; } shim_now;
+
+#define threadIdx shim_now.thread
+#define blockIdx shim_now.block
+#define blockDim shim_now.block_size
+#define gridDim shim_now.grid_size
+
+/* name(arg) unpacks what cuLaunchKernel() is given, name_bytes is the size of it. */
+#define KERNEL(name, type, threads)                                                                \
+    static __attribute__((noinline)) void name##_body(const type given);                           \
+    extern const unsigned name##_bytes, name##_threads;                                            \
+    const unsigned name##_bytes = sizeof(type), name##_threads = (threads);                        \
+    __attribute__((no_sanitize("thread"))) void name(void **arg);                                  \
+    void name(void **arg) { name##_body(*(const type *)arg[0]); }                                  \
+    static void name##_body(const type given)
+#define DEVICE static inline __attribute__((always_inline, unused))
+#define DEVICE_CALL static __attribute__((noinline, unused))
+#define SHARED(name) float *name = (float *)shim_now.shared
+#define LOAD(p) (*(p))
+
+void shim_sync_block(int line);
+void shim_sync_warp(void);
+float shim_shuffle(float v, int lane);
+
+#define __syncthreads() shim_sync_block(__LINE__)
+#define __syncwarp() shim_sync_warp()
+#define __shfl_xor_sync(mask, v, d) shim_shuffle((v), (int)(threadIdx.x % 32) ^ (d))
+#define __shfl_sync(mask, v, lane) shim_shuffle((v), (lane))
+
+static inline float rsqrtf(float v) { return 1.0f / sqrtf(v); }
+
+/* ---- for the pretend driver ---- */
+
+/* A load or store of bytes at p, not in shared memory nor on a stack: NULL, or what is wrong. */
+typedef const char *shim_memory(const void *p, unsigned bytes, int writes, unsigned launch,
+                                unsigned thread, unsigned epoch);
+
+struct shim_launch {
+    const char *name;
+    void (*kernel)(void **arg);
+    void **arg;
+    struct shim_index grid, block;
+    unsigned shared_bytes;
+    unsigned number;          /* of the launch: decides the order, unless $HONE_PRETEND_ORDER does */
+    shim_memory *memory;
+};
+
+/* NULL, or what the kernel did wrong. */
+const char *shim_run(const struct shim_launch *l);
+
+#endif
