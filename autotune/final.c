@@ -40,6 +40,7 @@ int hone_tuning_race(struct hone_tuning *t)
     t->worker.ctx = t;
     int err = hone_worker_race(&t->worker, &race, entry);
     t->worker.watch = NULL;
+    hone_race_finish(&race);
     collect(t, &race);
     free(race.racer);
     return err;

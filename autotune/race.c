@@ -1,26 +1,32 @@
 /* The race: in each round every racer is timed once, in an order drawn anew.  What disturbs the
  * machine for longer than a window hits all of a round alike, so racers are compared by the
- * ratio of their times within rounds.  Clear losers leave early, and the time goes to the rest.
+ * ratio of their times within rounds.  With a clock of two states, as under turbo, medians of plain
+ * times could come from one state for one racer and from the other for the next.  Clear losers leave early, and the time goes to the rest.
  * The leader, the best library and the best of another kernel than the leader's stay to the end:
  * how they compare is what people ask. */
 #include "autotune/race.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const double TIE = 1.01;         /* within this the rule of ties decides, not time */
-static const double CLEAR = 1.10;       /* slower by this in each of the first rounds: a loser */
+static const double CLEAR = 1.10;       /* slower by this in each of a few rounds: a loser */
+static const double FAR = 1.30;         /* likewise, in even fewer */
+static const double ROUGH = 1.02;       /* how far off a close rival may be in the end */
 static const double DISTURBED = 1.30;   /* a sentinel slower by this throws its round away */
 
 enum {
-    FEW = 6,            /* rounds that statistics need */
-    CROWD = 8,          /* more racers than this may be halved */
-    LEAST_ROUNDS = 3    /* in any case */
+    LEAST_ROUNDS = 3,   /* in any case, and for a loser by FAR */
+    CLEAR_ROUNDS = 5,
+    FEW = 10,           /* rounds from which on who is slower in all is so by p = 1/1000 */
+    USUAL = 31,         /* rounds after which only rough ties go on */
+    CROWD = 8           /* more racers than this may be halved */
 };
 
 struct standing {
     int leader, library, other;   /* racers; -1: none */
-    double *median;               /* (n) ms of those still racing */
+    double *median;               /* (n) of those still racing, in units of their rounds' level */
 };
 
 static double median_of(const double *ms, int n)
@@ -30,6 +36,25 @@ static double median_of(const double *ms, int n)
     return hone_stats_of(t, n).median;
 }
 
+/* How slow each round was: the geometric mean of its times, of those still racing. */
+static void levels(const struct hone_race *r, double level[HONE_RACE_ROUNDS])
+{
+    for (int j = 0; j < r->nrounds; j++) {
+        double sum = 0;
+        int n = 0;
+        for (int i = 0; i < r->n; i++)
+            if (!r->racer[i].out) { sum += log(r->racer[i].ms[j]); n++; }
+        level[j] = exp(sum / (n ? n : 1));
+    }
+}
+
+static double median_over(const double *ms, const double *level, int n)
+{
+    double q[HONE_RACE_ROUNDS];
+    for (int j = 0; j < n; j++) q[j] = ms[j] / level[j];
+    return hone_stats_of(q, n).median;
+}
+
 static int faster(const struct standing *s, int i, int j)
 {
     return j < 0 || s->median[i] < s->median[j];
@@ -37,10 +62,12 @@ static int faster(const struct standing *s, int i, int j)
 
 static void stand(const struct hone_race *r, struct standing *s)
 {
+    double level[HONE_RACE_ROUNDS];
     s->leader = s->library = s->other = -1;
+    levels(r, level);
     for (int i = 0; i < r->n; i++) {
         if (r->racer[i].out) continue;
-        s->median[i] = median_of(r->racer[i].ms, r->racer[i].n);
+        s->median[i] = median_over(r->racer[i].ms, level, r->racer[i].n);
         if (faster(s, i, s->leader)) s->leader = i;
         if (r->racer[i].kernel->build == HONE_LIB && faster(s, i, s->library)) s->library = i;
     }
@@ -55,13 +82,18 @@ static int kept(const struct hone_race *r, const struct standing *s, int i)
     return i == s->leader || i == s->library || i == s->other || r->racer[i].incumbent;
 }
 
-/* Times of racer i over the leader's, round by round. */
-static struct hone_stats ratio(const struct hone_race *r, const struct standing *s, int i)
+struct hone_stats hone_race_ratio(const struct hone_race *r, int i, int j)
 {
     double q[HONE_RACE_ROUNDS];
-    const struct hone_racer *a = &r->racer[i], *b = &r->racer[s->leader];
-    for (int j = 0; j < a->n; j++) q[j] = a->ms[j] / b->ms[j];
-    return hone_stats_of(q, a->n);
+    const struct hone_racer *a = &r->racer[i], *b = &r->racer[j];
+    const int n = a->n < b->n ? a->n : b->n;
+    for (int k = 0; k < n; k++) q[k] = a->ms[k] / b->ms[k];
+    return hone_stats_of(q, n);
+}
+
+int hone_race_slower(const struct hone_race *r, int i, int j)
+{
+    return r->racer[i].out ? !r->racer[i].err : hone_race_ratio(r, i, j).lo > TIE;
 }
 
 static void drop(struct hone_race *r, int i, double times, const char *how)
@@ -72,13 +104,30 @@ static void drop(struct hone_race *r, int i, double times, const char *how)
              r->nrounds);
 }
 
+/* Is racer i slower than the leader by more than a tie?  A sign test of the rounds at p = 1/1000,
+ * since it is asked after every round, and 1,000 looks at equals should find a loser once. */
+static int proven_slower(const struct hone_race *r, const struct standing *s, int i)
+{
+    const struct hone_racer *a = &r->racer[i], *b = &r->racer[s->leader];
+    int better = 0;
+    double p = 0, term = pow(0.5, a->n);   /* of k heads in n throws */
+    for (int k = 0; k < a->n; k++) better += a->ms[k] <= TIE * b->ms[k];
+    for (int k = 0; k <= better; k++) {
+        p += term;
+        term *= (double)(a->n - k) / (k + 1);
+    }
+    return p <= 1e-3;
+}
+
 static void drop_losers(struct hone_race *r, const struct standing *s)
 {
-    if (r->nrounds < LEAST_ROUNDS) return;
     for (int i = 0; i < r->n; i++) {
         if (r->racer[i].out || kept(r, s, i)) continue;
-        struct hone_stats q = ratio(r, s, i);
-        if (r->nrounds < FEW ? q.min > CLEAR : q.lo > TIE) drop(r, i, q.median, "clearly slower:");
+        struct hone_stats q = hone_race_ratio(r, i, s->leader);
+        const int out = r->nrounds < LEAST_ROUNDS ? 0
+                        : r->nrounds < CLEAR_ROUNDS ? q.min > FAR
+                        : r->nrounds < FEW ? q.min > CLEAR : proven_slower(r, s, i);
+        if (out) drop(r, i, q.median, "clearly slower:");
     }
 }
 
@@ -106,8 +155,8 @@ static int settled(const struct hone_race *r, const struct standing *s)
     if (r->nrounds < HONE_RACE_LEAST) return 0;
     for (int i = 0; i < r->n; i++) {
         if (r->racer[i].out || i == s->leader) continue;
-        struct hone_stats q = ratio(r, s, i);
-        if (q.lo <= 1 && q.hi > TIE) return 0;
+        struct hone_stats q = hone_race_ratio(r, i, s->leader);
+        if (r->nrounds < USUAL ? q.lo <= TIE && q.hi > TIE : q.lo <= TIE && q.hi > ROUGH) return 0;
     }
     return 1;
 }
@@ -176,6 +225,9 @@ static int run(struct hone_race *r, struct standing *s, int *order, double *ms)
         if (r->progress) r->progress(r->ctx, r->nrounds);
         if (settled(r, s)) break;
     }
+    if (r->nwatch >= 6)
+        r->drift = median_of(watch + r->nwatch - r->nwatch / 3, r->nwatch / 3) /
+                       median_of(watch, r->nwatch / 3) - 1;
     if (r->nwatch) r->noise = quantile(watch, r->nwatch, 0.9) / quantile(watch, r->nwatch, 0.5) - 1;
     return err > 0 ? HONE_OK : err;
 }
@@ -191,4 +243,31 @@ int hone_race_run(struct hone_race *r)
     free(order);
     free(ms);
     return err;
+}
+
+/* ---- the end ---- */
+
+void hone_race_finish(struct hone_race *r)
+{
+    double level[HONE_RACE_ROUNDS], all;
+    int incumbent = -1;
+    if (!r->nrounds) return;
+    levels(r, level);
+    all = median_of(level, r->nrounds);
+    for (int i = 0; i < r->n; i++) {
+        if (r->racer[i].out) continue;
+        if (r->racer[i].incumbent) incumbent = i;
+        for (int j = 0; j < r->racer[i].n; j++) r->racer[i].ms[j] *= all / level[j];
+    }
+    for (int i = 0; incumbent >= 0 && i < r->n; i++) {
+        if (r->racer[i].out || i == incumbent) continue;
+        /* Who is level with it goes by the rule of ties, as in any session. */
+        struct hone_stats q = hone_race_ratio(r, incumbent, i);
+        if (q.median <= TIE || q.lo > 1) continue;
+        struct hone_racer *a = &r->racer[i];
+        a->out = r->nrounds;
+        snprintf(a->why, sizeof a->why,
+                 "not proven faster than the best so far, which takes %.3f times as long [%.3f, %.3f]",
+                 q.median, q.lo, q.hi);
+    }
 }

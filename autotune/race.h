@@ -32,7 +32,7 @@ void hone_space_close(struct hone_space *s);
 /* ---- race.c: rounds in which each racer is timed once ---- */
 
 /* At most, and at least before it is decided. */
-enum { HONE_RACE_ROUNDS = 31, HONE_RACE_LEAST = 11 };
+enum { HONE_RACE_ROUNDS = 61, HONE_RACE_LEAST = 11 };
 
 struct hone_racer {
     const struct hone_kernel *kernel;
@@ -57,6 +57,8 @@ struct hone_race {
     uint64_t seed;
     int nrounds, ndisturbed;       /* results: rounds that count, rounds thrown away */
     double noise;                  /* 90th percentile of sentinels over their median, less 1 */
+    double drift;                  /* sentinels of the last third over those of the first, less 1:
+                                    * 0.1 is a machine that got 10 % slower, as when it is hot */
     /* The race's own: with them it can go on in another process. */
     double started, watch[4 * HONE_RACE_ROUNDS];
     int nwatch;
@@ -64,6 +66,17 @@ struct hone_race {
 
 /* HONE_EINTR after Ctrl-C; the rounds so far then stand.  Called again it goes on. */
 int hone_race_run(struct hone_race *r);
+
+/* Once it is over: puts the times of those who finished on one level, so that what slowed a whole
+ * round no longer shows, and only how they compare does.  Who is faster than the incumbent, but by
+ * no more than chance may give, is dropped: what is known stands until something is proven better. */
+void hone_race_finish(struct hone_race *r);
+
+/* Times of racer i over those of j, of the rounds that both ran. */
+struct hone_stats hone_race_ratio(const struct hone_race *r, int i, int j);
+
+/* Is i slower than j by more than the 1 % of a tie, or is it out as a clear loser? */
+int hone_race_slower(const struct hone_race *r, int i, int j);
 
 /* ---- db.c ---- */
 

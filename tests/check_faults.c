@@ -181,7 +181,7 @@ static int late(const struct hone_plan *plan, void *const mem[], harm_fn *harm)
     double until = hone_now() + 0.002;
     product(plan, mem);
     while (hone_now() < until) {}
-    if (++runs > 19) harm(mem[0], mem[2], NULL);
+    if (++runs > 16) harm(mem[0], mem[2], NULL);
     return HONE_OK;
 }
 static int run_late_crash(const struct hone_plan *plan, void *const mem[], void *w)
