@@ -2,7 +2,9 @@
 #include "profiler/profiler.h"
 
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -39,6 +41,22 @@ int64_t hone_memory_files(void)
 {
     long long resident, files;
     return read_pages(&resident, &files) ? files * sysconf(_SC_PAGESIZE) : 0;
+}
+
+int64_t hone_memory_of(const void *mem, size_t bytes)
+{
+    enum { PAGES = 4096 };
+    unsigned char in[PAGES];
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t at = (uintptr_t)mem / page * page, end = (uintptr_t)mem + bytes;
+    int64_t n = 0;
+    for (; bytes && at < end; at += PAGES * page) {
+        size_t pages = (end - at + page - 1) / page;
+        if (pages > PAGES) pages = PAGES;
+        if (mincore((void *)at, pages * page, in)) return n * (int64_t)page;
+        for (size_t i = 0; i < pages; i++) n += in[i] & 1;
+    }
+    return n * (int64_t)page;
 }
 
 int hone_memory_peak_reset(void)

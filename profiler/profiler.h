@@ -157,6 +157,9 @@ int64_t hone_memory_peak(void);
 int64_t hone_memory_now(void);
 int64_t hone_memory_files(void);
 
+/* Of the pages that hold these bytes, those that are resident. */
+int64_t hone_memory_of(const void *mem, size_t bytes);
+
 /* Lets the peak begin anew at what is held now; 0: this system does not allow it. */
 int hone_memory_peak_reset(void);
 

@@ -121,7 +121,8 @@ static int read_memory(struct hone_layers *l, json_t *j)
                       &m->workspace, &m->batch,     &m->base,      &m->peak };
     for (int i = 0; i < 8; i++) *to[i] = v[i];
     for (int i = 0; i < 6; i++) m->planned += v[i];
-    m->predicted = m->base + m->planned;
+    m->libraries = json_integer_value(json_object_get(j, "libraries"));
+    m->predicted = m->base + m->planned + m->libraries;
     for (int s = 0; s < l->nsteps; s++) {
         l->step_of[s].live_bytes = bytes_at(live, s);
         l->step_of[s].resident_bytes = bytes_at(resident, s);

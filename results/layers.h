@@ -44,12 +44,13 @@ struct hone_layers_block {
 struct hone_layers_memory {
     int64_t weights, gradients, optimizer, activations, workspace, batch;
     int64_t base, peak; /* resident, before the net was there, and at most */
+    int64_t libraries;  /* that libraries keep for themselves, measured; 0: none, or an old record */
     int is_all;         /* 1: the peak is of the whole process, from its start */
     json_t *layers;
     int nblocks;
     struct hone_layers_block *block;
     /* derived */
-    int64_t planned, predicted; /* the sum; with base, what the peak should be */
+    int64_t planned, predicted; /* the sum; with base and libraries, what the peak should be */
 };
 
 struct hone_layers {

@@ -115,13 +115,12 @@ static void advise_update(struct hone_layers *l)
 static void advise_library_memory(struct hone_layers *l)
 {
     const struct hone_layers_memory *m = &l->memory;
-    const int64_t more = m->peak - m->predicted;
     char text[16];
     int n = 0;
     for (int s = 0; s < l->nsteps; s++) n += !strncmp(l->step_of[s].kernel, "lib_", 4);
-    if (!n || m->is_all || more < m->peak / 50 || more < 1 << 20) return;
+    if (m->libraries < m->peak / 50 || m->libraries < 1 << 20) return;
     say(l, "%s of the peak are in no plan: libraries, in %d of %d parts, keep memory of their own",
-        hone_layers_bytes(more, text), n, l->nsteps);
+        hone_layers_bytes(m->libraries, text), n, l->nsteps);
 }
 
 static void advise_memory(struct hone_layers *l)

@@ -270,13 +270,16 @@ static void put_layer_memory(const struct hone_layers *l, FILE *f)
 static void put_memory(const struct hone_layers *l, FILE *f)
 {
     const struct hone_layers_memory *m = &l->memory;
-    char t[6][16];
+    char t[6][16], libraries[64] = "";
+    if (m->libraries)
+        snprintf(libraries, sizeof libraries, "; libraries keep %s for themselves",
+                 hone_layers_bytes(m->libraries, t[0]));
     fprintf(f,
             "<h2>Memory</h2>\n<p>weights %s, gradients %s, optimizer %s, batch %s, activations %s, "
-            "workspace %s.</p>\n",
+            "workspace %s%s.</p>\n",
             hone_layers_bytes(m->weights, t[0]), hone_layers_bytes(m->gradients, t[1]),
             hone_layers_bytes(m->optimizer, t[2]), hone_layers_bytes(m->batch, t[3]),
-            hone_layers_bytes(m->activations, t[4]), hone_layers_bytes(m->workspace, t[5]));
+            hone_layers_bytes(m->activations, t[4]), hone_layers_bytes(m->workspace, t[5]), libraries);
     fputs("<div class=\"wide\">", f);
     hone_layers_svg_memory(l, f);
     fputs("</div>\n<h2>Arena</h2>\n<p class=\"dim\">Each activation at its place, from the part "

@@ -94,7 +94,7 @@ static int64_t integer_at(const json_t *j, const char *name)
 static void print_memory(const struct hone_layers *l, FILE *f)
 {
     const struct hone_layers_memory *m = &l->memory;
-    char a[16], b[16], c[16], d[16];
+    char a[16], b[16], c[16], d[16], libraries[64] = "";
     size_t i;
     json_t *j;
     fprintf(f, "\n%-10s %12s %12s %12s %12s\n", "memory", "weights", "gradients", "activations",
@@ -113,10 +113,13 @@ static void print_memory(const struct hone_layers *l, FILE *f)
             hone_layers_bytes(m->activations, c), hone_layers_bytes(m->workspace, d));
     fprintf(f, "optimizer %s, batch %s; planned in all %s\n", hone_layers_bytes(m->optimizer, a),
             hone_layers_bytes(m->batch, b), hone_layers_bytes(m->planned, c));
+    if (m->libraries)
+        snprintf(libraries, sizeof libraries, ", and %s that libraries keep",
+                 hone_layers_bytes(m->libraries, d));
     fprintf(f,
-            "peak resident: predicted %s (%s before the net, and what is planned), measured %s "
+            "peak resident: predicted %s (%s before the net, and what is planned%s), measured %s "
             "(%+.1f %%)%s\n",
-            hone_layers_bytes(m->predicted, a), hone_layers_bytes(m->base, b),
+            hone_layers_bytes(m->predicted, a), hone_layers_bytes(m->base, b), libraries,
             hone_layers_bytes(m->peak, c),
             100.0 * (double)(m->peak - m->predicted) / (double)m->predicted,
             m->is_all ? ", of the process from its start" : "");

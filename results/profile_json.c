@@ -134,12 +134,12 @@ static json_t *memory_json(const struct hone_profile *prof)
     for (int s = 0; s < net->nsteps; s++)
         json_array_append_new(resident, json_integer(prof->row[s].resident_bytes));
     arena_json(net, blocks, live);
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o}", "weights",
-                     (json_int_t)net->weights_bytes, "gradients", (json_int_t)net->gradients_bytes,
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o}",
+                     "weights", (json_int_t)net->weights_bytes, "gradients", (json_int_t)net->gradients_bytes,
                      "optimizer", (json_int_t)net->state_bytes, "activations",
                      (json_int_t)net->arena_bytes, "workspace", (json_int_t)net->workspace_bytes,
                      "batch", (json_int_t)net->data_bytes, "base", (json_int_t)prof->base_bytes,
-                     "peak_resident", (json_int_t)prof->peak_bytes, "peak_is_of_whole_process",
+                     "libraries", (json_int_t)prof->library_bytes, "peak_resident", (json_int_t)prof->peak_bytes, "peak_is_of_whole_process",
                      prof->peak_is_all, "layers", layers, "arena", blocks, "live", live, "resident",
                      resident);
 }

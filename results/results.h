@@ -48,6 +48,8 @@ struct hone_profile {
     double first_ms;              /* the first step of all */
     int64_t base_bytes;           /* resident before the net was assembled, code included that
                                    * the steps ran */
+    int64_t library_bytes;        /* resident after the first step, and neither held before nor the
+                                   * net's: code and buffers of libraries whose kernels it runs */
     int64_t peak_bytes;           /* resident, up to the end of the first steps */
     int peak_is_all;              /* 1: of the whole process, since it could not be reset */
 };

@@ -38,7 +38,7 @@ def sums(r):
         ends = s["at_ms"] + s["took_ms"]
     m = r["memory"]
     assert m["planned"] == sum(m[k] for k in ("weights", "gradients", "optimizer", "activations", "workspace", "batch"))
-    assert m["predicted_peak"] == m["planned"] + m["base"]
+    assert m["predicted_peak"] == m["planned"] + m["base"] + m["libraries"]
     assert m["workspace"] >= max(s["workspace_bytes"] for s in steps)
     assert len(m["live"]) == len(m["resident"]) == len(steps) and max(m["live"]) <= m["activations"]
     assert sum(l["weights"] for l in m["layers"]) <= m["weights"]
