@@ -64,6 +64,7 @@ static const struct {
     const char *about;
 } reports[] = {
     { "layers", layers, "a profile's record as table, CSV, page, trace, plots" },
+    { "nets", hone_report_nets, "several profiles, a line for each: what adds up, memory" },
     { "compare", hone_report_compare, "two profiles, part by part: FASTER, SLOWER, SAME, UNCLEAR" },
     { "jit", hone_report_jit, "kernels compiled at run time: what they cost, when they pay" },
     { "tradeoff", hone_report_tradeoff, "time against workspace, of a net and its problems" },

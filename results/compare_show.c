@@ -3,7 +3,6 @@
 #include "results/layers.h"
 #include "results/output.h"
 
-#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -130,8 +129,16 @@ int hone_compare_json(const struct hone_compare *c, FILE *f)
 
 /* ---- pictures ---- */
 
-static void put_steps(const struct hone_compare *c, FILE *data, FILE *script)
+static void put_title(const struct hone_compare *c, const char *what, FILE *script)
 {
+    char title[256];
+    snprintf(title, sizeof title, "%s: %.120s, batch %d", what, c->net.name, c->net.batch);
+    hone_output_title(script, title);
+}
+
+static const char *put_steps(const void *of, FILE *data, FILE *script)
+{
+    const struct hone_compare *c = of;
     char name[160];
     fputs("# way  ms a step  lo  hi\n", data);
     for (int i = 0; i < c->nways; i++) {
@@ -141,16 +148,19 @@ static void put_steps(const struct hone_compare *c, FILE *data, FILE *script)
             fprintf(data, "\"%s\" %.6g %.6g %.6g\n", name, w->step_ms.median, w->step_ms.lo,
                     w->step_ms.hi);
     }
+    put_title(c, "Time of a training step", script);
     fputs("set ylabel 'ms a step'\nset yrange [0:*]\nset style fill solid 0.8\nset boxwidth 0.6\n"
           "set xtics rotate by -30 noenhanced\nunset key\n", script);
     hone_output_gnuplot_begin(script, "steps", 1000, 600);
     fputs("    plot 'steps.dat' using 0:2:xtic(1) with boxes lc rgb '#2f6f9f', \\\n"
           "        '' using 0:2:3:4 with yerrorbars lc rgb 'black' pt 0\n", script);
     hone_output_gnuplot_end(script);
+    return NULL;
 }
 
-static void put_losses(const struct hone_compare *c, FILE *data, FILE *script)
+static const char *put_losses(const void *of, FILE *data, FILE *script)
 {
+    const struct hone_compare *c = of;
     char name[160];
     int n = 0;
     for (int i = 0; i < c->nways; i++) {
@@ -161,6 +171,7 @@ static void put_losses(const struct hone_compare *c, FILE *data, FILE *script)
         for (int k = 0; k < c->o->nlosses; k++) fprintf(data, "%d %.9g\n", k + 1, w->loss[k]);
         fputs("\n\n", data);
     }
+    put_title(c, "Losses of the first steps", script);
     fputs("set xlabel 'step'\nset ylabel 'loss'\nset key outside right noenhanced\n", script);
     hone_output_gnuplot_begin(script, "losses", 1000, 600);
     for (int i = 0; i < c->nways; i++) {
@@ -174,46 +185,12 @@ static void put_losses(const struct hone_compare *c, FILE *data, FILE *script)
     }
     fputc('\n', script);
     hone_output_gnuplot_end(script);
-}
-
-static const struct {
-    const char *name, *title;
-    void (*put)(const struct hone_compare *c, FILE *data, FILE *script);
-} plots[] = { { "steps", "Time of a training step", put_steps },
-              { "losses", "Losses of the first steps", put_losses } };
-
-static int plot_one(const struct hone_compare *c, const char *dir, int i, const char *command)
-{
-    struct hone_output data = { 0 }, script = { 0 };
-    const char *name = plots[i].name;
-    char path[PATH_MAX], title[256];
-    int err = hone_output_open(&data);
-    if (!err) err = hone_output_open(&script);
-    if (!err) {
-        fprintf(script.f, "# gnuplot %s.gp draws %s.svg and %s.png from %s.dat.\nset title ", name,
-                name, name, name);
-        snprintf(title, sizeof title, "%s: %.120s, batch %d", plots[i].title, c->net.name,
-                 c->net.batch);
-        hone_output_quote(script.f, title, strlen(title));
-        fputs(" noenhanced\nset grid\n", script.f);
-        plots[i].put(c, data.f, script.f);
-    }
-    snprintf(path, sizeof path, "%.4000s/%s.dat", dir, name);
-    if (!err) err = hone_output_save(&data, path);
-    snprintf(path, sizeof path, "%.4000s/%s.gp", dir, name);
-    if (!err) err = hone_output_save(&script, path);
-    hone_output_close(&data);
-    hone_output_close(&script);
-    const char *why = err ? NULL : hone_output_draw(dir, name);
-    if (why) fprintf(stderr, "%s: no %s plot: %s\n", command, name, why);
-    if (!err && !why) fprintf(stderr, "%s/%s.png, %s.svg\n", dir, name, name);
-    return err;
+    return NULL;
 }
 
 int hone_compare_plot(const struct hone_compare *c, const char *dir, const char *command)
 {
     int err = hone_output_directory(dir);
-    for (size_t i = 0; !err && i < sizeof plots / sizeof *plots; i++)
-        err = plot_one(c, dir, (int)i, command);
-    return err;
+    if (!err) err = hone_output_plot(dir, "steps", command, put_steps, c);
+    return err ? err : hone_output_plot(dir, "losses", command, put_losses, c);
 }

@@ -133,6 +133,7 @@ extern const struct argp hone_layers_argp;
 /* Reports in files of their own, of these names. */
 int hone_report_compare(int argc, char **argv);
 int hone_report_dawnbench(int argc, char **argv);
+int hone_report_nets(int argc, char **argv);
 int hone_report_jit(int argc, char **argv);
 int hone_report_tradeoff(int argc, char **argv);
 

@@ -3,27 +3,22 @@
 #include "results/output.h"
 
 #include <math.h>
-#include <limits.h>
 #include <string.h>
 
 enum { MOST_LAYERS = 40 };
-
-/* NULL, or why there is nothing to draw. */
-typedef const char *put_fn(const struct hone_layers *l, FILE *data, FILE *script);
 
 static void put_title(const struct hone_layers *l, const char *what, FILE *script)
 {
     char title[256];
     snprintf(title, sizeof title, "%s: %.120s, batch %d", what, l->net, l->batch);
-    fputs("set title ", script);
-    hone_output_quote(script, title, strlen(title));
-    fputs(" noenhanced\nset grid\n", script);
+    hone_output_title(script, title);
 }
 
 /* ---- roofline: a block of points for each phase ---- */
 
-static const char *put_roofline(const struct hone_layers *l, FILE *data, FILE *script)
+static const char *put_roofline(const void *of, FILE *data, FILE *script)
 {
+    const struct hone_layers *l = of;
     double compute = l->roofs.compute * 1e-9;
     int n = 0;
     fputs("# flops/byte  GFLOP/s  share  layer\n", data);
@@ -86,8 +81,9 @@ static int is_first_of_layer(const struct hone_layers *l, int i)
 }
 
 /* More layers than fit: those with the largest share, in their order. */
-static const char *put_layers(const struct hone_layers *l, FILE *data, FILE *script)
+static const char *put_layers(const void *of, FILE *data, FILE *script)
 {
+    const struct hone_layers *l = of;
     double least = 0;
     int n;
     fputs("layer", data);
@@ -123,8 +119,9 @@ static const char *put_layers(const struct hone_layers *l, FILE *data, FILE *scr
 
 /* ---- memory over the step ---- */
 
-static const char *put_memory(const struct hone_layers *l, FILE *data, FILE *script)
+static const char *put_memory(const void *of, FILE *data, FILE *script)
 {
+    const struct hone_layers *l = of;
     const struct hone_layers_memory *m = &l->memory;
     static const char *const name[] = { "weights", "gradients",   "optimizer",
                                         "batch",   "activations", "workspace" };
@@ -163,37 +160,13 @@ static const char *put_memory(const struct hone_layers *l, FILE *data, FILE *scr
 
 static const struct {
     const char *name;
-    put_fn *put;
+    hone_output_put *put;
 } plots[] = { { "roofline", put_roofline }, { "layers", put_layers }, { "memory", put_memory } };
-
-static int plot_one(const struct hone_layers *l, const char *dir, int i, const char *command)
-{
-    struct hone_output data = { 0 }, script = { 0 };
-    const char *name = plots[i].name, *why = NULL;
-    char path[PATH_MAX];
-    int err = hone_output_open(&data);
-    if (!err) err = hone_output_open(&script);
-    if (!err) {
-        fprintf(script.f, "# gnuplot %s.gp draws %s.svg and %s.png from %s.dat.\n", name, name,
-                name, name);
-        why = plots[i].put(l, data.f, script.f);
-    }
-    snprintf(path, sizeof path, "%.4000s/%s.dat", dir, name);
-    if (!err && !why) err = hone_output_save(&data, path);
-    snprintf(path, sizeof path, "%.4000s/%s.gp", dir, name);
-    if (!err && !why) err = hone_output_save(&script, path);
-    hone_output_close(&data);
-    hone_output_close(&script);
-    if (!err && !why) why = hone_output_draw(dir, name);
-    if (!err && why) fprintf(stderr, "%s: no %s plot: %s\n", command, name, why);
-    if (!err && !why) fprintf(stderr, "%s/%s.png, %s.svg\n", dir, name, name);
-    return err;
-}
 
 int hone_layers_plot(const struct hone_layers *l, const char *dir, const char *command)
 {
     int err = hone_output_directory(dir);
     for (size_t i = 0; !err && i < sizeof plots / sizeof *plots; i++)
-        err = plot_one(l, dir, (int)i, command);
+        err = hone_output_plot(dir, plots[i].name, command, plots[i].put, l);
     return err;
 }

@@ -148,6 +148,38 @@ void hone_output_quote(FILE *f, const char *text, size_t len)
     putc('\'', f);
 }
 
+void hone_output_title(FILE *f, const char *title)
+{
+    fputs("set title ", f);
+    hone_output_quote(f, title, strlen(title));
+    fputs(" noenhanced\nset grid\n", f);
+}
+
+int hone_output_plot(const char *dir, const char *name, const char *command, hone_output_put *put,
+                     const void *of)
+{
+    struct hone_output data = { 0 }, script = { 0 };
+    const char *why = NULL;
+    char path[PATH_MAX];
+    int err = hone_output_open(&data);
+    if (!err) err = hone_output_open(&script);
+    if (!err) {
+        fprintf(script.f, "# gnuplot %s.gp draws %s.svg and %s.png from %s.dat.\n", name, name,
+                name, name);
+        why = put(of, data.f, script.f);
+    }
+    snprintf(path, sizeof path, "%.4000s/%s.dat", dir, name);
+    if (!err && !why) err = hone_output_save(&data, path);
+    snprintf(path, sizeof path, "%.4000s/%s.gp", dir, name);
+    if (!err && !why) err = hone_output_save(&script, path);
+    hone_output_close(&data);
+    hone_output_close(&script);
+    if (!err && !why) why = hone_output_draw(dir, name);
+    if (!err && why) fprintf(stderr, "%s: no %s plot: %s\n", command, name, why);
+    if (!err && !why) fprintf(stderr, "%s/%s.png, %s.svg\n", dir, name, name);
+    return err;
+}
+
 void hone_output_gnuplot_begin(FILE *f, const char *name, int width, int height)
 {
     fprintf(f,

@@ -32,6 +32,16 @@ void hone_output_cell(FILE *f, const char *text);
 /* A text for gnuplot in single quotes. */
 void hone_output_quote(FILE *f, const char *text, size_t len);
 
+/* A picture: put writes its data, and a script behind a first line of comment; or it says why there
+ * is nothing to draw.  DIR/NAME.dat and .gp, then .svg and .png; where there are no pictures, a line
+ * on stderr says why. */
+typedef const char *hone_output_put(const void *of, FILE *data, FILE *script);
+int hone_output_plot(const char *dir, const char *name, const char *command, hone_output_put *put,
+                     const void *of);
+
+/* A title, and a grid. */
+void hone_output_title(FILE *f, const char *title);
+
 /* What scripts share: the two kinds of pictures.  A script sets what it likes, calls this, writes
  * its plot commands, which are run once for each kind, and ends with hone_output_gnuplot_end(). */
 void hone_output_gnuplot_begin(FILE *f, const char *name, int width, int height);
