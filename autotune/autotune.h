@@ -44,9 +44,9 @@ struct hone_record {
     char version[HONE_TEXT];     /* hone_kernel_version(): another text is another kernel */
     char config[HONE_TEXT];
     enum hone_status status;
-    char why[256];               /* of a status other than timed; of a timed jit kernel what its
-                                  * code took: "compile_ms=510 load_ms=0.4 first_ms=0.02
-                                  * code_bytes=8192" */
+    char why[256];               /* of a status other than timed; of a jit kernel that has a time,
+                                  * behind "; ", what its code took: "compile_ms=510 load_ms=0.4
+                                  * first_ms=0.02 code_bytes=8192" */
     int n;                       /* windows behind the median; 0: no time was taken */
     double ms_median, ms_lo, ms_hi;
     int64_t workspace_bytes;

@@ -59,7 +59,8 @@ static const char *t4_invalidity(const struct hone_record *r)
 static double compile_ms(const struct hone_record *r)
 {
     double ms = 0;
-    return sscanf(r->why, "compile_ms=%lf", &ms) == 1 ? ms : 0;
+    const char *cost = strstr(r->why, "compile_ms=");
+    return cost && sscanf(cost, "compile_ms=%lf", &ms) == 1 ? ms : 0;
 }
 
 static int t4_result(void *ctx, const struct hone_record *r)

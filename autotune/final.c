@@ -46,16 +46,6 @@ int hone_tuning_race(struct hone_tuning *t)
     return err;
 }
 
-/* What a jit kernel's code took goes into its record. */
-static void say_cost(struct hone_entrant *e)
-{
-    const struct hone_jit_cost *c = &e->cost;
-    if (e->compiled)
-        snprintf(e->record.why, sizeof e->record.why,
-                 "compile_ms=%.6g load_ms=%.6g first_ms=%.6g code_bytes=%lld", c->compile_ms,
-                 c->load_ms, c->first_ms, (long long)c->code_bytes);
-}
-
 int hone_tuning_finish(struct hone_tuning *t)
 {
     int err = hone_tuning_sweep(t), n = t->n;   /* those that the race dropped */
@@ -65,7 +55,7 @@ int hone_tuning_finish(struct hone_tuning *t)
     for (int i = 0; !err && i < n; i++) {
         struct hone_entrant *e = &t->entrant[i];
         if (!e->record.n) hone_entrant_sample(&e->record, &e->ms, 1);
-        say_cost(e);
+        hone_entrant_say_cost(e);
         out[i] = &e->record;
     }
     if (!err) err = hone_tuning_add(t, out, n);

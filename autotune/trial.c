@@ -62,11 +62,23 @@ int hone_tuning_sweep(struct hone_tuning *t)
     return err;
 }
 
+/* What a jit kernel's code took goes into its record, be it slower than others. */
+void hone_entrant_say_cost(struct hone_entrant *e)
+{
+    const struct hone_jit_cost *c = &e->cost;
+    size_t at = strlen(e->record.why);
+    if (!e->compiled || strstr(e->record.why, "compile_ms=")) return;
+    snprintf(e->record.why + at, sizeof e->record.why - at,
+             "%scompile_ms=%.6g load_ms=%.6g first_ms=%.6g code_bytes=%lld", at ? "; " : "",
+             c->compile_ms, c->load_ms, c->first_ms, (long long)c->code_bytes);
+}
+
 void hone_entrant_drop(struct hone_entrant *e, const char *why)
 {
     e->record.status = HONE_DROPPED;
     if (!e->record.n) hone_entrant_sample(&e->record, &e->ms, 1);
     snprintf(e->record.why, sizeof e->record.why, "%s", why);
+    hone_entrant_say_cost(e);
 }
 
 /* ---- trials ---- */

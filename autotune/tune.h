@@ -71,6 +71,7 @@ int hone_tuning_sweep(struct hone_tuning *t);
 
 void hone_entrant_sample(struct hone_record *rec, double *ms, int n);   /* sorts ms */
 void hone_entrant_drop(struct hone_entrant *e, const char *why);
+void hone_entrant_say_cost(struct hone_entrant *e);     /* behind the reason, if there is one */
 
 /* ---- final.c ---- */
 

@@ -155,7 +155,8 @@ static void derive(struct report *t)
     for (int i = 0; i < t->nrows; i++) {
         struct row *row = &t->row[i];
         double v[4];
-        if (sscanf(row->best[JIT]->why, "compile_ms=%lf load_ms=%lf first_ms=%lf code_bytes=%lf",
+        const char *cost = strstr(row->best[JIT]->why, "compile_ms=");
+        if (cost && sscanf(cost, "compile_ms=%lf load_ms=%lf first_ms=%lf code_bytes=%lf",
                    &v[0], &v[1], &v[2], &v[3]) == 4) {
             row->compile_ms = v[0];
             row->load_ms = v[1];
@@ -379,7 +380,7 @@ static const char doc[] =
     "  NEVER    it is slower\n"
     "  UNCLEAR  else, or there is no rival, or a side has fewer than 6 times\n\n"
     "* behind a kernel: none of its build held out in the race; this one was dropped as clearly "
-    "slower, and what its code took is not recorded.\n\n"
+    "slower.\n\n"
     "Examples:\n"
     "  hone autotune --problem gemm:f32:nn:m64n64k64 --build aot,jit,lib\n"
     "  hone report jit\n"
