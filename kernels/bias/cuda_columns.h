@@ -1,0 +1,14 @@
+/* What cuda_columns.c gives to cuda_columns.cu. */
+#ifndef HONE_BIAS_CUDA_COLUMNS_H
+#define HONE_BIAS_CUDA_COLUMNS_H
+
+struct bias_columns_sizes { int m, n, part, parts; };   /* rows of a part; how many */
+
+struct bias_columns {
+    float *db;
+    const float *dy;
+    float *partial;        /* (parts, n), where parts is above 1 */
+    struct bias_columns_sizes s;
+};
+
+#endif

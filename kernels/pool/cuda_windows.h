@@ -1,0 +1,17 @@
+/* What cuda_windows.c gives to cuda_windows.cu. */
+#ifndef HONE_POOL_CUDA_WINDOWS_H
+#define HONE_POOL_CUDA_WINDOWS_H
+
+struct pool_windows_sizes {
+    int mb, ic, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw;   /* as problem.dim */
+    int average, include_pad;
+};
+
+struct pool_windows {
+    float *to;             /* Y or DX */
+    const float *from;     /* X or DY */
+    const float *x;        /* of maxpool_bwd */
+    struct pool_windows_sizes s;
+};
+
+#endif
