@@ -166,10 +166,25 @@ has "fronts and sums as counted by hand" table '^gemm:f32:nn:m32n128k8.* 1  *0 B
 [ "$(grep -c ' b$' table)" = 1 ] && ! grep -q -e ' [df]$' table   # the second problem's b
 tap $? "what is beaten in both is left out"
 "$hone" report tradeoff --net housing-mlp --batch 32 --db front.db --csv >csv 2>err
-awk -F, 'NF != 10 { bad = 1 } END { exit bad || NR != 17 }' csv && grep -q '^limit,,9,1024,12,,,,,0$' csv && grep -q '^limit,,9,0,,,,,,1$' csv && grep -q '^untuned,sgd' csv
+awk -F, 'NF != 13 { bad = 1 } END { exit bad || NR != 17 }' csv && grep -q '^limit,,9,1024,12,,,,,0,32,f32,[0-9]*$' csv && grep -q '^limit,,9,0,,,,,,1,32,f32,[0-9]*$' csv && grep -q '^untuned,sgd' csv
 tap $? "CSV has a line for each point and limit"
 "$hone" report tradeoff --net housing-mlp --batch 32 --db front.db --json >json 2>err
 has "JSON holds the same" json '"untuned": 1' '"ms": 10.5' '"ms": null' '"steps_without": 1'
+"$hone" report tradeoff --net housing-mlp --batch 32,16,32 --plot front --db front.db >both 2>err
+[ $? = 1 ] && [ "$(grep -c 'batch 16, is tuned' err)" = 1 ] && [ -s front/tradeoff.gp ]
+tap $? "of several batches one that is untuned is told, and the rest stands"
+has "their sums side by side" both '^ *32  *f32  *1.0 KiB .* 12.0000  *375.0000  *1.14x  1 of 10$' '^ *32  *f32  *4.0 KiB .* 10.5000  *328.1250  *1.00x  1 of 10$'
+[ "$(grep -c '^[^#]' front/tradeoff.dat)" = 4 ] && [ "$(grep -c 'steps lc' front/tradeoff.gp)" = 2 ]
+tap $? "and a curve of each"
+"$hone" report nets p.json none.json >nets 2>err
+[ $? = 1 ] && grep -q 'none.json: No such file' err
+tap $? "of several profiles one that is missing is told"
+has "and the rest stands" nets '^housing-mlp  *32  *5 '
+"$hone" report nets p.json p.json --csv >csv 2>err && awk -F, 'NF != 19 { bad = 1 } END { exit bad || NR != 3 }' csv
+tap $? "CSV has a line for each net"
+awk '/"base":/ { print "  \"libraries\": 1048576," } /"libraries":/ { next } { print }' p.json >lib.json
+"$hone" report layers lib.json >out 2>err && grep -q 'and 1.0 MiB that libraries keep)' out
+tap $? "what libraries keep stands in the prediction"
 fails 1 'no problem of housing-mlp, batch 16, is tuned' "another batch" "$hone" report tradeoff --net housing-mlp --batch 16 --db front.db
 fails 1 'no problem of lenet5' "an empty database" "$hone" report tradeoff --net lenet5 --db none.db
 fails 1 'foreign.db' "a foreign database" "$hone" report tradeoff --net lenet5 --db foreign.db
