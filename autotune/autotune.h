@@ -67,6 +67,7 @@ struct hone_db {
     struct sqlite3 *sql;         /* NULL: no database; look-ups then find nothing */
     char path[512];
     unsigned builds;             /* bit HONE_AOT, ...: whose records are served; 0: all */
+    struct hone_wisdom *wisdom;  /* shipped records; NULL: not read yet */
     struct sqlite3_stmt *stmt[HONE_DB_STATEMENTS];   /* prepared at first use */
     /* Which builds of kernels are this program's, as far as it was asked: build b stands at b %
      * HONE_DB_BUILDS. */
@@ -166,6 +167,7 @@ struct hone_tune_result {
     double seconds;
     double noise;                /* spread of the sentinel: 0.05 means its times vary by 5 % */
     int known;                   /* 1: was tuned before; nothing was measured */
+    char wisdom[192];            /* nothing known, and best is a shipped record's: of this device */
     char wrong[512];             /* the first wrong or failed: kernel/config: why; empty: none */
 };
 
@@ -180,7 +182,8 @@ int hone_tune(struct hone_db *db, const struct hone_problem *p, struct hone_devi
 double hone_tune_estimate(const struct hone_problem *p, struct hone_device *d,
                           const struct hone_tune_options *o);
 
-/* Opens the best plan known for p; without a record the default one, or, where `like` is given,
+/* Opens the best plan known for p; without a record that of the nearest device among the shipped
+ * ones, where the kernel's source is still the same, else the default one, or, where `like` is given,
  * that plan's kernel and config if they accept p.  db may be NULL.  *known: a record was found (may
  * be NULL). */
 int hone_plan_best(struct hone_plan *plan, struct hone_db *db, const struct hone_problem *p,

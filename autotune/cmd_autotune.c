@@ -252,7 +252,10 @@ static void print_row(const struct session *s, const struct hone_problem *p,
     hone_problem_print(p, text);
     snprintf(winner, sizeof winner, "%s %s", b->kernel, b->config);
     printf("%-*s  %-48s", s->width, text, winner);
-    if (!b->n) { printf("  untuned: the default\n"); return; }
+    if (!b->n) {
+        printf(r->wisdom[0] ? "  untuned: as on %s\n" : "  untuned: the default\n", r->wisdom);
+        return;
+    }
     double share = roof_share(s, p, b->ms_median, &bound);
     printf("  %9.4g ms +-%4.1f %%  %7.2f GFLOP/s", b->ms_median,
            50 * (b->ms_hi - b->ms_lo) / b->ms_median, p->op->flops(p) / b->ms_median * 1e-6);

@@ -173,6 +173,7 @@ void hone_db_close(struct hone_db *db)
 {
     for (int i = 0; i < HONE_DB_STATEMENTS; i++) sqlite3_finalize(db->stmt[i]);
     sqlite3_close(db->sql);
+    hone_wisdom_close(db->wisdom);
     memset(db, 0, sizeof *db);
 }
 

@@ -50,6 +50,20 @@ void hone_db_text(sqlite3_stmt *st, int column, char *to, size_t size);
 void hone_db_now(char when[32]);
 void hone_db_session(char session[40]);
 
+/* ---- shipped records (wisdom.c) ---- */
+
+/* Where they are installed (places.c, which make writes). */
+extern const char hone_wisdom_dir[];
+
+/* How unlike two devices are by their names: ISA, cores, caches, model; INFINITY: of other kinds. */
+double hone_wisdom_distance(const char *a, const char *b);
+
+/* Opens the plan that the nearest device's shipped record tells, and puts that device into `from`.
+ * Where hints is 1, one of a kernel whose source has changed since will do, once it is proven. */
+int hone_wisdom_plan(struct hone_plan *plan, struct hone_db *db, const struct hone_problem *p,
+                     struct hone_device *d, int hints, char from[192]);
+void hone_wisdom_close(struct hone_wisdom *w);
+
 /* ---- JSON (db_text.c) ---- */
 
 json_t *hone_record_json(const struct hone_record *r);

@@ -1,6 +1,6 @@
-/* From records to a plan: what was measured to be best, else what a like plan uses, else the
- * default. */
-#include "autotune/autotune.h"
+/* From records to a plan: what was measured to be best, here or on the nearest device whose records
+ * are shipped, else what a like plan uses, else the default. */
+#include "autotune/db.h"
 
 #include <string.h>
 
@@ -38,6 +38,8 @@ int hone_plan_best(struct hone_plan *plan, struct hone_db *db, const struct hone
         if (known) *known = 1;
         return HONE_OK;
     }
+    char from[192];
+    if (!hone_wisdom_plan(plan, db, p, d, 0, from)) return HONE_OK;
     if (like && !open_like(plan, like, p, d)) return HONE_OK;
     return hone_plan_default(plan, p, d);
 }

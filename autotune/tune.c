@@ -84,7 +84,8 @@ static int default_podium(struct hone_tuning *t)
 {
     struct hone_plan plan;
     struct hone_record *r = &t->r->podium.best;
-    int err = hone_plan_default(&plan, t->p, t->d);
+    int err = hone_wisdom_plan(&plan, t->db, t->p, t->d, 1, t->r->wisdom);
+    if (err) err = hone_plan_default(&plan, t->p, t->d);
     if (err) return err;
     snprintf(r->device, sizeof r->device, "%s", t->d->id);
     snprintf(r->problem, sizeof r->problem, "%s", t->text);

@@ -9,6 +9,7 @@ cd "$tmp" || exit 1
 # The machine's peaks are measured once, here, and not taken from the user's cache.
 HOME=$tmp XDG_CACHE_HOME=$tmp/cache XDG_DATA_HOME=$tmp/data
 export HOME XDG_CACHE_HOME XDG_DATA_HOME
+HONE_WISDOM=; export HONE_WISDOM
 unset HONE_DB
 n=0 bad=0
 P=gemm:f32:nn:m16n16k16 Q=gemm:f32:nn:m24n16k8 R=gemm:f32:nt:m16n24k8
@@ -59,6 +60,8 @@ run 0 autotune --db l.db $P --budget 0.2 --build lib --again; good "tried"
 run 0 autotune --db a.db $P --budget 0; good "^$P .*known since"
 run 0 autotune --db a.db $P --budget 0 --json; good '"problem": "gemm' '"tuned": true' '"ms_median": [0-9]'
 run 0 autotune --net letter-mlp --batch 16 --budget 0; good '^gemm:f32:nn:m16n50k16' '^softmax_ce:'
+"$builddir/hone" db export --db a.db >wise.jsonl
+HONE_WISDOM=$tmp/wise.jsonl; run 0 autotune --db fresh.db $P --budget 0; good "^$P .*untuned: as on cpu:"; HONE_WISDOM=
 run 0 autotune --help; good 'Examples:' 'Exit status'
 ln -s "$builddir/hone" autotune
 ./autotune --db a.db $P --budget 0 >out 2>err; tap $? "by the name autotune it is that command"

@@ -278,6 +278,85 @@ static void check_audit(void)
        "gc drops the damaged and the older one, and audit is content");
 }
 
+/* ---- wisdom ---- */
+
+/* Adds a line of a record as another device might have shipped it. */
+static void ship(FILE *f, const char *device, const struct hone_kernel *k, const char *version,
+                 const struct hone_config *c, double ms)
+{
+    struct hone_record r = record_of("gemm:f32:nn:m8n8k8", k->name, version, ms, "s");
+    snprintf(r.device, sizeof r.device, "%s", device);
+    hone_config_print(k, c, r.config);
+    json_t *j = hone_record_json(&r);
+    json_object_set_new(j, "type", json_string("record"));
+    json_dumpf(j, f, JSON_COMPACT);
+    putc('\n', f);
+    json_decref(j);
+}
+
+/* The config that comes after the guess among the valid ones. */
+static int other_config(const struct hone_kernel *k, const struct hone_problem *p,
+                        const struct hone_config *not, int skip, struct hone_config *c)
+{
+    hone_config_first(k, c);
+    do {
+        if (hone_config_valid(k, p, c, &cpu) && memcmp(c, not, sizeof *c) && !skip--) return 1;
+    } while (hone_config_next(k, c));
+    return 0;
+}
+
+static void check_wisdom(void)
+{
+    static const char near[] = "cpu:Some Xeon:1.2.3:%s:%dcores:l2=1024k:l3=9000k",
+                      far[] = "cpu:Some Xeon:1.2.3:other:64cores:l2=256k:l3=100000k";
+    char version[HONE_TEXT], older[HONE_TEXT], device[192], from[192];
+    const struct hone_kernel *k = some_kernel(version);
+    struct hone_config guess, a, b;
+    struct hone_problem p;
+    struct hone_plan plan;
+    struct hone_db db;
+    int known;
+    hone_problem_parse("gemm:f32:nn:m8n8k8", &p);
+    hone_config_guess(k, &p, &cpu, &guess);
+    if (!ok(other_config(k, &p, &guess, 0, &a) && other_config(k, &p, &guess, 1, &b),
+            "two configs beside the guess"))
+        return;
+    snprintf(device, sizeof device, near, hone_isa_name(cpu.isa), cpu.ncores);
+    ok(hone_wisdom_distance(cpu.id, cpu.id) == 0 &&
+           hone_wisdom_distance(cpu.id, device) < hone_wisdom_distance(cpu.id, far) &&
+           hone_wisdom_distance(cpu.id, "gpu:x") > 1e9,
+       "itself is nearest, then a like device, then an unlike one; a GPU is none");
+    FILE *f = fopen(in_dir("wise.jsonl"), "w");
+    fprintf(f, "{ this line is bad\n");
+    ship(f, far, k, version, &b, 0.001);
+    ship(f, device, k, version, &a, 1);
+    fclose(f);
+    setenv("HONE_WISDOM", dir, 1);
+    hone_db_open(&db, in_dir("fresh.db"), 0);
+    ok(!hone_plan_best(&plan, &db, &p, &cpu, NULL, &known) && !known && plan.kernel == k &&
+           !memcmp(&plan.config, &a, sizeof a),
+       "a fresh machine uses what the nearest device found");
+    hone_plan_close(&plan);
+    hone_db_close(&db);
+    snprintf(older, sizeof older, "%s", version);
+    snprintf(strrchr(older, ' '), 12, " 12345");
+    f = fopen(in_dir("wise.jsonl"), "w");
+    ship(f, device, k, older, &a, 1);
+    fclose(f);
+    hone_db_open(&db, in_dir("fresh.db"), 0);
+    ok(hone_wisdom_plan(&plan, &db, &p, &cpu, 0, from) != HONE_OK,
+       "a kernel's record from before its source changed is not used");
+    ok(!hone_wisdom_plan(&plan, &db, &p, &cpu, 1, from) && !memcmp(&plan.config, &a, sizeof a) &&
+           !strcmp(from, device),
+       "but it is a hint, to be proven first");
+    hone_plan_close(&plan);
+    hone_db_close(&db);
+    setenv("HONE_WISDOM", "", 1);
+    hone_db_open(&db, in_dir("fresh.db"), 0);
+    ok(hone_wisdom_plan(&plan, &db, &p, &cpu, 1, from) != HONE_OK, "an empty place: none");
+    hone_db_close(&db);
+}
+
 /* ---- much ---- */
 
 static double cpu_us(void)
@@ -364,6 +443,7 @@ int main(void)
     check_foreign();
     check_merge();
     check_audit();
+    check_wisdom();
     check_much();
     close_place();
     return tap_end();
