@@ -124,6 +124,9 @@ int hone_device_open(struct hone_device *d, const char *name)
         const char *prefix, *backend;
     } prefixes[] = { { "cpu", "cpu" }, { "gpu", "cuda" } };
     memset(d, 0, sizeof *d);
+    if (hone_device_is_description(name))
+        return hone_fail(HONE_EDEVICE, "device '%s': a device that is only described runs nothing",
+                         name);
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         size_t len = strlen(prefixes[i].prefix);
         if (strncmp(name, prefixes[i].prefix, len) || !name[len]) continue;
@@ -149,6 +152,7 @@ int hone_device_open(struct hone_device *d, const char *name)
 void hone_device_close(struct hone_device *d)
 {
     if (d->backend) d->backend->close(d);
+    free(d->description);
     memset(d, 0, sizeof *d);
 }
 

@@ -17,7 +17,6 @@ enum {
     HONE_MAX_RANK = 4,
     HONE_MAX_ARGS = 10,
     HONE_MAX_PARAMS = 12,
-    HONE_MAX_VALUES = 16,
     HONE_TEXT = 256,        /* longest text of a problem or config, with the NUL */
     HONE_ALIGN = 64         /* every buffer starts on a cache line */
 };
@@ -98,6 +97,7 @@ struct hone_device {
     int64_t l1_bytes, l2_bytes, l3_bytes;
     int64_t memory_bytes;
     double max_error;          /* kernels refuse whose hone_kernel_error() is larger; 0: none */
+    char *description;         /* JSON of a device that is not here: it lists, but never runs */
     void *priv;                /* the backend's own */
 };
 
@@ -140,6 +140,10 @@ struct hone_backend {
 /* Opens "cpu0", "gpu0", ...: name of a backend's device.  The caller closes it. */
 int  hone_device_open(struct hone_device *d, const char *name);
 void hone_device_close(struct hone_device *d);
+
+/* "gpu0:FILE": a GPU that need not be here, by cuDNN's JSON of its properties. */
+int  hone_device_describe(struct hone_device *d, const char *name);
+int  hone_device_is_description(const char *name);
 
 /* Sets max_error from a user's text, such as "1e-5"; NULL: no limit. */
 int  hone_device_limit(struct hone_device *d, const char *text);
@@ -260,11 +264,11 @@ const char *hone_build_name(enum hone_build b);
 struct hone_param {
     const char *name;      /* "threads" means OpenMP threads: valid up to device->ncores */
     int nvalues;
-    int value[HONE_MAX_VALUES];
+    const int *value;
 };
 
 #define HONE_PARAM(name, ...)                                                                      \
-    { name, sizeof((int[]){ __VA_ARGS__ }) / sizeof(int), { __VA_ARGS__ } }
+    { name, sizeof((int[]){ __VA_ARGS__ }) / sizeof(int), (const int[]){ __VA_ARGS__ } }
 
 struct hone_config {
     int v[HONE_MAX_PARAMS];   /* one value per kernel->param, in order */
@@ -272,6 +276,13 @@ struct hone_config {
 
 struct hone_plan;
 struct hone_jit_cost;
+
+/* One way in which a library can compute a problem: its config, and what the library says of it. */
+struct hone_candidate {
+    struct hone_config config;
+    size_t workspace_bytes;
+    const char *about;
+};
 
 struct hone_kernel {
     const char *name;                        /* key in the database: never renamed, never reused */
@@ -307,6 +318,10 @@ struct hone_kernel {
                     const double *const in[], int out, int64_t i);
     /* How many times op->ref's scale that can be where all inputs are of one size.  NULL: 1. */
     double (*amplify)(const struct hone_problem *p, const struct hone_config *c);
+    /* Library kernels that ask their library: calls f for each candidate, best guess first; d may be
+     * a description.  0, or why there are none.  May be NULL. */
+    int  (*candidates)(const struct hone_problem *p, const struct hone_device *d,
+                       void (*f)(void *ctx, const struct hone_candidate *c), void *ctx);
     /* Work done once per plan (compile, tables), kept in plan->priv.  Either may be NULL. */
     int  (*prepare)(struct hone_plan *plan);
     void (*release)(struct hone_plan *plan);

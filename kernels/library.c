@@ -12,7 +12,7 @@ enum { PATH = 512 };
 
 /* Where it is looked for, in this order; "": where the system looks. */
 static const struct {
-    int in_home;             /* below $CUDA_HOME */
+    int in_home; /* below $CUDA_HOME */
     const char *folder;
 } places[] = {
     { 0, "" },
@@ -30,8 +30,8 @@ static void *open_at(int place, const char *file)
     char path[PATH];
     const char *home = places[place].in_home ? getenv("CUDA_HOME") : "";
     if (!home) return NULL;
-    int len = snprintf(path, sizeof path, "%s%s%s%s", home, places[place].folder,
-                       place ? "/" : "", file);
+    int len =
+        snprintf(path, sizeof path, "%s%s%s%s", home, places[place].folder, place ? "/" : "", file);
     return len < PATH ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
 }
 

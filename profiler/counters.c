@@ -209,7 +209,9 @@ static int gpu_counters(const char *command, const struct options *o)
 {
     char chip[32];
     json_t *root = NULL;
-    int err = o->chip ? HONE_OK : hone_gpu_chip(o->device, chip);
+    int err = o->chip                                 ? HONE_OK
+              : hone_device_is_description(o->device) ? hone_gpu_described_chip(o->device, chip)
+                                                      : hone_gpu_chip(o->device, chip);
     if (err) return hone_command_fail(command, "--device", err);
     err = hone_gpu_counters(o->chip ? o->chip : chip, o->json ? &root : NULL);
     if (err) return hone_command_fail(command, o->chip ? "--chip" : "--device", err);
@@ -219,7 +221,10 @@ static int gpu_counters(const char *command, const struct options *o)
 static const struct argp_option argp_options[] = {
     { "all", 'a', NULL, 0, "events that cannot be counted here too, each with its reason", 0 },
     { "json", 'j', NULL, 0, "print JSON", 0 },
-    { "device", 'd', "D", 0, "of this device (cpu0); a GPU's counters come in groups", 0 },
+    { "device", 'd', "D", 0,
+      "of this device (cpu0); a GPU's counters come in groups; gpu0:FILE: of a GPU that need not be "
+      "here, whose properties are in FILE",
+      0 },
     { "chip", 'c', "CHIP", 0, "of a GPU with this chip, such as GH100; it need not be here", 0 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };

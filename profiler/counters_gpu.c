@@ -6,6 +6,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ---- the chip of a GPU that is described: one of its compute capability stands for all ---- */
+
+static const struct {
+    int capability; /* major * 100 + minor * 10 */
+    const char *chip;
+} chips[] = {
+    { 700, "GV100" }, { 750, "TU102" }, { 800, "GA100" },  { 860, "GA102" },
+    { 890, "AD102" }, { 900, "GH100" }, { 1000, "GB100" }, { 1200, "GB202" },
+};
+
+int hone_gpu_described_chip(const char *device, char chip[32])
+{
+    struct hone_device d;
+    int err = hone_device_describe(&d, device);
+    if (err) return err;
+    json_t *root = json_loads(d.description, 0, NULL);
+    const int capability = (int)json_integer_value(json_object_get(root, "deviceVer"));
+    json_decref(root);
+    hone_device_close(&d);
+    for (size_t i = 0; i < sizeof chips / sizeof *chips; i++) {
+        if (chips[i].capability != capability) continue;
+        snprintf(chip, 32, "%s", chips[i].chip);
+        return HONE_OK;
+    }
+    return hone_fail(HONE_EINVAL, "'%s': no chip is known with deviceVer %d; use --chip", device,
+                     capability);
+}
+
+/* ---- groups ---- */
 
 /* The names in use; each once, group after group. */
 struct all {
@@ -59,10 +88,9 @@ static void show_metric(const struct hone_cupti_chip *c, const struct hone_gpu_m
     remember(all, &s);
     print_sum(&s, text, sizeof text);
     if (metrics)
-        json_array_append_new(metrics,
-                              json_pack("{s:s, s:s, s:s, s:s?, s:s?}", "name", m->name, "about",
-                                        m->about, "unit", m->unit, "counters", why ? NULL : text,
-                                        "why", why));
+        json_array_append_new(metrics, json_pack("{s:s, s:s, s:s, s:s?, s:s?}", "name", m->name,
+                                                 "about", m->about, "unit", m->unit, "counters",
+                                                 why ? NULL : text, "why", why));
     else if (why)
         printf("    %-13s n/a (%s)\n", m->name, why);
     else
@@ -81,9 +109,9 @@ static int show_groups(const struct hone_cupti_chip *c, struct all *all, json_t 
             show_metric(c, m, all, metrics);
         err = passes_of(c, all, first, &passes);
         if (groups)
-            json_array_append_new(groups, json_pack("{s:s, s:s, s:i, s:o}", "name", g->name, "about",
-                                                    g->about, "passes", (int)passes, "metrics",
-                                                    metrics));
+            json_array_append_new(groups,
+                                  json_pack("{s:s, s:s, s:i, s:o}", "name", g->name, "about",
+                                            g->about, "passes", (int)passes, "metrics", metrics));
         else if (!err)
             printf("    in %zu pass%s\n", passes, passes == 1 ? "" : "es");
     }
@@ -98,7 +126,8 @@ int hone_gpu_counters(const char *chip, json_t **root)
     struct all *all = calloc(1, sizeof *all);
     if (!err && !all) err = hone_fail(HONE_ENOMEM, "%zu bytes", sizeof *all);
     json_t *groups = !err && root ? json_array() : NULL;
-    if (!err && !root) printf("groups of counters of %s, as %s has them\n", c.name, hone_cupti_version());
+    if (!err && !root)
+        printf("groups of counters of %s, as %s has them\n", c.name, hone_cupti_version());
     if (!err) err = show_groups(&c, all, groups);
     if (!err) err = passes_of(&c, all, 0, &passes);
     if (!err && root)

@@ -1,8 +1,8 @@
 /* Meter: a GPU's hardware counters by CUPTI's range profiler.  Each launch of a kernel is a range,
  * and CUPTI runs it once for every pass, after putting back the memory that it changed.
  *
- * What a plan launches is one or more kernels: counts are added up, shares and ratios averaged by the
- * kernels' times.  Written after a program that was compiled only: not run on a GPU yet. */
+ * What a plan launches is one or more kernels: counts are added up, shares and ratios averaged by
+ * the kernels' times.  Written after a program that was compiled only: not run on a GPU yet. */
 #include "kernels/library.h"
 #include "profiler/cupti.h"
 
@@ -58,8 +58,9 @@ static const struct hone_symbol driver_symbols[] = { { "cuCtxGetCurrent", &cupti
 static const struct hone_library library = {
     "CUPTI", { "libcupti.so.13", "libcupti.so.12" }, { "libnvperf_host.so" }, symbols
 };
-static const struct hone_library driver = { "NVIDIA driver", { "libcuda.so.1" }, { NULL },
-                                            driver_symbols };
+static const struct hone_library driver = {
+    "NVIDIA driver", { "libcuda.so.1" }, { NULL }, driver_symbols
+};
 
 static const struct hone_backend *cuda(void)
 {
@@ -140,9 +141,9 @@ struct session {
     uint8_t *available, *image, *data;
     size_t image_bytes, data_bytes, passes;
     void *context, *profiler;
-    size_t n;                             /* names, each once; the first is TIME */
+    size_t n; /* names, each once; the first is TIME */
     const char *name[MAX_NAMES];
-    double total[MAX_NAMES];              /* over all ranges */
+    double total[MAX_NAMES]; /* over all ranges */
 };
 
 /* Not every device of a chip has every counter, and not every user may read them. */

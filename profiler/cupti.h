@@ -74,8 +74,9 @@ const char *hone_cupti_resolve(const struct hone_cupti_chip *c, const struct hon
 int hone_cupti_image(const struct hone_cupti_chip *c, const char *const name[], size_t n,
                      uint8_t **image, size_t *bytes, size_t *passes);
 
-/* The chip of "gpu0", as CUPTI calls it. */
+/* The chip of "gpu0", as CUPTI calls it; and of a GPU that is described. */
 int hone_gpu_chip(const char *device, char chip[32]);
+int hone_gpu_described_chip(const char *device, char chip[32]);
 
 /* "CUPTI: what: 17 CUPTI_ERROR_INVALID_METRIC_NAME" as this thread's message. */
 int hone_cupti_fail(int status, const char *what);

@@ -115,4 +115,28 @@ struct cupti_kernel {
     const char *name;
 } __attribute__((packed));
 
+/* The beginning of those of copies and of memory that is set. */
+struct cupti_move {
+    int kind;
+    uint8_t more[4];                             /* of a copy: its kind, from, to, flags */
+    uint64_t bytes, start, end;
+    uint32_t device, context, stream, correlation;
+};
+
+/* A call of the driver. */
+struct cupti_call {
+    int kind;
+    uint32_t function;
+    uint64_t start, end;
+    uint32_t process, thread, correlation, returned;
+};
+
+/* What the program said that it does: our number of a step. */
+struct cupti_external {
+    int kind, external_kind;
+    uint64_t id;
+    uint32_t correlation, unused;
+};
+enum { CUPTI_EXTERNAL_OURS = 3 };                /* CUPTI_EXTERNAL_CORRELATION_KIND_CUSTOM0 */
+
 #endif

@@ -1,6 +1,6 @@
 /* CUPTI's host half: which counters a chip has, and in how many passes they are counted.  One name
- * that a chip lacks would make CUPTI refuse a whole set without saying which, so each is asked about
- * before. */
+ * that a chip lacks would make CUPTI refuse a whole set without saying which, so each is asked
+ * about before. */
 #include "kernels/library.h"
 #include "profiler/cupti.h"
 
@@ -159,8 +159,9 @@ const char *hone_cupti_resolve(const struct hone_cupti_chip *c, const struct hon
         if (hone_gpu_sum_parse(m->sum[i], s)) return hone_errmsg();
         const char *name = lacking(c, s);
         if (!name) return NULL;
-        if (!first) snprintf(why, sizeof why, "%s has no %s%s%s", c->name, first = name,
-                             m->lack ? ": " : "", m->lack ? m->lack : "");
+        if (!first)
+            snprintf(why, sizeof why, "%s has no %s%s%s", c->name, first = name,
+                     m->lack ? ": " : "", m->lack ? m->lack : "");
     }
     s->n = 0;
     return why;

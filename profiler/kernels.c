@@ -92,6 +92,18 @@ static json_t *kernel_json(const struct hone_kernel *k)
                      "parameters", params);
 }
 
+/* "mr = 4|8"; numbers of a library, which are many and leave none out, as "engine = 0..119". */
+static void print_param(const struct hone_param *q)
+{
+    const int n = q->nvalues, first = q->value[0], last = q->value[n - 1];
+    printf("\n      %s = ", q->name);
+    if (n > 16 && last - first == n - 1) {
+        printf("%d..%d", first, last);
+        return;
+    }
+    for (int j = 0; j < n; j++) printf("%s%d", j ? "|" : "", q->value[j]);
+}
+
 static void print_kernel(const struct hone_kernel *k, const struct hone_device *d)
 {
     const char *lack = k->backend != d->backend ? " (another backend)"
@@ -100,11 +112,7 @@ static void print_kernel(const struct hone_kernel *k, const struct hone_device *
     printf("  %-34s %-4s %-7s%s", k->name, hone_build_name(k->build), hone_isa_name(k->isa), lack);
     if (!k->ops) printf(" every op");
     for (int i = 0; k->ops && k->ops[i]; i++) printf(" %s", k->ops[i]->name);
-    for (int i = 0; i < HONE_MAX_PARAMS && k->param[i].name; i++) {
-        printf("\n      %s = ", k->param[i].name);
-        for (int j = 0; j < k->param[i].nvalues; j++)
-            printf("%s%d", j ? "|" : "", k->param[i].value[j]);
-    }
+    for (int i = 0; i < HONE_MAX_PARAMS && k->param[i].name; i++) print_param(&k->param[i]);
     putchar('\n');
 }
 
@@ -205,11 +213,70 @@ static json_t *show_problem(const struct options *o, const struct hone_problem *
                              accept, "refuse", refuse);
 }
 
+/* ---- what libraries would run on a device that is only described, or of their own lists ---- */
+
+struct listing {
+    const struct hone_kernel *kernel;
+    json_t *json;
+    int n;
+};
+
+static void show_candidate(void *ctx, const struct hone_candidate *c)
+{
+    struct listing *l = ctx;
+    char config[HONE_TEXT], bytes[32];
+    hone_config_print(l->kernel, &c->config, config);
+    l->n++;
+    if (l->json)
+        json_array_append_new(l->json, json_pack("{s:s, s:s, s:I, s:s}", "kernel", l->kernel->name,
+                                                 "config", config, "workspace_bytes",
+                                                 (json_int_t)c->workspace_bytes, "about", c->about));
+    else
+        printf("  %-12s %-22s %10s  %s\n", l->kernel->name, config,
+               hone_bytes_text((int64_t)c->workspace_bytes, bytes), c->about);
+}
+
+static const char *list_kernel(struct listing *l, const struct hone_problem *p,
+                               const struct hone_device *d)
+{
+    const struct hone_kernel *k = l->kernel;
+    if (!k->candidates) return "can only be judged by the device itself";
+    if (k->dtypes && !(k->dtypes >> p->dtype & 1)) return "is compiled for another number type";
+    return k->candidates(p, d, show_candidate, l) ? hone_errmsg() : NULL;
+}
+
+static json_t *show_described(const struct options *o, const struct hone_problem *p,
+                              const struct hone_device *d)
+{
+    struct listing l = { .json = o->json ? json_array() : NULL };
+    json_t *refuse = o->json ? json_array() : NULL;
+    char text[HONE_TEXT];
+    hone_problem_print(p, text);
+    if (!o->json) printf("%s on %s (%s): candidates\n", text, d->name, d->text);
+    for (int i = 0; hone_kernels[i]; i++) {
+        l.kernel = hone_kernels[i];
+        if (!asked_for(o, l.kernel) || !hone_kernel_does(l.kernel, p->op) ||
+            strcmp(l.kernel->backend->name, "cuda"))
+            continue;
+        const char *why = list_kernel(&l, p, d);
+        if (why && o->json)
+            json_array_append_new(refuse, json_pack("{s:s, s:s}", "kernel", l.kernel->name, "why", why));
+        else if (why)
+            printf("  %-12s n/a (%s)\n", l.kernel->name, why);
+    }
+    if (!o->json && !l.n) puts("  none");
+    return o->json ? json_pack("{s:s, s:s, s:s, s:o, s:o}", "problem", text, "device", d->name,
+                               "described", d->text, "candidates", l.json, "refuse", refuse)
+                   : NULL;
+}
+
 /* ---- command ---- */
 
 static const struct argp_option argp_options[] = {
     { "problem", 'p', "P", 0, "show which kernels accept this problem, and why others refuse", 0 },
-    { "device", 'd', "D", 0, "on this device (cpu0)", 0 },
+    { "device", 'd', "D", 0,
+      "on this device (cpu0); gpu0:FILE: on a GPU that need not be here, whose properties are in FILE",
+      0 },
     { "max-error", 'x', "X", 0,
       "those also refuse whose error may be larger than X times the sum of absolute values that a "
       "result is made of, where all inputs are of one size",
@@ -247,7 +314,8 @@ static const char about[] =
     "  hone kernels --problem gemm:f32:nn:m128n128k128:bias+relu\n"
     "  hone kernels --problem gemm:f32:nn:m64n64k64 --build jit,lib\n"
     "  hone kernels --problem conv2d_fwd:f32:nhwc:mb128ic16ih32oc16oh32kh3ph1 --json\n"
-    "  hone kernels --problem conv2d_fwd:f32:nhwc:mb128ic64ih8oc64oh8kh3ph1 --max-error 1e-4\n\n"
+    "  hone kernels --problem conv2d_fwd:f32:nhwc:mb128ic64ih8oc64oh8kh3ph1 --max-error 1e-4\n"
+    "  hone kernels --device gpu0:h200.json --problem conv2d_fwd:bf16:nhwc:mb128ic64ih8oc64oh8kh3ph1\n\n"
     "Exit status: 0 good, 1 the device is absent, 2 wrong usage.";
 
 int hone_cmd_kernels(int argc, char **argv)
@@ -258,13 +326,19 @@ int hone_cmd_kernels(int argc, char **argv)
     struct hone_problem p;
     argp_err_exit_status = HONE_USAGE;
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return HONE_USAGE;
-    int err = hone_device_open(&d, o.device);
+    const int described = hone_device_is_description(o.device);
+    int err = described ? hone_device_describe(&d, o.device) : hone_device_open(&d, o.device);
+    if (!err && described && !o.problem)
+        err = hone_fail(HONE_EINVAL, "a device that is only described needs --problem");
     if (err) return hone_command_fail(argv[0], "--device", err);
     const int limit = hone_device_limit(&d, o.max_error);
     err = limit ? limit : o.problem ? hone_problem_parse(o.problem, &p) : HONE_OK;
     int code = err ? hone_command_fail(argv[0], limit ? "--max-error" : "--problem", err)
                    : hone_command_end(
-                         argv[0], o.problem ? show_problem(&o, &p, &d) : show_all(&o, &d),
+                         argv[0],
+                         described   ? show_described(&o, &p, &d)
+                         : o.problem ? show_problem(&o, &p, &d)
+                                     : show_all(&o, &d),
                          HONE_GOOD);
     hone_device_close(&d);
     return code;

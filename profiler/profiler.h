@@ -121,6 +121,47 @@ int hone_count(const struct hone_plan *plan, struct hone_case *c, const char *li
 /* Is the text such a list? */
 int hone_counters_check(const char *list);
 
+/* ---- activity: what ran on a GPU when; needs no rights, but a GPU ---- */
+
+struct json_t; /* jansson's */
+
+enum hone_activity_kind { HONE_RAN_KERNEL, HONE_RAN_COPY, HONE_RAN_SET, HONE_RAN_CALL };
+
+struct hone_ran {
+    enum hone_activity_kind kind;
+    char name[128];                        /* of a kernel, in C++ as the linker knows it */
+    uint64_t start, end;                   /* ns on the GPU's clock as CUPTI aligns it with ours */
+    uint64_t step;                         /* as given to hone_activity_step(); 0: none */
+    uint32_t correlation;                  /* equal for a call and what it launched */
+    uint32_t lane;                         /* stream, or of a call the thread */
+    int registers, shared_bytes, local_bytes;   /* of a kernel, a thread's or a block's */
+    int grid[3], block[3];
+    uint64_t bytes;                        /* of a copy or setting */
+};
+
+struct hone_activity {
+    int n, room, failed;
+    int64_t ndropped;
+    struct hone_ran *ran;                  /* by start */
+};
+
+/* Why nothing can be recorded here, or NULL. */
+const char *hone_activity_absent(void);
+
+/* Begins recording; all that this thread launches belongs to the step that was named last. */
+int  hone_activity_begin(void);
+void hone_activity_step(uint64_t step);
+
+/* Ends it, after the device was waited for.  The caller closes a. */
+int  hone_activity_end(struct hone_activity *a);
+void hone_activity_close(struct hone_activity *a);
+
+/* Events of Chrome's trace format, appended to an array: calls on the CPU as process cpu, streams as
+ * process cpu + 1, and an arrow from each call to what it launched.  name(ctx, step) may give NULL. */
+void hone_activity_trace(const struct hone_activity *a, int cpu,
+                         const char *(*name)(void *ctx, uint64_t step), void *ctx,
+                         struct json_t *events);
+
 /* ---- peaks and roof ---- */
 
 struct hone_peaks {

@@ -95,6 +95,8 @@ int hone_layers_trace(const struct hone_layers *l, FILE *f)
     add_runs(l, events, LAYER_TRACK);
     for (int i = 0; i < l->nsteps; i++) add_kernel(&l->step_of[i], events);
     add_memory(l, events);
+    /* On a GPU: what ran there, and when it was launched; events as they are. */
+    json_array_extend(events, json_object_get(l->root, "activity"));
     json_t *all = json_pack("{s:s, s:o, s:{s:s, s:i, s:s, s:f}}", "displayTimeUnit", "ms",
                             "traceEvents", events, "otherData", "net", l->net, "batch", l->batch,
                             "device", l->device_text, "untraced_step_ms", l->step.median);

@@ -247,6 +247,7 @@ int hone_profile_open(struct hone_profile *prof, struct hone_net *net, struct ho
     prof->look_ms = 1e3 * look_cost();
     if (!err) err = measure(prof, o);
     if (!err) err = time_threads(prof);
+    if (!err) err = hone_profile_activity(prof);
     if (!err) err = hone_profile_alone(prof, o->counters);
     if (!err) err = hone_profile_explain(prof, db);
     if (err) hone_profile_close(prof);
@@ -260,5 +261,6 @@ void hone_profile_close(struct hone_profile *prof)
         free(prof->row[s].counter);
     }
     free(prof->row);
+    hone_activity_close(&prof->activity);
     memset(prof, 0, sizeof *prof);
 }

@@ -51,6 +51,7 @@ struct hone_profile {
     int64_t library_bytes;        /* resident after the first step, and neither held before nor the
                                    * net's: code and buffers of libraries whose kernels it runs */
     int64_t peak_bytes;           /* resident, up to the end of the first steps */
+    struct hone_activity activity; /* of one step on a GPU; n 0: none was recorded */
     int peak_is_all;              /* 1: of the whole process, since it could not be reset */
 };
 

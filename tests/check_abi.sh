@@ -23,5 +23,7 @@ check() { # check NAME HEADER
     fi
 }
 check cupti cupti_range_profiler.h
+check cudnn cudnn.h
+check cublas cublasLt.h
 echo 1..$n
 exit $bad

@@ -31,6 +31,9 @@ damaged() { # damaged FILE NAME COMMAND...: cut short, empty, and no library at 
 }
 
 damaged libcupti.so.13 CUPTI counters --chip GH100
+says 1 'CUPTI cannot be opened' 'and for a described GPU' counters --device gpu0:"${srcdir:-.}/kernels/nvidia/h200.json"
+sed 's/900/777/' "${srcdir:-.}/kernels/nvidia/h200.json" >"$dir/other.json"
+says 2 'no chip is known with deviceVer 777' 'a described GPU of no known chip' counters --device gpu0:"$dir/other.json"
 make_fake libcupti.so.13 'int cuptiGetVersion(unsigned *v) { *v = 17; return 0; }'
 says 1 'CUPTI is too old or of another kind: libcupti.so.13 lacks cuptiGetResultString' 'an old CUPTI' counters --chip GH100
 echo 1..$n

@@ -67,20 +67,21 @@ static void problems(void)
     bad(longest, "longer than");
 }
 
+static const struct hone_kernel example = {
+    .name = "example", .param = { HONE_PARAM("mr", 4, 8), HONE_PARAM("pack", 0, 1), HONE_PARAM("threads", 1, 2) },
+};
+
 static void configs(void)
 {
-    static const struct hone_kernel k = {
-        .name = "example", .param = { HONE_PARAM("mr", 4, 8), HONE_PARAM("pack", 0, 1), HONE_PARAM("threads", 1, 2) },
-    };
     struct hone_config c, d;
     char text[HONE_TEXT];
     int n = 0;
-    hone_config_first(&k, &c);
+    hone_config_first(&example, &c);
     do {
-        hone_config_print(&k, &c, text);
-        hone_config_first(&k, &d);
-        n += !hone_config_parse(&k, text, &d) && !memcmp(&c, &d, sizeof c);
-    } while (hone_config_next(&k, &c));
+        hone_config_print(&example, &c, text);
+        hone_config_first(&example, &d);
+        n += !hone_config_parse(&example, text, &d) && !memcmp(&c, &d, sizeof c);
+    } while (hone_config_next(&example, &c));
     ok(n == 8, "every config reads back as itself (%d of 8)", n);
 
     static const struct { const char *text, *what; } wrong[] = {
@@ -88,7 +89,7 @@ static void configs(void)
         { "mr=4;pack=1", "expected name=value" }, { "mr=four", "expected name=value" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        ok(hone_config_parse(&k, wrong[i].text, &d) == HONE_EPARSE && strstr(hone_errmsg(), wrong[i].what),
+        ok(hone_config_parse(&example, wrong[i].text, &d) == HONE_EPARSE && strstr(hone_errmsg(), wrong[i].what),
            "config '%s' is refused: ...%s...", wrong[i].text, wrong[i].what);
 }
 

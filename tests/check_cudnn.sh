@@ -1,0 +1,92 @@
+#!/bin/sh
+# cuDNN's engines for a GPU that is only described, where cuDNN is; and what is said where it is not,
+# is of another kind, older or damaged.
+hone=${builddir:-.}/hone
+dir=`mktemp -d` || exit 99
+trap 'rm -rf "$dir"' 0
+XDG_CACHE_HOME=$dir/cache; export XDG_CACHE_HOME
+json=${srcdir:-.}/kernels/nvidia/h200.json
+n=0 bad=0
+result() { # result GOOD NAME
+    n=$((n + 1))
+    if [ "$1" = 0 ]; then echo "ok $n - $2"
+    else bad=1; echo "not ok $n - $2"; sed 's/^/# out: /' "$dir/out" | head -5; sed 's/^/# err: /' "$dir/err" | head -5; fi
+}
+try() { # try CODE PATTERN NAME COMMAND...: exit code, and a line of stdout (code 0) or stderr that matches
+    want=$1 pattern=$2 name=$3; shift 3
+    "$hone" "$@" >"$dir/out" 2>"$dir/err" </dev/null
+    code=$?
+    if [ $want = 0 ]; then grep -q -e "$pattern" "$dir/out"; else grep -q -e "$pattern" "$dir/err"; fi
+    found=$?
+    [ $code = $want ] && [ $found = 0 ]
+    result $? "$name"
+}
+has() { # has PATTERN NAME: the last output also has this
+    grep -q -e "$1" "$dir/out"
+    result $? "$2"
+}
+lacks() { ! grep -q -e "$1" "$dir/out"; result $? "$2"; }
+list() { want=$1 name=$2 problem=$3; shift 3; try 0 "$want" "$name" kernels --device gpu0:"$json" --problem $problem "$@"; }
+S=mb8ic64ih8oc64oh8kh3ph1
+
+# Wrong input.
+try 1 'none.json: No such file' 'a description that is not there' kernels --device gpu0:"$dir/none.json" --problem conv2d_fwd:f32:nhwc:$S
+echo '{"deviceName": "x",' >"$dir/cut.json"
+try 2 'cut.json:[0-9]*: ' 'a description that ends early, with its line' kernels --device gpu0:"$dir/cut.json" --problem conv2d_fwd:f32:nhwc:$S
+echo '{"deviceName": "x"}' >"$dir/poor.json"
+try 2 'poor.json: expected "[a-zA-Z0-9]*" with a number' 'a description without what is needed' kernels --device gpu0:"$dir/poor.json" --problem conv2d_fwd:f32:nhwc:$S
+try 2 'only described needs --problem' 'a description without a problem' kernels --device gpu0:"$json"
+try 1 'only described runs nothing' 'a description does not run' bench --device gpu0:"$json" --problem conv2d_fwd:f32:nhwc:$S
+
+try 1 'none.json: No such file' 'counters of a description that is not there' counters --device gpu0:"$dir/none.json"
+
+if ! "$hone" kernels --json | grep -q '"lib_cudnn"'; then
+    echo "ok $((n + 1)) - cuDNN's engines # SKIP this build of Hone leaves the NVIDIA backend out"
+    echo 1..$((n + 1))
+    exit $bad
+fi
+
+# cuDNN itself.
+list '.' 'kernels are listed for a description' conv2d_fwd:f32:nhwc:$S
+if grep -q 'lib_cudnn .*n/a (no cuDNN: libcudnn.so.9 not found)' "$dir/out"; then
+    n=$((n + 1))
+    echo "ok $n - cuDNN's engines # SKIP no cuDNN here"
+else
+    has 'lib_cudnn  *engine=[0-9]*,knobs=[0-9]* .*heuristic A [0-9]*: precompiled' 'engines with configs and where they come from'
+    lacks 'tensor cores' 'f32 is not computed by tensor cores'
+    has 'fallback' 'fallback engines'
+    has 'sampled' 'knobs by chance'
+    has 'engine=[0-9,a-z=]*  *[0-9.]* [KM]iB' 'workspaces'
+    cp "$dir/out" "$dir/first"
+    list '.' 'the list is made again' conv2d_fwd:f32:nhwc:$S
+    cmp -s "$dir/out" "$dir/first"
+    result $? 'and is the same'
+    list 'tensor cores' 'bf16 is computed by tensor cores' conv2d_fwd:bf16:nhwc:$S
+    list 'engine=' 'fused with bias and relu' conv2d_fwd:f32:nhwc:$S:bias+relu
+    list 'engine=' 'the gradient of data' conv2d_dgrad:f32:nhwc:$S
+    list '"config": "engine=' 'the gradient of weights, as JSON' conv2d_wgrad:f32:nhwc:$S --json
+    list 'lib_cudnn .*n/a (cuDNN has no such activation)' 'an activation that cuDNN lacks' conv2d_fwd:f32:nhwc:$S:leaky_relu
+fi
+list 'lib_cublas .*n/a (cuBLASLt.s heuristics need the GPU itself)' 'cuBLASLt says that it needs the GPU' gemm:f32:nn:m64n64k64
+
+# Others by its name.
+LD_LIBRARY_PATH=$dir/lib; export LD_LIBRARY_PATH
+fake() { # fake C-TEXT
+    mkdir -p "$dir/lib" && rm -f "$dir"/lib/*
+    echo "$1" >"$dir/fake.c"
+    ${CC:-cc} -shared -fPIC -w -o "$dir/lib/libcudnn.so.9" "$dir/fake.c"
+}
+calls='const char *cudnnGetErrorString(int s) { return "error"; } void cudnnGetLastErrorString(char *t, unsigned long n) { *t = 0; }
+#define F(x) int cudnn##x() { return 1; }
+F(Create) F(Destroy) F(SetStream) F(BackendCreateDescriptor) F(BackendDestroyDescriptor) F(BackendFinalize) F(BackendSetAttribute) F(BackendGetAttribute) F(BackendExecute)'
+fake "unsigned long cudnnGetVersion(void) { return 8907; } $calls"
+list 'lib_cudnn .*n/a (cuDNN is too old: cuDNN 8.9.7, and 9.0 is needed)' 'an old cuDNN' conv2d_fwd:f32:nhwc:$S
+fake "unsigned long cudnnGetVersion(void) { return 90701; } $calls"
+list 'lib_cudnn .*n/a (.*' 'a cuDNN that fails at everything' conv2d_fwd:f32:nhwc:$S
+fake 'int cudnnGetVersion(void) { return 91900; }'
+list 'lib_cudnn .*n/a (cuDNN is too old or of another kind: libcudnn.so.9 lacks cudnnGetErrorString)' 'a cuDNN without its functions' conv2d_fwd:f32:nhwc:$S
+fake 'static char big[100000] = { 1 }; char *f(void) { return big; }'
+head -c 50000 "$dir/lib/libcudnn.so.9" >"$dir/cut" && mv "$dir/cut" "$dir/lib/libcudnn.so.9"
+list 'lib_cudnn .*n/a (cuDNN cannot be opened: .*libcudnn.so.9 is cut short)' 'a cuDNN that was cut short' conv2d_fwd:f32:nhwc:$S
+echo 1..$n
+exit $bad
