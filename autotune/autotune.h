@@ -67,6 +67,7 @@ struct hone_db {
     struct sqlite3 *sql;         /* NULL: no database; look-ups then find nothing */
     char path[512];
     unsigned builds;             /* bit HONE_AOT, ...: whose records are served; 0: all */
+    int64_t max_workspace;       /* bytes: records of more are not served; 0: no limit */
     struct hone_wisdom *wisdom;  /* shipped records; NULL: not read yet */
     struct sqlite3_stmt *stmt[HONE_DB_STATEMENTS];   /* prepared at first use */
     /* Which builds of kernels are this program's, as far as it was asked: build b stands at b %
@@ -166,6 +167,7 @@ struct hone_tune_result {
     struct hone_podium podium;   /* nothing known: best is the untuned default, with n = 0 */
     double seconds;
     double noise;                /* spread of the sentinel: 0.05 means its times vary by 5 % */
+    double self;                 /* A against A: the winner's odd rounds over its even ones, less 1 */
     int known;                   /* 1: was tuned before; nothing was measured */
     char wisdom[192];            /* nothing known, and best is a shipped record's: of this device */
     char wrong[512];             /* the first wrong or failed: kernel/config: why; empty: none */

@@ -14,6 +14,7 @@ enum { MAX_PROBLEMS = 1024 };
 struct options {
     const char *device, *net, *db, *optimizers, *dtype, *max_error;
     int batch, json;
+    int64_t max_workspace;
     struct hone_tune_options tune;
     int ntexts;
     const char *text[MAX_PROBLEMS];
@@ -36,7 +37,7 @@ struct session {
 /* ---- options ---- */
 
 enum { OPT_SEARCH = 256, OPT_BUILD, OPT_CACHE, OPT_SEED, OPT_DB, OPT_JSON, OPT_AGAIN,
-       OPT_OPTIMIZER, OPT_DTYPE, OPT_MAX_ERROR, OPT_IN_PROCESS };
+       OPT_OPTIMIZER, OPT_DTYPE, OPT_MAX_ERROR, OPT_IN_PROCESS, OPT_MAX_WORKSPACE };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to tune for (default cpu0)", 0 },
@@ -64,6 +65,9 @@ static const struct argp_option option[] = {
       "refuse kernels whose error may be larger than X times the sum of absolute values that a "
       "result is made of, where all inputs are of one size",
       0 },
+    { "max-workspace", OPT_MAX_WORKSPACE, "BYTES", 0,
+      "only candidates that need at most this much scratch memory; k, m and g are 1024 and its powers "
+      "(default: no limit)", 0 },
     { "again", OPT_AGAIN, NULL, 0, "tune what is known, too", 0 },
     { "in-process", OPT_IN_PROCESS, NULL, 0,
       "run candidates in this process, for a debugger, and not in one of their own, where one that "
@@ -103,6 +107,21 @@ static int parse_number(const char *text, double least, double most, const char 
     return HONE_OK;
 }
 
+/* "4096", "64k", "16m", "1g". */
+static int parse_bytes(const char *text, int64_t *bytes)
+{
+    static const char units[] = "kmg";
+    char *end;
+    double v = strtod(text, &end);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    if (unit) { v *= ldexp(1, 10 * (int)(unit - units + 1)); end++; }
+    if (end == text || *end || !(v >= 1) || v > 1e15)
+        return hone_fail(HONE_EPARSE, "--max-workspace '%s': expected bytes, such as 4096, 64k or 16m",
+                         text);
+    *bytes = (int64_t)v;
+    return HONE_OK;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
@@ -117,6 +136,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_OPTIMIZER: o->optimizers = arg; break;
     case OPT_DTYPE: o->dtype = arg; break;
     case OPT_JSON: o->json = 1; break;
+    case OPT_MAX_WORKSPACE: err = parse_bytes(arg, &o->max_workspace); break;
     case OPT_IN_PROCESS: o->tune.in_process = 1; break;
     case OPT_AGAIN: o->tune.again = 1; break;
     case 't': err = parse_budget(arg, &o->tune.seconds); break;
@@ -297,6 +317,7 @@ static json_t *row_json(const struct session *s, const struct hone_problem *p,
                                         "candidates", r->ncandidates, "timed", r->ntimed, "dropped",
                                         r->ndropped, "wrong", r->nwrong, "failed", r->nfailed,
                                         "seconds", r->seconds, "noise", r->noise));
+    json_object_set_new(j, "a_against_a", json_real(r->self));
     if (b->n) json_object_set_new(j, "gflops", json_real(p->op->flops(p) / b->ms_median * 1e-6));
     if (bound) json_object_update_new(j, json_pack("{sf ss}", "roof_share", share, "bound", bound));
     return j;
@@ -323,7 +344,7 @@ static int tune_all(struct session *s)
     struct hone_tune_options o = s->o->tune;
     struct hone_tune_result r;
     char what[96], text[HONE_TEXT];
-    double started = hone_now(), deadline = started + (o.seconds > 0 ? o.seconds : 0), noise = 0;
+    double started = hone_now(), deadline = started + (o.seconds > 0 ? o.seconds : 0), noise = 0, self = 0;
     int err = HONE_OK;
     for (int i = 0; !err && i < s->n; i++) {
         hone_problem_print(&s->p[i], text);
@@ -347,6 +368,7 @@ static int tune_all(struct session *s)
         if (err) break;
         s->done++;
         if (r.noise > noise) noise = r.noise;
+        if (fabs(r.self) > self) self = fabs(r.self);
         show(s, &s->p[i], &r);
     }
     hone_progress_end();
@@ -354,8 +376,8 @@ static int tune_all(struct session *s)
         hone_fail(err, "interrupted: %d of %d problems are done; all results so far are kept",
                   s->done, s->n);
     else if (!err && s->o->tune.seconds)
-        fprintf(stderr, "%d problems in %.1f s; database %s%s\n", s->done, hone_now() - started,
-                s->db.path, noise > 0.1 ? "; the machine was busy, intervals are wide" : "");
+        fprintf(stderr, "%d problems in %.1f s; A against A differs by %.1f %% at most; database %s%s\n",
+                s->done, hone_now() - started, 100 * self, s->db.path, noise > 0.1 ? "; the machine was busy, intervals are wide" : "");
     return err;
 }
 
@@ -386,6 +408,7 @@ static int run(struct session *s, hone_net_problems_fn *net_problems)
     if (!err && measures) err = share_budget(s);
     if (!err) err = hone_db_open(&s->db, o->db, measures);
     if (err) return err;
+    s->db.max_workspace = o->max_workspace;
     if (measures && !(s->have_peaks = !hone_peaks(&s->d, 0, &s->peaks)))
         fprintf(stderr, "hone autotune: no roof is shown: %s\n", hone_errmsg());
     if (o->json) s->rows = json_array();

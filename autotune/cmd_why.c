@@ -212,6 +212,33 @@ static json_t *verdict_json(const struct hone_kernel *k, const struct verdict *v
     return j;
 }
 
+/* Of the winner's session, who is best for some limit of workspace: nobody else is as fast with as
+ * little. */
+static int on_front(const struct list *l, int i, const char *session)
+{
+    const struct hone_record *r = &l->r[i];
+    if (!r->n || strcmp(r->session, session) || hone_record_fault(r) != HONE_FAULT_NONE) return 0;
+    for (int j = 0; j < l->n; j++) {
+        const struct hone_record *q = &l->r[j];
+        if (j == i || !q->n || strcmp(q->session, session) || hone_record_fault(q)) continue;
+        const int as_good = q->ms_median <= r->ms_median && q->workspace_bytes <= r->workspace_bytes;
+        const int same = q->ms_median == r->ms_median && q->workspace_bytes == r->workspace_bytes;
+        if (as_good && (!same || j < i)) return 0;
+    }
+    return 1;
+}
+
+static void print_front(const struct list *l, const char *session)
+{
+    int n = 0;
+    for (int i = 0; i < l->n; i++) n += on_front(l, i, session);
+    for (int i = 0; n > 1 && i < l->n; i++)
+        if (on_front(l, i, session))
+            printf("with a workspace of %lld bytes: %.4g ms, %s %s\n",
+                   (long long)l->r[i].workspace_bytes, l->r[i].ms_median, l->r[i].kernel,
+                   l->r[i].config);
+}
+
 static int explain(struct hone_db *db, const struct hone_db_options *o,
                    const struct hone_problem *p, struct hone_device *d, const struct list *l)
 {
@@ -228,6 +255,7 @@ static int explain(struct hone_db *db, const struct hone_db_options *o,
         printf("%s on %s\n%s %s, %.4g ms [%.4g, %.4g], %d windows, session of %s\nchosen: %s\n",
                text, d->name, best->kernel, best->config, best->ms_median, best->ms_lo, best->ms_hi,
                best->n, best->when, why);
+        print_front(l, best->session);
     } else if (!rows) {
         printf("%s on %s\nchosen: %s\n", text, d->name, why);
     }

@@ -394,6 +394,7 @@ static int read_session(struct hone_db *db, const struct hone_op *op, sqlite3_st
     int n = 0, room = 0, rc;
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
         if (!current(db, op, st, 1)) continue;
+        if (db->max_workspace && sqlite3_column_int64(st, 9) > db->max_workspace) continue;
         if (n == room) {
             struct hone_record *more = realloc(*all, (size_t)(room = 2 * room + 16) * sizeof **all);
             if (!more) return hone_fail(HONE_ENOMEM, "%d records", room);

@@ -247,6 +247,21 @@ int hone_race_run(struct hone_race *r)
 
 /* ---- the end ---- */
 
+/* The leader against itself: what two racers that are the same one would show. */
+static double self_test(const struct hone_race *r)
+{
+    double part[2][HONE_RACE_ROUNDS];
+    int n[2] = { 0 }, leader = -1;
+    double least = 0;
+    for (int i = 0; i < r->n; i++) {
+        const double ms = r->racer[i].out ? 0 : median_of(r->racer[i].ms, r->racer[i].n);
+        if (ms > 0 && (leader < 0 || ms < least)) { leader = i; least = ms; }
+    }
+    for (int j = 0; leader >= 0 && j < r->racer[leader].n; j++)
+        part[j % 2][n[j % 2]++] = r->racer[leader].ms[j];
+    return n[1] ? median_of(part[1], n[1]) / median_of(part[0], n[0]) - 1 : 0;
+}
+
 void hone_race_finish(struct hone_race *r)
 {
     double level[HONE_RACE_ROUNDS], all;
@@ -259,6 +274,7 @@ void hone_race_finish(struct hone_race *r)
         if (r->racer[i].incumbent) incumbent = i;
         for (int j = 0; j < r->racer[i].n; j++) r->racer[i].ms[j] *= all / level[j];
     }
+    r->self = self_test(r);
     for (int i = 0; incumbent >= 0 && i < r->n; i++) {
         if (r->racer[i].out || i == incumbent) continue;
         /* Who is level with it goes by the rule of ties, as in any session. */

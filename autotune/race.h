@@ -59,6 +59,7 @@ struct hone_race {
     double noise;                  /* 90th percentile of sentinels over their median, less 1 */
     double drift;                  /* sentinels of the last third over those of the first, less 1:
                                     * 0.1 is a machine that got 10 % slower, as when it is hot */
+    double self;                   /* A against A: the leader's odd rounds over its even ones, less 1 */
     /* The race's own: with them it can go on in another process. */
     double started, watch[4 * HONE_RACE_ROUNDS];
     int nwatch;

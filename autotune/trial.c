@@ -148,6 +148,10 @@ int hone_tuning_try(struct hone_tuning *t, int k, const struct hone_config *c, i
     int err = make_room(t);
     *ms = 0;
     if (err) return err;
+    /* Who needs more memory than there is leave for is no candidate, and nothing is known of it. */
+    if (t->db->max_workspace && kernel->workspace &&
+        kernel->workspace(t->p, c, t->d) > (size_t)t->db->max_workspace)
+        return HONE_OK;
     name(t, k, c, r);
     if ((err = hone_worker_try(&t->worker, &e.job, t->best_ms, &a))) return err;
     t->r->ncandidates++;

@@ -62,6 +62,10 @@ run 0 autotune --db a.db $P --budget 0 --json; good '"problem": "gemm' '"tuned":
 run 0 autotune --net letter-mlp --batch 16 --budget 0; good '^gemm:f32:nn:m16n50k16' '^softmax_ce:'
 "$builddir/hone" db export --db a.db >wise.jsonl
 HONE_WISDOM=$tmp/wise.jsonl; run 0 autotune --db fresh.db $P --budget 0; good "^$P .*untuned: as on cpu:"; HONE_WISDOM=
+run 0 autotune --db ws.db $P --budget 0.3 --max-workspace 1; good "^$P "
+[ -z "$("$builddir/hone" db --db ws.db export | grep '"status":"timed"' | grep -v '"workspace_bytes":0')" ]; tap $? "--max-workspace: who needs more is not tried"
+grep -q 'A against A differs by [0-9.]* %' err; tap $? "the report tells A against A"
+run 2 autotune $P --max-workspace lots; fails "max-workspace 'lots'"
 run 0 autotune --help; good 'Examples:' 'Exit status'
 ln -s "$builddir/hone" autotune
 ./autotune --db a.db $P --budget 0 >out 2>err; tap $? "by the name autotune it is that command"
