@@ -232,7 +232,7 @@ static void show_candidate(void *ctx, const struct hone_candidate *c)
                                                  "config", config, "workspace_bytes",
                                                  (json_int_t)c->workspace_bytes, "about", c->about));
     else
-        printf("  %-12s %-22s %10s  %s\n", l->kernel->name, config,
+        printf("  %-16s %-22s %10s  %s\n", l->kernel->name, config,
                hone_bytes_text((int64_t)c->workspace_bytes, bytes), c->about);
 }
 
@@ -262,7 +262,7 @@ static json_t *show_described(const struct options *o, const struct hone_problem
         if (why && o->json)
             json_array_append_new(refuse, json_pack("{s:s, s:s}", "kernel", l.kernel->name, "why", why));
         else if (why)
-            printf("  %-12s n/a (%s)\n", l.kernel->name, why);
+            printf("  %-16s n/a (%s)\n", l.kernel->name, why);
     }
     if (!o->json && !l.n) puts("  none");
     return o->json ? json_pack("{s:s, s:s, s:s, s:o, s:o}", "problem", text, "device", d->name,
