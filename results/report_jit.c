@@ -22,9 +22,19 @@ struct row {
     double compile_ms, load_ms, first_ms, code_bytes;   /* of the jit kernel; NAN: not recorded */
     double runs, runs_lo, runs_hi;     /* INFINITY: never; NAN: not known */
     enum word word;
+    int steps; /* of the net with this problem */
+};
+
+/* Of a net's training step: each part by the faster of aot and lib, or by jit where that is
+ * faster. */
+struct whole {
+    char net[128];
+    int batch, nsteps, nwith, nchosen; /* steps; with records of all it takes; by jit */
+    double without_ms, with_ms, cost_ms, runs;
 };
 
 struct report {
+    struct whole whole;
     json_t *row_of, *wrong; /* keys are texts of records */
     int nrows, room, nrecords, count[NWORDS];
     struct row *row;
@@ -169,6 +179,49 @@ static void derive(struct report *t)
     if (t->nrows) qsort(t->row, (size_t)t->nrows, sizeof *t->row, by_problem);
 }
 
+/* Keeps the rows of the net's problems. */
+static int weigh_net(struct report *t, const struct hone_net *net)
+{
+    struct whole *w = &t->whole;
+    char text[HONE_TEXT];
+    int n = 0;
+    snprintf(w->net, sizeof w->net, "%s", net->name);
+    w->batch = net->batch;
+    w->nsteps = net->nsteps;
+    for (int i = 0; i < t->nrows; i++) {
+        struct row row = t->row[i];
+        const struct hone_record *jit = row.best[JIT], *rival = row.best[AOT];
+        if (!rival || (row.best[LIB] && row.best[LIB]->ms_median < rival->ms_median))
+            rival = row.best[LIB];
+        for (int s = 0; s < net->nsteps; s++) {
+            hone_problem_print(&net->step[s].problem, text);
+            row.steps += !strcmp(text, jit->problem) && !strcmp(net->device->id, jit->device);
+        }
+        t->row[i] = t->row[n];
+        t->row[n] = row;
+        if (!row.steps) continue;
+        n++;
+        if (!rival) continue;
+        int chosen = jit->ms_median < rival->ms_median && isfinite(row.compile_ms);
+        w->nwith += row.steps;
+        w->nchosen += chosen * row.steps;
+        w->without_ms += row.steps * rival->ms_median;
+        w->with_ms += row.steps * (chosen ? jit : rival)->ms_median;
+        if (chosen)
+            w->cost_ms += row.compile_ms + row.load_ms + fmax(0, row.first_ms - jit->ms_median);
+    }
+    for (int i = n; i < t->nrows; i++)
+        for (int k = 0; k < NKINDS; k++) free(t->row[i].best[k]);
+    t->nrows = n;
+    memset(t->count, 0, sizeof t->count);
+    for (int i = 0; i < n; i++) t->count[t->row[i].word]++;
+    w->runs = w->nchosen ? ceil(w->cost_ms / (w->without_ms - w->with_ms)) : INFINITY;
+    return n ? HONE_OK
+             : hone_fail(HONE_EDB, "no problem of %s, batch %d, has a record of a jit kernel; "
+                                   "`hone autotune --net %s --batch %d --build aot,jit,lib` makes some",
+                         w->net, w->batch, w->net, w->batch);
+}
+
 static int read_records(struct report *t, struct hone_db *db, const char *problem)
 {
     static int (*const pass[])(void *, const struct hone_record *) = { see_wrong, see_session,
@@ -236,6 +289,24 @@ static void print_row(const struct row *row, FILE *f)
     putc('\n', f);
 }
 
+static void print_whole(const struct whole *w, FILE *f)
+{
+    static const double steps[] = { 1, 100, 10000, 1e6 };
+    if (!w->net[0]) return;
+    fprintf(f, "\n%s, batch %d: %d of %d steps have such records; their sum is %.4f ms precompiled "
+               "or by libraries,\n%.4f ms with jit kernels in the %d where these are faster, for "
+               "%.0f ms of compiling first: ", w->net, w->batch, w->nwith, w->nsteps, w->without_ms,
+            w->with_ms, w->nchosen, w->cost_ms);
+    if (isinf(w->runs))
+        fputs("it never pays\n", f);
+    else
+        fprintf(f, "it pays after %.0f training steps\n", w->runs);
+    fprintf(f, "\n%14s %14s %14s\n", "training steps", "without, s", "with, s");
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        fprintf(f, "%14.0f %14.4g %14.4g\n", steps[i], 1e-3 * steps[i] * w->without_ms,
+                1e-3 * (w->cost_ms + steps[i] * w->with_ms));
+}
+
 static void print(const struct report *t, FILE *f)
 {
     const char *device = "";
@@ -251,6 +322,7 @@ static void print(const struct report *t, FILE *f)
     }
     fprintf(f, "\n%d problems: jit PAYS in %d, NEVER in %d, UNCLEAR in %d\n", t->nrows,
             t->count[PAYS], t->count[NEVER], t->count[UNCLEAR]);
+    print_whole(&t->whole, f);
 }
 
 /* ---- CSV and JSON ---- */
@@ -321,6 +393,14 @@ static int write_json(const struct report *t, FILE *f)
     json_t *all = json_pack("{s:s, s:i, s:i, s:i, s:i, s:o}", "hone", "jit", "version", 1, "pays",
                             t->count[PAYS], "never", t->count[NEVER], "unclear",
                             t->count[UNCLEAR], "problems", rows);
+    const struct whole *w = &t->whole;
+    if (w->net[0])
+        json_object_set_new(all, "net", json_pack("{s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:o}",
+                                                  "name", w->net, "batch", w->batch, "steps",
+                                                  w->nsteps, "with_records", w->nwith, "by_jit",
+                                                  w->nchosen, "without_ms", w->without_ms, "with_ms",
+                                                  w->with_ms, "cost_ms", w->cost_ms, "runs",
+                                                  number(w->runs)));
     int bad = !all || json_dumpf(all, f, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) ||
               putc('\n', f) == EOF;
     json_decref(all);
@@ -330,16 +410,21 @@ static int write_json(const struct report *t, FILE *f)
 /* ---- the command ---- */
 
 struct options {
-    const char *db;
+    const char *db, *net;
+    int batch;
+    struct hone_optim optim;
     char problem[HONE_TEXT];
     int json, csv;
 };
 
-enum { OPT_JSON = 256, OPT_CSV, OPT_DB };
+enum { OPT_JSON = 256, OPT_CSV, OPT_DB, OPT_OPTIMIZER };
 
 static const struct argp_option option[] = {
     { "problem", 'p', "PROBLEM", 0, "only this one (default: all that a jit kernel was timed on)",
       0 },
+    { "net", 'n', "NET", 0, "only the problems of this net's training step, and their sum", 0 },
+    { "batch", 'b', "N", 0, "with --net: samples in a step (default 64)", 0 },
+    { "optimizer", OPT_OPTIMIZER, "NAME", 0, "with --net, as for `hone autotune` (default sgd)", 0 },
     { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },
     { "json", OPT_JSON, 0, 0, "print JSON", 0 },
     { "csv", OPT_CSV, 0, 0, "print CSV: a line for each problem", 0 },
@@ -350,7 +435,17 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
     struct hone_problem p;
+    char *end;
     switch (key) {
+    case 'n': o->net = arg; break;
+    case 'b':
+        o->batch = (int)strtol(arg, &end, 10);
+        if (*end || end == arg || o->batch < 1 || o->batch > 1 << 24)
+            argp_error(state, "--batch: '%s' is not a positive number", arg);
+        break;
+    case OPT_OPTIMIZER:
+        if (hone_optim_parse(arg, &o->optim)) argp_error(state, "--optimizer: %s", hone_errmsg());
+        break;
     case OPT_JSON: o->json = 1; break;
     case OPT_CSV: o->csv = 1; break;
     case OPT_DB: o->db = arg; break;
@@ -385,19 +480,38 @@ static const char doc[] =
     "  hone autotune --problem gemm:f32:nn:m64n64k64 --build aot,jit,lib\n"
     "  hone report jit\n"
     "  hone report jit --problem gemm:f32:nn:m64n64k64 --json\n"
+    "  hone report jit --net lenet5 --batch 64\n"
     "  hone report jit --csv > jit.csv\n\n"
     "Exit status: 0 good, 1 there is no record of a jit kernel, or no such database, 2 wrong "
     "usage.";
 
+static int weigh(struct report *t, struct hone_db *db, const struct options *o)
+{
+    struct hone_device d = { 0 };
+    struct hone_net net = { 0 };
+    struct hone_lowering how = {
+        .batch = o->batch, .train = 1, .optim = o->optim, .db = db, .device = &d
+    };
+    int err = hone_device_open(&d, "cpu0");
+    if (!err) err = hone_net_open(&net, o->net, &how);
+    net.device = &d;
+    if (!err) err = weigh_net(t, &net);
+    net.device = NULL;
+    hone_net_close(&net);
+    hone_device_close(&d);
+    return err;
+}
+
 int hone_report_jit(int argc, char **argv)
 {
     static const struct argp argp = { .options = option, .parser = parse, .doc = doc };
-    struct options o = { 0 };
+    struct options o = { .batch = 64, .optim = hone_optim_default(HONE_SGD) };
     struct hone_db db = { 0 };
     struct report t = { 0 };
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return 2;
     int err = hone_db_open(&db, o.db, 0);
     if (!err) err = read_records(&t, &db, o.problem[0] ? o.problem : NULL);
+    if (!err && o.net) err = weigh(&t, &db, &o);
     if (!err && o.json)
         err = write_json(&t, stdout);
     else if (!err && o.csv)

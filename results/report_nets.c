@@ -1,5 +1,5 @@
-/* hone report nets: several profiles, a line for each: whether it adds up, what looking cost, whether
- * memory was as predicted. */
+/* hone report nets: several profiles, a line for each: whether it adds up, what looking cost,
+ * whether memory was as predicted. */
 #include "results/layers.h"
 #include "results/output.h"
 
@@ -163,8 +163,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const char doc[] =
     "Shows several profiles, a line for each: the untraced step, its parts' sum and its share "
-    "of the step, the cost of looking, rows a second, distance to the roof, memory as predicted and as "
-    "measured, and the longest part."
+    "of the step, the cost of looking, rows a second, distance to the roof, memory as predicted and "
+    "as measured, and the longest part."
     "\vlooking: how much longer a traced step is than an untraced one, pair by pair; held up: what "
     "is left of the step, since in each some part is delayed by other programs or the system, which "
     "the parts' medians leave out.\n\n"

@@ -185,6 +185,22 @@ tap $? "CSV has a line for each net"
 awk '/"base":/ { print "  \"libraries\": 1048576," } /"libraries":/ { next } { print }' p.json >lib.json
 "$hone" report layers lib.json >out 2>err && grep -q 'and 1.0 MiB that libraries keep)' out
 tap $? "what libraries keep stands in the prediction"
+# ---- jit of a net: its first problem gains 3 ms a step for 99.5 ms of compiling, its second nothing ----
+
+awk -F'"' -v cost="$cost" 'function add(kernel, version, ms, why) {
+        printf "{\"type\":\"record\",\"device\":\"%s\",\"problem\":\"%s\",\"kernel\":\"%s\",\"version\":\"%s\",\"config\":\"-\",", device, problem, kernel, version
+        printf "\"status\":\"timed\",\"why\":\"%s\",\"n\":15,\"ms_median\":%.9f,\"ms_lo\":%.9f,\"ms_hi\":%.9f,", why, ms, ms, ms
+        printf "\"workspace_bytes\":0,\"error\":0.5,\"cache\":\"weights\",\"session\":\"s1\",\"when\":\"2026-01-02T03:04:05Z\"}\n" }
+    $2 == "device_id" { device = $4 } $2 == "problem" { problem = $4; step++
+        if (step == 1) { add("a", "aot x", 4, ""); add("j", "jit y", 1, cost) }
+        if (step == 2) { add("a", "aot x", 1, ""); add("j", "jit y", 2, cost) } }' p.json >made.jsonl
+record $g ours_jit 'jit y' timed 0.5 0.01 s2 "$cost" >>made.jsonl   # of no step of the net
+"$hone" db import made.jsonl --db net.db >out 2>err && "$hone" report jit --net housing-mlp --batch 32 --db net.db >table 2>err
+has "jit of a net: what it costs and when it has paid, as counted by hand" table '2 of 10 steps have such records; their sum is 5.0000 ms' \
+    '^2.0000 ms with jit kernels in the 1 where these are faster, for 100 ms of compiling first: it pays after 34 training steps$' '^ *10000  *50  *20.1$' '^2 problems: '
+"$hone" report jit --net housing-mlp --batch 32 --db net.db --json >json 2>err
+has "JSON of the net" json '"cost_ms": 99.5' '"runs": 34.0' '"by_jit": 1'
+fails 1 'no problem of housing-mlp, batch 16, has a record of a jit kernel' "a net without" "$hone" report jit --net housing-mlp --batch 16 --db net.db
 fails 1 'no problem of housing-mlp, batch 16, is tuned' "another batch" "$hone" report tradeoff --net housing-mlp --batch 16 --db front.db
 fails 1 'no problem of lenet5' "an empty database" "$hone" report tradeoff --net lenet5 --db none.db
 fails 1 'foreign.db' "a foreign database" "$hone" report tradeoff --net lenet5 --db foreign.db

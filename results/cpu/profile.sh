@@ -36,7 +36,7 @@ page() {
     echo "# The six nets on this processor"
     echo
     echo '```'
-    "$hone" devices | head -4
+    "$hone" devices | head -3
     echo '```'
     echo
     echo "Written by \`results/cpu/profile.sh\`: per net $TUNE s of tuning, then $ROUNDS traced and untraced training steps in turn. *parts' sum*: the medians of all parts of the step,"
