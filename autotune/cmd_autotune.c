@@ -1,6 +1,6 @@
 /* hone autotune: finds the fastest kernels for problems, or for a net's, and keeps them in the
  * database. */
-#include "autotune/race.h"
+#include "autotune/replay.h"
 
 #include <argp.h>
 #include <jansson.h>
@@ -12,10 +12,11 @@
 enum { MAX_PROBLEMS = 1024 };
 
 struct options {
-    const char *device, *net, *db, *optimizers, *dtype, *max_error;
+    const char *device, *net, *db, *optimizers, *dtype, *max_error, *record;
     int batch, json;
     int64_t max_workspace;
     struct hone_tune_options tune;
+    struct hone_replay_options replay;
     int ntexts;
     const char *text[MAX_PROBLEMS];
 };
@@ -37,7 +38,8 @@ struct session {
 /* ---- options ---- */
 
 enum { OPT_SEARCH = 256, OPT_BUILD, OPT_CACHE, OPT_SEED, OPT_DB, OPT_JSON, OPT_AGAIN,
-       OPT_OPTIMIZER, OPT_DTYPE, OPT_MAX_ERROR, OPT_IN_PROCESS, OPT_MAX_WORKSPACE };
+       OPT_OPTIMIZER, OPT_DTYPE, OPT_MAX_ERROR, OPT_IN_PROCESS, OPT_MAX_WORKSPACE, OPT_RECORD,
+       OPT_REPLAY, OPT_SEEDS, OPT_NOISE, OPT_BLIND, OPT_TRANSFER };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to tune for (default cpu0)", 0 },
@@ -54,7 +56,7 @@ static const struct argp_option option[] = {
       "would be used; full searches until every race is settled (default 60s)",
       0 },
     { "search", OPT_SEARCH, "HOW", 0,
-      "exhaustive or random (default: exhaustive for small spaces, else random)", 0 },
+      "what is tried next: model (default), ils, genetic, annealing, random, exhaustive", 0 },
     { "kernel", 'k', "KERNEL", 0, "only this kernel competes with the best so far", 0 },
     { "build", OPT_BUILD, "LIST", 0, "who may compete: aot, jit, lib (default aot,lib: a jit kernel takes about a second to compile)", 0 },
     { "cache", OPT_CACHE, "MODE", 0,
@@ -68,6 +70,22 @@ static const struct argp_option option[] = {
     { "max-workspace", OPT_MAX_WORKSPACE, "BYTES", 0,
       "only candidates that need at most this much scratch memory; k, m and g are 1024 and its powers "
       "(default: no limit)", 0 },
+    { "record", OPT_RECORD, "FILE", 0,
+      "time every config of every kernel for one problem, proven right, and write the whole space "
+      "to FILE, for --replay; nothing goes into the database",
+      0 },
+    { "replay", OPT_REPLAY, "FILE", 0,
+      "no tuning: how many measurements each searcher needs on a space that --record wrote, or on a "
+      "made-up one, synthetic:N; may be given again, and further arguments are files, too",
+      0 },
+    { "seeds", OPT_SEEDS, "N", 0, "of a replay: searches of each space (default 20)", 0 },
+    { "noise", OPT_NOISE, "WHAT", 0,
+      "of a replay: none, quiet (default), busy, or a list such as jitter=0.02,drift=0.1,"
+      "states=0.25,outliers=0.05,quantum=0.01",
+      0 },
+    { "blind", OPT_BLIND, NULL, 0, "of a replay: searchers do not know the kernels' guesses", 0 },
+    { "transfer", OPT_TRANSFER, NULL, 0,
+      "of a replay: each space is taught by the others that were given, except of its problem", 0 },
     { "again", OPT_AGAIN, NULL, 0, "tune what is known, too", 0 },
     { "in-process", OPT_IN_PROCESS, NULL, 0,
       "run candidates in this process, for a debugger, and not in one of their own, where one that "
@@ -125,6 +143,7 @@ static int parse_bytes(const char *text, int64_t *bytes)
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
+    const struct hone_searcher *searcher;
     uint64_t value = 0;
     int err = HONE_OK;
     switch (key) {
@@ -133,6 +152,19 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'k': o->tune.kernel = arg; break;
     case OPT_DB: o->db = arg; break;
     case OPT_MAX_ERROR: o->max_error = arg; break;
+    case OPT_RECORD: o->record = arg; break;
+    case OPT_NOISE: o->replay.noise = arg; break;
+    case OPT_BLIND: o->replay.blind = 1; break;
+    case OPT_TRANSFER: o->replay.transfer = 1; break;
+    case OPT_SEEDS:
+        err = parse_number(arg, 1, 100000, "seeds", &value);
+        o->replay.seeds = (int)value;
+        break;
+    case OPT_REPLAY:
+        if (o->replay.nfiles == HONE_MAX_REPLAYS)
+            argp_error(state, "more than %d spaces", HONE_MAX_REPLAYS);
+        o->replay.file[o->replay.nfiles++] = arg;
+        break;
     case OPT_OPTIMIZER: o->optimizers = arg; break;
     case OPT_DTYPE: o->dtype = arg; break;
     case OPT_JSON: o->json = 1; break;
@@ -149,8 +181,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         break;
     case OPT_SEARCH:
         o->tune.search = arg;
-        if (strcmp(arg, "exhaustive") && strcmp(arg, "random"))
-            err = hone_fail(HONE_EPARSE, "search '%s': expected exhaustive or random", arg);
+        err = hone_searcher_find(arg, &searcher);
         break;
     case 'p':
     case ARGP_KEY_ARG:
@@ -158,7 +189,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->text[o->ntexts++] = arg;
         break;
     case ARGP_KEY_END:
-        if (!o->net && !o->ntexts) argp_error(state, "nothing to tune: give --net or --problem");
+        if (!o->net && !o->ntexts && !o->replay.nfiles) argp_error(state, "nothing to tune: give --net or --problem");
         break;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -392,6 +423,21 @@ static int print_json(struct session *s)
     return bad ? hone_fail(HONE_EIO, "cannot write JSON") : HONE_OK;
 }
 
+static int record(struct session *s)
+{
+    struct hone_recording r;
+    if (s->n != 1) return hone_fail(HONE_EINVAL, "--record: one problem, not %d", s->n);
+    int err = hone_recording_make(&r, &s->p[0], &s->d, &s->o->tune);
+    if (err) return err;
+    FILE *f = fopen(s->o->record, "w");
+    err = f ? hone_recording_write(&r, f)
+            : hone_fail(HONE_EIO, "%s: cannot write", s->o->record);
+    if (f && fclose(f) && !err) err = hone_fail(HONE_EIO, "%s: cannot write", s->o->record);
+    if (!err) fprintf(stderr, "%d configs of %d kernels\n", r.pool.n, r.pool.nkernels);
+    hone_recording_close(&r);
+    return err;
+}
+
 static int run(struct session *s, hone_net_problems_fn *net_problems)
 {
     const struct options *o = s->o;
@@ -405,6 +451,7 @@ static int run(struct session *s, hone_net_problems_fn *net_problems)
             err = hone_fail(HONE_EINVAL, "kernel '%s': no such kernel; `hone kernels` lists them",
                             o->tune.kernel);
     }
+    if (!err && o->record) return record(s);
     if (!err && measures) err = share_budget(s);
     if (!err) err = hone_db_open(&s->db, o->db, measures);
     if (err) return err;
@@ -424,6 +471,17 @@ static int run(struct session *s, hone_net_problems_fn *net_problems)
     return err;
 }
 
+static int replay(struct options *o)
+{
+    for (int i = 0; i < o->ntexts && o->replay.nfiles < HONE_MAX_REPLAYS; i++)
+        o->replay.file[o->replay.nfiles++] = o->text[i];
+    o->replay.search = o->tune.search;
+    o->replay.json = o->json;
+    int err = hone_replay_command(&o->replay);
+    if (err) fprintf(stderr, "hone autotune: %s\n", hone_errmsg());
+    return err ? 1 : 0;
+}
+
 int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems)
 {
     static const struct argp argp = {
@@ -433,12 +491,14 @@ int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems)
                          .batch = 64,
                          .optimizers = "sgd,adam",
                          .dtype = "f32",
-                         .tune = { .seconds = 60, .seed = 1 } };
+                         .tune = { .seconds = 60, .seed = 1 },
+                         .replay = { .seeds = 20 } };
     struct session s = { .o = &o, .p = calloc(MAX_PROBLEMS, sizeof *s.p) };
     argp_err_exit_status = 2;
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return 2;
     signal(SIGXFSZ, SIG_IGN);   /* a file-size limit then is an error like a full disk */
     hone_catch_interrupt();
+    if (o.replay.nfiles) return replay(&o);
     int err = s.p ? run(&s, net_problems) : hone_fail(HONE_ENOMEM, "%d problems", MAX_PROBLEMS);
     if (err) fprintf(stderr, "hone autotune: %s\n", hone_errmsg());
     json_decref(s.rows);

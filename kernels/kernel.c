@@ -1,6 +1,6 @@
 /* Errors, number types, registry look-ups, configs and plans.  problem.c reads and prints problems,
  * case.c proves answers right. */
-#include "kernels/kernel.h"
+#include "kernels/constraint.h"
 #include "kernels/jit.h"
 
 #include <assert.h>
@@ -308,6 +308,9 @@ int hone_config_valid(const struct hone_kernel *k, const struct hone_problem *p,
     int threads = hone_config_get(k, c, "threads", 1);
     if (threads > d->ncores) return 0;
     if (d->max_error > 0 && hone_kernel_error(k, p, c) > d->max_error) return 0;
+    struct hone_constraint t;
+    if (k->constraint && (hone_constraint_parse(&t, k, p, d) || !hone_constraint_holds(&t, c)))
+        return 0;
     return !k->valid || k->valid(p, c, d);
 }
 

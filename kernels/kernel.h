@@ -301,7 +301,10 @@ struct hone_kernel {
     const char *(*refuse)(const struct hone_problem *p, const struct hone_device *d);
     /* Is it likely to be a good choice where nothing was measured?  NULL: always. */
     int (*suits)(const struct hone_problem *p, const struct hone_device *d);
-    /* Is c possible and sensible for p?  NULL: every combination is. */
+    /* Which configs are possible and sensible: kernels/constraint.h tells what may stand here, such
+     * as "mr * nv <= 28 && needed(kc, k)".  NULL: every combination is. */
+    const char *constraint;
+    /* Likewise, for what the text cannot say.  NULL: nothing. */
     int (*valid)(const struct hone_problem *p, const struct hone_config *c,
                  const struct hone_device *d);
     /* A config that is good without measuring; must be valid.  NULL: the first valid one. */
@@ -376,6 +379,29 @@ int  hone_config_valid(const struct hone_kernel *k, const struct hone_problem *p
 /* All combinations in the order of an odometer, valid or not: first, then next until it gives 0. */
 void hone_config_first(const struct hone_kernel *k, struct hone_config *c);
 int  hone_config_next(const struct hone_kernel *k, struct hone_config *c);
+
+/* All of a kernel's configs for a problem, be they 10^9. */
+struct hone_configs {
+    double raw;              /* combinations */
+    double valid;            /* of these */
+    int exact;               /* 1: `valid` is a count; 0: an estimate */
+    int coded;               /* 1: code has a say besides the text */
+    int ngroups;             /* of parameters that nothing ties together */
+    void *priv;
+};
+
+/* HONE_EPARSE for a constraint that is none.  d must outlive it; close() takes a zeroed struct. */
+int  hone_configs_open(struct hone_configs *x, const struct hone_kernel *k,
+                       const struct hone_problem *p, const struct hone_device *d);
+void hone_configs_close(struct hone_configs *x);
+
+/* One of the valid ones, all equally likely; 0: there is none, or they are too rare to be met.
+ * *at counts the random numbers of the seed that were used. */
+int  hone_configs_draw(struct hone_configs *x, uint64_t seed, uint64_t *at, struct hone_config *c);
+
+/* Calls f for each valid one until it returns nonzero, and returns that. */
+int  hone_configs_each(struct hone_configs *x, int (*f)(void *ctx, const struct hone_config *c),
+                       void *ctx);
 
 /* "mr=14,nv=2,threads=2"; "-" for a kernel without parameters.  Unnamed parameters in the text
  * keep what c holds, so start from a guess; an unknown name or value is an error. */

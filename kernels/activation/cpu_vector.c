@@ -73,14 +73,7 @@ static const struct hone_op *const ops[] = {
     HONE_ACT_MAP(NAMES) 0
 };
 
-/* Streaming pays only where the arguments together exceed the L2 cache. */
-static int valid(const struct hone_problem *p, const struct hone_config *c,
-                 const struct hone_device *d)
-{
-    if (c->v[STREAM] && (c->v[UNROLL] != 1 || hone_problem_bytes(p) < (double)d->l2_bytes))
-        return 0;
-    return c->v[THREADS] == 1 || p->dim[ACT_N] >= 256 * c->v[THREADS];
-}
+extern const struct hone_kernel HONE_SYM(activation_cpu_vector);
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
@@ -88,7 +81,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     c->v[UNROLL] = 2;
     c->v[STREAM] = 0;
     c->v[THREADS] = hone_guess_threads(d, p->dim[ACT_N] / 4e3 + p->op->flops(p) / 20e3);
-    while (!valid(p, c, d)) c->v[THREADS] /= 2;
+    while (c->v[THREADS] > 1 && !hone_config_valid(&HONE_SYM(activation_cpu_vector), p, c, d))
+        c->v[THREADS] /= 2;
 }
 
 static int prepare(struct hone_plan *plan)
@@ -125,7 +119,9 @@ const struct hone_kernel HONE_SYM(activation_cpu_vector) = {
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("stream", 0, 1),
                HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = valid,
+    /* Streaming pays only where the arguments together exceed the L2 cache. */
+    .constraint = "(stream == 0 || unroll == 1 && bytes >= l2) && "
+                  "(threads == 1 || n >= 256 * threads)",
     .guess = guess,
     .prepare = prepare,
     .run = run,

@@ -60,12 +60,7 @@ static void column_sums(int unroll, const stored *x, int64_t m, int n, real *sum
         for (int j = 0; j < n; j++) sum[j] += vs_real(x[i * n + j]);
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c,
-                 const struct hone_device *d)
-{
-    (void)d;
-    return c->v[THREADS] == 1 || p->dim[BIAS_M] >= 64 * c->v[THREADS];
-}
+extern const struct hone_kernel HONE_SYM(bias_cpu_columns);
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
@@ -74,7 +69,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     c->v[UNROLL] = 4;
     c->v[THREADS] = 1;
     while (2 * c->v[THREADS] <= threads && 2 * c->v[THREADS] <= 64) c->v[THREADS] *= 2;
-    while (!valid(p, c, d)) c->v[THREADS] /= 2;
+    while (c->v[THREADS] > 1 && !hone_config_valid(&HONE_SYM(bias_cpu_columns), p, c, d))
+        c->v[THREADS] /= 2;
 }
 
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
@@ -120,7 +116,7 @@ const struct hone_kernel HONE_SYM(bias_cpu_columns) = {
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4, 8), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = valid,
+    .constraint = "threads == 1 || m >= 64 * threads",
     .guess = guess,
     .workspace = workspace,
     .growth = growth,

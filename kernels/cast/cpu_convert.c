@@ -45,14 +45,7 @@ HONE_INLINE void share(int unroll, const struct hone_problem *p, void *const mem
         widen(unroll, (real *)mem[CAST_Y] + from, (stored *)mem[CAST_X] + from, to - from, stream);
 }
 
-/* Streaming pays only where the arguments together exceed the L2 cache. */
-static int valid(const struct hone_problem *p, const struct hone_config *c,
-                 const struct hone_device *d)
-{
-    if (c->v[STREAM] && (c->v[UNROLL] != 1 || hone_problem_bytes(p) < (double)d->l2_bytes))
-        return 0;
-    return c->v[THREADS] == 1 || p->dim[CAST_N] >= 256 * c->v[THREADS];
-}
+extern const struct hone_kernel HONE_SYM(cast_cpu_convert);
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
@@ -60,7 +53,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     c->v[STREAM] = 0;
     c->v[THREADS] =
         hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
-    while (!valid(p, c, d)) c->v[THREADS] /= 2;
+    while (c->v[THREADS] > 1 && !hone_config_valid(&HONE_SYM(cast_cpu_convert), p, c, d))
+        c->v[THREADS] /= 2;
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -90,7 +84,9 @@ const struct hone_kernel HONE_SYM(cast_cpu_convert) = {
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("stream", 0, 1),
                HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = valid,
+    /* Streaming pays only where the arguments together exceed the L2 cache. */
+    .constraint = "(stream == 0 || unroll == 1 && bytes >= l2) && "
+                  "(threads == 1 || n >= 256 * threads)",
     .guess = guess,
     .run = run,
 };

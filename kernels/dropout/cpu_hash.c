@@ -71,18 +71,14 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
     return order.half[0] ? NULL : "processor is big-endian";
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c,
-                 const struct hone_device *d)
-{
-    (void)d;
-    return c->v[THREADS] == 1 || p->dim[DROP_N] >= 256 * c->v[THREADS];
-}
+extern const struct hone_kernel HONE_SYM(dropout_cpu_hash);
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     c->v[UNROLL] = 2;
     c->v[THREADS] = hone_guess_threads(d, p->dim[DROP_N] / 2e3);   /* 2 numbers a nanosecond */
-    while (!valid(p, c, d)) c->v[THREADS] /= 2;
+    while (c->v[THREADS] > 1 && !hone_config_valid(&HONE_SYM(dropout_cpu_hash), p, c, d))
+        c->v[THREADS] /= 2;
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -113,5 +109,6 @@ const struct hone_kernel HONE_SYM(dropout_cpu_hash) = {
     .name = HONE_NAME("cpu_hash"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .refuse = refuse, .valid = valid, .guess = guess, .run = run,
+    .refuse = refuse, .constraint = "threads == 1 || n >= 256 * threads",
+    .guess = guess, .run = run,
 };

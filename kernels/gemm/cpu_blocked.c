@@ -52,6 +52,9 @@ HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t)
 TILES(X)
 #undef X
 
+/* A tile in the constraint's text. */
+#define TILE_TEXT(mr_, nv_) "mr == " #mr_ " && nv == " #nv_ " || "
+
 static const struct { int mr, nv; hone_tile_fn *fn; } tiles[] = {
 #define X(mr, nv) { mr, nv, tile_##mr##x##nv },
     TILES(X)
@@ -252,17 +255,6 @@ static int useful(const struct hone_param *q, int value, int size)
 
 extern const struct hone_kernel HONE_SYM(gemm_cpu_blocked);
 
-static int valid(const struct hone_problem *p, const struct hone_config *c,
-                 const struct hone_device *d)
-{
-    const struct hone_param *q = HONE_SYM(gemm_cpu_blocked).param;
-    const int32_t *dim = p->dim;
-    (void)d;
-    return find_tile(c->v[MR], c->v[NV]) && useful(&q[KC], c->v[KC], dim[GEMM_K]) &&
-           useful(&q[MC], c->v[MC], dim[GEMM_M]) && useful(&q[NC], c->v[NC], dim[GEMM_N]) &&
-           c->v[THREADS] <= up(dim[GEMM_M], c->v[MR]) * up(dim[GEMM_N], c->v[NV] * VL);
-}
-
 static int fit(const struct hone_param *q, int value, int size)
 {
     int i = q->nvalues - 1;
@@ -285,7 +277,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     c->v[THREADS] = 1;
     while (p->op->flops(p) > 5e6 && c->v[THREADS] < 64 && 2 * c->v[THREADS] <= d->ncores) {
         c->v[THREADS] *= 2;
-        if (!valid(p, c, d)) { c->v[THREADS] /= 2; break; }
+        if (!hone_config_valid(&HONE_SYM(gemm_cpu_blocked), p, c, d)) { c->v[THREADS] /= 2; break; }
     }
 }
 
@@ -362,6 +354,8 @@ const struct hone_kernel HONE_SYM(gemm_cpu_blocked) = {
         HONE_PARAM("mc", 48, 96, 144, 192, 288, 384, 576, 1024),
         HONE_PARAM("nc", 256, 512, 1024, 2048, 4096), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
     },
-    .valid = valid, .guess = guess, .workspace = workspace, .growth = growth,
+    .constraint = "(" TILES(TILE_TEXT) "0) && needed(kc, k) && needed(mc, m) && needed(nc, n) && "
+                  "threads <= ceil(m, mr) * ceil(n, nv * lanes)",
+    .guess = guess, .workspace = workspace, .growth = growth,
     .prepare = prepare, .release = release, .run = run,
 };

@@ -96,20 +96,15 @@ static void rows_unrolled(int unroll, const struct hone_problem *p, void *const 
     else rows(2, p, mem, room, from, to);
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c,
-                 const struct hone_device *d)
-{
-    (void)d;
-    if (c->v[UNROLL] > 1 && p->dim[LOSS_N] < c->v[UNROLL] * VL) return 0;
-    return c->v[THREADS] == 1 || p->dim[LOSS_M] >= 16 * c->v[THREADS];
-}
+extern const struct hone_kernel HONE_SYM(loss_cpu_distill);
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     /* About 60 ns a row and a nanosecond a number. */
     c->v[UNROLL] = p->dim[LOSS_N] >= 4 * VL ? 2 : 1;
     c->v[THREADS] = hone_guess_threads(d, p->dim[LOSS_M] * (0.06 + p->dim[LOSS_N] * 1e-3));
-    while (!valid(p, c, d)) c->v[THREADS] /= 2;
+    while (c->v[THREADS] > 1 && !hone_config_valid(&HONE_SYM(loss_cpu_distill), p, c, d))
+        c->v[THREADS] /= 2;
 }
 
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
@@ -143,7 +138,7 @@ const struct hone_kernel HONE_SYM(loss_cpu_distill) = {
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = valid,
+    .constraint = "(unroll == 1 || n >= unroll * lanes) && (threads == 1 || m >= 16 * threads)",
     .guess = guess,
     .workspace = workspace,
     .run = run,

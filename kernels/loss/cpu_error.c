@@ -105,21 +105,15 @@ static double numbers(const struct hone_problem *p)
     return (double)p->dim[LOSS_M] * p->dim[LOSS_N];
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c,
-                 const struct hone_device *d)
-{
-    (void)d;
-    if (c->v[UNROLL] > 1 && p->dim[LOSS_N] < c->v[UNROLL] * VL) return 0;
-    return c->v[THREADS] == 1 ||
-           (p->dim[LOSS_M] >= 16 * c->v[THREADS] && numbers(p) >= 256.0 * c->v[THREADS]);
-}
+extern const struct hone_kernel HONE_SYM(loss_cpu_error);
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     c->v[UNROLL] = p->dim[LOSS_N] >= 4 * VL ? 2 : 1;
     c->v[THREADS] =
         hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
-    while (!valid(p, c, d)) c->v[THREADS] /= 2;
+    while (c->v[THREADS] > 1 && !hone_config_valid(&HONE_SYM(loss_cpu_error), p, c, d))
+        c->v[THREADS] /= 2;
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -145,5 +139,7 @@ const struct hone_kernel HONE_SYM(loss_cpu_error) = {
     .name = HONE_NAME("cpu_error"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = valid, .guess = guess, .run = run,
+    .constraint = "(unroll == 1 || n >= unroll * lanes) && "
+                  "(threads == 1 || m >= 16 * threads && m * n >= 256 * threads)",
+    .guess = guess, .run = run,
 };

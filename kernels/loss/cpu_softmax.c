@@ -108,21 +108,15 @@ static void rows_unrolled(int unroll, const struct hone_problem *p, void *const 
     else rows(4, 0, p, mem, from, to);
 }
 
-static int valid(const struct hone_problem *p, const struct hone_config *c,
-                 const struct hone_device *d)
-{
-    (void)d;
-    if (c->v[UNROLL] > 1 && (p->dim[LOSS_N] <= SHORT || p->dim[LOSS_N] < c->v[UNROLL] * VL))
-        return 0;
-    return c->v[THREADS] == 1 || p->dim[LOSS_M] >= ROWS * c->v[THREADS];
-}
+extern const struct hone_kernel HONE_SYM(loss_cpu_softmax);
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     /* About 10 ns a row and half a nanosecond a number. */
     c->v[UNROLL] = p->dim[LOSS_N] > SHORT ? 2 : 1;
     c->v[THREADS] = hone_guess_threads(d, p->dim[LOSS_M] * (0.01 + p->dim[LOSS_N] * 5e-4));
-    while (!valid(p, c, d)) c->v[THREADS] /= 2;
+    while (c->v[THREADS] > 1 && !hone_config_valid(&HONE_SYM(loss_cpu_softmax), p, c, d))
+        c->v[THREADS] /= 2;
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -149,7 +143,8 @@ const struct hone_kernel HONE_SYM(loss_cpu_softmax) = {
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = valid,
+    .constraint = "(unroll == 1 || n > 64 && n >= unroll * lanes) && "
+                  "(threads == 1 || m >= 32 * threads)",
     .guess = guess,
     .run = run,
 };

@@ -64,7 +64,7 @@ const struct hone_kernel HONE_SYM(optimizer_cpu_rmsprop) = {
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = flat_valid,
+    .constraint = FLAT_CONSTRAINT,
     .guess = flat_guess,
     .run = run,
 };

@@ -57,5 +57,5 @@ const struct hone_kernel HONE_SYM(optimizer_cpu_sgd) = {
     .name = HONE_NAME("cpu_sgd"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = flat_valid, .guess = flat_guess, .run = run,
+    .constraint = FLAT_CONSTRAINT, .guess = flat_guess, .run = run,
 };

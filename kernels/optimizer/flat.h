@@ -18,12 +18,7 @@ HONE_INLINE void flat_store(real *p, vf v, int n)
 }
 
 /* A thread should have a few cache lines of its own. */
-static inline int flat_valid(const struct hone_problem *p, const struct hone_config *c,
-                             const struct hone_device *d)
-{
-    (void)d;
-    return c->v[FLAT_THREADS] == 1 || p->dim[OPTIM_N] >= 256 * c->v[FLAT_THREADS];
-}
+#define FLAT_CONSTRAINT "threads == 1 || n >= 256 * threads"
 
 static inline void flat_guess(const struct hone_problem *p, const struct hone_device *d,
                               struct hone_config *c)
@@ -31,7 +26,8 @@ static inline void flat_guess(const struct hone_problem *p, const struct hone_de
     c->v[FLAT_UNROLL] = 2;
     c->v[FLAT_THREADS] =
         hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
-    while (!flat_valid(p, c, d)) c->v[FLAT_THREADS] /= 2;
+    while (c->v[FLAT_THREADS] > 1 && p->dim[OPTIM_N] < 256 * c->v[FLAT_THREADS])
+        c->v[FLAT_THREADS] /= 2;
 }
 
 /* update(variant, lanes, s, i) for all numbers of [from, to), `unroll` vectors at a time; the step

@@ -104,20 +104,15 @@ ROWS(0, 2) ROWS(0, 4) ROWS(1, 1) ROWS(1, 2) ROWS(1, 4)
     static rows_of *const variants[2][3] = { { rows_0_1, rows_0_2, rows_0_4 },
                                              { rows_1_1, rows_1_2, rows_1_4 } };
 
-static int valid(const struct hone_problem *p, const struct hone_config *c,
-                 const struct hone_device *d)
-{
-    (void)d;
-    if (c->v[BLOCK] > 1 && p->dim[POOL_IC] < c->v[BLOCK] * VL) return 0;
-    return c->v[THREADS] == 1 || (int64_t)p->dim[POOL_MB] * p->dim[POOL_OH] >= c->v[THREADS];
-}
+extern const struct hone_kernel HONE_SYM(pool_cpu_windows);
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     c->v[BLOCK] = p->dim[POOL_IC] >= 4 * VL ? 4 : p->dim[POOL_IC] >= 2 * VL ? 2 : 1;
     c->v[THREADS] =
         hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
-    while (!valid(p, c, d)) c->v[THREADS] /= 2;
+    while (c->v[THREADS] > 1 && !hone_config_valid(&HONE_SYM(pool_cpu_windows), p, c, d))
+        c->v[THREADS] /= 2;
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -144,7 +139,7 @@ const struct hone_kernel HONE_SYM(pool_cpu_windows) = {
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("block", 1, 2, 4), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
-    .valid = valid,
+    .constraint = "(block == 1 || ic >= block * lanes) && (threads == 1 || mb * oh >= threads)",
     .guess = guess,
     .run = run,
 };

@@ -1,0 +1,107 @@
+/* autotune/search.h -- what is tried next: a pool of candidates, and searchers that are asked for
+ * one and told what it took.  They know no kernel, no device and no clock, so that what holds on a
+ * recorded space holds on a live one. */
+#ifndef HONE_AUTOTUNE_SEARCH_H
+#define HONE_AUTOTUNE_SEARCH_H
+
+#include "autotune/race.h"
+
+/* ---- pool.c: the candidates ---- */
+
+struct hone_pool_kernel {
+    char name[64];
+    int isa, build;              /* enum hone_isa, enum hone_build */
+    int nparams;
+    char param[HONE_MAX_PARAMS][16];
+    int first, n;                /* its candidates; the first is its guess */
+};
+
+struct hone_candidate {
+    int kernel;                  /* index into pool->kernel */
+    int v[HONE_MAX_PARAMS];      /* values of its parameters */
+};
+
+struct hone_pool {
+    int nkernels, n;
+    struct hone_pool_kernel *kernel;   /* (nkernels) in the order of preference */
+    struct hone_candidate *at;         /* (n) kernel by kernel */
+};
+
+/* Names and parameters of a kernel, which has no candidates yet; NULL for lack of memory. */
+struct hone_pool_kernel *hone_pool_kernel_add(struct hone_pool *pool);
+int  hone_pool_add(struct hone_pool *pool, const int v[HONE_MAX_PARAMS]);   /* to the last kernel */
+int  hone_pool_of_space(struct hone_pool *pool, const struct hone_space *s);
+int  hone_pool_find(const struct hone_pool *pool, const char *kernel, const int v[], int nparams);
+void hone_pool_close(struct hone_pool *pool);
+
+/* ---- searchers: ask and tell ---- */
+
+struct hone_search {
+    const struct hone_searcher *searcher;
+    const struct hone_pool *pool;
+    const double *prior;         /* (pool->n) what other problems taught: the expected logarithm of
+                                  * its time over the best one's; NULL: nothing */
+    double *ms;                  /* (pool->n) 0: not tried yet; negative: does not work */
+    int ntried, best;            /* best: a candidate, or -1 */
+    double gain;                 /* share of the best time that the next trial should save, where
+                                  * the searcher can tell; else negative */
+    uint64_t seed, drawn;
+    void *state;                 /* the searcher's own */
+};
+
+struct hone_searcher {
+    const char *name, *about;
+    int  (*open)(struct hone_search *s);    /* may be NULL, as close and tell */
+    void (*close)(struct hone_search *s);
+    int  (*ask)(struct hone_search *s);     /* one that was not tried; there is one */
+    void (*tell)(struct hone_search *s, int i);
+};
+
+extern const struct hone_searcher *const hone_searchers[];   /* NULL-terminated, the default first */
+
+/* HONE_EPARSE, with the list of names, for an unknown one; NULL: the default. */
+int hone_searcher_find(const char *name, const struct hone_searcher **searcher);
+
+int  hone_search_open(struct hone_search *s, const struct hone_searcher *searcher,
+                      const struct hone_pool *pool, const double *prior, uint64_t seed);
+void hone_search_close(struct hone_search *s);
+
+/* The candidate to try next; -1: all were tried.  A negative code below -1 is an error. */
+int  hone_search_ask(struct hone_search *s);
+
+/* Candidate i, asked for or not, took so long; 0 or less: it does not work. */
+void hone_search_tell(struct hone_search *s, int i, double ms);
+
+/* ---- for searchers ---- */
+
+/* A random number below n, the next of this search; one of [0, 1). */
+int  hone_search_draw(struct hone_search *s, int n);
+double hone_search_unit(struct hone_search *s);
+
+int  hone_search_guess(const struct hone_search *s);   /* of a kernel, not tried yet, or -1 */
+int  hone_search_any(struct hone_search *s);           /* any that was not tried */
+
+/* One not tried of i's kernel that differs from i in as few parameters (*differ) as any does; -1:
+ * all were tried. */
+int  hone_search_near(struct hone_search *s, int i, int *differ);
+
+/* In how many parameters two of a kernel differ; of two kernels: in more than there are. */
+int  hone_pool_differ(const struct hone_pool *pool, int i, int j);
+
+/* ---- transfer.c: what other problems and devices teach ---- */
+
+struct hone_lesson {
+    const struct hone_pool *pool;
+    const double *ms;            /* (pool->n) of one session; 0: not measured or does not work */
+    double weight;
+};
+
+/* 0: the same sizes; 1: one of them is twice as large. */
+double hone_problem_distance(const struct hone_problem *p, const struct hone_problem *q);
+
+/* Fills prior (pool->n), of kernels that no lesson has with NAN.  How many candidates were taught
+ * about; 0: nothing was learned. */
+int hone_transfer(const struct hone_pool *pool, const struct hone_lesson *lesson, int n,
+                  double *prior);
+
+#endif
