@@ -53,7 +53,8 @@ static const struct argp_option option[] = {
       0 },
     { "budget", 't', "TIME", 0,
       "time for all problems together: 60s, 5m, 1h or seconds; 0 measures nothing and says what "
-      "would be used; full searches until every race is settled (default 60s)",
+      "would be used; 200evals: so many candidates of each problem; converged: until no gain is "
+      "expected any more; full: until all were tried (default 60s)",
       0 },
     { "search", OPT_SEARCH, "HOW", 0,
       "what is tried next: model (default), ils, genetic, annealing, random, exhaustive", 0 },
@@ -94,9 +95,11 @@ static const struct argp_option option[] = {
     { 0 },
 };
 
-/* "60s", "5m", "1h", "200ms", "90": seconds; "full": negative. */
-static int parse_budget(const char *text, double *seconds)
+/* "60s", "5m", "1h", "200ms", "90": seconds; "200evals": trials of each problem; "converged": until
+ * no gain is expected; "full": until all were tried. */
+static int parse_budget(const char *text, struct hone_tune_options *o)
 {
+    double *seconds = &o->seconds;
     static const struct {
         const char *unit;
         double seconds;
@@ -104,13 +107,21 @@ static int parse_budget(const char *text, double *seconds)
         { "", 1 }, { "s", 1 }, { "ms", 1e-3 }, { "m", 60 }, { "min", 60 }, { "h", 3600 }
     };
     char *end;
-    if (!strcmp(text, "full")) { *seconds = -1; return HONE_OK; }
+    o->trials = 0;
+    o->exhaust = !strcmp(text, "full");
+    *seconds = -1;
+    if (o->exhaust || !strcmp(text, "converged")) return HONE_OK;
     double v = strtod(text, &end);
+    if (end != text && v >= 1 && v <= 1e9 && v == floor(v) &&
+        (!strcmp(end, "evals") || !strcmp(end, " evals"))) {
+        o->trials = (int)v;
+        return HONE_OK;
+    }
     for (size_t i = 0; end != text && v >= 0 && isfinite(v) && i < sizeof units / sizeof *units;
          i++)
         if (!strcmp(end, units[i].unit)) { *seconds = v * units[i].seconds; return HONE_OK; }
-    return hone_fail(HONE_EPARSE, "budget '%s': expected a time such as 60s, 5m or 0, or full",
-                     text);
+    return hone_fail(HONE_EPARSE, "budget '%s': expected a time such as 60s, 5m or 0, 200evals, converged "
+                     "or full", text);
 }
 
 static int parse_number(const char *text, double least, double most, const char *what,
@@ -171,7 +182,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_MAX_WORKSPACE: err = parse_bytes(arg, &o->max_workspace); break;
     case OPT_IN_PROCESS: o->tune.in_process = 1; break;
     case OPT_AGAIN: o->tune.again = 1; break;
-    case 't': err = parse_budget(arg, &o->tune.seconds); break;
+    case 't': err = parse_budget(arg, &o->tune); break;
     case OPT_BUILD: err = hone_builds_parse(arg, &o->tune.builds); break;
     case OPT_CACHE: err = hone_cache_parse(arg, &o->tune.cache); break;
     case OPT_SEED: err = parse_number(arg, 0, 1.8e19, "seed", &o->tune.seed); break;

@@ -49,7 +49,7 @@ int hone_pool_of_space(struct hone_pool *pool, const struct hone_space *s)
         k->build = (int)from->build;
         for (; k->nparams < HONE_MAX_PARAMS && from->param[k->nparams].name; k->nparams++)
             snprintf(k->param[k->nparams], sizeof k->param[0], "%s", from->param[k->nparams].name);
-        for (int j = 0; !err && j < s->kernel[i].n; j++)
+        for (int j = 0; !err && !s->kernel[i].follows && j < s->kernel[i].n; j++)
             err = hone_pool_add(pool, s->kernel[i].config[j].v);
     }
     if (err) hone_pool_close(pool);

@@ -9,6 +9,7 @@
 struct hone_space_kernel {
     const struct hone_kernel *kernel;
     int64_t nvalid;                /* valid configs; an estimate where they are very many */
+    int follows;                   /* 1: takes the configs of its precompiled twin; not searched */
     int n;
     struct hone_config *config;    /* (n) the guess first, then all or a sample in random order */
 };

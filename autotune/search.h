@@ -88,6 +88,13 @@ int  hone_search_near(struct hone_search *s, int i, int *differ);
 /* In how many parameters two of a kernel differ; of two kernels: in more than there are. */
 int  hone_pool_differ(const struct hone_pool *pool, int i, int j);
 
+/* ---- lessons.c ---- */
+
+/* Fills prior (pool->n) from a database's records of other problems, devices and sessions; *taught:
+ * of how many candidates they tell. */
+int hone_lessons(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d,
+                 const struct hone_pool *pool, double *prior, int *taught);
+
 /* ---- transfer.c: what other problems and devices teach ---- */
 
 struct hone_lesson {

@@ -219,10 +219,12 @@ static double improvement(const struct model *m, struct level l, int i, double b
     return sd * (u * 0.5 * erfc(-u * M_SQRT1_2) + exp(-0.5 * u * u) * 0.3989422804014327);
 }
 
+/* The first trial is what would run untuned, whatever was taught: it was chosen with care, and it is
+ * what all else is measured by. */
 static int first(const struct hone_search *s)
 {
     const struct state *t = s->state;
-    const double *expect = t->model[s->prior ? MODELS - 1 : 0].expect;
+    const double *expect = t->model[0].expect;
     int best = -1;
     for (int i = 0; i < s->pool->n; i++)
         if (!s->ms[i] && (best < 0 || expect[i] < expect[best])) best = i;

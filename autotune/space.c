@@ -6,10 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* SMALL: configs of all kernels together that are searched exhaustively unless told otherwise, and
- * the size of a sample. ENUMERABLE: combinations of one kernel that are looked at one by one to see
- * which are valid. */
-enum { SMALL = 480, ENUMERABLE = 1 << 20 };
+/* Configs of all kernels together that a searcher chooses from, unless told that all are to be. */
+enum { POOL = 4096 };
 
 static int add(struct hone_space_kernel *sk, int *room, const struct hone_config *c)
 {
@@ -23,55 +21,37 @@ static int add(struct hone_space_kernel *sk, int *room, const struct hone_config
     return HONE_OK;
 }
 
-static double combinations(const struct hone_kernel *k)
-{
-    double n = 1;
-    for (int i = 0; i < HONE_MAX_PARAMS && k->param[i].name; i++) n *= k->param[i].nvalues;
-    return n;
-}
-
 static int same(const struct hone_config *a, const struct hone_config *b)
 {
     return !memcmp(a, b, sizeof *a);
 }
 
-/* Every valid config but the guess, which is there already. */
-static int enumerate(struct hone_space_kernel *sk, int *room, const struct hone_problem *p,
-                     const struct hone_device *d)
+struct filling {
+    struct hone_space_kernel *sk;
+    int room, err;
+};
+
+/* The guess is there already. */
+static int fill(void *ctx, const struct hone_config *c)
 {
-    struct hone_config c;
-    int err = HONE_OK;
-    hone_config_first(sk->kernel, &c);
-    do {
-        if (!hone_config_valid(sk->kernel, p, &c, d) || same(&c, &sk->config[0])) continue;
-        err = add(sk, room, &c);
-    } while (!err && hone_config_next(sk->kernel, &c));
-    sk->nvalid = sk->n;
-    return err;
+    struct filling *f = ctx;
+    if (!same(c, &f->sk->config[0])) f->err = add(f->sk, &f->room, c);
+    return f->err;
 }
 
-/* Combinations drawn evenly, value by value, and kept if valid: no config is nearer than another,
- * as it would be if an enumeration were cut short. */
-static int draw(struct hone_space_kernel *sk, int *room, const struct hone_problem *p,
-                const struct hone_device *d, uint64_t seed)
+/* A sample without repetition; a config that comes up again is drawn anew, some times. */
+static int draw(struct filling *f, struct hone_configs *all, uint64_t seed)
 {
-    const struct hone_kernel *k = sk->kernel;
-    int err = HONE_OK;
-    int64_t tries = 0, valid = 0;
+    struct hone_space_kernel *sk = f->sk;
+    struct hone_config c;
     uint64_t at = 0;
-    for (; !err && sk->n < SMALL && tries < ENUMERABLE; tries++) {
-        struct hone_config c = { 0 };
+    for (int tries = 0; !f->err && sk->n < POOL / 8 && tries < POOL; tries++) {
         int known = 0;
-        for (int i = 0; i < HONE_MAX_PARAMS && k->param[i].name; i++)
-            c.v[i] = k->param[i].value[hone_random(seed, at++) % (uint64_t)k->param[i].nvalues];
-        if (!hone_config_valid(k, p, &c, d)) continue;
-        valid++;
+        if (!hone_configs_draw(all, seed, &at, &c)) break;
         for (int i = 0; i < sk->n && !known; i++) known = same(&c, &sk->config[i]);
-        if (!known) err = add(sk, room, &c);
+        if (!known) f->err = add(sk, &f->room, &c);
     }
-    sk->nvalid = (int64_t)(combinations(k) * (double)valid / (double)(tries ? tries : 1));
-    if (sk->nvalid < sk->n) sk->nvalid = sk->n;
-    return err;
+    return f->err;
 }
 
 /* Fisher and Yates's shuffle of all but the guess. */
@@ -90,30 +70,38 @@ static int open_kernel(struct hone_space_kernel *sk, const struct hone_problem *
                        uint64_t seed)
 {
     struct hone_config guess;
-    int room = 0, all = o->search && !strcmp(o->search, "exhaustive");
+    int every = o->search && !strcmp(o->search, "exhaustive");
+    struct filling f = { .sk = sk };
+    struct hone_configs all;
     hone_config_guess(sk->kernel, p, d, &guess);
     if (!hone_config_valid(sk->kernel, p, &guess, d)) return HONE_OK;
-    int err = add(sk, &room, &guess);
+    int err = add(sk, &f.room, &guess);
     /* A jit kernel beside its precompiled twin takes the configs that suit that one. */
     if (!err && sk->kernel->aot && !o->kernel && o->builds >> HONE_AOT & 1) {
         sk->nvalid = 1;
         return err;
     }
-    if (!err && (all || combinations(sk->kernel) <= ENUMERABLE)) err = enumerate(sk, &room, p, d);
-    else if (!err) err = draw(sk, &room, p, d, seed);
+    if (!err) err = hone_configs_open(&all, sk->kernel, p, d);
+    if (err) return err;
+    if (every || (all.exact && all.valid <= POOL)) {
+        hone_configs_each(&all, fill, &f);
+        err = f.err;
+    } else err = draw(&f, &all, seed);
+    sk->nvalid = all.valid < sk->n ? sk->n : (int64_t)all.valid;
+    hone_configs_close(&all);
     if (!err) shuffle(sk, hone_random(seed, 1));
     return err;
 }
 
-/* Cuts a large space to SMALL: kernels with few configs keep them all, the others share what is
+/* Cuts a large space to POOL: kernels with few configs keep them all, the others share what is
  * left evenly. */
 static void sample(struct hone_space *s)
 {
-    int cap = SMALL, kept;
+    int cap = POOL, kept;
     do {
         kept = 0;
         for (int i = 0; i < s->nkernels; i++) kept += s->kernel[i].n < cap ? s->kernel[i].n : cap;
-    } while (kept > SMALL && (cap -= 1 + cap / 16) > 1);
+    } while (kept > POOL && (cap -= 1 + cap / 16) > 1);
     for (int i = 0; i < s->nkernels; i++)
         if (s->kernel[i].n > cap) s->kernel[i].n = cap;
 }
@@ -148,7 +136,7 @@ int hone_space_open(struct hone_space *s, const struct hone_problem *p, const st
         if (err || sk->n) s->nkernels++;   /* a failed one too, so that close() frees it */
     }
     if (err) { hone_space_close(s); return err; }
-    if (s->n > SMALL && !(o->search && !strcmp(o->search, "exhaustive"))) sample(s);
+    if (s->n > POOL && !(o->search && !strcmp(o->search, "exhaustive"))) sample(s);
     s->n = 0;
     for (int i = 0; i < s->nkernels; i++) s->n += s->kernel[i].n;
     return HONE_OK;

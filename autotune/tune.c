@@ -1,8 +1,8 @@
 /* Tuning one problem: each candidate is proven, tried once, and, if it is not far behind, raced.
  * What it did is recorded whatever it was.
  *
- * Trials are dealt out by promise: a kernel whose best config is twice as slow as the best of all
- * gets a quarter of the turns.  They take at most TRIALS of the budget, the race gets the rest. */
+ * Who is tried is a searcher's to say (search.h).  Trials take at most TRIALS of the budget, the
+ * race gets the rest; they end early where the searcher expects no gain any more. */
 #include "autotune/tune.h"
 
 #include <stdlib.h>
@@ -14,7 +14,13 @@ static const double FAR_JIT = 3;         /* slower than the best trial by this: 
 static const double BEFORE_JIT = 0.7;    /* share of the trials' time before any is compiled */
 static const double FLUSH = 1.0;         /* seconds between writings of what was dropped */
 
-enum { COMPILED = 4 };                   /* configs of each jit kernel at most */
+static const double LITTLE = 0.003;      /* share of the best time: less is no gain */
+
+enum {
+    COMPILED = 4,                        /* configs of each jit kernel at most */
+    STALE = 4,                           /* trials in a row that promise no gain end the search, */
+    IDLE = 60                            /* or so many that brought none */
+};
 
 /* ---- history ---- */
 
@@ -110,22 +116,19 @@ static int was_wrong(const struct hone_tuning *t, int k, const struct hone_confi
     return 0;
 }
 
-/* The kernel whose turn it is: every guess first, then the fewest turns for its promise.  Three
- * turns are free, since one config may be an unlucky one, and nobody gets less than a ninth.  -1:
- * all configs were tried. */
-static int next_kernel(const struct hone_tuning *t)
+/* The candidate whose turn it is: every kernel's guess first, so that each has a record, then whom
+ * the searcher names.  -1: nobody is left, or nobody left is worth a trial. */
+static int next_candidate(struct hone_tuning *t, int *stale)
 {
-    int best = -1;
-    double least = 0;
-    for (int k = 0; k < t->space.nkernels; k++) {
-        const struct hone_lane *l = &t->lane[k];
-        if (l->next == t->space.kernel[k].n || twin_of(t, k) >= 0) continue;
-        double behind = l->ms > 0 ? l->ms / t->best_ms : 1 + l->nwrong, cost = l->next;
-        if (behind > 3) behind = 3;
-        if (l->next >= 3) cost *= behind * behind;
-        if (best < 0 || cost < least) { best = k; least = cost; }
-    }
-    return best;
+    int i = hone_search_guess(&t->search);
+    if (i >= 0) return i;
+    if (t->o->trials && t->r->ncandidates >= t->o->trials) return -1;
+    i = hone_search_ask(&t->search);
+    if (t->search.gain >= 0) *stale = t->search.gain < LITTLE ? *stale + 1 : 0;
+    /* A searcher that cannot tell has not found a better one for as many trials as it took to find
+     * the best, and some. */
+    int idle = t->search.gain < 0 && t->since_best > IDLE + t->at_best;
+    return t->exhaust || !(idle || *stale >= STALE) ? i : -1;
 }
 
 void hone_tuning_report(struct hone_tuning *t, double done)
@@ -141,11 +144,29 @@ void hone_tuning_report(struct hone_tuning *t, double done)
     else hone_progress(what, done, 1, t->started);
 }
 
+/* Tries candidate i of the pool and tells the searcher. */
+static int try_candidate(struct hone_tuning *t, int i, int incumbent)
+{
+    const struct hone_candidate *a = &t->pool.at[i];
+    const struct hone_config *c =
+        &t->space.kernel[a->kernel].config[i - t->pool.kernel[a->kernel].first];
+    double ms = 0;
+    int err = HONE_OK, best = t->search.best;
+    if (was_wrong(t, a->kernel, c)) t->lane[a->kernel].nwrong++;
+    else err = hone_tuning_try(t, a->kernel, c, incumbent, &ms);
+    if (err) return err;
+    hone_search_tell(&t->search, i, ms);
+    t->since_best++;
+    if (t->search.best != best) { t->at_best = t->search.ntried; t->since_best = 0; }
+    return HONE_OK;
+}
+
 static int try_incumbent(struct hone_tuning *t)
 {
     int k = 0;
-    double ms;
     while (t->space.kernel[k].kernel != t->incumbent) k++;
+    if (t->pool.kernel[k].n) return try_candidate(t, t->pool.kernel[k].first, 1);
+    double ms;   /* of a jit kernel, which is in no pool */
     t->lane[k].next = 1;
     return hone_tuning_try(t, k, &t->space.kernel[k].config[0], 1, &ms);
 }
@@ -188,20 +209,35 @@ static int compiles(const struct hone_tuning *t)
     return 0;
 }
 
+/* A jit kernel that follows its twin is not searched. */
+static int open_search(struct hone_tuning *t)
+{
+    const struct hone_searcher *searcher;
+    int err = hone_searcher_find(t->o->search, &searcher);
+    t->exhaust = t->o->exhaust || !strcmp(searcher->name, "exhaustive");
+    for (int k = 0; !err && k < t->space.nkernels; k++)
+        t->space.kernel[k].follows = twin_of(t, k) >= 0;
+    if (!err) err = hone_pool_of_space(&t->pool, &t->space);
+    if (!err) t->prior = calloc((size_t)t->pool.n + 1, sizeof *t->prior);
+    if (!err && !t->prior) err = hone_fail(HONE_ENOMEM, "%d candidates", t->pool.n);
+    int taught = 0;
+    if (!err) err = hone_lessons(t->db, t->p, t->d, &t->pool, t->prior, &taught);
+    if (err) return err;
+    return hone_search_open(&t->search, searcher, &t->pool, taught ? t->prior : NULL, t->o->seed);
+}
+
 static int run_trials(struct hone_tuning *t)
 {
     double left = t->deadline > 0 ? TRIALS * (t->deadline - t->started) : 0;
     double last = left > 0 ? t->started + left : 0,
            end = left > 0 && compiles(t) ? t->started + BEFORE_JIT * left : last;
-    double ms;
-    int err = t->incumbent ? try_incumbent(t) : HONE_OK, k;
-    while (!err && (k = next_kernel(t)) >= 0) {
+    int err = open_search(t), i, stale = 0;
+    if (!err && t->incumbent) err = try_incumbent(t);
+    while (!err && (i = next_candidate(t, &stale)) >= 0) {
         /* One that works is needed whatever the budget. */
         if (end > 0 && t->n && hone_now() > end) break;
         if (hone_interrupted()) return hone_fail(HONE_EINTR, "interrupted");
-        const struct hone_config *c = &t->space.kernel[k].config[t->lane[k].next++];
-        if (was_wrong(t, k, c)) { t->lane[k].nwrong++; continue; }
-        err = hone_tuning_try(t, k, c, 0, &ms);
+        err = try_candidate(t, i, 0);
         if (!err && hone_now() - t->flushed > FLUSH) err = hone_tuning_prune(t);
         hone_tuning_report(t, 0.7 * t->r->ncandidates / t->space.n);
     }
@@ -245,6 +281,9 @@ int hone_tune(struct hone_db *db, const struct hone_problem *p, struct hone_devi
     }
     if (!err && !r->podium.best.kernel[0]) err = default_podium(&t);
     hone_worker_close(&t.worker);
+    hone_search_close(&t.search);
+    hone_pool_close(&t.pool);
+    free(t.prior);
     free(t.entrant);
     free(t.lane);
     free(t.wrong);

@@ -4,7 +4,7 @@
 #define HONE_AUTOTUNE_TUNE_H
 
 #include "autotune/db.h"
-#include "autotune/race.h"
+#include "autotune/search.h"
 #include "autotune/worker.h"
 
 /* Seconds of a window of a trial and of the race: 10^4 ticks of the clock. */
@@ -23,7 +23,7 @@ struct hone_entrant {
 /* What is known of a kernel while its configs are tried. */
 struct hone_lane {
     char version[HONE_TEXT];
-    int next;                            /* config */
+    int next;                            /* config, of a jit kernel that follows another */
     double ms;                           /* best trial; 0: none yet */
     int nwrong;                          /* configs found wrong, now or in an earlier session */
     int seen;                            /* has records of this version */
@@ -42,6 +42,11 @@ struct hone_tuning {
     struct hone_record *wrong;           /* (nwrong) bad before, at this version: not tried */
     int nwrong;
     const struct hone_kernel *incumbent; /* its config stands first; NULL: none */
+    struct hone_pool pool;               /* the space, as the searcher sees it */
+    struct hone_search search;
+    double *prior;                       /* (pool.n) what other problems taught */
+    int exhaust;                         /* 1: all are tried */
+    int at_best, since_best;             /* trials until the best one came, and since */
     struct hone_worker worker;           /* where candidates run */
     int64_t njobs;                       /* that it was given: their numbers */
     struct hone_entrant *entrant;        /* (room) the first n are still in */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 struct options {
-    const char *problem, *device, *max_error;
+    const char *problem, *device, *max_error, *space;
     unsigned builds;      /* 0: all */
     int json;
 };
@@ -144,14 +144,13 @@ static json_t *show_all(const struct options *o, const struct hone_device *d)
 
 /* ---- one problem ---- */
 
-static int64_t count_valid(const struct hone_kernel *k, const struct hone_problem *p,
-                           const struct hone_device *d)
+static double count_valid(const struct hone_kernel *k, const struct hone_problem *p,
+                          const struct hone_device *d)
 {
-    struct hone_config c;
-    int64_t n = 0;
-    hone_config_first(k, &c);
-    do n += hone_config_valid(k, p, &c, d);
-    while (hone_config_next(k, &c));
+    struct hone_configs all;
+    if (hone_configs_open(&all, k, p, d)) return 0;
+    double n = all.valid;
+    hone_configs_close(&all);
     return n;
 }
 
@@ -163,7 +162,7 @@ static void show_accepting(const struct hone_kernel *k, const struct hone_proble
     hone_config_guess(k, p, d, &c);
     hone_config_print(k, &c, config);
     size_t workspace = k->workspace ? k->workspace(p, &c, d) : 0;
-    long long n = count_valid(k, p, d);
+    long long n = (long long)count_valid(k, p, d);
     if (accept)
         json_array_append_new(accept, json_pack("{s:s, s:s, s:I, s:s, s:f, s:I, s:b}", "kernel", k->name,
                                                 "build", hone_build_name(k->build), "configs",
@@ -270,10 +269,75 @@ static json_t *show_described(const struct options *o, const struct hone_problem
                    : NULL;
 }
 
+/* ---- the space of one kernel ---- */
+
+static void print_space(const struct hone_kernel *k, const struct hone_configs *all,
+                        const char *guess)
+{
+    for (int i = 0; i < HONE_MAX_PARAMS && k->param[i].name; i++) {
+        printf("  %s = ", k->param[i].name);
+        for (int j = 0; j < k->param[i].nvalues; j++)
+            printf("%s%d", j ? "|" : "", k->param[i].value[j]);
+        putchar('\n');
+    }
+    printf("where %s%s%s\n", k->constraint ? k->constraint : "",
+           k->constraint && k->valid ? ", and " : "",
+           k->valid ? "what its code admits" : k->constraint ? "" : "everything is possible");
+    printf("%.0f combinations, %s%.0f valid, %d independent groups; guess %s\n", all->raw,
+           all->exact ? "" : "about ", all->valid, all->ngroups, guess);
+}
+
+static json_t *space_json(const struct hone_kernel *k, const struct hone_problem *p,
+                          const struct hone_configs *all, const char *guess)
+{
+    char text[HONE_TEXT];
+    json_t *params = json_object();
+    hone_problem_print(p, text);
+    for (int i = 0; i < HONE_MAX_PARAMS && k->param[i].name; i++) {
+        json_t *values = json_array();
+        for (int j = 0; j < k->param[i].nvalues; j++)
+            json_array_append_new(values, json_integer(k->param[i].value[j]));
+        json_object_set_new(params, k->param[i].name, values);
+    }
+    return json_pack("{s:s, s:s, s:o, s:s?, s:b, s:f, s:f, s:b, s:i, s:s}", "kernel", k->name,
+                     "problem", text, "parameters", params, "constraint", k->constraint, "coded",
+                     all->coded, "combinations", all->raw, "valid", all->valid, "exact", all->exact,
+                     "groups", all->ngroups, "guess", guess);
+}
+
+static int show_space(const struct options *o, const struct hone_problem *p,
+                      const struct hone_device *d, json_t **root)
+{
+    struct hone_configs all;
+    struct hone_config c;
+    char guess[HONE_TEXT], text[HONE_TEXT];
+    const struct hone_kernel *k = hone_kernel_find(p->op, o->space);
+    hone_problem_print(p, text);
+    if (!k)
+        return hone_fail(HONE_EINVAL, "'%s': no kernel of %s; `hone kernels -p %s` lists them",
+                         o->space, p->op->name, text);
+    const char *why = hone_kernel_refuse(k, p, d);
+    if (why) return hone_fail(HONE_EREFUSED, "%s refuses: %s", k->name, why);
+    int err = hone_configs_open(&all, k, p, d);
+    if (err) return err;
+    hone_config_guess(k, p, d, &c);
+    hone_config_print(k, &c, guess);
+    if (o->json) *root = space_json(k, p, &all, guess);
+    else {
+        printf("%s for %s on %s\n", k->name, text, d->name);
+        print_space(k, &all, guess);
+    }
+    hone_configs_close(&all);
+    return HONE_OK;
+}
+
 /* ---- command ---- */
 
 static const struct argp_option argp_options[] = {
     { "problem", 'p', "P", 0, "show which kernels accept this problem, and why others refuse", 0 },
+    { "space", 's', "KERNEL", 0,
+      "its parameters, their values and constraints, and how many configs are valid for the problem",
+      0 },
     { "device", 'd', "D", 0,
       "on this device (cpu0); gpu0:FILE: on a GPU that need not be here, whose properties are in FILE",
       0 },
@@ -292,6 +356,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 'p': o->problem = arg; return 0;
     case 'd': o->device = arg; return 0;
+    case 's': o->space = arg; return 0;
     case 'x': o->max_error = arg; return 0;
     case 'j': o->json = 1; return 0;
     case 'b':
@@ -300,6 +365,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument '%s'; a problem is given by --problem", arg);
         return EINVAL;
+    case ARGP_KEY_END:
+        if (o->space && !o->problem) argp_error(state, "--space needs a --problem");
+        return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
 }
@@ -314,6 +382,7 @@ static const char about[] =
     "  hone kernels --problem gemm:f32:nn:m128n128k128:bias+relu\n"
     "  hone kernels --problem gemm:f32:nn:m64n64k64 --build jit,lib\n"
     "  hone kernels --problem conv2d_fwd:f32:nhwc:mb128ic16ih32oc16oh32kh3ph1 --json\n"
+    "  hone kernels --space cpu_blocked_avx2 --problem gemm:f32:nn:m512n512k512\n"
     "  hone kernels --problem conv2d_fwd:f32:nhwc:mb128ic64ih8oc64oh8kh3ph1 --max-error 1e-4\n"
     "  hone kernels --device gpu0:h200.json --problem conv2d_fwd:bf16:nhwc:mb128ic64ih8oc64oh8kh3ph1\n\n"
     "Exit status: 0 good, 1 the device is absent, 2 wrong usage.";
@@ -333,13 +402,13 @@ int hone_cmd_kernels(int argc, char **argv)
     if (err) return hone_command_fail(argv[0], "--device", err);
     const int limit = hone_device_limit(&d, o.max_error);
     err = limit ? limit : o.problem ? hone_problem_parse(o.problem, &p) : HONE_OK;
-    int code = err ? hone_command_fail(argv[0], limit ? "--max-error" : "--problem", err)
-                   : hone_command_end(
-                         argv[0],
-                         described   ? show_described(&o, &p, &d)
-                         : o.problem ? show_problem(&o, &p, &d)
-                                     : show_all(&o, &d),
-                         HONE_GOOD);
+    json_t *root = NULL;
+    const int bad = !err && o.space && !described ? show_space(&o, &p, &d, &root) : HONE_OK;
+    if (!err && described) root = show_described(&o, &p, &d);
+    else if (!err && !o.space) root = o.problem ? show_problem(&o, &p, &d) : show_all(&o, &d);
+    int code = err   ? hone_command_fail(argv[0], limit ? "--max-error" : "--problem", err)
+               : bad ? hone_command_fail(argv[0], "--space", bad)
+                     : hone_command_end(argv[0], root, HONE_GOOD);
     hone_device_close(&d);
     return code;
 }

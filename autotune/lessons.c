@@ -1,0 +1,167 @@
+/* The lessons that a database holds: each session of a problem on a device is one.  Old versions of
+ * a kernel teach, too: what they say is a hint, and searchers drop hints that mislead. */
+#include "autotune/search.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_LESSONS = 24 };
+
+static const double FOREIGN = 0.5;   /* weight of another device */
+
+/* A record of a kernel of the pool. */
+struct note {
+    int lesson, kernel;
+    int v[HONE_MAX_PARAMS];
+    double ms;
+};
+
+struct source {
+    char problem[HONE_TEXT], device[192], session[40];
+    double weight;
+};
+
+struct notebook {
+    const struct hone_problem *p;
+    const struct hone_device *d;
+    const struct hone_pool *pool;
+    int nsources, nnotes, err;
+    struct source *source;
+    struct note *note;
+};
+
+/* The values in "mr=14,nv=2", in the kernel's order; 0 where it has others. */
+static int read_values(const struct hone_pool_kernel *k, const char *text, int v[HONE_MAX_PARAMS])
+{
+    int used, p = 0;
+    char name[32];
+    memset(v, 0, HONE_MAX_PARAMS * sizeof *v);
+    if (!strcmp(text, "-")) return !k->nparams;
+    for (; *text && p < k->nparams; p++) {
+        if (sscanf(text, "%31[a-z0-9_]=%d%n", name, &v[p], &used) != 2) return 0;
+        if (strcmp(name, k->param[p])) return 0;
+        text += used;
+        if (*text == ',') text++;
+    }
+    return p == k->nparams && !*text;
+}
+
+static void *grow(void *at, int n, size_t size)
+{
+    return n & (n - 1) ? at : realloc(at, (n ? 2 * (size_t)n : 1) * size);
+}
+
+static int source_of(struct notebook *b, const struct hone_record *r)
+{
+    struct hone_problem q;
+    for (int i = b->nsources - 1; i >= 0 && i >= b->nsources - 8; i--)
+        if (!strcmp(b->source[i].session, r->session) &&
+            !strcmp(b->source[i].problem, r->problem) && !strcmp(b->source[i].device, r->device))
+            return i;
+    if (hone_problem_parse(r->problem, &q)) return -1;
+    struct source *more = grow(b->source, b->nsources, sizeof *more);
+    if (!more) { b->err = hone_fail(HONE_ENOMEM, "%d lessons", b->nsources); return -1; }
+    b->source = more;
+    more += b->nsources;
+    snprintf(more->problem, sizeof more->problem, "%s", r->problem);
+    snprintf(more->device, sizeof more->device, "%s", r->device);
+    snprintf(more->session, sizeof more->session, "%s", r->session);
+    more->weight = exp(-hone_problem_distance(b->p, &q) / 2) *
+                   (strcmp(r->device, b->d->id) ? FOREIGN : 1);
+    return b->nsources++;
+}
+
+static int note_down(void *ctx, const struct hone_record *r)
+{
+    struct notebook *b = ctx;
+    int k = 0, v[HONE_MAX_PARAMS];
+    if (r->n < 1 || r->ms_median <= 0) return 0;
+    while (k < b->pool->nkernels && strcmp(b->pool->kernel[k].name, r->kernel)) k++;
+    if (k == b->pool->nkernels || !read_values(&b->pool->kernel[k], r->config, v)) return 0;
+    int lesson = source_of(b, r);
+    if (lesson < 0) return b->err;
+    struct note *more = grow(b->note, b->nnotes, sizeof *more);
+    if (!more) return b->err = hone_fail(HONE_ENOMEM, "%d records", b->nnotes);
+    b->note = more;
+    more += b->nnotes++;
+    *more = (struct note){ .lesson = lesson, .kernel = k, .ms = r->ms_median };
+    memcpy(more->v, v, sizeof v);
+    return 0;
+}
+
+static int by_lesson(const void *a, const void *b)
+{
+    const struct note *x = a, *y = b;
+    return x->lesson != y->lesson ? x->lesson - y->lesson : x->kernel - y->kernel;
+}
+
+/* The notes of one lesson as a pool with times; returns the notes read. */
+static int make_pool(const struct notebook *b, int at, struct hone_pool *pool, double *ms)
+{
+    int n = 0, kernel = -1;
+    const struct note *x = b->note + at;
+    for (; at + n < b->nnotes && x[n].lesson == x[0].lesson; n++) {
+        if (x[n].kernel != kernel) {
+            struct hone_pool_kernel *k = hone_pool_kernel_add(pool);
+            int first = pool->n;
+            if (!k) return -1;
+            *k = b->pool->kernel[kernel = x[n].kernel];
+            k->first = first;
+            k->n = 0;
+        }
+        if (hone_pool_add(pool, x[n].v)) return -1;
+        ms[n] = x[n].ms;
+    }
+    return n;
+}
+
+/* Only the heaviest lessons are heard: the least weight that counts. */
+static double threshold(const struct notebook *b)
+{
+    double least = 0;
+    for (int i = 0; b->nsources > MAX_LESSONS && i < b->nsources; i++) {
+        int heavier = 0;
+        for (int j = 0; j < b->nsources; j++)
+            heavier += b->source[j].weight > b->source[i].weight ||
+                       (b->source[j].weight == b->source[i].weight && j > i);
+        if (heavier == MAX_LESSONS - 1) least = b->source[i].weight;
+    }
+    return least;
+}
+
+static int teach(struct notebook *b, double *prior, int *taught)
+{
+    struct hone_pool pool[MAX_LESSONS] = { { 0, 0, NULL, NULL } };
+    struct hone_lesson lesson[MAX_LESSONS];
+    double *ms = calloc((size_t)b->nnotes + 1, sizeof *ms), least = threshold(b);
+    int n = 0, err = ms ? HONE_OK : hone_fail(HONE_ENOMEM, "%d records", b->nnotes);
+    for (int at = 0, used; !err && at < b->nnotes && n < MAX_LESSONS; at += used) {
+        double weight = b->source[b->note[at].lesson].weight;
+        used = make_pool(b, at, &pool[n], ms + at);
+        if (used < 0) { err = hone_fail(HONE_ENOMEM, "lesson %d", n); n++; break; }
+        lesson[n] = (struct hone_lesson){ &pool[n], ms + at, weight };
+        if (weight >= least) n++;
+        else hone_pool_close(&pool[n]);
+    }
+    if (!err) *taught = hone_transfer(b->pool, lesson, n, prior);
+    for (int i = 0; i < n; i++) hone_pool_close(&pool[i]);
+    free(ms);
+    return err;
+}
+
+int hone_lessons(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d,
+                 const struct hone_pool *pool, double *prior, int *taught)
+{
+    struct notebook b = { .p = p, .d = d, .pool = pool };
+    *taught = 0;
+    int err = hone_db_each(db, NULL, NULL, note_down, &b);
+    if (!err) err = b.err;
+    if (!err && b.nnotes) {
+        qsort(b.note, (size_t)b.nnotes, sizeof *b.note, by_lesson);
+        err = teach(&b, prior, taught);
+    }
+    free(b.source);
+    free(b.note);
+    return err;
+}

@@ -1,0 +1,245 @@
+/* Searchers, by replay: on recorded spaces of this program's kernels each needs few measurements, a
+ * lesson that misleads does little harm, and a file that is none is refused. */
+#include "config.h"
+
+#include "autotune/replay.h"
+#include "tests/tap.h"
+
+#include <glob.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SEEDS = 11, MAX_SPACES = 40, NEEDED = 20 };
+
+static struct hone_recording space[MAX_SPACES];
+static int nspaces;
+
+static int by_value(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+
+static struct hone_searcher const *searcher(const char *name)
+{
+    const struct hone_searcher *s;
+    return hone_searcher_find(name, &s) ? NULL : s;
+}
+
+/* The median of measurements to 95 %; *reached: seeds that reached 90 % within 200. */
+static int median(const struct hone_recording *r, const char *name, const double *prior, int blind,
+                  const char *noise, int *reached)
+{
+    int to95[SEEDS];
+    *reached = 0;
+    for (int i = 0; i < SEEDS; i++) {
+        struct hone_reach reach = { 0, 0 };
+        struct hone_replay x = { .recording = r, .searcher = searcher(name), .prior = prior,
+                                 .blind = blind, .seed = hone_random(7, (uint64_t)i) };
+        hone_noise_parse(noise, &x.noise);
+        if (hone_replay_run(&x, &reach)) printf("# %s\n", hone_errmsg());
+        to95[i] = reach.to95;
+        *reached += reach.to90 > 0 && reach.to90 <= 200;
+    }
+    qsort(to95, SEEDS, sizeof *to95, by_value);
+    return to95[SEEDS / 2];
+}
+
+/* ---- ask and tell ---- */
+
+/* Every searcher gets through a space in which things fail, asks for nobody twice, and does the same
+ * again for the same seed. */
+static void check_protocol(const struct hone_searcher *s)
+{
+    struct hone_recording r;
+    struct hone_search a, b;
+    int asked = 0, same = 1, once = 1;
+    hone_recording_synthetic(&r, 3);
+    r.pool.nkernels = 1;   /* one of four kernels is enough */
+    r.pool.n = r.pool.kernel[0].n;
+    for (int i = 0; i < r.pool.n; i += 3) r.ms[i] = 0;
+    hone_search_open(&a, s, &r.pool, NULL, 5);
+    hone_search_open(&b, s, &r.pool, NULL, 5);
+    for (int i; (i = hone_search_ask(&a)) >= 0; asked++) {
+        once &= i < r.pool.n && !a.ms[i];
+        if (!once) break;
+        same &= hone_search_ask(&b) == i;
+        hone_search_tell(&a, i, r.ms[i]);
+        hone_search_tell(&b, i, r.ms[i]);
+    }
+    double best = 0;
+    for (int i = 0; i < r.pool.n; i++)
+        if (r.ms[i] > 0 && (best <= 0 || r.ms[i] < best)) best = r.ms[i];
+    ok(once && asked == r.pool.n && a.best >= 0 && r.ms[a.best] == best,
+       "%s: each of %d candidates once, the best found", s->name, asked);
+    ok(same, "%s: equal seeds, equal questions", s->name);
+    hone_search_close(&a);
+    hone_search_close(&b);
+    hone_recording_close(&r);
+}
+
+static void check_names(void)
+{
+    const struct hone_searcher *s;
+    ok(!hone_searcher_find(NULL, &s) && s == hone_searchers[0] && !strcmp(s->name, "model"),
+       "the default is the model");
+    ok(hone_searcher_find("magic", &s) == HONE_EPARSE &&
+           strstr(hone_errmsg(), "model, ils, genetic, annealing, random, exhaustive"),
+       "an unknown name gives the list");
+}
+
+/* ---- files ---- */
+
+static void check_file(const char *text, const char *why)
+{
+    char file[] = "/tmp/hone-space-XXXXXX";
+    struct hone_recording r;
+    int f = mkstemp(file), err = 0;
+    if (f >= 0 && write(f, text, strlen(text)) == (ssize_t)strlen(text)) err = hone_recording_read(&r, file);
+    close(f);
+    unlink(file);
+    if (!ok(err && strstr(hone_errmsg(), file) && strstr(hone_errmsg(), why), "a bad file: %s", why))
+        printf("# %s\n", err ? hone_errmsg() : "was read");
+}
+
+static void check_files(void)
+{
+    static const char head[] = "{\"type\":\"space\",\"problem\":\"p\",\"device\":\"d\",\"cache\":\"warm\"}\n";
+    char text[1024];
+    const struct { const char *line, *why; } bad[] = {
+        { "{", ":2: not JSON" }, { "[1]", ":2: no type" }, { "{\"type\":\"cat\"}", ":2: type 'cat'" },
+        { "{\"type\":\"kernel\"}", ":2: a kernel needs" },
+        { "{\"type\":\"kernel\",\"name\":\"k\",\"isa\":\"avx2\",\"build\":\"aot\",\"params\":[\"a\"],\"configs\":[[1,2,3]]}",
+          ":2: expected [values of 1 parameters, ms]" },
+        { "{\"type\":\"kernel\",\"name\":\"k\",\"isa\":\"avx2\",\"build\":\"aot\",\"params\":[\"a\"],\"configs\":[[0.5,3]]}",
+          ":2: a parameter's value" },
+        { "{\"type\":\"kernel\",\"name\":\"k\",\"isa\":\"avx2\",\"build\":\"aot\",\"params\":[],\"configs\":[[-3]]}", ":2: expected" },
+        { "", "no recorded space" },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(text, sizeof text, "%s%s\n", head, bad[i].line);
+        check_file(text, bad[i].why);
+    }
+    check_file("{\"type\":\"kernel\"}\n", ":1: type 'kernel'");
+    char file[] = "/tmp/hone-space-XXXXXX";
+    struct hone_recording r, back;
+    FILE *f = fdopen(mkstemp(file), "w");
+    hone_recording_synthetic(&r, 1);
+    int same = f && !hone_recording_write(&r, f);
+    if (f) fclose(f);
+    same = same && !hone_recording_read(&back, file) && back.pool.n == r.pool.n;
+    for (int i = 0; same && i < r.pool.n; i++)
+        same = !memcmp(&back.pool.at[i], &r.pool.at[i], sizeof r.pool.at[i]) &&
+               fabs(back.ms[i] / r.ms[i] - 1) < 1e-3;
+    ok(same, "what was written is read back");
+    unlink(file);
+    hone_recording_close(&back);
+    hone_recording_close(&r);
+}
+
+static void check_noise(void)
+{
+    struct hone_noise q;
+    ok(!hone_noise_parse("jitter=0.02,outliers=0.1", &q) && q.jitter == 0.02 && q.outliers == 0.1 && !q.drift,
+       "noise is read");
+    ok(hone_noise_parse("jitter", &q) == HONE_EPARSE && hone_noise_parse("loud", &q) == HONE_EPARSE &&
+           hone_noise_parse("jitter=x", &q) == HONE_EPARSE, "and what is none refused");
+}
+
+/* ---- how few measurements ---- */
+
+static void open_spaces(void)
+{
+    char pattern[1024];
+    glob_t g = { 0 };
+    const char *srcdir = getenv("srcdir");
+    snprintf(pattern, sizeof pattern, "%s/results/spaces/*.jsonl", srcdir ? srcdir : ".");
+    if (glob(pattern, 0, NULL, &g)) return;
+    for (size_t i = 0; i < g.gl_pathc && nspaces < MAX_SPACES; i++)
+        if (hone_recording_read(&space[nspaces], g.gl_pathv[i])) printf("# %s\n", hone_errmsg());
+        else nspaces++;
+    globfree(&g);
+}
+
+/* What all spaces of other problems teach about space i. */
+static double *lessons(int i)
+{
+    struct hone_lesson lesson[MAX_SPACES];
+    struct hone_problem p, q;
+    int n = 0;
+    double *prior = calloc((size_t)space[i].pool.n, sizeof *prior);
+    hone_problem_parse(space[i].problem, &p);
+    for (int j = 0; j < nspaces; j++) {
+        if (!strcmp(space[i].problem, space[j].problem) || hone_problem_parse(space[j].problem, &q)) continue;
+        lesson[n++] = (struct hone_lesson){ &space[j].pool, space[j].ms, exp(-hone_problem_distance(&p, &q) / 2) };
+    }
+    hone_transfer(&space[i].pool, lesson, n, prior);
+    return prior;
+}
+
+struct bars {
+    int cold[MAX_SPACES], taught[MAX_SPACES], misled[MAX_SPACES], random[MAX_SPACES];
+    int most_cold, fewest, quick, worse, harmed;
+};
+
+static void measure(struct bars *b, int blind, const char *noise)
+{
+    memset(b, 0, sizeof *b);
+    b->fewest = SEEDS;
+    for (int i = 0; i < nspaces; i++) {
+        int reached;
+        double *prior = lessons(i);
+        b->cold[i] = median(&space[i], "model", NULL, blind, noise, &reached);
+        if (reached < b->fewest) b->fewest = reached;
+        b->taught[i] = median(&space[i], "model", prior, blind, noise, &reached);
+        /* A lesson that says the contrary of what it should. */
+        for (int j = 0; j < space[i].pool.n; j++) prior[j] = 1 - prior[j];
+        b->misled[i] = median(&space[i], "model", prior, blind, noise, &reached);
+        if (reached < b->fewest) b->fewest = reached;
+        b->random[i] = median(&space[i], "random", NULL, blind, noise, &reached);
+        if (b->cold[i] > b->most_cold) b->most_cold = b->cold[i];
+        b->quick += b->taught[i] <= 15;
+        /* Where guesses are hidden the first trial is one of nobody's choice. */
+        b->worse += b->taught[i] > 1.2 * b->cold[i] + blind;
+        b->harmed += b->misled[i] > 1.5 * b->cold[i] + 5;
+        printf("# %-48s model %3d, taught %3d, misled %3d, random %3d\n", space[i].problem, b->cold[i],
+               b->taught[i], b->misled[i], b->random[i]);
+        free(prior);
+    }
+}
+
+static int middle(int *t)
+{
+    qsort(t, (size_t)nspaces, sizeof *t, by_value);
+    return t[nspaces / 2];
+}
+
+static void check_bars(int blind, const char *noise)
+{
+    struct bars b;
+    const char *how = blind ? "guesses hidden" : "guesses known";
+    measure(&b, blind, noise);
+    ok(b.most_cold <= 60, "%s, %s noise: 95 %% of the best after at most %d measurements, median of seeds", how, noise,
+       b.most_cold);
+    ok(b.fewest == SEEDS, "all seeds reach 90 %% within 200");
+    ok(b.quick * 4 >= nspaces * 3, "taught: within 15 on %d of %d spaces", b.quick, nspaces);
+    ok(!b.worse, "taught: on no space more than 1.2 times the cold search's%s, %d are",
+       blind ? " and 1" : "", b.worse);
+    ok(!b.harmed, "misled: on no space more than 1.5 times the cold search's and 5, %d are", b.harmed);
+    int random = middle(b.random), model = middle(b.cold);
+    ok(random >= (blind ? 2 : 5) * model, "random search needs %d where the model needs %d, on the median space", random,
+       model);
+}
+
+int main(void)
+{
+    check_names();
+    for (int i = 0; hone_searchers[i]; i++) check_protocol(hone_searchers[i]);
+    check_files();
+    check_noise();
+    open_spaces();
+    if (!ok(nspaces >= NEEDED, "%d recorded spaces", nspaces)) return tap_end();
+    check_bars(0, "quiet");
+    check_bars(1, "quiet");
+    check_bars(0, "busy");
+    for (int i = 0; i < nspaces; i++) hone_recording_close(&space[i]);
+    return tap_end();
+}
