@@ -27,7 +27,7 @@ static const struct { int taught; double reach, odds; } kinds[MODELS] = {
 
 /* Shares of variance: kernels, families of kernels, effects of single parameters, of all together;
  * what two runs of one candidate differ by. */
-static const double KERNEL = 0.45, FAMILY = 0.15, SINGLE = 0.25, JOINT = 0.15, NOISE = 0.003;
+static const double KERNEL = 0.25, FAMILY = 0.10, SINGLE = 0.25, JOINT = 0.40, NOISE = 0.003;
 
 /* Prior variance of the logarithm of time, and of its level. */
 static const double SPREAD = 0.35, LEVEL = 4;

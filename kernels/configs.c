@@ -39,7 +39,7 @@ struct space {
     uint64_t texts;                          /* configs that the text admits */
 };
 
-enum { BUCKETS = 1 << 16 };
+enum { BUCKETS = 1 << 13 };
 
 /* ---- groups ---- */
 

@@ -72,6 +72,22 @@ ln -s "$builddir/hone" autotune
 XDG_DATA_HOME=$tmp/own "$builddir/hone" autotune $P --budget 0.1 >out 2>err && [ -s own/hone/hone.db ]; tap $? "without --db: the user's data directory"
 HONE_DB=$tmp/env.db "$builddir/hone" autotune $P --budget 0.1 >out 2>err && [ -s env.db ]; tap $? "or \$HONE_DB"
 
+# ---- searchers, budgets, recorded spaces ----
+for s in model ils genetic annealing random exhaustive; do
+    run 0 autotune --db s.db $P --search $s --budget 25evals --build aot --again; good "^$P .*tried [1-9]"
+done
+run 0 autotune --db s.db $Q --budget converged --build aot; good "^$Q .*tried [1-9]"
+run 0 autotune --db s.db $P --build aot --record r.jsonl; grep -q '^[0-9]* configs of' err && [ ! -s out ]; tap $? "a space is recorded"
+grep -q '"type":"space","problem":"gemm' r.jsonl && grep -q '"type":"kernel","name":"cpu_' r.jsonl; tap $? "with its problem and kernels"
+run 0 autotune --replay r.jsonl --seeds 3; good '^space .*model .*random' "^$P " '^median over the spaces'
+run 0 autotune --replay r.jsonl --replay synthetic:1 --seeds 3 --search ils --noise busy --blind --transfer --json; good '"to95_median"' '"synthetic:1"'
+run 1 autotune --replay missing.jsonl; fails 'missing.jsonl: cannot read'
+echo '{' >bad.jsonl; run 1 autotune --replay bad.jsonl; fails 'bad.jsonl:1: not JSON'
+run 1 autotune --replay r.jsonl --noise loud; grep -q "noise 'loud'" err; tap $? "an unknown noise"
+run 1 autotune $P $Q --record r2.jsonl; fails 'one problem, not 2'
+run 2 autotune $P --budget 0.5evals; fails "budget '0.5evals'"
+run 2 autotune $P --search magic; fails "model, ils, genetic, annealing, random, exhaustive"
+
 # ---- wrong usage and wrong words ----
 run 2 autotune; fails 'nothing to tune'
 run 2 autotune $P --budget soon; fails "budget 'soon'"

