@@ -38,7 +38,7 @@ static void check_values(void)
         "min(a, c, b) == 1 && max(a, c, 5) == 8", "ceil(7, 2) == 4 && ceil(-7, 2) == -3 && ceil(8, 2) == 4",
         "m == 48 && n == 33 && k == 7", "ceil(m, a) * ceil(n, c) == 80", "l1 <= l2 && cores >= 1 && memory > l2",
         "lanes == 8 && word == 4", "bytes == 4 * (m * n + m * k + k * n)",
-        "needed(c, 5) && needed(c, 8) && needed(c, 100)", "!needed(c, 4) && !needed(c, 1)", "\ta\n==3 ",
+        "needed(c, 5) && needed(c, 8) && needed(c, 100)", "!needed(c, 4) && !needed(c, 1)", "\ta\t==3 ",
     };
     static const char *const lies[] = {
         "a == 4", "a / b == 4", "a && 0", "a % 0 == 0", "1 / 0 == 1 / 0", "!(a == 3)", "1 / 0",
