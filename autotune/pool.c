@@ -25,7 +25,7 @@ struct hone_pool_kernel *hone_pool_kernel_add(struct hone_pool *pool)
 int hone_pool_add(struct hone_pool *pool, const int v[HONE_MAX_PARAMS])
 {
     struct hone_pool_kernel *k = &pool->kernel[pool->nkernels - 1];
-    struct hone_candidate *more = grow(pool->at, pool->n, sizeof *more);
+    struct hone_choice *more = grow(pool->at, pool->n, sizeof *more);
     if (!more) return hone_fail(HONE_ENOMEM, "%d candidates", pool->n);
     pool->at = more;
     more += pool->n++;

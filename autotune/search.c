@@ -77,7 +77,7 @@ int hone_search_any(struct hone_search *s)
 
 int hone_pool_differ(const struct hone_pool *pool, int i, int j)
 {
-    const struct hone_candidate *a = &pool->at[i], *b = &pool->at[j];
+    const struct hone_choice *a = &pool->at[i], *b = &pool->at[j];
     int n = 0;
     if (a->kernel != b->kernel) return HONE_MAX_PARAMS + 1;
     for (int p = 0; p < pool->kernel[a->kernel].nparams; p++) n += a->v[p] != b->v[p];

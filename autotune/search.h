@@ -16,7 +16,7 @@ struct hone_pool_kernel {
     int first, n;                /* its candidates; the first is its guess */
 };
 
-struct hone_candidate {
+struct hone_choice {
     int kernel;                  /* index into pool->kernel */
     int v[HONE_MAX_PARAMS];      /* values of its parameters */
 };
@@ -24,7 +24,7 @@ struct hone_candidate {
 struct hone_pool {
     int nkernels, n;
     struct hone_pool_kernel *kernel;   /* (nkernels) in the order of preference */
-    struct hone_candidate *at;         /* (n) kernel by kernel */
+    struct hone_choice *at;         /* (n) kernel by kernel */
 };
 
 /* Names and parameters of a kernel, which has no candidates yet; NULL for lack of memory. */

@@ -53,8 +53,8 @@ static int ask(struct hone_search *s)
     if (i >= 0) return i;
     int n = population(s, best);
     if (n < 2 || s->ntried < s->pool->nkernels + POPULATION / 2) return hone_search_any(s);
-    const struct hone_candidate *a = &s->pool->at[best[select_one(s, n)]];
-    const struct hone_candidate *b = &s->pool->at[best[select_one(s, n)]];
+    const struct hone_choice *a = &s->pool->at[best[select_one(s, n)]];
+    const struct hone_choice *b = &s->pool->at[best[select_one(s, n)]];
     const struct hone_pool_kernel *k = &s->pool->kernel[a->kernel];
     if (b->kernel != a->kernel) b = a;
     for (int p = 0; p < k->nparams; p++) {

@@ -7,7 +7,7 @@ enum { DRAWN = 6 };
 /* How often what i is made of was tried. */
 static int used(const struct hone_search *s, int i)
 {
-    const struct hone_candidate *a = &s->pool->at[i];
+    const struct hone_choice *a = &s->pool->at[i];
     const struct hone_pool_kernel *k = &s->pool->kernel[a->kernel];
     int n = 0;
     for (int j = k->first; j < k->first + k->n; j++)

@@ -23,7 +23,7 @@ double hone_problem_distance(const struct hone_problem *p, const struct hone_pro
     return sqrt(sum) + 2 * (p->op != q->op) + (p->dtype != q->dtype) + 0.5 * (p->layout != q->layout);
 }
 
-static double apart(const struct hone_candidate *a, const struct hone_candidate *b, int n)
+static double apart(const struct hone_choice *a, const struct hone_choice *b, int n)
 {
     double sum = 0;
     for (int p = 0; p < n; p++)

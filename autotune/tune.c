@@ -147,7 +147,7 @@ void hone_tuning_report(struct hone_tuning *t, double done)
 /* Tries candidate i of the pool and tells the searcher. */
 static int try_candidate(struct hone_tuning *t, int i, int incumbent)
 {
-    const struct hone_candidate *a = &t->pool.at[i];
+    const struct hone_choice *a = &t->pool.at[i];
     const struct hone_config *c =
         &t->space.kernel[a->kernel].config[i - t->pool.kernel[a->kernel].first];
     double ms = 0;
