@@ -226,8 +226,8 @@ static int run(struct hone_race *r, struct standing *s, int *order, double *ms)
         if (settled(r, s)) break;
     }
     if (r->nwatch >= 6)
-        r->drift = median_of(watch + r->nwatch - r->nwatch / 3, r->nwatch / 3) /
-                       median_of(watch, r->nwatch / 3) - 1;
+        r->drift = quantile(watch + r->nwatch - r->nwatch / 3, r->nwatch / 3, 0.5) /
+                       quantile(watch, r->nwatch / 3, 0.5) - 1;
     if (r->nwatch) r->noise = quantile(watch, r->nwatch, 0.9) / quantile(watch, r->nwatch, 0.5) - 1;
     return err > 0 ? HONE_OK : err;
 }
