@@ -26,6 +26,9 @@ static void print_number(FILE *f, double v, const char *fmt, int width)
 
 static double median_or_nan(const struct hone_stats *s) { return s->n ? s->median : NAN; }
 
+/* Per cent; a device whose peaks are not known has no roof. */
+static double of_roof(double roof_ms, double ms) { return roof_ms > 0 ? 100 * roof_ms / ms : NAN; }
+
 static void print_step(const struct hone_layers_step *s, FILE *f)
 {
     int has_config = strcmp(s->config, "-") != 0;
@@ -33,9 +36,10 @@ static void print_step(const struct hone_layers_step *s, FILE *f)
             s->ms.lo, s->ms.hi, 100 * s->share, 100 * s->cumulative);
     print_number(f, median_or_nan(&s->warm), "%.4f", 9);
     print_number(f, median_or_nan(&s->cold), "%.4f", 9);
-    fprintf(f, " %9.3f %8.2f %8.1f %6.1f%% %-8s", s->flops * 1e-6,
-            s->bytes > 0 ? s->flops / s->bytes : 0, s->flops / s->ms.median * 1e-6,
-            100 * s->roof_ms / s->ms.median, s->bound);
+    fprintf(f, " %9.3f %8.2f %8.1f", s->flops * 1e-6, s->bytes > 0 ? s->flops / s->bytes : 0,
+            s->flops / s->ms.median * 1e-6);
+    print_number(f, of_roof(s->roof_ms, s->ms.median), "%.1f%%", 7);
+    fprintf(f, " %-8s", s->bound);
     print_number(f, s->runner_up, "%.2fx", 8);
     print_number(f, s->library, "%.2fx", 8);
     fprintf(f, "  %s%s%s%s\n", s->kernel, has_config ? " " : "", has_config ? s->config : "",
@@ -57,8 +61,10 @@ static void print_phases(const struct hone_layers *l, FILE *f)
     fprintf(f, "\n%-10s %6s %10s %6s %9s %7s\n", "phase", "parts", "ms", "step", "GFLOP/s", "roof");
     for (int p = 0; p < l->nphases; p++) {
         const struct hone_layers_phase *h = &l->phase[p];
-        fprintf(f, "%-10s %6d %10.4f %5.1f%% %9.1f %6.1f%%\n", h->name, h->n, h->ms,
-                100 * h->ms / l->parts_ms, h->flops / h->ms * 1e-6, 100 * h->roof_ms / h->ms);
+        fprintf(f, "%-10s %6d %10.4f %5.1f%% %9.1f", h->name, h->n, h->ms,
+                100 * h->ms / l->parts_ms, h->flops / h->ms * 1e-6);
+        print_number(f, of_roof(h->roof_ms, h->ms), "%.1f%%", 7);
+        fputc('\n', f);
     }
 }
 

@@ -11,20 +11,34 @@ enum { WARM_UP = 3, LEAST_ROUNDS = 5, THREAD_ROUNDS = 5 };
 
 /* Inputs uniform in [0, 1), labels over all classes: what a normalised batch looks like to the
  * kernels, zeros (which flatter) left out. */
-static void fill_batch(const struct hone_net *net)
+static int fill_tensor(const struct hone_net *net, int tensor, uint64_t seed, double classes)
 {
-    const struct hone_tensor *x = &net->tensor[net->input], *t = &net->tensor[net->target];
-    const struct hone_tensor *out = &net->tensor[net->output];
-    int64_t classes = out->dim[out->rank - 1];
-    char *to = net->data + x->offset;
-    for (int64_t i = 0; i < hone_tensor_len(x); i++, to += hone_dtype_bytes(x->dtype))
-        hone_from_double(x->dtype, &(double){ hone_random_unit(1, (uint64_t)i) }, to, 1);
-    to = net->data + t->offset;
+    const struct hone_tensor *t = &net->tensor[tensor];
+    struct hone_device *d = net->device;
+    char *host = malloc((size_t)hone_tensor_bytes(t) + 1), *to = host;
+    if (!host) return hone_fail(HONE_ENOMEM, "%lld bytes", (long long)hone_tensor_bytes(t));
     for (int64_t i = 0; i < hone_tensor_len(t); i++, to += hone_dtype_bytes(t->dtype)) {
-        double u = hone_random_unit(2, (uint64_t)i);
-        if (t->dtype == HONE_I32) u = floor(u * (double)classes);
+        double u = hone_random_unit(seed, (uint64_t)i);
+        if (t->dtype == HONE_I32) u = floor(u * classes);
         hone_from_double(t->dtype, &u, to, 1);
     }
+    int err = d->backend->put(d, net->data + t->offset, host, (size_t)hone_tensor_bytes(t));
+    free(host);
+    return err;
+}
+
+static int fill_batch(const struct hone_net *net)
+{
+    const struct hone_tensor *out = &net->tensor[net->output];
+    int err = fill_tensor(net, net->input, 1, 0);
+    return err ? err : fill_tensor(net, net->target, 2, (double)out->dim[out->rank - 1]);
+}
+
+/* Steps [from, to), until the device has done them. */
+static int run_steps(const struct hone_net *net, int from, int to)
+{
+    int err = hone_net_run(net, from, to);
+    return err ? err : net->device->backend->sync(net->device);
 }
 
 /* ---- first steps ---- */
@@ -42,6 +56,7 @@ static int64_t library_memory(const struct hone_profile *prof)
                 { net->gradients, net->gradients_bytes },
                 { net->state, net->state_bytes },
                 { net->data, net->data_bytes } };
+    if (net->device->backend->start) return 0;   /* a device with memory of its own */
     int64_t more = hone_memory_now() - hone_memory_files() - prof->base_bytes;
     int n = 0;
     for (int s = 0; s < net->nsteps; s++)
@@ -58,13 +73,13 @@ static int first_steps(struct hone_profile *prof)
     int err = HONE_OK;
     for (int s = 0; !err && s < net->nsteps; s++) {
         double before = hone_now();
-        err = hone_net_run(net, s, s + 1);
+        err = run_steps(net, s, s + 1);
         prof->row[s].first_ms = 1e3 * (hone_now() - before);
         prof->first_ms += prof->row[s].first_ms;
         prof->row[s].resident_bytes = hone_memory_now();
     }
     if (!err) prof->library_bytes = library_memory(prof);
-    for (int r = 1; !err && r < WARM_UP; r++) err = hone_net_run(net, 0, net->nsteps);
+    for (int r = 1; !err && r < WARM_UP; r++) err = run_steps(net, 0, net->nsteps);
     prof->peak_bytes = hone_memory_peak();
     /* Code becomes resident as it first runs: it is no part of the net's memory. */
     prof->base_bytes += hone_memory_files();
@@ -95,7 +110,7 @@ static int traced_step(const struct hone_net *net, uint64_t ticks[], double ms[]
     double begin = hone_now();
     ticks[0] = hone_ticks();
     for (int s = 0; s < n; s++) {
-        int err = hone_net_run(net, s, s + 1);
+        int err = run_steps(net, s, s + 1);
         if (err) return err;
         ticks[s + 1] = hone_ticks();
     }
@@ -107,7 +122,7 @@ static int traced_step(const struct hone_net *net, uint64_t ticks[], double ms[]
 static int whole_step(const struct hone_net *net, double *ms)
 {
     double before = hone_now();
-    int err = hone_net_run(net, 0, net->nsteps);
+    int err = run_steps(net, 0, net->nsteps);
     *ms = 1e3 * (hone_now() - before);
     return err;
 }
@@ -202,7 +217,7 @@ static int time_threads(struct hone_profile *prof)
     for (int r = 0; !err && r < rounds; r++) {
         hone_threads_read(t, before);
         for (int s = 0; !err && s < net->nsteps; s++) {
-            err = hone_net_run(net, s, s + 1);
+            err = run_steps(net, s, s + 1);
             hone_threads_read(t, after);
             for (int i = 0; i < t->n; i++) {
                 double ms = 1e3 * (after[i] - before[i]) / rounds;
@@ -222,14 +237,18 @@ static int assemble(struct hone_profile *prof, struct hone_net *net, struct hone
                     struct hone_device *d)
 {
     int err = hone_peaks(d, 0, &prof->peaks);
+    /* Nobody measures those of a GPU yet: there is no roof then, and the rest is as good. */
+    if (err && d->backend->start) {
+        prof->peaks = (struct hone_peaks){ .nthreads = d->ncores, .share = 1 };
+        err = HONE_OK;
+    }
     if (!err) err = hone_profile_look_up(prof, db, d);
     if (err) return err;
     prof->peak_is_all = !hone_memory_peak_reset();
     prof->base_bytes = hone_memory_now() - hone_memory_files();
     err = hone_net_assemble(net, db, d, NULL);
     if (!err) err = hone_net_init(net, 1);
-    if (!err) fill_batch(net);
-    return err;
+    return err ? err : fill_batch(net);
 }
 
 int hone_profile_open(struct hone_profile *prof, struct hone_net *net, struct hone_db *db,

@@ -359,10 +359,7 @@ static const char *refuse(const struct hone_kernel *k, const struct hone_device 
     return why;
 }
 
-static const char *nvcc(void)
-{
-    return is_pretend ? "pretend driver" : hone_cuda_nvcc[0] ? hone_cuda_nvcc : "no nvcc";
-}
+static const char *nvcc(void) { return hone_cuda_nvcc[0] ? hone_cuda_nvcc : "no nvcc"; }
 
 const struct hone_backend hone_backend_cuda = {
     .name = "cuda", .absent = absent, .count = count, .open = open_gpu, .close = close_gpu,
