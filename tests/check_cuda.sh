@@ -42,6 +42,11 @@ has '^gpu0: absent (.*none' "a driver that is not there is a reason"
 has '^  cuda_tiled ' "hone kernels lists the GPU's kernels"
 
 # ---- commands ----
+"$hone" autotune --device gpu0 --problem avgpool_fwd:f32:nhwc:mb2ic3ih8kh2sh2 --problem relu:f32:any:n1000 --budget 2s >out 2>err
+has 'cuda_windows' "hone autotune finds kernels for the GPU"
+"$hone" db ls >out 2>err
+grep -q 'pretend GPU' out && grep -q 'cuda_flat' out
+tap $? "and records whose they are"
 "$hone" train --device gpu0 --net letter-mlp --data synthetic:1x1x16:26:80 --batch 16 --epochs 1 --optimizer sgd --momentum 0.9 --lr 0.1 >out 2>err
 has '^ *1  ' "hone train trains a net on the GPU"
 grep -q 'pretend driver' err
