@@ -75,7 +75,7 @@ class Ops:
         return lambda w, x: total(w, x) / n
 
     def gap(self, layer):
-        return lambda w, x: x.mean((1, 2))
+        return lambda w, x: x.mean((1, 2)) if x.ndim == 4 else x
 
     def dropout(self, layer):
         p, slot = layer["keys"]["p"], self.job.layers.index(layer)

@@ -68,7 +68,7 @@ class Ops:
         return self.pool(layer, lambda x, r, s, p: self.F.avg_pool2d(x, r, s, p, count_include_pad=include))
 
     def gap(self, layer):
-        return lambda w, x: x.mean((2, 3))
+        return lambda w, x: x.mean((2, 3)) if x.dim() == 4 else x
 
     def dropout(self, layer):
         p, F = layer["keys"]["p"], self.F

@@ -94,7 +94,7 @@ class Ops:
         return self.images(layer, lambda w, x: self.tf.nn.avg_pool2d(x, [key["r"], key["kw"]], key["stride"], "VALID"))
 
     def gap(self, layer):
-        return lambda w, x: self.tf.reduce_mean(x, [1, 2])
+        return lambda w, x: self.tf.reduce_mean(x, [1, 2]) if len(x.shape) == 4 else x
 
     def dropout(self, layer):
         p = layer["keys"]["p"]
