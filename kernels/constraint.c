@@ -294,7 +294,7 @@ static enum state apply(const struct hone_constraint *t, const struct hone_node 
 static enum state eval(const struct view *w, int node, int64_t *v)
 {
     const struct hone_node *x = &w->t->node[node];
-    int64_t a, b;
+    int64_t a = 0, b = 0;
     if (x->op == CONSTANT) { *v = x->value; return KNOWN; }
     if (x->op == PARAM) {
         *v = w->c->v[x->value];

@@ -203,7 +203,7 @@ static int begin_way(struct hone_compare *c, struct hone_way *w)
 
 static int memory_of(struct hone_compare *c, struct hone_way *w, int arg)
 {
-    double v[2];
+    double v[2] = { 0 };
     char *rest;
     (void)arg;
     if (w == c->way) return HONE_OK;
