@@ -194,9 +194,11 @@ int hone_plan_best(struct hone_plan *plan, struct hone_db *db, const struct hone
                    struct hone_device *d, const struct hone_plan *like, int *known);
 
 /* The list of problems of a net, supplied by nets/ (which stands to the right of this folder):
- * hone.c ties them together.  Returns how many were put into p[max], or a negative code. */
+ * hone.c ties them together.  Returns how many were put into p[max] and into times[max], which says
+ * how many steps of the net each is, or a negative code. */
 typedef int hone_net_problems_fn(const char *net, int batch, const char *dtype,
-                                 const char *optimizers, struct hone_problem p[], int max);
+                                 const char *optimizers, struct hone_problem p[], int times[],
+                                 int max);
 
 int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems);
 int hone_cmd_db(int argc, char **argv);

@@ -30,6 +30,7 @@ struct session {
     int have_peaks;
     int n, done, nfailed;
     struct hone_problem *p;       /* (MAX_PROBLEMS) n of them */
+    int *times;                   /* (MAX_PROBLEMS) how many steps of the net each is */
     double *share;                /* (n) of the budget */
     int width;                    /* of the longest problem's text */
     json_t *rows;
@@ -227,12 +228,13 @@ static const char doc[] =
 
 /* ---- problems and their shares of the budget ---- */
 
-static int add_problem(struct session *s, const struct hone_problem *p)
+static int add_problem(struct session *s, const struct hone_problem *p, int times)
 {
     char text[HONE_TEXT];
     for (int i = 0; i < s->n; i++)
-        if (hone_problem_equal(&s->p[i], p)) return HONE_OK;
+        if (hone_problem_equal(&s->p[i], p)) { s->times[i] += times; return HONE_OK; }
     if (s->n == MAX_PROBLEMS) return hone_fail(HONE_EINVAL, "more than %d problems", MAX_PROBLEMS);
+    s->times[s->n] = times;
     s->p[s->n++] = *p;
     hone_problem_print(p, text);
     if ((int)strlen(text) > s->width) s->width = (int)strlen(text);
@@ -245,28 +247,31 @@ static int list_problems(struct session *s, hone_net_problems_fn *net_problems)
     struct hone_problem p;
     int err = HONE_OK;
     for (int i = 0; !err && i < o->ntexts; i++)
-        if (!(err = hone_problem_parse(o->text[i], &p))) err = add_problem(s, &p);
+        if (!(err = hone_problem_parse(o->text[i], &p))) err = add_problem(s, &p, 1);
     if (err || !o->net) return err;
     if (!net_problems)
         return hone_fail(HONE_EINVAL, "net '%s': this program was built without nets", o->net);
     struct hone_problem *of_net = calloc(MAX_PROBLEMS, sizeof *of_net);
-    if (!of_net) return hone_fail(HONE_ENOMEM, "%d problems", MAX_PROBLEMS);
-    int n = net_problems(o->net, o->batch, o->dtype, o->optimizers, of_net, MAX_PROBLEMS);
+    int *times = calloc(MAX_PROBLEMS, sizeof *times);
+    int n = of_net && times
+                ? net_problems(o->net, o->batch, o->dtype, o->optimizers, of_net, times, MAX_PROBLEMS)
+                : hone_fail(HONE_ENOMEM, "%d problems", MAX_PROBLEMS);
     if (n < 0) err = n;
-    for (int i = 0; !err && i < n; i++) err = add_problem(s, &of_net[i]);
+    for (int i = 0; !err && i < n; i++) err = add_problem(s, &of_net[i], times[i]);
     free(of_net);
+    free(times);
     return err;
 }
 
-/* Half of the budget is shared evenly, half by what a full search would take: large problems need
- * more, small ones are worth it too. */
+/* Half of the budget is shared evenly, half by what a full search would take and how many steps of
+ * the net the problem is: what is much of a step's time gains most, small ones are worth it too. */
 static int share_budget(struct session *s)
 {
     double sum = 0;
     s->share = calloc((size_t)s->n + 1, sizeof *s->share);
     if (!s->share) return hone_fail(HONE_ENOMEM, "%d problems", s->n);
     for (int i = 0; i < s->n; i++)
-        sum += s->share[i] = hone_tune_estimate(&s->p[i], &s->d, &s->o->tune);
+        sum += s->share[i] = s->times[i] * hone_tune_estimate(&s->p[i], &s->d, &s->o->tune);
     for (int i = 0; i < s->n; i++)
         s->share[i] = 0.5 / s->n + 0.5 * (sum > 0 ? s->share[i] / sum : 1.0 / s->n);
     return HONE_OK;
@@ -504,18 +509,22 @@ int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems)
                          .dtype = "f32",
                          .tune = { .seconds = 60, .seed = 1 },
                          .replay = { .seeds = 20 } };
-    struct session s = { .o = &o, .p = calloc(MAX_PROBLEMS, sizeof *s.p) };
+    struct session s = { .o = &o,
+                         .p = calloc(MAX_PROBLEMS, sizeof *s.p),
+                         .times = calloc(MAX_PROBLEMS, sizeof *s.times) };
     argp_err_exit_status = 2;
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return 2;
     signal(SIGXFSZ, SIG_IGN);   /* a file-size limit then is an error like a full disk */
     hone_catch_interrupt();
     if (o.replay.nfiles) return replay(&o);
-    int err = s.p ? run(&s, net_problems) : hone_fail(HONE_ENOMEM, "%d problems", MAX_PROBLEMS);
+    int err = s.p && s.times ? run(&s, net_problems)
+                             : hone_fail(HONE_ENOMEM, "%d problems", MAX_PROBLEMS);
     if (err) fprintf(stderr, "hone autotune: %s\n", hone_errmsg());
     json_decref(s.rows);
     hone_db_close(&s.db);
     hone_device_close(&s.d);
     free(s.share);
+    free(s.times);
     free(s.p);
     return err || s.nfailed ? 1 : 0;
 }

@@ -140,24 +140,28 @@ void hone_net_close(struct hone_net *net)
 
 /* ---- problems ---- */
 
-/* Adds those of `net` to the n that are there. */
-static int add_problems(const struct hone_net *net, struct hone_problem p[], int n, int max)
+/* Adds those of `net` to the n that are there; times: how many steps each is (NULL: not asked). */
+static int add_problems(const struct hone_net *net, struct hone_problem p[], int times[], int n,
+                        int max)
 {
     for (int i = 0; i < net->nsteps; i++) {
         int j = 0;
         while (j < n && !hone_problem_equal(&p[j], &net->step[i].problem)) j++;
-        if (j < n) continue;
-        if (n == max)
+        if (j == max)
             return hone_fail(HONE_EINVAL, "'%s' has more than %d different problems", net->name,
                              max);
-        p[n++] = net->step[i].problem;
+        if (j == n) {
+            p[n++] = net->step[i].problem;
+            if (times) times[j] = 0;
+        }
+        if (times) times[j]++;
     }
     return n;
 }
 
 int hone_net_problems(const struct hone_net *net, struct hone_problem p[], int max)
 {
-    return add_problems(net, p, 0, max);
+    return add_problems(net, p, NULL, 0, max);
 }
 
 int hone_net_dtype_find(const char *name, enum hone_dtype *dtype)
@@ -169,7 +173,7 @@ int hone_net_dtype_find(const char *name, enum hone_dtype *dtype)
 }
 
 int hone_net_problems_of(const char *name, int batch, const char *dtype, const char *optimizers,
-                         struct hone_problem p[], int max)
+                         struct hone_problem p[], int times[], int max)
 {
     struct hone_net net;
     enum hone_dtype type;
@@ -186,7 +190,7 @@ int hone_net_problems_of(const char *name, int batch, const char *dtype, const c
         /* Fused steps and their parts: what is measured decides. */
         for (how.apart = 0; !err && n >= 0 && how.apart < 2; how.apart++) {
             if ((err = hone_net_open(&net, name, &how))) break;
-            n = add_problems(&net, p, n, max);
+            n = add_problems(&net, p, times, n, max);
             hone_net_close(&net);
         }
         if (err) return err;

@@ -524,9 +524,10 @@ struct argp_option;
 int hone_train_option_list(struct argp_option *list, int max);
 
 /* For hone_cmd_autotune(): the problems of a training step of a net with each of the optimizers, a
- * list such as "sgd+momentum,adam". */
+ * list such as "sgd+momentum,adam", and how many steps each is (times[max] or NULL): with fused
+ * steps, and with their parts instead. */
 int hone_net_problems_of(const char *net, int batch, const char *dtype, const char *optimizers,
-                         struct hone_problem p[], int max);
+                         struct hone_problem p[], int times[], int max);
 
 /* The number type that --dtype means: f32 or f64. */
 int hone_net_dtype_find(const char *name, enum hone_dtype *dtype);

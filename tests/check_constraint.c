@@ -16,14 +16,19 @@ static struct hone_problem gemm;   /* m48n33k7 */
 
 #define DIGITS 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 
+static const struct hone_kernel example = {
+    .name = "example",
+    .isa = HONE_ISA_avx2,
+    .param = { HONE_PARAM("a", 1, 2, 3, 5, 8), HONE_PARAM("b", 0, 1, 4),
+               HONE_PARAM("c", 2, 4, 8, 16), HONE_PARAM("e", -3, 0, 7),
+               HONE_PARAM("threads", 1, 2, 4, 8) },
+};
+
 static struct hone_kernel kernel_with(const char *constraint)
 {
-    return (struct hone_kernel){ .name = "example",
-                                 .isa = HONE_ISA_avx2,
-                                 .param = { HONE_PARAM("a", 1, 2, 3, 5, 8), HONE_PARAM("b", 0, 1, 4),
-                                            HONE_PARAM("c", 2, 4, 8, 16), HONE_PARAM("e", -3, 0, 7),
-                                            HONE_PARAM("threads", 1, 2, 4, 8) },
-                                 .constraint = constraint };
+    struct hone_kernel k = example;
+    k.constraint = constraint;
+    return k;
 }
 
 /* ---- the language ---- */

@@ -129,12 +129,16 @@ static int broken(const struct hone_plan *plan, void *const mem[], void *workspa
     return hone_fail(HONE_EDEVICE, "broken on purpose");
 }
 
+static const struct hone_kernel known = {
+    .name = "known", .param = { HONE_PARAM("threads", 1, 2), HONE_PARAM("steps", 1) },
+};
+
 static struct hone_kernel kernel_of(int (*run)(const struct hone_plan *, void *const[], void *))
 {
-    return (struct hone_kernel){ .name = "known",
-                                 .backend = cpu.backend,
-                                 .run = run,
-                                 .param = { HONE_PARAM("threads", 1, 2), HONE_PARAM("steps", 1) } };
+    struct hone_kernel k = known;
+    k.backend = cpu.backend;
+    k.run = run;
+    return k;
 }
 
 static struct hone_plan plan_of(const struct hone_kernel *k, const struct hone_case *c, int threads,
