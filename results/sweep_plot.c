@@ -125,7 +125,8 @@ static const struct plot plots[] = {
 
 /* ---- scripts ---- */
 
-/* Beyond MOST_TITLES curves their titles would leave no room; the data file has them all. */
+/* Beyond MOST_TITLES curves their titles would leave no room; the data file has them all.  gnuplot
+ * has eight colours: the next eight curves are wider ones.  Epochs are whole, and so their marks. */
 static void put_script(FILE *f, const struct plot *p, const char *titles, int ncurves)
 {
     fprintf(f, "# gnuplot %s.gp draws %s.svg and %s.png from %s.dat.\n", p->name, p->name, p->name,
@@ -133,13 +134,15 @@ static void put_script(FILE *f, const struct plot *p, const char *titles, int nc
     fprintf(f, "set title '%s' noenhanced\nset xlabel '%s'\nset ylabel '%s'\nset grid\n", p->title,
             p->x, p->y);
     if (p->is_log) fputs("set logscale x 2\n", f);
-    fputs(p->is_log ? "set yrange [0:*]\nset format y '%.0f'\n" : "set format x '%.0f'\n", f);
+    if (p->is_log) fputs("set yrange [0:*]\nset format y '%.0f'\n", f);
+    else
+        fprintf(f, "stats '%s.dat' using 1 nooutput\nset xtics ceil((STATS_max - 1) / 12.0)\n", p->name);
     fputs(ncurves > MOST_TITLES ? "unset key\n" : "set key outside right noenhanced\n", f);
     hone_output_gnuplot_begin(f, p->name, 1000, 600);
     fputs("    plot ", f);
     for (int i = 0; i < ncurves; i++, titles += strcspn(titles, "\n") + 1) {
-        fprintf(f, "%s'%s.dat' index %d using 1:2%s with linespoints title ",
-                i ? ", \\\n        " : "", p->name, i, p->is_log ? ":xtic(1)" : "");
+        fprintf(f, "%s'%s.dat' index %d using 1:2%s with linespoints lw %d title ",
+                i ? ", \\\n        " : "", p->name, i, p->is_log ? ":xtic(1)" : "", 1 + i / 8);
         hone_output_quote(f, titles, strcspn(titles, "\n"));
     }
     putc('\n', f);
