@@ -107,7 +107,8 @@ def main():
     p.add_argument("--hone", default="hone", help="the program (default hone)")
     p.add_argument("--out", default="frameworks", help="writes OUT.md and OUT.csv (default frameworks)")
     p.add_argument("--nets", default=",".join(s[0] for s in STUDY), help="default all four")
-    p.add_argument("--epochs", type=int, help="at most so many (default the study's: 12, and 300 of letter-mlp)")
+    p.add_argument("--epochs", default="300", help="at most so many, or a number for each net, as 2,2,2,300 (default "
+                   "the study's: 12, and 300 of letter-mlp)")
     p.add_argument("--folds", type=int, default=10, help="0: no cross-validation (default 10)")
     p.add_argument("--no-split", action="store_true", help="cross-validation alone")
     p.add_argument("--limit", type=int, metavar="ROWS", help="train on the first ROWS rows (default all)")
@@ -121,10 +122,11 @@ def main():
     given = ["=".join(os.path.basename(part) if os.path.isabs(part) else part for part in a.split("=")) for a in arguments]
     argv = "python3 results/experiments/frameworks.py " + shlex.join(given)
     rows, start = [], os.getloadavg()[0]
+    nets, most = o.nets.split(","), [int(e) for e in o.epochs.split(",")]
     for study in STUDY:
-        if study[0] not in o.nets.split(","):
+        if study[0] not in nets:
             continue
-        epochs = min(study[2], o.epochs or study[2])
+        epochs = min(study[2], most[nets.index(study[0])] if len(most) > 1 else most[0])
         if o.tune != "0":
             words = study[3].split()
             optimizer = words[1] + "".join("+" + w[2:] for w in words if w in ("--momentum", "--nesterov"))
