@@ -23,7 +23,8 @@ int hone_search_open(struct hone_search *s, const struct hone_searcher *searcher
                      const struct hone_pool *pool, const double *prior, uint64_t seed)
 {
     *s = (struct hone_search){
-        .searcher = searcher, .pool = pool, .prior = prior, .best = -1, .gain = -1, .seed = seed
+        .searcher = searcher, .pool = pool, .prior = prior, .best = -1, .at = -1, .gain = -1,
+        .seed = seed
     };
     s->ms = calloc((size_t)pool->n + 1, sizeof *s->ms);
     if (!s->ms) return hone_fail(HONE_ENOMEM, "%d candidates", pool->n);

@@ -46,6 +46,7 @@ struct hone_search {
     double gain;                 /* share of the best time that the next trial should save, where
                                   * the searcher can tell; else negative */
     uint64_t seed, drawn;
+    int at;                      /* where a local search stands: a candidate, or below 0 */
     void *state;                 /* the searcher's own */
 };
 

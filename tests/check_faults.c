@@ -4,6 +4,7 @@
 
 #include "autotune/db.h"
 #include "autotune/race.h"
+#include "tests/product.h"
 #include "tests/tap.h"
 
 #include <math.h>
@@ -20,19 +21,6 @@ static char dir[] = "/tmp/hone-faults-XXXXXX";
 static struct hone_device cpu;
 static struct hone_problem gemm;   /* gemm:f32:nn:m5n7k6 */
 static volatile int zero, sink;
-
-static void product(const struct hone_plan *plan, void *const mem[])
-{
-    const int m = plan->problem.dim[0], n = plan->problem.dim[1], k = plan->problem.dim[2];
-    float *c = mem[0];
-    const float *a = mem[1], *b = mem[2];
-    for (int i = 0; i < m; i++)
-        for (int j = 0; j < n; j++) {
-            float sum = 0;
-            for (int l = 0; l < k; l++) sum += a[i * k + l] * b[l * n + j];
-            c[i * n + j] = sum;
-        }
-}
 
 enum { LAST = 5 * 7 - 1 };
 
