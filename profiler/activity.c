@@ -1,5 +1,5 @@
-/* CUPTI's records of activity: kernels, copies, the calls that launched them.  Buffers are filled by CUPTI and read when they come
- * back, in a thread of its own or in our call that ends the recording.
+/* CUPTI's records of activity: kernels, copies, the calls that launched them.  Buffers are filled by
+ * CUPTI and read when they come back, in a thread of its own or in our call that ends the recording.
  *
  * Not run on a GPU yet; tests/check_activity.c has a library that pretends to be CUPTI. */
 #include "kernels/library.h"

@@ -1,8 +1,8 @@
 /* Groups of a GPU's counters.  The same thing has other names on other chips: tests/check_cupti
  * asks CUPTI about every chip that it knows.
  *
- * Counters of instructions (sass) are not in the hardware: CUPTI patches the kernel's code and counts
- * threads, so that they add a pass and much time, but are exact. */
+ * Counters of instructions (sass) are not in the hardware: CUPTI patches the kernel's code and
+ * counts threads, so that they add a pass and much time, but are exact. */
 #include "profiler/cupti.h"
 
 #include <stdlib.h>
@@ -30,7 +30,8 @@ const struct hone_gpu_group hone_gpu_groups[] = {
           { "dram__bytes_read.sum", "dram__bytes_op_read.sum" }, NO_DRAM },
         { "dram_write", "bytes written", "byte",
           { "dram__bytes_write.sum", "dram__bytes_op_write.sum" }, NO_DRAM },
-        { "dram_busy", "of the memory's peak", "percent", { "dram__throughput" BUSY }, NO_DRAM } } },
+        { "dram_busy", "of the memory's peak", "percent",
+          { "dram__throughput" BUSY }, NO_DRAM } } },
     { "gpu-l2",
       "traffic with the second-level cache, and its hits",
       { { "l2_bytes", "bytes asked of it", "byte", { "lts__t_bytes.sum" }, NULL },
@@ -79,9 +80,12 @@ const struct hone_gpu_group hone_gpu_groups[] = {
       { { "stall_memory", "for global or local memory", "instruction",
           { STALL("long_scoreboard") }, NULL },
         { "stall_shared", "for shared memory", "instruction", { STALL("short_scoreboard") }, NULL },
-        { "stall_barrier", "for other threads of the block", "instruction", { STALL("barrier") }, NULL },
-        { "stall_math", "for an arithmetic unit", "instruction", { STALL("math_pipe_throttle") }, NULL },
-        { "stall_code", "for the next instruction", "instruction", { STALL("no_instruction") }, NULL } } },
+        { "stall_barrier", "for other threads of the block", "instruction",
+          { STALL("barrier") }, NULL },
+        { "stall_math", "for an arithmetic unit", "instruction",
+          { STALL("math_pipe_throttle") }, NULL },
+        { "stall_code", "for the next instruction", "instruction",
+          { STALL("no_instruction") }, NULL } } },
     { NULL, NULL, { { NULL, NULL, NULL, { NULL }, NULL } } },
 };
 

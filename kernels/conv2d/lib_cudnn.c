@@ -81,61 +81,21 @@ static dnn_descriptor between(struct hone_cudnn_graph *g, const struct hone_arg 
     return hone_cudnn_tensor(g, id, DNN_DATA_FLOAT, size);
 }
 
-/* out = mode(x), or mode(x, b). */
-static void pointwise(struct hone_cudnn_graph *g, int mode, double upper, dnn_descriptor x,
-                      dnn_descriptor b, dnn_descriptor out)
-{
-    const int type = DNN_DATA_FLOAT;
-    dnn_descriptor d = hone_cudnn_part(g, DNN_BACKEND_POINTWISE_DESCRIPTOR);
-    hone_cudnn_set(g, d, DNN_ATTR_POINTWISE_MODE, DNN_TYPE_POINTWISE_MODE, 1, &mode);
-    hone_cudnn_set(g, d, DNN_ATTR_POINTWISE_MATH_PREC, DNN_TYPE_DATA_TYPE, 1, &type);
-    if (upper > 0)
-        hone_cudnn_set(g, d, DNN_ATTR_POINTWISE_RELU_UPPER_CLIP, DNN_TYPE_DOUBLE, 1, &upper);
-    hone_cudnn_finish(g, d, "a pointwise operation");
-    dnn_descriptor op = hone_cudnn_part(g, DNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
-    hone_cudnn_set_part(g, op, DNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, d);
-    hone_cudnn_set_part(g, op, DNN_ATTR_OPERATION_POINTWISE_XDESC, x);
-    if (b) hone_cudnn_set_part(g, op, DNN_ATTR_OPERATION_POINTWISE_BDESC, b);
-    hone_cudnn_set_part(g, op, DNN_ATTR_OPERATION_POINTWISE_YDESC, out);
-    hone_cudnn_finish(g, op, "a pointwise operation");
-    g->op[g->nops++] = op;
-}
-
-static const struct {
-    enum hone_act act;
-    int mode;
-    double upper;
-} acts[] = {
-    { HONE_ACT_relu, DNN_POINTWISE_RELU_FWD, 0 },
-    { HONE_ACT_relu6, DNN_POINTWISE_RELU_FWD, 6 },
-    { HONE_ACT_sigmoid, DNN_POINTWISE_SIGMOID_FWD, 0 },
-    { HONE_ACT_tanh, DNN_POINTWISE_TANH_FWD, 0 },
-    { HONE_ACT_gelu_erf, DNN_POINTWISE_GELU_FWD, 0 },
-    { HONE_ACT_gelu_tanh, DNN_POINTWISE_GELU_APPROX_TANH_FWD, 0 },
-    { HONE_ACT_silu, DNN_POINTWISE_SWISH_FWD, 0 },
-};
-
-static int act_row(enum hone_act act)
-{
-    for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
-        if (acts[i].act == act) return (int)i;
-    return -1;
-}
-
 /* Bias and activation after the product, which `y` holds. */
 static void add_epilogue(struct hone_cudnn_graph *g, const struct hone_problem *p,
                          const struct hone_arg *arg, dnn_descriptor y, dnn_descriptor out)
 {
-    const int row = act_row(hone_act_of(p));
+    const enum hone_act act = hone_act_of(p);
     if (hone_problem_has(p, "bias")) {
         const int64_t size[4] = { 1, p->dim[CONV_OC], 1, 1 };
         dnn_descriptor b =
             hone_cudnn_tensor(g, CONV_BIAS, hone_cudnn_type(arg[CONV_BIAS].dtype), size);
-        dnn_descriptor sum = row < 0 ? out : between(g, &arg[CONV_Y], -2);
-        pointwise(g, DNN_POINTWISE_ADD, 0, y, b, sum);
+        dnn_descriptor sum = act == HONE_ACT_none ? out : between(g, &arg[CONV_Y], -2);
+        hone_cudnn_add_pointwise(g, &(struct hone_cudnn_pointwise){ DNN_POINTWISE_ADD, .x = y,
+                                                                    .b = b, .y = sum });
         y = sum;
     }
-    if (row >= 0) pointwise(g, acts[row].mode, acts[row].upper, y, NULL, out);
+    if (act != HONE_ACT_none) hone_cudnn_add_act(g, act, y, out);
 }
 
 static int build(struct hone_cudnn_graph *g, const struct hone_problem *p)
@@ -143,6 +103,7 @@ static int build(struct hone_cudnn_graph *g, const struct hone_problem *p)
     struct hone_arg arg[HONE_MAX_ARGS];
     const struct pass *pass = passes;
     const float one = 1, zero = 0;
+    g->multiplies = 1;
     p->op->args(p, arg);
     while (pass->op != p->op) pass++;
     const int fused = p->op == &hone_op_conv2d_fwd &&
@@ -156,71 +117,18 @@ static int build(struct hone_cudnn_graph *g, const struct hone_problem *p)
     hone_cudnn_set_part(g, op, pass->conv, conv);
     hone_cudnn_set(g, op, pass->alpha, DNN_TYPE_FLOAT, 1, &one);
     hone_cudnn_set(g, op, pass->beta, DNN_TYPE_FLOAT, 1, &zero);
-    hone_cudnn_finish(g, op, "the convolution's operation");
-    g->op[g->nops++] = op;
+    hone_cudnn_add_op(g, op, "the convolution's operation");
     if (fused) add_epilogue(g, p, arg, tensor[0], out);
     return g->err;
 }
 
 /* ---- the kernel ---- */
 
-/* An activation without a row would be left out of the graph. */
-static const char *no_activation(const struct hone_problem *p)
-{
-    if (p->op != &hone_op_conv2d_fwd || hone_act_of(p) == HONE_ACT_none) return NULL;
-    return act_row(hone_act_of(p)) < 0 ? "cuDNN has no such activation" : NULL;
-}
-
-static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
-{
-    const char *why = no_activation(p);
-    return why ? why : hone_cudnn_refuse(p, d, build);
-}
-
-static int valid(const struct hone_problem *p, const struct hone_config *c,
-                 const struct hone_device *d)
-{
-    return hone_cudnn_find(p, c, d, build) != NULL;
-}
-
-static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
-{
-    hone_cudnn_guess(p, d, build, c);
-}
-
-static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
-                        const struct hone_device *d)
-{
-    const struct hone_cudnn_choice *choice = hone_cudnn_find(p, c, d, build);
-    return choice ? (size_t)choice->workspace_bytes : 0;
-}
-
-static int candidates(const struct hone_problem *p, const struct hone_device *d,
-                      void (*f)(void *ctx, const struct hone_candidate *c), void *ctx)
-{
-    const char *why = no_activation(p);
-    return why ? hone_fail(HONE_EREFUSED, "%s", why) : hone_cudnn_candidates(p, d, build, f, ctx);
-}
-
-static int prepare(struct hone_plan *plan) { return hone_cudnn_prepare(plan, build); }
+HONE_CUDNN_FUNCTIONS(build)
 
 static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad,
                                              &hone_op_conv2d_wgrad, NULL };
 
 const struct hone_kernel hone_conv2d_lib_cudnn = {
-    .name = "lib_cudnn",
-    .ops = ops,
-    .backend = &hone_backend_cuda,
-    .build = HONE_LIB,
-    .dtypes = 1u << HONE_F32 | 1u << HONE_BF16,
-    .version = hone_cudnn_version,
-    .param = { HONE_CUDNN_PARAMS },
-    .refuse = refuse,
-    .valid = valid,
-    .guess = guess,
-    .workspace = workspace,
-    .candidates = candidates,
-    .prepare = prepare,
-    .release = hone_cudnn_release,
-    .run = hone_cudnn_run,
+    .name = "lib_cudnn", .ops = ops, HONE_CUDNN_MEMBERS
 };

@@ -8,6 +8,7 @@
 #include "kernels/gemm/gemm.h"
 #include "kernels/library.h"
 #include "kernels/nvidia/cublas_abi.h"
+#include "kernels/nvidia/kept.h"
 #include "kernels/nvidia/values.h"
 
 #include <stdio.h>
@@ -135,10 +136,8 @@ struct choice {
     struct lt_result result;
 };
 
-struct kept {
-    struct kept *next;
-    char key[HONE_TEXT + 192];
-    char why[256];
+struct answer {
+    struct hone_kept kept;
     int n;
     struct choice choice[CHOICES];
 };
@@ -149,7 +148,7 @@ static int config_value(const struct lt_result *r, int attr)
     return lt.MatmulAlgoConfigGetAttribute(&r->algo, attr, &value, sizeof value, NULL) ? -1 : value;
 }
 
-static void keep(struct kept *k, const struct lt_result *r)
+static void keep(struct answer *k, const struct lt_result *r)
 {
     struct choice c = { .result = *r,
                         .algo = config_value(r, LT_CUBLASLT_ALGO_CONFIG_ID),
@@ -162,13 +161,15 @@ static void keep(struct kept *k, const struct lt_result *r)
     k->choice[k->n++] = c;
 }
 
-static int ask(struct kept *k, const struct hone_problem *p)
+static int ask(void *answer, const struct hone_problem *p, const struct hone_device *d, void *ctx)
 {
+    struct answer *k = answer;
     struct product q;
     struct lt_result result[CHOICES];
     const size_t most = WORKSPACE;
     void *pref = NULL;
     int n = 0, err = open_product(&q, p);
+    (void)d, (void)ctx;
     if (err) return err;
     int status = lt.MatmulPreferenceCreate(&pref);
     if (!status)
@@ -180,33 +181,21 @@ static int ask(struct kept *k, const struct hone_problem *p)
     for (int i = 0; !status && i < n; i++) keep(k, &result[i]);
     if (pref) lt.MatmulPreferenceDestroy(pref);
     close_product(&q);
-    return status ? fail(status, "heuristics") : HONE_OK;
+    if (status) return fail(status, "heuristics");
+    return k->n ? HONE_OK : hone_fail(HONE_EREFUSED, "cuBLASLt proposes no algorithm");
 }
 
 /* NULL: out of memory. */
-static const struct kept *list_of(const struct hone_problem *p, const struct hone_device *d)
+static const struct answer *list_of(const struct hone_problem *p, const struct hone_device *d)
 {
-    static _Thread_local struct kept *all;
-    char text[HONE_TEXT], key[sizeof all->key];
-    hone_problem_print(p, text);
-    snprintf(key, sizeof key, "%s %s", text, d->id);
-    for (struct kept *k = all; k; k = k->next)
-        if (!strcmp(k->key, key)) return k;
-    struct kept *k = calloc(1, sizeof *k);
-    if (!k) return NULL;
-    memcpy(k->key, key, sizeof key);
-    if (ask(k, p))
-        snprintf(k->why, sizeof k->why, "%.250s", hone_errmsg());
-    else if (!k->n)
-        snprintf(k->why, sizeof k->why, "cuBLASLt proposes no algorithm");
-    k->next = all;
-    return all = k;
+    static _Thread_local struct hone_kept *all;
+    return hone_kept_answer(&all, sizeof(struct answer), p, d, ask, NULL);
 }
 
 static const struct choice *find(const struct hone_problem *p, const struct hone_config *c,
                                  const struct hone_device *d)
 {
-    const struct kept *k = list_of(p, d);
+    const struct answer *k = list_of(p, d);
     for (int i = 0; k && i < k->n; i++)
         if (k->choice[i].algo == c->v[ALGO] && k->choice[i].setting == c->v[SETTING])
             return &k->choice[i];
@@ -219,8 +208,8 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 {
     if (epilogue_of(p) < 0) return "cuBLASLt has no such activation";
     if (absent()) return absent();
-    const struct kept *k = list_of(p, d);
-    return !k ? "out of memory" : k->why[0] ? k->why : NULL;
+    const struct answer *k = list_of(p, d);
+    return !k ? "out of memory" : k->kept.err ? k->kept.why : NULL;
 }
 
 static int valid(const struct hone_problem *p, const struct hone_config *c,
@@ -231,7 +220,7 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
-    const struct kept *k = list_of(p, d);
+    const struct answer *k = list_of(p, d);
     if (k && k->n) c->v[ALGO] = k->choice[0].algo, c->v[SETTING] = k->choice[0].setting;
 }
 
@@ -249,7 +238,7 @@ static int candidates(const struct hone_problem *p, const struct hone_device *d,
     if (d->description)
         return hone_fail(HONE_EREFUSED, "cuBLASLt's heuristics need the GPU itself");
     if (refuse(p, d)) return hone_fail(HONE_EREFUSED, "%s", refuse(p, d));
-    const struct kept *k = list_of(p, d);
+    const struct answer *k = list_of(p, d);
     for (int i = 0; i < k->n; i++) {
         const struct choice *c = &k->choice[i];
         snprintf(about, sizeof about,

@@ -1,5 +1,6 @@
 /* kernels/nvidia/cublas_abi.h -- as much of cuBLASLt 12 and 13 as is used here, declared anew; see
- * cudnn_abi.h.  Names are cuBLAS's; tests/check_abi.sh holds numbers and sizes against its headers. */
+ * cudnn_abi.h.  Names are cuBLAS's; tests/check_abi.sh holds numbers and sizes against its
+ * headers. */
 #ifndef HONE_CUBLAS_ABI_H
 #define HONE_CUBLAS_ABI_H
 

@@ -111,8 +111,17 @@ void hone_cudnn_finish(struct hone_cudnn_graph *g, dnn_descriptor d, const char 
     if (status) g->err = hone_cudnn_fail(status, what);
 }
 
-dnn_descriptor hone_cudnn_tensor(struct hone_cudnn_graph *g, int64_t id, int type,
-                                 const int64_t size[4])
+void hone_cudnn_add_op(struct hone_cudnn_graph *g, dnn_descriptor op, const char *what)
+{
+    hone_cudnn_finish(g, op, what);
+    if (!g->err && g->nops == HONE_CUDNN_OPS)
+        g->err = hone_fail(HONE_EDEVICE, "cuDNN: more than %d operations", HONE_CUDNN_OPS);
+    if (!g->err) g->op[g->nops++] = op;
+}
+
+/* Channels lie together; by_value: the number lies on the host. */
+static dnn_descriptor tensor(struct hone_cudnn_graph *g, int64_t id, int type,
+                             const int64_t size[4], uint8_t by_value)
 {
     dnn_descriptor d = hone_cudnn_part(g, DNN_BACKEND_TENSOR_DESCRIPTOR);
     const int64_t stride[4] = { size[1] * size[2] * size[3], 1, size[3] * size[1], size[1] };
@@ -124,8 +133,39 @@ dnn_descriptor hone_cudnn_tensor(struct hone_cudnn_graph *g, int64_t id, int typ
     hone_cudnn_set(g, d, DNN_ATTR_TENSOR_UNIQUE_ID, DNN_TYPE_INT64, 1, &id);
     hone_cudnn_set(g, d, DNN_ATTR_TENSOR_BYTE_ALIGNMENT, DNN_TYPE_INT64, 1, &align);
     hone_cudnn_set(g, d, DNN_ATTR_TENSOR_IS_VIRTUAL, DNN_TYPE_BOOLEAN, 1, &is_virtual);
+    if (by_value)
+        hone_cudnn_set(g, d, DNN_ATTR_TENSOR_IS_BY_VALUE, DNN_TYPE_BOOLEAN, 1, &by_value);
     hone_cudnn_finish(g, d, "a tensor");
     return d;
+}
+
+dnn_descriptor hone_cudnn_tensor(struct hone_cudnn_graph *g, int64_t id, int type,
+                                 const int64_t size[4])
+{
+    return tensor(g, id, type, size, 0);
+}
+
+/* The id of one more tensor. */
+static int64_t extra(struct hone_cudnn_graph *g, int arg, double value)
+{
+    if (!g->err && g->nextra == HONE_CUDNN_EXTRAS)
+        g->err = hone_fail(HONE_EDEVICE, "cuDNN: more than %d further tensors", HONE_CUDNN_EXTRAS);
+    if (g->err) return HONE_CUDNN_EXTRA;
+    g->extra[g->nextra].arg = arg;
+    g->extra[g->nextra].value = (float)value;
+    return HONE_CUDNN_EXTRA + g->nextra++;
+}
+
+dnn_descriptor hone_cudnn_again(struct hone_cudnn_graph *g, int arg, int type,
+                                const int64_t size[4])
+{
+    return tensor(g, extra(g, arg, 0), type, size, 0);
+}
+
+dnn_descriptor hone_cudnn_scalar(struct hone_cudnn_graph *g, double value)
+{
+    static const int64_t one[4] = { 1, 1, 1, 1 };
+    return tensor(g, extra(g, -1, value), DNN_DATA_FLOAT, one, 1);
 }
 
 static void describe(struct hone_cudnn_graph *g, const char *json)

@@ -1,8 +1,9 @@
-/* kernels/nvidia/cudnn.h -- what kernels of cuDNN share: a graph of operations, the engines that can
- * compute it, and running one.  Lists need no GPU: a description of one is enough. */
+/* kernels/nvidia/cudnn.h -- what kernels of cuDNN share: a graph of operations, the engines that
+ * can compute it, and running one.  Lists need no GPU: a description of one is enough. */
 #ifndef HONE_CUDNN_H
 #define HONE_CUDNN_H
 
+#include "kernels/activation/activation.h"
 #include "kernels/kernel.h"
 #include "kernels/nvidia/cudnn_abi.h"
 
@@ -12,7 +13,10 @@ const char *hone_cudnn_version(void);
 
 /* ---- a graph ---- */
 
-enum { HONE_CUDNN_PARTS = 24, HONE_CUDNN_OPS = 4 };
+enum { HONE_CUDNN_PARTS = 64, HONE_CUDNN_OPS = 8, HONE_CUDNN_EXTRAS = 4 };
+
+/* The id of a graph's first tensor that is no argument; below, an argument's number is its id. */
+enum { HONE_CUDNN_EXTRA = 100 };
 
 /* Descriptors are remembered, to be destroyed together; after a failure every call does nothing. */
 struct hone_cudnn_graph {
@@ -21,6 +25,12 @@ struct hone_cudnn_graph {
     dnn_descriptor part[HONE_CUDNN_PARTS], op[HONE_CUDNN_OPS];
     dnn_descriptor graph, device;         /* device: NULL unless described */
     dnn_handle handle;                    /* NULL if described */
+    int nextra;
+    struct {
+        int arg;                          /* it is this argument, too; < 0: it is the value */
+        float value;
+    } extra[HONE_CUDNN_EXTRAS];
+    int multiplies;                       /* 1: there are sums of products */
 };
 
 dnn_descriptor hone_cudnn_part(struct hone_cudnn_graph *g, int kind);
@@ -30,9 +40,36 @@ void hone_cudnn_set_part(struct hone_cudnn_graph *g, dnn_descriptor d, int attr,
                          dnn_descriptor part);
 void hone_cudnn_finish(struct hone_cudnn_graph *g, dnn_descriptor d, const char *what);
 
+/* Finishes an operation and puts it into the graph. */
+void hone_cudnn_add_op(struct hone_cudnn_graph *g, dnn_descriptor op, const char *what);
+
 /* A tensor (n, c, h, w) whose channels lie together; id < 0: it exists between operations only. */
 dnn_descriptor hone_cudnn_tensor(struct hone_cudnn_graph *g, int64_t id, int type,
                                  const int64_t size[4]);
+
+/* Another name of argument `arg`, for a tensor that an operation both reads and writes; a number. */
+dnn_descriptor hone_cudnn_again(struct hone_cudnn_graph *g, int arg, int type,
+                                const int64_t size[4]);
+dnn_descriptor hone_cudnn_scalar(struct hone_cudnn_graph *g, double value);
+
+/* An operation on single numbers: out = mode(x), or mode(x, b); of a gradient dx = mode(dy, x), or
+ * of dy and y. */
+struct hone_cudnn_pointwise {
+    int mode;
+    double upper, slope;                  /* of relu, where it is cut, and below 0; 0: neither */
+    dnn_descriptor x, b, y, dy, dx;
+};
+void hone_cudnn_add_pointwise(struct hone_cudnn_graph *g, const struct hone_cudnn_pointwise *o);
+
+/* y = act(x), and dx = act'(s) dy, s as hone_act_from_y() says; size: of all three. */
+void hone_cudnn_add_act(struct hone_cudnn_graph *g, enum hone_act act, dnn_descriptor x,
+                        dnn_descriptor y);
+struct hone_cudnn_gradient {
+    const int64_t *size;
+    dnn_descriptor s, dy, dx;
+};
+void hone_cudnn_add_act_bwd(struct hone_cudnn_graph *g, enum hone_act act,
+                            const struct hone_cudnn_gradient *o);
 
 /* Makes the graph of the ops, for d. */
 int  hone_cudnn_graph_finish(struct hone_cudnn_graph *g, const struct hone_device *d);
@@ -51,17 +88,19 @@ struct hone_cudnn_choice {
     struct { int64_t type, value; } knob[HONE_CUDNN_KNOBS];
     unsigned notes;                       /* bit: DNN_NUMERICAL_NOTE_... */
     int compiles;                         /* 1: its code is compiled when the plan is made */
+    int unbuilt;                          /* 1: of a described GPU, which compiles nothing, so that
+                                           * neither workspace nor success is known */
     int64_t workspace_bytes;
     char from[16];                        /* "heuristic A 3", "fallback 1", "default", "sampled" */
 };
 
 struct hone_cudnn_list {
-    int n, nleft;                         /* nleft: engines that a described GPU cannot compile */
+    int n;
     struct hone_cudnn_choice choice[HONE_CUDNN_CHOICES];
 };
 
-/* All that cuDNN offers for the graph of p on d: heuristics A, fallback, defaults of further engines,
- * then knobs by chance.  Exact ones only: of f32 neither tensor cores, which round it to tf32, nor
+/* All that cuDNN offers for the graph of p on d: heuristics A, fallback, defaults of further
+ * engines, then knobs by chance.  Exact ones only: of f32 neither tensor cores, which round it to tf32, nor
  * other conversions of inputs, and nothing that differs from run to run. */
 int hone_cudnn_list(struct hone_cudnn_graph *g, const struct hone_problem *p,
                     struct hone_cudnn_list *list);

@@ -93,35 +93,41 @@ static int set_knob(dnn_descriptor *part, int type, int64_t value)
            hone_cudnn.BackendFinalize(*part);
 }
 
-static dnn_descriptor open_config(dnn_descriptor engine, const struct hone_cudnn_choice *c)
+/* Not 0, and no configuration: the engine refuses these knobs, for the reason of cuDNN's status. */
+static int open_config(dnn_descriptor engine, const struct hone_cudnn_choice *c,
+                       dnn_descriptor *config)
 {
-    dnn_descriptor config = make(DNN_BACKEND_ENGINECFG_DESCRIPTOR),
+    dnn_descriptor d = *config = make(DNN_BACKEND_ENGINECFG_DESCRIPTOR),
                    part[HONE_CUDNN_KNOBS] = { NULL };
-    int bad = set_part(config, DNN_ATTR_ENGINECFG_ENGINE, engine);
-    for (int i = 0; i < c->nknobs && !bad; i++)
-        bad = set_knob(&part[i], (int)c->knob[i].type, c->knob[i].value);
-    if (!bad && c->nknobs)
-        bad = set(config, DNN_ATTR_ENGINECFG_KNOB_CHOICES, DNN_TYPE_BACKEND_DESCRIPTOR, c->nknobs,
-                  part);
-    if (!bad) bad = hone_cudnn.BackendFinalize(config);
+    int status = set_part(d, DNN_ATTR_ENGINECFG_ENGINE, engine);
+    for (int i = 0; i < c->nknobs && !status; i++)
+        status = set_knob(&part[i], (int)c->knob[i].type, c->knob[i].value);
+    if (!status && c->nknobs)
+        status = set(d, DNN_ATTR_ENGINECFG_KNOB_CHOICES, DNN_TYPE_BACKEND_DESCRIPTOR, c->nknobs,
+                     part);
+    if (!status) status = hone_cudnn.BackendFinalize(d);
     for (int i = 0; i < c->nknobs; i++) hone_cudnn_drop(part[i]);
-    if (!bad) return config;
-    hone_cudnn_drop(config);
-    return NULL;
+    if (!status) return 0;
+    hone_cudnn_drop(d);
+    *config = NULL;
+    return status;
 }
 
-/* NULL: this engine cannot do it with these knobs here. */
-static dnn_descriptor open_plan(const struct hone_cudnn_graph *g, dnn_descriptor config)
+/* Likewise. */
+static int open_plan(const struct hone_cudnn_graph *g, dnn_descriptor config, dnn_descriptor *plan)
 {
-    dnn_descriptor plan = make(DNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-    int bad =
-        (g->handle && set(plan, DNN_ATTR_EXECUTION_PLAN_HANDLE, DNN_TYPE_HANDLE, 1, &g->handle)) ||
-        (g->device && set_part(plan, DNN_ATTR_EXECUTION_PLAN_DEVICEPROP, g->device)) ||
-        set_part(plan, DNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config) ||
-        hone_cudnn.BackendFinalize(plan);
-    if (!bad) return plan;
-    hone_cudnn_drop(plan);
-    return NULL;
+    dnn_descriptor d = *plan = make(DNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+    int status = 0;
+    if (g->handle)
+        status = set(d, DNN_ATTR_EXECUTION_PLAN_HANDLE, DNN_TYPE_HANDLE, 1, &g->handle);
+    if (!status && g->device)
+        status = set_part(d, DNN_ATTR_EXECUTION_PLAN_DEVICEPROP, g->device);
+    if (!status) status = set_part(d, DNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
+    if (!status) status = hone_cudnn.BackendFinalize(d);
+    if (!status) return 0;
+    hone_cudnn_drop(d);
+    *plan = NULL;
+    return status;
 }
 
 int hone_cudnn_plan(struct hone_cudnn_graph *g, const struct hone_cudnn_choice *c,
@@ -129,8 +135,8 @@ int hone_cudnn_plan(struct hone_cudnn_graph *g, const struct hone_cudnn_choice *
 {
     dnn_descriptor engine = open_engine(g, c->engine), config = NULL;
     *plan = NULL;
-    if (engine) config = open_config(engine, c);
-    if (config) *plan = open_plan(g, config);
+    if (engine) open_config(engine, c, &config);
+    if (config) open_plan(g, config, plan);
     hone_cudnn_drop(config);
     hone_cudnn_drop(engine);
     return *plan ? HONE_OK : hone_fail(HONE_EDEVICE, "cuDNN: engine %d makes no plan", c->engine);
@@ -138,12 +144,13 @@ int hone_cudnn_plan(struct hone_cudnn_graph *g, const struct hone_cudnn_choice *
 
 /* ---- the list ---- */
 
-static int is_exact(const struct hone_problem *p, unsigned notes)
+/* Tensor cores round f32 only where there are products to sum. */
+static int is_exact(const struct hone_cudnn_graph *g, const struct hone_problem *p, unsigned notes)
 {
     unsigned rounds = 1u << DNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS |
                       1u << DNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION |
                       1u << DNN_NUMERICAL_NOTE_NONDETERMINISTIC;
-    if (p->dtype == HONE_F32) rounds |= 1u << DNN_NUMERICAL_NOTE_TENSOR_CORE;
+    if (p->dtype == HONE_F32 && g->multiplies) rounds |= 1u << DNN_NUMERICAL_NOTE_TENSOR_CORE;
     return !(notes & rounds);
 }
 
@@ -155,24 +162,63 @@ static int same(const struct hone_cudnn_choice *a, const struct hone_cudnn_choic
     return 1;
 }
 
-/* Takes a choice if it is new, exact and makes a plan. */
-static int add(const struct hone_cudnn_graph *g, const struct hone_problem *p,
-               struct hone_cudnn_choice *c, dnn_descriptor config, struct hone_cudnn_list *list)
+/* What has to be compiled passes all of cuDNN's other checks before it finds that there is no
+ * driver. */
+static int lacks_driver(const struct hone_cudnn_graph *g, const struct hone_cudnn_choice *c,
+                        int status)
+{
+    return g->device && c->compiles &&
+           status == DNN_STATUS_NOT_SUPPORTED_RUNTIME_PREREQUISITE_MISSING;
+}
+
+/* Gives a choice that is exact and new the next number of its engine's settings; 0: it is not. */
+static int is_new(const struct hone_cudnn_graph *g, const struct hone_problem *p,
+                  struct hone_cudnn_choice *c, const struct hone_cudnn_list *list)
 {
     c->number = strcmp(c->from, "default") != 0;
-    if (list->n == HONE_CUDNN_CHOICES || c->engine >= ENGINES || !is_exact(p, c->notes)) return 0;
+    if (list->n == HONE_CUDNN_CHOICES || c->engine >= ENGINES) return 0;
+    if (!is_exact(g, p, c->notes)) return 0;
     for (int i = 0; i < list->n; i++) {
         if (same(&list->choice[i], c)) return 0;
         if (c->number && list->choice[i].engine == c->engine && list->choice[i].number >= c->number)
             c->number = list->choice[i].number + 1;
     }
-    if (c->number >= HONE_VALUES_40) return 0;
-    dnn_descriptor plan = open_plan(g, config);
-    if (!plan) return 0;
-    get(plan, DNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, DNN_TYPE_INT64, 1, &c->workspace_bytes);
+    return c->number < HONE_VALUES_40;
+}
+
+/* Takes a choice if it is new, exact and makes a plan. */
+static int add(const struct hone_cudnn_graph *g, const struct hone_problem *p,
+               struct hone_cudnn_choice *c, dnn_descriptor config, struct hone_cudnn_list *list)
+{
+    dnn_descriptor plan;
+    if (!is_new(g, p, c, list)) return 0;
+    const int status = open_plan(g, config, &plan);
+    c->unbuilt = lacks_driver(g, c, status);
+    if (status && !c->unbuilt) return 0;
+    if (plan)
+        get(plan, DNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, DNN_TYPE_INT64, 1, &c->workspace_bytes);
     hone_cudnn_drop(plan);
     list->choice[list->n++] = *c;
     return 1;
+}
+
+/* Likewise, of an engine and knobs that cuDNN did not propose. */
+static int add_knobs(const struct hone_cudnn_graph *g, const struct hone_problem *p,
+                     dnn_descriptor engine, struct hone_cudnn_choice *c,
+                     struct hone_cudnn_list *list)
+{
+    dnn_descriptor config;
+    const int status = open_config(engine, c, &config);
+    int taken = 0;
+    if (config) {
+        if (!c->nknobs) read_knobs(config, c);
+        taken = add(g, p, c, config, list);
+        hone_cudnn_drop(config);
+    } else if (lacks_driver(g, c, status) && is_new(g, p, c, list)) {
+        c->unbuilt = taken = 1;
+        list->choice[list->n++] = *c;
+    }
+    return taken;
 }
 
 static void add_heuristic(const struct hone_cudnn_graph *g, const struct hone_problem *p, int mode,
@@ -246,9 +292,7 @@ static void add_samples(const struct hone_cudnn_graph *g, const struct hone_prob
             c.knob[i].value = r->lo + r->step * (int64_t)(hone_random(t, (uint64_t)i) % steps);
         }
         snprintf(c.from, sizeof c.from, "sampled");
-        dnn_descriptor config = open_config(engine, &c);
-        if (config) taken += add(g, p, &c, config, list);
-        hone_cudnn_drop(config);
+        taken += add_knobs(g, p, engine, &c, list);
     }
 }
 
@@ -259,15 +303,10 @@ static void add_engine(const struct hone_cudnn_graph *g, const struct hone_probl
     struct hone_cudnn_choice c = { .engine = (int)index, .from = "default" };
     if (!engine) return;
     read_notes(engine, &c);
-    if (samples) {
+    if (samples)
         add_samples(g, p, engine, &c, list);
-    } else {
-        dnn_descriptor config = open_config(engine, &c);
-        if (config) read_knobs(config, &c);
-        if (!config || !add(g, p, &c, config, list))
-            list->nleft += c.compiles && is_exact(p, c.notes);
-        hone_cudnn_drop(config);
-    }
+    else
+        add_knobs(g, p, engine, &c, list);
     hone_cudnn_drop(engine);
 }
 
@@ -275,19 +314,14 @@ int hone_cudnn_list(struct hone_cudnn_graph *g, const struct hone_problem *p,
                     struct hone_cudnn_list *list)
 {
     int64_t engines = 0;
-    list->n = list->nleft = 0;
+    list->n = 0;
     add_heuristic(g, p, DNN_HEUR_MODE_A, "heuristic A", list);
     add_heuristic(g, p, DNN_HEUR_MODE_FALLBACK, "fallback", list);
     get(g->graph, DNN_ATTR_OPERATIONGRAPH_ENGINE_GLOBAL_COUNT, DNN_TYPE_INT64, 1, &engines);
     for (int samples = 0; samples < 2; samples++)
         for (int64_t i = 0; i < engines && i < ENGINES; i++) add_engine(g, p, i, samples, list);
-    if (list->n) return HONE_OK;
-    if (!g->device || !list->nleft)
-        return hone_fail(HONE_EREFUSED, "cuDNN has no exact engine for it on this GPU");
-    return hone_fail(HONE_EREFUSED,
-                     "cuDNN has no exact precompiled engine for it; %d are compiled at run time, "
-                     "which needs the driver",
-                     list->nleft);
+    return list->n ? HONE_OK
+                   : hone_fail(HONE_EREFUSED, "cuDNN has no exact engine for it on this GPU");
 }
 
 /* cuDNN's names without CUDNN_KNOB_TYPE_, by its numbers. */
@@ -361,8 +395,9 @@ void hone_cudnn_about(const struct hone_cudnn_choice *c, char text[HONE_TEXT])
         { DNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6, "tiles 6x6" },
         { DNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13, "tiles 13x13" },
     };
-    int len = snprintf(text, HONE_TEXT, "%s: %s", c->from,
-                       c->compiles ? "runtime-compiled" : "precompiled");
+    int len = snprintf(text, HONE_TEXT, "%s: %s%s", c->from,
+                       c->compiles ? "runtime-compiled" : "precompiled",
+                       c->unbuilt ? " (workspace not known without a driver)" : "");
     for (size_t i = 0; i < sizeof notes / sizeof *notes && len < HONE_TEXT; i++)
         if (c->notes >> notes[i].note & 1)
             len += snprintf(text + len, (size_t)(HONE_TEXT - len), ", %s", notes[i].name);

@@ -1,6 +1,7 @@
 /* What cuDNN's kernels share: lists of engines, each made once per problem and GPU, and plans. */
 #include "kernels/nvidia/cudnn_kernel.h"
 #include "kernels/nvidia/cudnn_calls.h"
+#include "kernels/nvidia/kept.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,11 +53,8 @@ static void close_handle(const struct hone_device *d)
 
 /* ---- lists ---- */
 
-struct kept {
-    struct kept *next;
-    char key[HONE_TEXT + 192];
-    int err;
-    char why[256];
+struct answer {
+    struct hone_kept kept;
     struct hone_cudnn_list list;
 };
 
@@ -66,8 +64,8 @@ static int open_graph(struct hone_cudnn_graph *g, const struct hone_problem *p,
     memset(g, 0, sizeof *g);
     if (hone_cudnn_absent()) return g->err = hone_fail(HONE_EDEVICE, "%s", hone_cudnn_absent());
     g->err = open_handle(d, &g->handle);
-    if (!g->err) build(g, p);
-    return hone_cudnn_graph_finish(g, d);
+    if (!g->err) g->err = build(g, p);
+    return g->err ? g->err : hone_cudnn_graph_finish(g, d);
 }
 
 static void close_graph(struct hone_cudnn_graph *g, const struct hone_device *d)
@@ -77,33 +75,20 @@ static void close_graph(struct hone_cudnn_graph *g, const struct hone_device *d)
     if (had_handle) close_handle(d);
 }
 
-static void fill(struct kept *k, const struct hone_problem *p, const struct hone_device *d,
-                 hone_cudnn_build *build)
+static int ask(void *answer, const struct hone_problem *p, const struct hone_device *d, void *build)
 {
     struct hone_cudnn_graph g;
-    k->err = open_graph(&g, p, d, build);
-    if (!k->err) k->err = hone_cudnn_list(&g, p, &k->list);
-    if (k->err) snprintf(k->why, sizeof k->why, "%.250s", hone_errmsg());
+    int err = open_graph(&g, p, d, *(hone_cudnn_build **)build);
+    if (!err) err = hone_cudnn_list(&g, p, &((struct answer *)answer)->list);
     close_graph(&g, d);
+    return err;
 }
 
-/* Asking cuDNN takes a tenth of a second, and the tuner asks about every configuration, so answers
- * are kept as long as the program runs.  NULL: out of memory. */
-static const struct kept *list_of(const struct hone_problem *p, const struct hone_device *d,
-                                  hone_cudnn_build *build)
+static const struct answer *list_of(const struct hone_problem *p, const struct hone_device *d,
+                                    hone_cudnn_build *build)
 {
-    static _Thread_local struct kept *all;
-    char text[HONE_TEXT], key[sizeof all->key];
-    hone_problem_print(p, text);
-    snprintf(key, sizeof key, "%s %s", text, d->id);
-    for (struct kept *k = all; k; k = k->next)
-        if (!strcmp(k->key, key)) return k;
-    struct kept *k = calloc(1, sizeof *k);
-    if (!k) return NULL;
-    memcpy(k->key, key, sizeof key);
-    fill(k, p, d, build);
-    k->next = all;
-    return all = k;
+    static _Thread_local struct hone_kept *all;
+    return hone_kept_answer(&all, sizeof(struct answer), p, d, ask, &build);
 }
 
 const char *hone_cudnn_refuse(const struct hone_problem *p, const struct hone_device *d,
@@ -111,8 +96,8 @@ const char *hone_cudnn_refuse(const struct hone_problem *p, const struct hone_de
 {
     if (hone_cudnn_absent()) return hone_cudnn_absent();
     if (!d->description && hone_cuda_is_pretend()) return "the tests' driver has no libraries";
-    const struct kept *k = list_of(p, d, build);
-    return !k ? "out of memory" : k->err ? k->why : NULL;
+    const struct answer *k = list_of(p, d, build);
+    return !k ? "out of memory" : k->kept.err ? k->kept.why : NULL;
 }
 
 static struct hone_config config_of(const struct hone_cudnn_choice *c)
@@ -125,7 +110,7 @@ const struct hone_cudnn_choice *hone_cudnn_find(const struct hone_problem *p,
                                                 const struct hone_device *d,
                                                 hone_cudnn_build *build)
 {
-    const struct kept *k = list_of(p, d, build);
+    const struct answer *k = list_of(p, d, build);
     for (int i = 0; k && i < k->list.n; i++) {
         const struct hone_cudnn_choice *choice = &k->list.choice[i];
         if (choice->engine == c->v[ENGINE] && choice->number == c->v[KNOBS]) return choice;
@@ -133,10 +118,17 @@ const struct hone_cudnn_choice *hone_cudnn_find(const struct hone_problem *p,
     return NULL;
 }
 
+size_t hone_cudnn_workspace(const struct hone_problem *p, const struct hone_config *c,
+                            const struct hone_device *d, hone_cudnn_build *build)
+{
+    const struct hone_cudnn_choice *choice = hone_cudnn_find(p, c, d, build);
+    return choice ? (size_t)choice->workspace_bytes : 0;
+}
+
 void hone_cudnn_guess(const struct hone_problem *p, const struct hone_device *d,
                       hone_cudnn_build *build, struct hone_config *c)
 {
-    const struct kept *k = list_of(p, d, build);
+    const struct answer *k = list_of(p, d, build);
     if (k && k->list.n) *c = config_of(&k->list.choice[0]);
 }
 
@@ -144,10 +136,10 @@ int hone_cudnn_candidates(const struct hone_problem *p, const struct hone_device
                           hone_cudnn_build *build,
                           void (*f)(void *ctx, const struct hone_candidate *c), void *ctx)
 {
-    const struct kept *k = list_of(p, d, build);
+    const struct answer *k = list_of(p, d, build);
     char about[HONE_TEXT];
     if (!k) return hone_fail(HONE_ENOMEM, "%zu bytes", sizeof *k);
-    if (k->err) return hone_fail(k->err, "%s", k->why);
+    if (k->kept.err) return hone_fail(k->kept.err, "%s", k->kept.why);
     for (int i = 0; i < k->list.n; i++) {
         const struct hone_cudnn_choice *c = &k->list.choice[i];
         hone_cudnn_about(c, about);
@@ -163,7 +155,7 @@ struct state {
     struct hone_cudnn_graph graph;
     dnn_descriptor plan, pack;
     int nargs;
-    void *mem[HONE_MAX_ARGS + 1]; /* in the pack; the last is the workspace */
+    void *mem[HONE_MAX_ARGS], *workspace; /* in the pack */
 };
 
 void hone_cudnn_release(struct hone_plan *plan)
@@ -192,21 +184,39 @@ int hone_cudnn_prepare(struct hone_plan *plan, hone_cudnn_build *build)
     return err;
 }
 
-/* An argument's number is its tensor's id. */
+/* An argument's number is its tensor's id; tensors beyond are second names of arguments, and
+ * numbers that lie in the graph itself.  Returns how many there are. */
+static int64_t list_tensors(struct state *s, int64_t id[], void *at[])
+{
+    struct hone_cudnn_graph *g = &s->graph;
+    int64_t n = 0;
+    for (int i = 0; i < s->nargs; i++) {
+        id[n] = i;
+        at[n++] = s->mem[i];
+    }
+    for (int i = 0; i < g->nextra; i++) {
+        id[n] = HONE_CUDNN_EXTRA + i;
+        at[n++] = g->extra[i].arg < 0 ? (void *)&g->extra[i].value : s->mem[g->extra[i].arg];
+    }
+    return n;
+}
+
 static int make_pack(struct state *s, void *const mem[], void *workspace)
 {
-    int64_t id[HONE_MAX_ARGS];
-    for (int i = 0; i < s->nargs; i++) id[i] = i, s->mem[i] = mem[i];
-    s->mem[HONE_MAX_ARGS] = workspace;
+    int64_t id[HONE_MAX_ARGS + HONE_CUDNN_EXTRAS];
+    void *at[HONE_MAX_ARGS + HONE_CUDNN_EXTRAS];
+    memcpy(s->mem, mem, (size_t)s->nargs * sizeof *mem);
+    s->workspace = workspace;
+    const int64_t n = list_tensors(s, id, at);
     hone_cudnn_drop(s->pack);
     s->pack = NULL;
     int status = hone_cudnn.BackendCreateDescriptor(DNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &s->pack);
     if (!status)
         status = hone_cudnn.BackendSetAttribute(s->pack, DNN_ATTR_VARIANT_PACK_UNIQUE_IDS,
-                                                DNN_TYPE_INT64, s->nargs, id);
+                                                DNN_TYPE_INT64, n, id);
     if (!status)
         status = hone_cudnn.BackendSetAttribute(s->pack, DNN_ATTR_VARIANT_PACK_DATA_POINTERS,
-                                                DNN_TYPE_VOID_PTR, s->nargs, s->mem);
+                                                DNN_TYPE_VOID_PTR, n, at);
     if (!status)
         status = hone_cudnn.BackendSetAttribute(s->pack, DNN_ATTR_VARIANT_PACK_WORKSPACE,
                                                 DNN_TYPE_VOID_PTR, 1, &workspace);
@@ -219,7 +229,7 @@ int hone_cudnn_run(const struct hone_plan *plan, void *const mem[], void *worksp
     struct state *s = plan->priv;
     int err = HONE_OK;
     if (!s->pack || memcmp(s->mem, mem, (size_t)s->nargs * sizeof *mem) ||
-        s->mem[HONE_MAX_ARGS] != workspace)
+        s->workspace != workspace)
         err = make_pack(s, mem, workspace);
     if (err) return err;
     int status = hone_cudnn.BackendExecute(s->graph.handle, s->plan, s->pack);
