@@ -61,7 +61,7 @@ enum hone_fault hone_record_fault(const struct hone_record *r);
 
 /* ---- database ---- */
 
-enum { HONE_DB_STATEMENTS = 16, HONE_DB_BUILDS = 64 };
+enum { HONE_DB_STATEMENTS = 16, HONE_DB_BUILDS = 256 };
 
 struct hone_db {
     struct sqlite3 *sql;         /* NULL: no database; look-ups then find nothing */
@@ -70,13 +70,16 @@ struct hone_db {
     int64_t max_workspace;       /* bytes: records of more are not served; 0: no limit */
     struct hone_wisdom *wisdom;  /* shipped records; NULL: not read yet */
     struct sqlite3_stmt *stmt[HONE_DB_STATEMENTS];   /* prepared at first use */
+    struct hone_record *found;   /* (room) of the last look-up */
+    int room;
     /* Which builds of kernels are this program's, as far as it was asked: build b stands at b %
-     * HONE_DB_BUILDS. */
+     * HONE_DB_BUILDS; NULL: not asked yet. */
     struct hone_db_build {
         int64_t id;
         const struct hone_op *op;
         const struct hone_kernel *kernel;   /* NULL: this program has no such version of it */
-    } build[HONE_DB_BUILDS];
+        char version[HONE_TEXT];
+    } *build;
 };
 
 /* The path given, else $HONE_DB, else hone.db in the user's data directory.  To write (`create`), a

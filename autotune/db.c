@@ -102,8 +102,9 @@ static int connect(struct hone_db *db, int flags)
     if (rc) return hone_db_fail(db, rc);
     sqlite3_extended_result_codes(db->sql, 1);
     sqlite3_busy_timeout(db->sql, PATIENCE_MS);
-    rc = sqlite3_exec(db->sql, "PRAGMA foreign_keys = ON; SELECT count(*) FROM sqlite_schema", NULL,
-                      NULL, NULL);
+    /* 16 MiB of pages are kept in memory: look-ups then read the file's change counter alone. */
+    rc = sqlite3_exec(db->sql, "PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384;"
+                      "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
     return rc == SQLITE_READONLY_ROLLBACK ? rc : rc ? hone_db_fail(db, rc) : HONE_OK;
 }
 
@@ -174,6 +175,8 @@ void hone_db_close(struct hone_db *db)
     for (int i = 0; i < HONE_DB_STATEMENTS; i++) sqlite3_finalize(db->stmt[i]);
     sqlite3_close(db->sql);
     hone_wisdom_close(db->wisdom);
+    free(db->found);
+    free(db->build);
     memset(db, 0, sizeof *db);
 }
 
@@ -292,22 +295,35 @@ int hone_db_each(struct hone_db *db, const char *device, const char *problem,
 
 /* ---- the best ---- */
 
-/* The kernel of a record, whose build, name and version stand in columns `at` and on of the row, if
- * this program still has that very version of it, and may use it. */
-static const struct hone_kernel *current(struct hone_db *db, const struct hone_op *op,
-                                         sqlite3_stmt *st, int at)
+/* Build `id` of the database as this program knows it: asked for once, since its texts are long. */
+static int find_build(struct hone_db *db, const struct hone_op *op, int64_t id,
+                      struct hone_db_build **build)
 {
-    const int64_t id = sqlite3_column_int64(st, at);
-    struct hone_db_build *b = &db->build[id % HONE_DB_BUILDS];
-    if (b->id != id || b->op != op) {
-        char now[HONE_TEXT];
-        const char *name = (const char *)sqlite3_column_text(st, at + 1),
-                   *version = (const char *)sqlite3_column_text(st, at + 2);
+    struct hone_db_build *b;
+    sqlite3_stmt *st;
+    if (!db->build && !(db->build = calloc(HONE_DB_BUILDS, sizeof *db->build)))
+        return hone_fail(HONE_ENOMEM, "%d builds", HONE_DB_BUILDS);
+    *build = b = &db->build[id % HONE_DB_BUILDS];
+    if (b->id == id && b->op == op) return HONE_OK;
+    int err = hone_db_statement(db, HONE_SQL_BUILD_OF, &st), rc;
+    if (err) return err;
+    *b = (struct hone_db_build){ .id = id, .op = op };
+    sqlite3_bind_int64(st, 1, id);
+    if ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(st, 0),
+                   *version = (const char *)sqlite3_column_text(st, 1);
         const struct hone_kernel *k = name ? hone_kernel_find(op, name) : NULL;
-        if (k) hone_kernel_version(k, now);
-        *b = (struct hone_db_build){ id, op, k && version && !strcmp(now, version) ? k : NULL };
+        if (k) hone_kernel_version(k, b->version);
+        b->kernel = k && version && !strcmp(b->version, version) ? k : NULL;
     }
-    return b->kernel && (!db->builds || db->builds >> b->kernel->build & 1) ? b->kernel : NULL;
+    sqlite3_reset(st);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? HONE_OK : hone_db_fail(db, rc);
+}
+
+/* May what this build made be served? */
+static int is_current(const struct hone_db *db, const struct hone_db_build *b)
+{
+    return b->kernel && (!db->builds || db->builds >> b->kernel->build & 1);
 }
 
 int hone_record_is_library(const struct hone_record *r) { return !strncmp(r->version, "lib ", 4); }
@@ -351,106 +367,115 @@ void hone_db_podium_of(const struct hone_record *ranked, int n, struct hone_podi
     if (n) podium->best = ranked[0];
 }
 
-/* The session that timed p last with what this program has; "" if none.  The statement is left
- * where it stands: as long as it does, the next one need not lock the file anew. */
-static int latest_session(struct hone_db *db, const struct hone_op *op, const char *problem,
-                          const char *device, char session[40], sqlite3_stmt **st)
+static void copy(char *to, const char *from, size_t size)
 {
-    int err = hone_db_statement(db, HONE_SQL_LATEST, st), rc = SQLITE_DONE;
-    session[0] = 0;
-    if (err) return err;
-    sqlite3_bind_text(*st, 1, problem, -1, SQLITE_STATIC);
-    sqlite3_bind_text(*st, 2, device, -1, SQLITE_STATIC);
-    while (!session[0] && (rc = sqlite3_step(*st)) == SQLITE_ROW)
-        if (current(db, op, *st, 1)) hone_db_text(*st, 0, session, 40);
-    return rc != SQLITE_DONE && rc != SQLITE_ROW ? hone_db_fail(db, rc) : HONE_OK;
+    size_t n = strlen(from);
+    if (n > size - 1) n = size - 1;
+    memcpy(to, from, n);
+    to[n] = 0;
 }
+
+/* Columns of HONE_SQL_LATEST. */
+enum { ID, BUILD, CONFIG, N, MEDIAN, LO, HI, WORKSPACE, ERROR, CACHE, SESSION, AT };
 
 static void read_best(sqlite3_stmt *st, const char *problem, const char *device,
-                      struct hone_record *r)
+                      const struct hone_db_build *build, struct hone_record *r)
 {
-    *r = (struct hone_record){ .id = sqlite3_column_int64(st, 0),
-                               .status = HONE_TIMED,
-                               .n = sqlite3_column_int(st, 5),
-                               .ms_median = sqlite3_column_double(st, 6),
-                               .ms_lo = sqlite3_column_double(st, 7),
-                               .ms_hi = sqlite3_column_double(st, 8),
-                               .workspace_bytes = sqlite3_column_int64(st, 9),
-                               .error = sqlite3_column_double(st, 10) };
-    snprintf(r->device, sizeof r->device, "%s", device);
-    snprintf(r->problem, sizeof r->problem, "%s", problem);
-    hone_db_text(st, 2, r->kernel, sizeof r->kernel);
-    hone_db_text(st, 3, r->version, sizeof r->version);
-    hone_db_text(st, 4, r->config, sizeof r->config);
-    hone_db_text(st, 11, r->cache, sizeof r->cache);
-    hone_db_text(st, 12, r->session, sizeof r->session);
-    hone_db_text(st, 13, r->when, sizeof r->when);
+    r->id = sqlite3_column_int64(st, ID);
+    r->status = HONE_TIMED;
+    r->n = sqlite3_column_int(st, N);
+    r->ms_median = sqlite3_column_double(st, MEDIAN);
+    r->ms_lo = sqlite3_column_double(st, LO);
+    r->ms_hi = sqlite3_column_double(st, HI);
+    r->workspace_bytes = sqlite3_column_int64(st, WORKSPACE);
+    r->error = sqlite3_column_double(st, ERROR);
+    r->why[0] = 0;
+    copy(r->device, device, sizeof r->device);
+    copy(r->problem, problem, sizeof r->problem);
+    copy(r->kernel, build->kernel->name, sizeof r->kernel);
+    copy(r->version, build->version, sizeof r->version);
+    hone_db_text(st, CONFIG, r->config, sizeof r->config);
+    hone_db_text(st, CACHE, r->cache, sizeof r->cache);
+    hone_db_text(st, SESSION, r->session, sizeof r->session);
+    hone_db_text(st, AT, r->when, sizeof r->when);
 }
 
-/* Reads the session's rows, as they come. */
-static int read_session(struct hone_db *db, const struct hone_op *op, sqlite3_stmt *st,
-                        const char *problem, const char *device, struct hone_record **all)
+/* Room for one more in db->found, which is kept from look-up to look-up. */
+static int make_room(struct hone_db *db, int n)
 {
-    int n = 0, room = 0, rc;
+    if (n < db->room) return HONE_OK;
+    const int room = 2 * db->room + 16;
+    struct hone_record *more = realloc(db->found, (size_t)room * sizeof *more);
+    if (!more) return hone_fail(HONE_ENOMEM, "%d records", room);
+    db->found = more;
+    db->room = room;
+    return HONE_OK;
+}
+
+/* Puts the rows of the latest session that timed p with what this program has into db->found: they
+ * come session by session, the latest first. */
+static int read_latest(struct hone_db *db, const struct hone_op *op, sqlite3_stmt *st,
+                       const char *problem, const char *device)
+{
+    char session[40] = "";
+    struct hone_db_build *build = NULL;
+    int n = 0, rc, err;
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
-        if (!current(db, op, st, 1)) continue;
-        if (db->max_workspace && sqlite3_column_int64(st, 9) > db->max_workspace) continue;
-        if (n == room) {
-            struct hone_record *more = realloc(*all, (size_t)(room = 2 * room + 16) * sizeof **all);
-            if (!more) return hone_fail(HONE_ENOMEM, "%d records", room);
-            *all = more;
-        }
-        read_best(st, problem, device, &(*all)[n]);
-        n += !hone_record_check(&(*all)[n]);   /* a damaged row is nobody's best */
+        const char *of = (const char *)sqlite3_column_text(st, SESSION);
+        if (session[0] && (!of || strcmp(of, session))) return n;
+        if ((err = find_build(db, op, sqlite3_column_int64(st, BUILD), &build))) return err;
+        if (!is_current(db, build)) continue;
+        hone_db_text(st, SESSION, session, sizeof session);
+        if (db->max_workspace && sqlite3_column_int64(st, WORKSPACE) > db->max_workspace) continue;
+        if ((err = make_room(db, n))) return err;
+        read_best(st, problem, device, build, &db->found[n]);
+        n += !hone_record_check(&db->found[n]);   /* a damaged row is nobody's best */
     }
     return rc == SQLITE_DONE ? n : hone_db_fail(db, rc);
 }
 
-/* All of p's records that may be served, best first; the caller frees *all.  Returns how many. */
-static int ranked(struct hone_db *db, const struct hone_problem *p, const char *device,
-                  struct hone_record **all)
+/* All of p's records that may be served, best first, in db->found.  Returns how many.  The first
+ * statement is left where it stands: as long as it does, the next one need not lock the file anew. */
+static int ranked(struct hone_db *db, const struct hone_problem *p, const char *device)
 {
-    char problem[HONE_TEXT], session[40];
-    sqlite3_stmt *st = NULL, *latest = NULL;
-    int n = 0;
-    *all = NULL;
+    char problem[HONE_TEXT];
+    sqlite3_stmt *key, *st;
+    int err = hone_db_statement(db, HONE_SQL_KEY, &key), n = 0, rc;
+    if (!err) err = hone_db_statement(db, HONE_SQL_LATEST, &st);
+    if (err) return err;
     hone_problem_print(p, problem);
-    int err = latest_session(db, p->op, problem, device, session, &latest);
-    if (!err && session[0] && !(err = hone_db_statement(db, HONE_SQL_SESSION, &st))) {
-        sqlite3_bind_text(st, 1, problem, -1, SQLITE_STATIC);
-        sqlite3_bind_text(st, 2, device, -1, SQLITE_STATIC);
-        sqlite3_bind_text(st, 3, session, -1, SQLITE_STATIC);
-        n = read_session(db, p->op, st, problem, device, all);
-        if (n < 0) err = n;
+    sqlite3_bind_text(key, 1, problem, -1, SQLITE_STATIC);
+    sqlite3_bind_text(key, 2, device, -1, SQLITE_STATIC);
+    if ((rc = sqlite3_step(key)) == SQLITE_ROW) {
+        sqlite3_bind_int64(st, 1, sqlite3_column_int64(key, 0));
+        sqlite3_bind_int64(st, 2, sqlite3_column_int64(key, 1));
+        n = read_latest(db, p->op, st, problem, device);
         sqlite3_reset(st);
+    } else if (rc != SQLITE_DONE) {
+        n = hone_db_fail(db, rc);
     }
-    if (latest) sqlite3_reset(latest);
-    if (err) { free(*all); *all = NULL; return err; }
-    if (n) hone_db_rank(*all, n);
+    sqlite3_reset(key);
+    if (n > 0) hone_db_rank(db->found, n);
     return n;
 }
 
 int hone_db_best(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d,
                  struct hone_record best[], int max)
 {
-    struct hone_record *all;
     if (!db || !db->sql) return 0;
-    int n = ranked(db, p, d->id, &all);
+    int n = ranked(db, p, d->id);
     if (n > max) n = max;
-    if (n > 0) memcpy(best, all, (size_t)n * sizeof *best);
-    if (n >= 0) free(all);
+    if (n > 0) memcpy(best, db->found, (size_t)n * sizeof *best);
     return n;
 }
 
 int hone_db_podium(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d,
                    struct hone_podium *podium)
 {
-    struct hone_record *all;
     memset(podium, 0, sizeof *podium);
     if (!db || !db->sql) return HONE_OK;
-    int n = ranked(db, p, d->id, &all);
+    int n = ranked(db, p, d->id);
     if (n < 0) return n;
-    hone_db_podium_of(all, n, podium);
-    free(all);
+    hone_db_podium_of(db->found, n, podium);
     return HONE_OK;
 }

@@ -38,14 +38,8 @@ const char hone_db_schema[] =
 /* What was once found wrong, or failed, is never served, whichever session found it.  Where nothing
  * ever was, which is asked once, no record need be asked for. */
 #define HONE_SQL_BAD                                                                               \
-    "SELECT 1 FROM records w WHERE w.problem = (SELECT id FROM problems WHERE text = ?1)"          \
-    " AND w.device = (SELECT id FROM devices WHERE name = ?2) AND w.status IN ('wrong', 'failed')"
-#define HONE_SQL_OF_PROBLEM                                                                        \
-    " FROM records r JOIN builds b ON b.id = r.build"                                              \
-    " WHERE r.problem = (SELECT id FROM problems WHERE text = ?1)"                                 \
-    " AND r.device = (SELECT id FROM devices WHERE name = ?2) AND r.status = 'timed'"              \
-    " AND (NOT EXISTS (" HONE_SQL_BAD ")"                                                          \
-    " OR NOT EXISTS (" HONE_SQL_BAD " AND w.build = r.build AND w.config = r.config))"
+    "SELECT 1 FROM records w WHERE w.problem = ?1 AND w.device = ?2"                               \
+    " AND w.status IN ('wrong', 'failed')"
 
 static const char *const text[HONE_SQL_COUNT] = {
     [HONE_SQL_DEVICE] = "INSERT OR IGNORE INTO devices (name) VALUES (?1)",
@@ -56,12 +50,15 @@ static const char *const text[HONE_SQL_COUNT] = {
         " n, ms_median, ms_lo, ms_hi, workspace_bytes, error, why) SELECT p.id, d.id, b.id, ?5, ?6,"
         " ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16 FROM problems p, devices d, builds b"
         " WHERE p.text = ?1 AND d.name = ?2 AND b.kernel = ?3 AND b.version = ?4",
-    [HONE_SQL_LATEST] = "SELECT r.session, b.id, b.kernel, b.version" HONE_SQL_OF_PROBLEM
-                        " ORDER BY r.at DESC, r.session DESC",
-    [HONE_SQL_SESSION] =
-        "SELECT r.id, b.id, b.kernel, b.version, r.config, r.n, r.ms_median, r.ms_lo, r.ms_hi,"
-        " r.workspace_bytes, r.error, r.cache, r.session, r.at" HONE_SQL_OF_PROBLEM
-        " AND r.session = ?3",
+    [HONE_SQL_BUILD_OF] = "SELECT kernel, version FROM builds WHERE id = ?1",
+    [HONE_SQL_KEY] =
+        "SELECT p.id, d.id FROM problems p, devices d WHERE p.text = ?1 AND d.name = ?2",
+    [HONE_SQL_LATEST] =
+        "SELECT r.id, r.build, r.config, r.n, r.ms_median, r.ms_lo, r.ms_hi, r.workspace_bytes,"
+        " r.error, r.cache, r.session, r.at FROM records r"
+        " WHERE r.problem = ?1 AND r.device = ?2 AND r.status = 'timed' AND (NOT EXISTS (" HONE_SQL_BAD ")"
+        " OR NOT EXISTS (" HONE_SQL_BAD " AND w.build = r.build AND w.config = r.config))"
+        " ORDER BY r.at DESC, r.session DESC",
     [HONE_SQL_ADD_RUN] =
         "INSERT OR IGNORE INTO runs (session, at, net, data, device, epochs, batch, optimizer, lr,"
         " seed, parameters, command) SELECT ?1, ?2, ?3, ?4, d.id, ?6, ?7, ?8, ?9, ?10, ?11, ?12"

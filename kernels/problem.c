@@ -174,22 +174,49 @@ static int is_default(const struct hone_problem *p, int i)
     return d->def >= 0 && p->dim[i] == d->def;
 }
 
+struct line { char *at, *end; };
+
+static void put(struct line *l, const char *s)
+{
+    while (*s && l->at < l->end) *l->at++ = *s++;
+}
+
+static void put_number(struct line *l, int v)
+{
+    char digits[12];
+    int n = (int)sizeof digits;
+    unsigned u = v < 0 ? 0u - (unsigned)v : (unsigned)v;
+    digits[--n] = 0;
+    do digits[--n] = (char)('0' + u % 10);
+    while (u /= 10);
+    if (v < 0) digits[--n] = '-';
+    put(l, digits + n);
+}
+
+/* By hand: each look-up prints its problem, and printf takes longer than the look-up where a library
+ * has registered conversions of its own, as libquadmath does. */
 void hone_problem_print(const struct hone_problem *p, char text[HONE_TEXT])
 {
     const struct hone_op *op = p->op;
-    int n = snprintf(text, HONE_TEXT, "%s:%s:%s:", op->name, hone_dtype_name(p->dtype),
-                     op->layout[p->layout]);
-    for (int i = 0; i < HONE_MAX_DIMS && op->dim[i].name && n < HONE_TEXT; i++)
-        if (!is_default(p, i))
-            n += snprintf(text + n, (size_t)(HONE_TEXT - n), "%s%d", op->dim[i].name, p->dim[i]);
-    const char *sep = ":";
-    for (int i = 0; i < HONE_MAX_ATTRS && op->attr[i].name && n < HONE_TEXT; i++) {
-        if (!(p->attrs >> i & 1)) continue;
-        n += snprintf(text + n, (size_t)(HONE_TEXT - n), "%s%s", sep, op->attr[i].name);
-        if (op->attr[i].numeric && n < HONE_TEXT)
-            n += snprintf(text + n, (size_t)(HONE_TEXT - n), "%.9g", p->value[i]);
-        sep = "+";
+    struct line l = { text, text + HONE_TEXT - 1 };
+    const char *field[] = { op->name, hone_dtype_name(p->dtype), op->layout[p->layout] }, *sep = ":";
+    for (int i = 0; i < 3; i++) { put(&l, field[i]); put(&l, ":"); }
+    for (int i = 0; i < HONE_MAX_DIMS && op->dim[i].name; i++) {
+        if (is_default(p, i)) continue;
+        put(&l, op->dim[i].name);
+        put_number(&l, p->dim[i]);
     }
+    for (int i = 0; i < HONE_MAX_ATTRS && op->attr[i].name; i++) {
+        char value[32];
+        if (!(p->attrs >> i & 1)) continue;
+        put(&l, sep);
+        put(&l, op->attr[i].name);
+        sep = "+";
+        if (!op->attr[i].numeric) continue;
+        snprintf(value, sizeof value, "%.9g", p->value[i]);
+        put(&l, value);
+    }
+    *l.at = 0;
 }
 
 /* ---- asking ---- */
