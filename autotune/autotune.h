@@ -166,7 +166,8 @@ struct hone_tune_options {
 };
 
 struct hone_tune_result {
-    int64_t nspace;              /* valid configs of all kernels that accept the problem */
+    int64_t nspace;              /* valid configs of all kernels that accept the problem; with a
+                                  * budget of 0 one of each kernel is counted */
     int ncandidates;             /* tried; = ntimed + nwrong + nfailed + ndropped */
     int ntimed, nwrong, nfailed, ndropped;
     struct hone_podium podium;   /* nothing known: best is the untuned default, with n = 0 */

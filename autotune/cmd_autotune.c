@@ -360,8 +360,9 @@ static json_t *row_json(const struct session *s, const struct hone_problem *p,
         json_pack("{ss sb sb so so so}", "problem", text, "tuned", b->n > 0, "known", r->known,
                   "best", record_json(b), "runner_up", record_json(&r->podium.runner_up), "library",
                   record_json(&r->podium.library));
-    json_object_update_new(j, json_pack("{sI si si si si si sf sf}", "space", (json_int_t)r->nspace,
-                                        "candidates", r->ncandidates, "timed", r->ntimed, "dropped",
+    /* A budget of 0 does not count it. */
+    json_object_set_new(j, "space", s->o->tune.seconds ? json_integer(r->nspace) : json_null());
+    json_object_update_new(j, json_pack("{si si si si si sf sf}", "candidates", r->ncandidates, "timed", r->ntimed, "dropped",
                                         r->ndropped, "wrong", r->nwrong, "failed", r->nfailed,
                                         "seconds", r->seconds, "noise", r->noise));
     json_object_set_new(j, "a_against_a", json_real(r->self));

@@ -135,6 +135,7 @@ int hone_recording_make(struct hone_recording *r, const struct hone_problem *p,
     struct hone_space space;
     struct session s = { .r = r, .d = d, .o = o, .started = hone_now() };
     all.search = "exhaustive";
+    all.seconds = -1;
     memset(r, 0, sizeof *r);
     hone_problem_print(p, r->problem);
     snprintf(r->device, sizeof r->device, "%s", d->id);

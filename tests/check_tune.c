@@ -213,7 +213,7 @@ static void check_spaces(void)
 {
     const struct hone_kernel *list[] = { &bowl, &right, &slow_library, NULL },
                              *large[] = { &huge, &bowl, NULL };
-    struct hone_tune_options o = { .kernels = list, .seed = 7 };
+    struct hone_tune_options o = { .seconds = -1, .kernels = list, .seed = 7 };
     struct hone_space s, t;
     ok(!hone_space_open(&s, &gemm, &cpu, &o) && s.nkernels == 3 && s.n == 24 + 1 + 2 &&
            s.nvalid == s.n,
