@@ -1,6 +1,7 @@
 /* `hone devices`: what is here, and why a thing is missing. */
 #include "config.h"
 
+#include "kernels/describe.h"
 #include "profiler/command.h"
 #include "profiler/peaks.h"
 
@@ -18,6 +19,7 @@
 
 struct options {
     int again, json;
+    const char *describe;
 };
 
 /* ---- libraries ---- */
@@ -235,9 +237,25 @@ static void show_meters(json_t *root)
 
 /* ---- command ---- */
 
+static int describe(const char *command, const char *name)
+{
+    struct hone_device d;
+    char *text = NULL;
+    int err = hone_device_open(&d, name);
+    if (!err) err = hone_device_properties(&d, &text);
+    json_t *root = text ? json_loads(text, 0, NULL) : NULL;
+    if (!err && !root) err = hone_fail(HONE_EPARSE, "cuDNN's description is no JSON: %.100s", text);
+    free(text);
+    hone_device_close(&d);
+    if (err) return hone_command_fail(command, "--describe", err);
+    return hone_command_end(command, root, HONE_GOOD);
+}
+
 static const struct argp_option argp_options[] = {
     { "peaks-again", 'a', NULL, 0, "measure the peaks, though they are in the cache", 0 },
     { "json", 'j', NULL, 0, "print JSON", 0 },
+    { "describe", 'd', "gpu0", 0,
+      "print cuDNN's description of a GPU, by which --device gpu0:FILE lists for it elsewhere", 0 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
 
@@ -247,6 +265,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 'a': o->again = 1; return 0;
     case 'j': o->json = 1; return 0;
+    case 'd': o->describe = arg; return 0;
     case ARGP_KEY_ARG: argp_error(state, "unexpected argument '%s'", arg); return EINVAL;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -271,6 +290,7 @@ int hone_cmd_devices(int argc, char **argv)
     struct options o = { 0 };
     argp_err_exit_status = HONE_USAGE;
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return HONE_USAGE;
+    if (o.describe) return describe(argv[0], o.describe);
     json_t *root = o.json ? json_object() : NULL;
     show_devices(argv[0], &o, root);
     show_libraries(root);

@@ -384,7 +384,7 @@ static const char about[] =
     "  hone kernels --problem conv2d_fwd:f32:nhwc:mb128ic16ih32oc16oh32kh3ph1 --json\n"
     "  hone kernels --space cpu_blocked_avx2 --problem gemm:f32:nn:m512n512k512\n"
     "  hone kernels --problem conv2d_fwd:f32:nhwc:mb128ic64ih8oc64oh8kh3ph1 --max-error 1e-4\n"
-    "  hone kernels --device gpu0:h200.json --problem conv2d_fwd:bf16:nhwc:mb128ic64ih8oc64oh8kh3ph1\n\n"
+    "  hone kernels --device gpu0:h200 --problem conv2d_fwd:bf16:nhwc:mb128ic64ih8oc64oh8kh3ph1\n\n"
     "Exit status: 0 good, 1 the device is absent, 2 wrong usage.";
 
 int hone_cmd_kernels(int argc, char **argv)

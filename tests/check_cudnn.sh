@@ -38,6 +38,9 @@ try 2 'poor.json: expected "[a-zA-Z0-9]*" with a number' 'a description without 
 try 2 'only described needs --problem' 'a description without a problem' kernels --device gpu0:"$json"
 try 1 'only described runs nothing' 'a description does not run' bench --device gpu0:"$json" --problem conv2d_fwd:f32:nhwc:$S
 
+try 1 'h201: no such GPU is built in, of these: h200' 'a GPU by a name that nobody knows' kernels --device gpu0:h201 --problem conv2d_fwd:f32:nhwc:$S
+try 0 'NVIDIA H200, described' 'a GPU by its name' kernels --device gpu0:h200 --problem conv2d_fwd:f32:nhwc:$S
+try 2 'cpu0 is no GPU' 'a processor has no description' devices --describe cpu0
 try 1 'none.json: No such file' 'counters of a description that is not there' counters --device gpu0:"$dir/none.json"
 
 if ! "$hone" kernels --json | grep -q '"lib_cudnn"'; then
@@ -107,6 +110,26 @@ fake "unsigned long cudnnGetVersion(void) { return 90701; } $calls"
 list 'lib_cudnn .*n/a (.*' 'a cuDNN that fails at everything' conv2d_fwd:f32:nhwc:$S
 fake 'int cudnnGetVersion(void) { return 91900; }'
 list 'lib_cudnn .*n/a (cuDNN is too old or of another kind: libcudnn.so.9 lacks cudnnGetErrorString)' 'a cuDNN without its functions' conv2d_fwd:f32:nhwc:$S
+# What a GPU that is here says of itself comes out as JSON that goes in again.
+here=`cd "${builddir:-.}" && pwd`
+if [ -f "$here/tests/pretend_cuda.so" ]; then
+    HONE_LIBCUDA=$here/tests/pretend_cuda.so; export HONE_LIBCUDA
+    json_of='#include <string.h>
+static const char json[] = "{\"deviceName\":\"P\",\"deviceVer\":900,\"multiProcessorCount\":3,\"l2CacheSize\":4,\"totalGlobalMem\":5}";
+int cudnnCreate(void **h) { *h = h; return 0; } int cudnnDestroy(void *h) { return 0; }
+int cudnnBackendCreateDescriptor(int kind, void **d) { *d = d; return kind != 38; } int cudnnBackendDestroyDescriptor(void *d) { return 0; }
+int cudnnBackendSetAttribute(void *d, int a, int t, long n, const void *v) { return a != 2701 || t != 0 || n != 1; }
+int cudnnBackendFinalize(void *d) { return 0; } const char *cudnnGetErrorString(int s) { return "error"; }'
+    fake "$json_of
+int cudnnBackendGetAttribute(void *d, int a, int t, long room, long *n, void *v) { *n = sizeof json; if (room >= *n) memcpy(v, json, *n); return a != 2702; }"
+    try 0 '"multiProcessorCount": 3' 'a GPU that is here is described' devices --describe gpu0
+    cp "$dir/out" "$dir/here.json"
+    try 0 'on gpu0 (P, described, not here)' 'by what can be read again' kernels --device gpu0:"$dir/here.json" --problem relu:f32:any:n64
+    fake "$json_of
+int cudnnBackendGetAttribute(void *d, int a, int t, long room, long *n, void *v) { *n = 0; return 0; }"
+    try 1 'cuDNN does not describe gpu0: nothing came' 'a GPU about which cuDNN says nothing' devices --describe gpu0
+    unset HONE_LIBCUDA
+fi
 fake 'static char big[100000] = { 1 }; char *f(void) { return big; }'
 head -c 50000 "$dir/lib/libcudnn.so.9" >"$dir/cut" && mv "$dir/cut" "$dir/lib/libcudnn.so.9"
 list 'lib_cudnn .*n/a (cuDNN cannot be opened: .*libcudnn.so.9 is cut short)' 'a cuDNN that was cut short' conv2d_fwd:f32:nhwc:$S
