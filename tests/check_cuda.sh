@@ -10,7 +10,7 @@ HONE_LIBNVRTC=$HONE_LIBCUDA
 HONE_PRETEND_SOURCE=$srcdir
 XDG_CACHE_HOME=$tmp/cache
 export HONE_LIBCUDA HONE_LIBNVRTC HONE_PRETEND_SOURCE XDG_CACHE_HOME
-unset HONE_PRETEND_FAIL HONE_PRETEND_ORDER HONE_PRETEND_CC
+unset HONE_CHECK_ERROR HONE_CHECK_ONLY HONE_PRETEND_FAIL HONE_PRETEND_ORDER HONE_PRETEND_CC
 has() { # has TEXT NAME
     cat out err | grep -q -e "$1"
     tap $? "$2"
@@ -31,6 +31,9 @@ for f in activation gemm; do prove $f 1 3e5 aot; done
 for f in bias pool loss optimizer; do prove $f 1 1e5 aot; done
 for f in norm join dropout; do prove $f 1 3e4 aot; done
 prove conv 1 1e4 aot
+# f32 in tensor cores is tf32, which must be allowed.
+HONE_CHECK_ERROR=1e-2 HONE_CHECK_ONLY=cuda_mma prove gemm 1 1e5 aot
+HONE_CHECK_ERROR=1e-2 HONE_CHECK_ONLY=cuda_mma prove tensor 1 1e7 aot
 prove jit 1 1e6 jit
 
 # ---- devices ----
@@ -58,6 +61,10 @@ grep -q '^fwd ' out && grep -q ' n/a .*cuda_tiled' out
 tap $? "hone profile tells a step's parts on the GPU, without a roof"
 
 # ---- calls that fail ----
+HONE_PRETEND_CC=75 "$hone" kernels --device gpu0 --problem gemm:bf16:nn:m64n64k64 >out 2>err
+has 'cuda_mma.*sm_80' "a GPU without the instructions is told so"
+"$hone" kernels --device gpu0 --problem gemm:f32:nn:m64n64k64 >out 2>err
+has 'cuda_mma.*tf32.*max-error' "f32 is not rounded to tf32 unasked"
 bench() { "$hone" bench --device gpu0 --problem gemm:f32:nn:m64n64k64 --windows 1 "$@" >out 2>err; }
 bench --build aot
 has '^cuda_tiled ' "hone bench runs on the GPU"

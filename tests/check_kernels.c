@@ -5,7 +5,7 @@
  * HONE_CHECK_ONLY=TEXT keeps the problems and kernels whose line holds TEXT; HONE_CHECK_CONFIGS=N
  * changes how many configs of each kernel are tried (default 12: the guess, the first and last
  * valid ones, and others at random; 1: the guess).  HONE_CHECK_DEVICE=gpu0: on that device, its kernels
- * alone; HONE_CHECK_FLOPS=N: of larger problems one line says that they are too large.  HONE_CHECK_BUILD=LIST: kernels of these builds (aot,lib: what
+ * alone; HONE_CHECK_FLOPS=N: of larger problems one line says that they are too large.  HONE_CHECK_ERROR=E: as --max-error.  HONE_CHECK_BUILD=LIST: kernels of these builds (aot,lib: what
  * must be compiled first takes a second each; check_jit.sh has it tried). */
 #include "kernels/kernel.h"
 #include "tests/tap.h"
@@ -110,7 +110,8 @@ int main(int argc, char **argv)
     if (!f) { printf("Bail out! %s cannot be read\n", argc == 2 ? argv[1] : "usage: check_kernels FILE; the file"); return 1; }
     if (getenv("HONE_CHECK_FLOPS")) most_flops = atof(getenv("HONE_CHECK_FLOPS"));
     const char *device = getenv("HONE_CHECK_DEVICE");
-    if (hone_device_open(&d, device ? device : "cpu0")) { printf("Bail out! %s\n", hone_errmsg()); return 1; }
+    if (hone_device_open(&d, device ? device : "cpu0") ||
+        hone_device_limit(&d, getenv("HONE_CHECK_ERROR"))) { printf("Bail out! %s\n", hone_errmsg()); return 1; }
     while (fgets(line, sizeof line, f)) {
         line[strcspn(line, " \t#\n")] = 0;
         if (line[0]) check_problem(line, &d);

@@ -21,6 +21,7 @@ typedef long long int64;
 typedef unsigned long long uint64;
 
 #define UNROLLED _Pragma("unroll")
+#define NOT_UNROLLED _Pragma("unroll 1")
 #define UNROLLED_BY_4 _Pragma("unroll 4")
 
 /* The sizes, `name`, out of what was given; to NVRTC they are constants. */
@@ -36,6 +37,35 @@ DEVICE float number_of(int bits)
     union { int i; float f; } u;
     u.i = bits;
     return u.f;
+}
+
+/* A bf16 is the upper half of a float; what is lost is rounded to nearest, ties to even, and NaN
+ * stays NaN. */
+DEVICE float from_bf16(unsigned short v)
+{
+    union { unsigned u; float f; } x;
+    x.u = (unsigned)v << 16;
+    return x.f;
+}
+
+DEVICE unsigned short to_bf16(float v)
+{
+    union { float f; unsigned u; } x;
+    x.f = v;
+    if (v != v) return (unsigned short)(x.u >> 16 | 0x40);
+    return (unsigned short)((x.u + 0x7fff + (x.u >> 16 & 1)) >> 16);
+}
+
+/* Number i of an array of floats, or where `narrow`, of bf16. */
+DEVICE float stored_load(const void *p, int64 i, int narrow)
+{
+    return narrow ? from_bf16(LOAD((const unsigned short *)p + i)) : LOAD((const float *)p + i);
+}
+
+DEVICE void stored_save(void *p, int64 i, float v, int narrow)
+{
+    if (narrow) ((unsigned short *)p)[i] = to_bf16(v);
+    else ((float *)p)[i] = v;
 }
 
 /* Kernels over flat arrays walk from FIRST in steps of STRIDE. */

@@ -39,9 +39,10 @@ void hone_cuda_close(struct hone_plan *plan);
 const struct hone_jit_cost *hone_cuda_jit_cost(const struct hone_plan *plan);
 
 /* What all of them have in common. */
-#define HONE_CUDA_F32                                                                              \
-    .backend = &hone_backend_cuda, .dtypes = 1u << HONE_F32, .release = hone_cuda_close,           \
+#define HONE_CUDA(dtypes_)                                                                         \
+    .backend = &hone_backend_cuda, .dtypes = (dtypes_), .release = hone_cuda_close,                \
     .jit_cost = hone_cuda_jit_cost
+#define HONE_CUDA_F32 HONE_CUDA(1u << HONE_F32)
 
 /* sizes and nsizes of a struct of ints. */
 #define HONE_CUDA_SIZES(s) .sizes = (const int *)&(s), .nsizes = (int)(sizeof(s) / sizeof(int))

@@ -74,14 +74,14 @@ enum { ALIGN = 256, BLOCKS = 4096 };
 static struct block { size_t from, bytes; } block[BLOCKS];   /* by address */
 static int nblocks;
 static char *arena;
-/* Who wrote a word of the arena last: threads count from 1 over all blocks of a launch. */
+/* Who wrote two bytes of the arena last: threads count from 1 over all blocks of a launch. */
 static struct trace { unsigned launch, thread, epoch; } *trace;
 
 static int open_arena(void)
 {
     if (arena) return 1;
     arena = mmap(NULL, ARENA, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    trace = mmap(NULL, ARENA / 4 * sizeof *trace, PROT_READ | PROT_WRITE,
+    trace = mmap(NULL, ARENA / 2 * sizeof *trace, PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return arena != MAP_FAILED && trace != MAP_FAILED;
 }
@@ -356,8 +356,8 @@ hone_cu_result cuFuncSetAttribute(void *function, unsigned attribute, int value)
 
 /* ---- launches ---- */
 
-/* A word that two threads of a launch touch and one writes, unless a barrier of their block stands
- * between. */
+/* Two bytes that two threads of a launch touch and one writes, unless a barrier of their block
+ * stands between. */
 static const char *look(const void *p, unsigned bytes, int writes, unsigned launch, unsigned thread,
                         unsigned epoch)
 {
@@ -367,7 +367,7 @@ static const char *look(const void *p, unsigned bytes, int writes, unsigned laun
         snprintf(why, sizeof why, "%u bytes at %p, which is no device memory", bytes, p);
         return why;
     }
-    for (size_t w = (size_t)(at - arena) / 4; w <= (size_t)(at - arena + bytes - 1) / 4; w++) {
+    for (size_t w = (size_t)(at - arena) / 2; w <= (size_t)(at - arena + bytes - 1) / 2; w++) {
         struct trace *t = &trace[w];
         if (t->launch == launch && t->thread != thread + 1 &&
             ((t->thread - 1) / 1024 != thread / 1024 || t->epoch == epoch)) {

@@ -81,7 +81,7 @@ int nvrtcCompileProgram(void *program, int noptions, const char *const *options)
     if (f) bad |= fclose(f) != 0;
     /* Linked without what -fsanitize=thread links: the pretend driver is in its place. */
     snprintf(command, sizeof command,
-             "cd %s && { %s -std=gnu11 -O1 -w -fPIC -fsanitize=thread -I%s -c a.c && "
+             "cd %s && { %s -std=gnu11 -O1 -w -fPIC -fsanitize=thread -fno-strict-aliasing -I%s -c a.c && "
              "%s -shared -o a.so a.o; } >log 2>&1", dir, cc ? cc : "cc", source ? source : ".",
              cc ? cc : "cc");
     bad = bad || system(command);

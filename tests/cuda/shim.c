@@ -4,6 +4,7 @@
 #include "config.h"   /* _GNU_SOURCE */
 
 #include "tests/cuda/shim.h"
+#include "tests/cuda/shim_warp.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -20,12 +21,16 @@ static const unsigned SEVERAL = ~0u;   /* in place of a thread that read a word 
 
 struct shim_now shim_now;
 
+/* Barriers of the block and of the warp, and a warp's instruction, which orders no memory. */
+enum { GO, BLOCK, WARPS, LANES };
+
 struct fiber {
     struct shim_index index;
-    int done, waits;             /* waits: 0, else a barrier of the block (1) or the warp (2) */
+    int done, waits;             /* waits: 0, else a barrier (enum below) */
     unsigned epoch;              /* barriers of the block that it is behind */
     unsigned warp_epoch;
     float shuffled;
+    struct shim_lane lane;
 #if defined __x86_64__
     void *sp;
 #else
@@ -69,7 +74,7 @@ static void enter(struct fiber *f) { swapcontext(&run.context, &f->context); }
 static void leave(struct fiber *f) { swapcontext(&f->context, &run.context); }
 #endif
 
-static void wrong(const char *fmt, unsigned a, unsigned b, unsigned c)
+void shim_wrong(const char *fmt, unsigned a, unsigned b, unsigned c)
 {
     char what[160];
     if (run.wrong[0]) return;
@@ -88,7 +93,9 @@ static void body(void)
 static void prepare(struct fiber *f, unsigned i)
 {
     char *stack = run.stacks + (size_t)i * STACK;
-    f->done = f->waits = 0;
+    f->done = f->waits = GO;
+    f->lane.number = i;
+    f->lane.ncopies = f->lane.groups = 0;
     f->epoch = run.epoch;
     f->warp_epoch = 0;
 #if defined __x86_64__
@@ -114,25 +121,37 @@ void shim_sync_block(int line)
 {
     if (!run.line) run.line = line;
     else if (run.line != line)
-        wrong("thread %u is at the barrier of line %u, others are at that of line %u",
+        shim_wrong("thread %u is at the barrier of line %u, others are at that of line %u",
               number(run.now), (unsigned)line, (unsigned)run.line);
-    run.now->waits = 1;
+    run.now->waits = BLOCK;
     leave(run.now);
 }
 
 void shim_sync_warp(void)
 {
-    run.now->waits = 2;
+    run.now->waits = WARPS;
     leave(run.now);
+}
+
+void shim_meet_lanes(void)
+{
+    run.now->waits = LANES;
+    leave(run.now);
+}
+
+struct shim_lane *shim_lane_now(void) { return &run.now->lane; }
+struct shim_lane *shim_lane_at(unsigned i)
+{
+    return &run.fiber[number(run.now) / WARP * WARP + i].lane;
 }
 
 float shim_shuffle(float v, int lane)
 {
     struct fiber *first = run.fiber + number(run.now) / WARP * WARP;
     run.now->shuffled = v;
-    shim_sync_warp();
+    shim_meet_lanes();
     v = first + (lane & 31) < run.fiber + run.n ? first[lane & 31].shuffled : v;
-    shim_sync_warp();
+    shim_meet_lanes();
     return v;
 }
 
@@ -145,18 +164,18 @@ static int open_barrier(unsigned from, unsigned to, int kind)
         done += run.fiber[i].done != 0;
     }
     if (waiting && waiting + done == to - from && done)
-        wrong("%u threads ended while %u wait at the barrier of line %u", done, waiting,
-              kind == 1 ? (unsigned)run.line : 0);
+        shim_wrong("%u threads ended while %u wait at the barrier of line %u", done, waiting,
+              kind == BLOCK ? (unsigned)run.line : 0);
     if (!waiting || waiting + done < to - from) return 0;
-    if (kind == 1) {
+    if (kind == BLOCK) {
         run.epoch++;
         run.line = 0;
     }
     for (unsigned i = from; i < to; i++) {
         struct fiber *f = &run.fiber[i];
-        f->waits = 0;
-        if (kind == 1) f->epoch = run.epoch;
-        else f->warp_epoch++;
+        f->waits = GO;
+        if (kind == BLOCK) f->epoch = run.epoch;
+        else if (kind == WARPS) f->warp_epoch++;
     }
     return 1;
 }
@@ -209,10 +228,11 @@ static void run_block(unsigned order, unsigned *seed)
         }
         for (unsigned w = 0; w < warps; w++) {
             unsigned to = (w + 1) * WARP < run.n ? (w + 1) * WARP : run.n;
-            moved += (unsigned)open_barrier(w * WARP, to, 2);
+            moved += (unsigned)open_barrier(w * WARP, to, WARPS);
+            moved += (unsigned)open_barrier(w * WARP, to, LANES);
         }
-        moved += (unsigned)open_barrier(0, run.n, 1);
-        if (!moved && live) wrong("%u threads wait for ever", live, 0, 0);
+        moved += (unsigned)open_barrier(0, run.n, BLOCK);
+        if (!moved && live) shim_wrong("%u threads wait for ever", live, 0, 0);
     }
 }
 
@@ -239,7 +259,7 @@ const char *shim_run(const struct shim_launch *l)
     run.n = l->block.x * l->block.y * l->block.z;
     shim_now.block_size = l->block;
     shim_now.grid_size = l->grid;
-    if (!at || !take_memory(l)) wrong("no memory for %u threads", run.n, 0, 0);
+    if (!at || !take_memory(l)) shim_wrong("no memory for %u threads", run.n, 0, 0);
     for (unsigned i = 0; i < run.n; i++)
         run.fiber[i].index = (struct shim_index){ i % l->block.x, i / l->block.x % l->block.y,
                                                   i / l->block.x / l->block.y };
@@ -275,11 +295,11 @@ static void look_at_word(struct word *w, unsigned i, int writes)
 {
     const unsigned me = number(run.now) + 1;
     if (unordered(w->writer, w->write_epoch, w->write_warp_epoch))
-        wrong(writes ? "race: threads %u and %u both write word %u of shared memory"
+        shim_wrong(writes ? "race: threads %u and %u both write word %u of shared memory"
                      : "race: thread %u writes what thread %u reads, word %u of shared memory",
               w->writer - 1, me - 1, i);
     if (writes && unordered(w->reader, w->read_epoch, w->read_warp_epoch))
-        wrong("race: thread %u reads what thread %u writes, word %u of shared memory",
+        shim_wrong("race: thread %u reads what thread %u writes, word %u of shared memory",
               w->reader - 1, me - 1, i);
     if (writes) {
         w->writer = me;
@@ -292,7 +312,7 @@ static void look_at_word(struct word *w, unsigned i, int writes)
     }
 }
 
-static void look(const void *p, unsigned bytes, int writes)
+void shim_look(const void *p, unsigned bytes, int writes)
 {
     const char *at = p;
     if (!run.now || (at >= run.stacks && at < run.stacks + (size_t)MOST * STACK) ||
@@ -302,7 +322,7 @@ static void look(const void *p, unsigned bytes, int writes)
     if (shared && at >= shared && at < shared + run.launch->shared_bytes + 256) {
         unsigned from = (unsigned)(at - shared);
         if (from + bytes > run.launch->shared_bytes)
-            wrong("thread %u is at byte %u of %u of shared memory", number(run.now), from,
+            shim_wrong("thread %u is at byte %u of %u of shared memory", number(run.now), from,
                   run.launch->shared_bytes);
         else
             for (unsigned i = from / 4; i <= (from + bytes - 1) / 4; i++)
@@ -329,10 +349,10 @@ static void look(const void *p, unsigned bytes, int writes)
     void __tsan_write##n(void *p);                                                                 \
     void __tsan_unaligned_read##n(void *p);                                                        \
     void __tsan_unaligned_write##n(void *p);                                                       \
-    void __tsan_read##n(void *p) { look(p, n, 0); }                                                \
-    void __tsan_write##n(void *p) { look(p, n, 1); }                                               \
-    void __tsan_unaligned_read##n(void *p) { look(p, n, 0); }                                      \
-    void __tsan_unaligned_write##n(void *p) { look(p, n, 1); }
+    void __tsan_read##n(void *p) { shim_look(p, n, 0); }                                                \
+    void __tsan_write##n(void *p) { shim_look(p, n, 1); }                                               \
+    void __tsan_unaligned_read##n(void *p) { shim_look(p, n, 0); }                                      \
+    void __tsan_unaligned_write##n(void *p) { shim_look(p, n, 1); }
 HOOKS(1)
 HOOKS(2)
 HOOKS(4)
@@ -347,5 +367,5 @@ void __tsan_write_range(void *p, long bytes);
 void __tsan_init(void) { }
 void __tsan_func_entry(void *p) { (void)p; }
 void __tsan_func_exit(void) { }
-void __tsan_read_range(void *p, long bytes) { look(p, (unsigned)bytes, 0); }
-void __tsan_write_range(void *p, long bytes) { look(p, (unsigned)bytes, 1); }
+void __tsan_read_range(void *p, long bytes) { shim_look(p, (unsigned)bytes, 0); }
+void __tsan_write_range(void *p, long bytes) { shim_look(p, (unsigned)bytes, 1); }

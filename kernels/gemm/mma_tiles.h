@@ -1,0 +1,28 @@
+/* kernels/gemm/mma_tiles.h -- tiles of products in tensor cores: what the .cu files that include
+ * mma.cuh and the .c files that launch them share. */
+#ifndef HONE_GEMM_MMA_TILES_H
+#define HONE_GEMM_MMA_TILES_H
+
+/* n neighbouring numbers at `at`, all that there are of those asked for; none where n is 0. */
+struct run {
+    const void *at;
+    int n;
+};
+
+/* Rows and columns of C that a block computes, terms at a time, and warps down and across. */
+#define MMA_TILES(X)                                                                               \
+    X(32, 32, 32, 2, 2)                                                                            \
+    X(64, 64, 32, 2, 2)                                                                            \
+    X(128, 128, 32, 2, 4)                                                                          \
+    X(128, 256, 32, 2, 4)
+
+/* Numbers from one row in shared memory to the next, of `width` numbers of `size` bytes.  Rows of k
+ * floats that are read along k need 8 words more, all others 16 bytes. */
+#define MMA_PITCH(width, size, turned) ((width) + ((turned) && (size) == 4 ? 8 : 16 / (size)))
+
+/* Bytes of the bk terms of `width` rows of A or columns of B. */
+#define MMA_BYTES(width, bk, size, turned)                                                         \
+    ((size) * ((turned) ? (bk) * MMA_PITCH(width, size, turned)                                    \
+                        : (width) * MMA_PITCH(bk, size, turned)))
+
+#endif
