@@ -46,7 +46,8 @@ static json_t *load(const char *name, json_error_t *at)
     if (strpbrk(name, "./")) return json_load_file(name, JSON_REJECT_DUPLICATES, at);
     while (t->name && strcmp(t->name, name)) t++;
     if (t->name) return json_loads(t->json, JSON_REJECT_DUPLICATES, at);
-    int len = snprintf(at->text, sizeof at->text, "%.32s: no such GPU is built in, of these:", name);
+    int len =
+        snprintf(at->text, sizeof at->text, "%.32s: no such GPU is built in, of these:", name);
     for (t = hone_gpu_texts; t->name && len < (int)sizeof at->text; t++)
         len += snprintf(at->text + len, sizeof at->text - (size_t)len, " %s", t->name);
     at->line = -1;

@@ -174,6 +174,57 @@ static void show_accepting(const struct hone_kernel *k, const struct hone_proble
                hone_bytes_text((int64_t)workspace, bytes), hone_kernel_error(k, p, &c), config);
 }
 
+/* ---- what libraries list themselves ---- */
+
+struct listing {
+    const struct hone_kernel *kernel;
+    json_t *json;
+    int n;
+};
+
+static void show_candidate(void *ctx, const struct hone_candidate *c)
+{
+    struct listing *l = ctx;
+    char config[HONE_TEXT], bytes[32];
+    hone_config_print(l->kernel, &c->config, config);
+    l->n++;
+    if (l->json)
+        json_array_append_new(l->json, json_pack("{s:s, s:s, s:I, s:s}", "kernel", l->kernel->name,
+                                                 "config", config, "workspace_bytes",
+                                                 (json_int_t)c->workspace_bytes, "about", c->about));
+    else
+        printf("  %-16s %-22s %10s  %s\n", l->kernel->name, config,
+               hone_bytes_text((int64_t)c->workspace_bytes, bytes), c->about);
+}
+
+static const char *list_kernel(struct listing *l, const struct hone_problem *p,
+                               const struct hone_device *d)
+{
+    const struct hone_kernel *k = l->kernel;
+    if (!k->candidates) return "can only be judged by the device itself";
+    if (k->dtypes && !(k->dtypes >> p->dtype & 1)) return "is compiled for another number type";
+    return k->candidates(p, d, show_candidate, l) ? hone_errmsg() : NULL;
+}
+
+/* Those of the kernels that accept the problem; NULL without JSON. */
+static json_t *show_candidates(const struct options *o, const struct hone_problem *p,
+                               const struct hone_device *d)
+{
+    struct listing l = { .json = o->json ? json_array() : NULL };
+    int any = 0;
+    for (int i = 0; hone_kernels[i]; i++) {
+        const struct hone_kernel *k = l.kernel = hone_kernels[i];
+        if (!k->candidates || !asked_for(o, k) || !hone_kernel_does(k, p->op) ||
+            hone_kernel_refuse(k, p, d))
+            continue;
+        if (!any++ && !o->json) puts("candidates");
+        list_kernel(&l, p, d);
+    }
+    return l.json;
+}
+
+/* ---- one problem ---- */
+
 static json_t *show_problem(const struct options *o, const struct hone_problem *p,
                             const struct hone_device *d)
 {
@@ -206,42 +257,11 @@ static json_t *show_problem(const struct options *o, const struct hone_problem *
             printf("  %-34s %s\n", hone_kernels[i]->name, why);
     }
     if (!json && !nrefuse) puts("  none");
+    json_t *candidates = show_candidates(o, p, d);
     return !json ? NULL
-                 : json_pack("{s:s, s:s, s:f, s:f, s:o, s:o}", "problem", text, "device", d->name,
-                             "flops", p->op->flops(p), "bytes", hone_problem_bytes(p), "accept",
-                             accept, "refuse", refuse);
-}
-
-/* ---- what libraries would run on a device that is only described, or of their own lists ---- */
-
-struct listing {
-    const struct hone_kernel *kernel;
-    json_t *json;
-    int n;
-};
-
-static void show_candidate(void *ctx, const struct hone_candidate *c)
-{
-    struct listing *l = ctx;
-    char config[HONE_TEXT], bytes[32];
-    hone_config_print(l->kernel, &c->config, config);
-    l->n++;
-    if (l->json)
-        json_array_append_new(l->json, json_pack("{s:s, s:s, s:I, s:s}", "kernel", l->kernel->name,
-                                                 "config", config, "workspace_bytes",
-                                                 (json_int_t)c->workspace_bytes, "about", c->about));
-    else
-        printf("  %-16s %-22s %10s  %s\n", l->kernel->name, config,
-               hone_bytes_text((int64_t)c->workspace_bytes, bytes), c->about);
-}
-
-static const char *list_kernel(struct listing *l, const struct hone_problem *p,
-                               const struct hone_device *d)
-{
-    const struct hone_kernel *k = l->kernel;
-    if (!k->candidates) return "can only be judged by the device itself";
-    if (k->dtypes && !(k->dtypes >> p->dtype & 1)) return "is compiled for another number type";
-    return k->candidates(p, d, show_candidate, l) ? hone_errmsg() : NULL;
+                 : json_pack("{s:s, s:s, s:f, s:f, s:o, s:o, s:o}", "problem", text, "device",
+                             d->name, "flops", p->op->flops(p), "bytes", hone_problem_bytes(p),
+                             "accept", accept, "refuse", refuse, "candidates", candidates);
 }
 
 static json_t *show_described(const struct options *o, const struct hone_problem *p,

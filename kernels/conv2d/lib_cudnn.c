@@ -103,7 +103,8 @@ static int build(struct hone_cudnn_graph *g, const struct hone_problem *p)
     struct hone_arg arg[HONE_MAX_ARGS];
     const struct pass *pass = passes;
     const float one = 1, zero = 0;
-    g->multiplies = 1;
+    g->tf32 = hone_problem_has(p, "tf32");
+    g->needs_f32 = p->dtype == HONE_F32 && !g->tf32;
     p->op->args(p, arg);
     while (pass->op != p->op) pass++;
     const int fused = p->op == &hone_op_conv2d_fwd &&

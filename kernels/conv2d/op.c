@@ -59,7 +59,9 @@ static int check(struct hone_problem *p)
     double w = (double)d[CONV_OC] * (d[CONV_IC] / d[CONV_G]) * d[CONV_KH] * d[CONV_KW];
     if (x > 0x1p48 || y > 0x1p48 || w > 0x1p48)
         return hone_fail(HONE_EPARSE, "a tensor would have more than 2^48 numbers");
-    return hone_act_check(p);
+    if (hone_problem_has(p, "tf32") && p->dtype != HONE_F32)
+        return hone_fail(HONE_EPARSE, "tf32 is for f32");
+    return p->op == &hone_op_conv2d_fwd ? hone_act_check(p) : HONE_OK;
 }
 
 /* ---- arguments ---- */
@@ -183,14 +185,27 @@ static double wgrad_terms(const struct hone_problem *p)
     return (double)d[CONV_MB] * d[CONV_OH] * d[CONV_OW];
 }
 
+/* With tf32 both factors of a product may be rounded to 11 bits, each by 2^-11 = 2^13 eps. */
+static double rounded(const struct hone_problem *p)
+{
+    return hone_problem_has(p, "tf32") ? 2.01 * 0x1p13 : 0;
+}
+
 /* The products summed one after another, then the bias; an activation adds a few roundings. */
 static double fwd_growth(const struct hone_problem *p)
 {
-    return fwd_terms(p) + 3 + (hone_act_of(p) == HONE_ACT_none ? 0 : 8);
+    return fwd_terms(p) + 3 + rounded(p) + (hone_act_of(p) == HONE_ACT_none ? 0 : 8);
 }
 
-static double dgrad_growth(const struct hone_problem *p) { return dgrad_terms(p) + 3; }
-static double wgrad_growth(const struct hone_problem *p) { return wgrad_terms(p) + 3; }
+static double dgrad_growth(const struct hone_problem *p)
+{
+    return dgrad_terms(p) + 3 + rounded(p);
+}
+
+static double wgrad_growth(const struct hone_problem *p)
+{
+    return wgrad_terms(p) + 3 + rounded(p);
+}
 
 /* The largest whole numbers whose `terms` products stay below 2^24. */
 static int biggest(double terms)
@@ -218,18 +233,18 @@ static int wgrad_exact(const struct hone_problem *p) { return biggest(wgrad_term
 
 const struct hone_op hone_op_conv2d_fwd = {
     .name = "conv2d_fwd", .dtypes = HONE_F32_F64_BF16, .layout = { "nhwc" }, .dim = { CONV_DIMS },
-    .attr = { { "bias", 0, 0 }, HONE_ACT_ATTRS }, .check = check, .args = fwd_args, .flops = flops,
+    .attr = { { "bias", 0, 0 }, HONE_ACT_ATTRS { "tf32", 0, 0 } }, .check = check, .args = fwd_args, .flops = flops,
     .ref = hone_conv2d_fwd_meaning, .growth = fwd_growth, .exact = fwd_exact,
 };
 
 const struct hone_op hone_op_conv2d_dgrad = {
     .name = "conv2d_dgrad", .dtypes = HONE_F32_F64_BF16, .layout = { "nhwc" }, .dim = { CONV_DIMS },
-    .check = check, .args = dgrad_args, .flops = flops,
+    .attr = { { "tf32", 0, 0 } }, .check = check, .args = dgrad_args, .flops = flops,
     .ref = hone_conv2d_dgrad_meaning, .growth = dgrad_growth, .exact = dgrad_exact,
 };
 
 const struct hone_op hone_op_conv2d_wgrad = {
     .name = "conv2d_wgrad", .dtypes = HONE_F32_F64_BF16, .layout = { "nhwc" }, .dim = { CONV_DIMS },
-    .check = check, .args = wgrad_args, .flops = flops,
+    .attr = { { "tf32", 0, 0 } }, .check = check, .args = wgrad_args, .flops = flops,
     .ref = hone_conv2d_wgrad_meaning, .growth = wgrad_growth, .exact = wgrad_exact,
 };

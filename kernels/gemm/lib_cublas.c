@@ -2,8 +2,8 @@
  * algorithms, each a configuration: the algorithm's number and which of its settings.
  *
  * cuBLAS counts columns first, so C = A B is asked for as C' = B' A'.  f32 is computed in f32: tf32
- * is another compute type, which is not asked for.  Compiled only: not run on a GPU yet, and its
- * heuristics tell nothing without one. */
+ * is another compute type, for problems that allow it.  Not run on a GPU yet, and its heuristics
+ * tell nothing without one; the tests have a library that pretends to be it. */
 #include "kernels/backend/cuda.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/library.h"
@@ -18,7 +18,12 @@
 extern const struct hone_kernel hone_gemm_lib_cublas;
 
 enum { ALGO, SETTING };
-enum { CHOICES = 40, WORKSPACE = 64 << 20 }; /* bytes: what NVIDIA advises for its largest GPUs */
+enum { PROPOSALS = 40, CHOICES = 64 };
+
+/* Bytes of workspace that it is asked to make do with: what NVIDIA advises for its largest GPUs, and
+ * less, since memory is an objective, too. */
+static const size_t limits[] = { 64 << 20, 4 << 20, 0 };
+enum { NLIMITS = sizeof limits / sizeof *limits };
 
 static struct {
 #define X(name, type, args) type(*name) args;
@@ -43,7 +48,7 @@ static const char *absent(void)
     static char why[HONE_LIBRARY_WHY];
     static int asked;
     if (hone_backend_cuda.absent()) return hone_backend_cuda.absent();
-    if (hone_cuda_is_pretend()) return "the tests' driver has no libraries";
+    if (hone_nvidia_pretend()) return hone_nvidia_pretend();
     if (!asked++) hone_library_open(&library, why);
     return why[0] ? why : NULL;
 }
@@ -109,7 +114,11 @@ static int open_product(struct product *q, const struct hone_problem *p)
               epilogue = epilogue_of(p), n = p->op->args(p, arg);
     memset(q, 0, sizeof *q);
     int status = lt.Create(&q->handle);
-    if (!status) status = lt.MatmulDescCreate(&q->desc, LT_CUBLAS_COMPUTE_32F, LT_CUDA_R_32F);
+    if (!status)
+        status = lt.MatmulDescCreate(&q->desc,
+                                     hone_problem_has(p, "tf32") ? LT_CUBLAS_COMPUTE_32F_FAST_TF32
+                                                                 : LT_CUBLAS_COMPUTE_32F,
+                                     LT_CUDA_R_32F);
 #define SET(attr, value)                                                                           \
     if (!status)                                                                                   \
     status = lt.MatmulDescSetAttribute(q->desc, LT_CUBLASLT_MATMUL_DESC_##attr, &(value),          \
@@ -156,33 +165,43 @@ static void keep(struct answer *k, const struct lt_result *r)
                         .stages = config_value(r, LT_CUBLASLT_ALGO_CONFIG_STAGES_ID),
                         .split_k = config_value(r, LT_CUBLASLT_ALGO_CONFIG_SPLITK_NUM),
                         .swizzle = config_value(r, LT_CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING) };
-    if (r->status || c.algo < 0 || c.algo >= HONE_VALUES_120) return;
-    for (int i = 0; i < k->n; i++) c.setting += k->choice[i].algo == c.algo;
-    k->choice[k->n++] = c;
+    if (r->status || c.algo < 0 || c.algo >= HONE_VALUES_120 || k->n == CHOICES) return;
+    for (int i = 0; i < k->n; i++) {
+        if (!memcmp(&k->choice[i].result.algo, &r->algo, sizeof r->algo)) return;
+        c.setting += k->choice[i].algo == c.algo;
+    }
+    if (c.setting < HONE_VALUES_40) k->choice[k->n++] = c;
+}
+
+/* What it proposes under one limit.  Nothing under a small one is no failure. */
+static int propose(struct answer *k, const struct product *q, size_t limit)
+{
+    struct lt_result result[PROPOSALS];
+    void *pref = NULL;
+    int n = 0, status = lt.MatmulPreferenceCreate(&pref);
+    if (!status)
+        status = lt.MatmulPreferenceSetAttribute(pref, LT_CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                                 &limit, sizeof limit);
+    if (!status)
+        status = lt.MatmulAlgoGetHeuristic(q->handle, q->desc, q->a, q->b, q->c, q->c, pref,
+                                           PROPOSALS, result, &n);
+    for (int i = 0; !status && i < n; i++) keep(k, &result[i]);
+    if (pref) lt.MatmulPreferenceDestroy(pref);
+    return status;
 }
 
 static int ask(void *answer, const struct hone_problem *p, const struct hone_device *d, void *ctx)
 {
     struct answer *k = answer;
     struct product q;
-    struct lt_result result[CHOICES];
-    const size_t most = WORKSPACE;
-    void *pref = NULL;
-    int n = 0, err = open_product(&q, p);
+    int status = 0, err = open_product(&q, p);
     (void)d, (void)ctx;
     if (err) return err;
-    int status = lt.MatmulPreferenceCreate(&pref);
-    if (!status)
-        status = lt.MatmulPreferenceSetAttribute(pref, LT_CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                                 &most, sizeof most);
-    if (!status)
-        status = lt.MatmulAlgoGetHeuristic(q.handle, q.desc, q.a, q.b, q.c, q.c, pref, CHOICES,
-                                           result, &n);
-    for (int i = 0; !status && i < n; i++) keep(k, &result[i]);
-    if (pref) lt.MatmulPreferenceDestroy(pref);
+    for (int i = 0; i < NLIMITS && (!status || k->n); i++) status = propose(k, &q, limits[i]);
     close_product(&q);
-    if (status) return fail(status, "heuristics");
-    return k->n ? HONE_OK : hone_fail(HONE_EREFUSED, "cuBLASLt proposes no algorithm");
+    if (k->n) return HONE_OK;
+    return status ? fail(status, "heuristics")
+                  : hone_fail(HONE_EREFUSED, "cuBLASLt proposes no algorithm");
 }
 
 /* NULL: out of memory. */
@@ -236,7 +255,10 @@ static int candidates(const struct hone_problem *p, const struct hone_device *d,
 {
     char about[HONE_TEXT];
     if (d->description)
-        return hone_fail(HONE_EREFUSED, "cuBLASLt's heuristics need the GPU itself");
+        return hone_fail(HONE_EREFUSED,
+                         "cuBLASLt's heuristics need the GPU itself; there they are asked for %d "
+                         "algorithms in up to 64 MiB, in 4 MiB and without workspace",
+                         PROPOSALS);
     if (refuse(p, d)) return hone_fail(HONE_EREFUSED, "%s", refuse(p, d));
     const struct answer *k = list_of(p, d);
     for (int i = 0; i < k->n; i++) {

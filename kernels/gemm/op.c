@@ -24,6 +24,8 @@ static int check(struct hone_problem *p)
 {
     if (hone_problem_has(p, "wide") && p->dtype != HONE_BF16)
         return hone_fail(HONE_EPARSE, "wide is for bf16, where it makes C f32");
+    if (hone_problem_has(p, "tf32") && p->dtype != HONE_F32)
+        return hone_fail(HONE_EPARSE, "tf32 is for f32");
     return hone_act_check(p);
 }
 
@@ -32,10 +34,12 @@ static double flops(const struct hone_problem *p)
     return 2.0 * p->dim[GEMM_M] * p->dim[GEMM_N] * p->dim[GEMM_K];
 }
 
-/* k products summed one after another, then alpha, beta, bias; an activation adds a few. */
+/* k products summed one after another, then alpha, beta, bias; an activation adds a few.  With tf32
+ * both factors of a product may be rounded to 11 bits, each by 2^-11 = 2^13 eps. */
 static double growth(const struct hone_problem *p)
 {
-    return p->dim[GEMM_K] + 3 + (hone_act_of(p) == HONE_ACT_none ? 0 : 8);
+    return p->dim[GEMM_K] + 3 + (hone_problem_has(p, "tf32") ? 2.01 * 0x1p13 : 0) +
+           (hone_act_of(p) == HONE_ACT_none ? 0 : 8);
 }
 
 /* k products of numbers up to `big`, and beta C and bias, stay below 2^24. */
@@ -56,7 +60,8 @@ const struct hone_op hone_op_gemm = {
     .dim = { { "m", 1, HONE_REQUIRED, 0 },
              { "n", 1, HONE_REQUIRED, 0 },
              { "k", 1, HONE_REQUIRED, 0 } },
-    .attr = { { "alpha", 1, 1 }, { "beta", 1, 0 }, { "bias", 0, 0 }, HONE_ACT_ATTRS { "wide", 0, 0 } },
+    .attr = { { "alpha", 1, 1 }, { "beta", 1, 0 }, { "bias", 0, 0 },
+              HONE_ACT_ATTRS { "wide", 0, 0 }, { "tf32", 0, 0 } },
     .check = check,
     .args = args,
     .flops = flops,

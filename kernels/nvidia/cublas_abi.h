@@ -11,6 +11,7 @@
     X(CUDA_R_32F, 0)                                                                               \
     X(CUDA_R_16BF, 14)                                                                             \
     X(CUBLAS_COMPUTE_32F, 68)                                                                      \
+    X(CUBLAS_COMPUTE_32F_FAST_TF32, 77)                                                            \
     X(CUBLAS_OP_N, 0)                                                                              \
     X(CUBLAS_OP_T, 1)                                                                              \
     X(CUBLASLT_MATMUL_DESC_TRANSA, 3)                                                              \

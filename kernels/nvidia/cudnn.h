@@ -30,7 +30,8 @@ struct hone_cudnn_graph {
         int arg;                          /* it is this argument, too; < 0: it is the value */
         float value;
     } extra[HONE_CUDNN_EXTRAS];
-    int multiplies;                       /* 1: there are sums of products */
+    /* 1: there are products whose factors must stay f32; 1: whose f32 may be rounded to tf32. */
+    int needs_f32, tf32;
 };
 
 dnn_descriptor hone_cudnn_part(struct hone_cudnn_graph *g, int kind);
@@ -99,11 +100,11 @@ struct hone_cudnn_list {
     struct hone_cudnn_choice choice[HONE_CUDNN_CHOICES];
 };
 
-/* All that cuDNN offers for the graph of p on d: heuristics A, fallback, defaults of further
- * engines, then knobs by chance.  Exact ones only: of f32 neither tensor cores, which round it to tf32, nor
- * other conversions of inputs, and nothing that differs from run to run. */
-int hone_cudnn_list(struct hone_cudnn_graph *g, const struct hone_problem *p,
-                    struct hone_cudnn_list *list);
+/* All that cuDNN offers for the graph: heuristics A, fallback, defaults of further engines, then
+ * knobs by chance.  Exact ones only: of products of f32 neither tensor cores, which round it to
+ * tf32, nor other conversions of inputs, unless tf32 was asked for; and nothing that differs from
+ * run to run. */
+int hone_cudnn_list(struct hone_cudnn_graph *g, struct hone_cudnn_list *list);
 
 /* "heuristic A 1: precompiled, tensor cores, tile=5 tilek=1" */
 void hone_cudnn_about(const struct hone_cudnn_choice *c, char text[HONE_TEXT]);

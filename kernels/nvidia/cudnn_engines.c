@@ -144,13 +144,12 @@ int hone_cudnn_plan(struct hone_cudnn_graph *g, const struct hone_cudnn_choice *
 
 /* ---- the list ---- */
 
-/* Tensor cores round f32 only where there are products to sum. */
-static int is_exact(const struct hone_cudnn_graph *g, const struct hone_problem *p, unsigned notes)
+static int is_exact(const struct hone_cudnn_graph *g, unsigned notes)
 {
-    unsigned rounds = 1u << DNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS |
-                      1u << DNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION |
+    unsigned rounds = 1u << DNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION |
                       1u << DNN_NUMERICAL_NOTE_NONDETERMINISTIC;
-    if (p->dtype == HONE_F32 && g->multiplies) rounds |= 1u << DNN_NUMERICAL_NOTE_TENSOR_CORE;
+    if (!g->tf32) rounds |= 1u << DNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS;
+    if (g->needs_f32) rounds |= 1u << DNN_NUMERICAL_NOTE_TENSOR_CORE;
     return !(notes & rounds);
 }
 
@@ -172,12 +171,11 @@ static int lacks_driver(const struct hone_cudnn_graph *g, const struct hone_cudn
 }
 
 /* Gives a choice that is exact and new the next number of its engine's settings; 0: it is not. */
-static int is_new(const struct hone_cudnn_graph *g, const struct hone_problem *p,
-                  struct hone_cudnn_choice *c, const struct hone_cudnn_list *list)
+static int is_new(const struct hone_cudnn_graph *g, struct hone_cudnn_choice *c, const struct hone_cudnn_list *list)
 {
     c->number = strcmp(c->from, "default") != 0;
     if (list->n == HONE_CUDNN_CHOICES || c->engine >= ENGINES) return 0;
-    if (!is_exact(g, p, c->notes)) return 0;
+    if (!is_exact(g, c->notes)) return 0;
     for (int i = 0; i < list->n; i++) {
         if (same(&list->choice[i], c)) return 0;
         if (c->number && list->choice[i].engine == c->engine && list->choice[i].number >= c->number)
@@ -187,11 +185,10 @@ static int is_new(const struct hone_cudnn_graph *g, const struct hone_problem *p
 }
 
 /* Takes a choice if it is new, exact and makes a plan. */
-static int add(const struct hone_cudnn_graph *g, const struct hone_problem *p,
-               struct hone_cudnn_choice *c, dnn_descriptor config, struct hone_cudnn_list *list)
+static int add(const struct hone_cudnn_graph *g, struct hone_cudnn_choice *c, dnn_descriptor config, struct hone_cudnn_list *list)
 {
     dnn_descriptor plan;
-    if (!is_new(g, p, c, list)) return 0;
+    if (!is_new(g, c, list)) return 0;
     const int status = open_plan(g, config, &plan);
     c->unbuilt = lacks_driver(g, c, status);
     if (status && !c->unbuilt) return 0;
@@ -203,8 +200,7 @@ static int add(const struct hone_cudnn_graph *g, const struct hone_problem *p,
 }
 
 /* Likewise, of an engine and knobs that cuDNN did not propose. */
-static int add_knobs(const struct hone_cudnn_graph *g, const struct hone_problem *p,
-                     dnn_descriptor engine, struct hone_cudnn_choice *c,
+static int add_knobs(const struct hone_cudnn_graph *g, dnn_descriptor engine, struct hone_cudnn_choice *c,
                      struct hone_cudnn_list *list)
 {
     dnn_descriptor config;
@@ -212,16 +208,16 @@ static int add_knobs(const struct hone_cudnn_graph *g, const struct hone_problem
     int taken = 0;
     if (config) {
         if (!c->nknobs) read_knobs(config, c);
-        taken = add(g, p, c, config, list);
+        taken = add(g, c, config, list);
         hone_cudnn_drop(config);
-    } else if (lacks_driver(g, c, status) && is_new(g, p, c, list)) {
+    } else if (lacks_driver(g, c, status) && is_new(g, c, list)) {
         c->unbuilt = taken = 1;
         list->choice[list->n++] = *c;
     }
     return taken;
 }
 
-static void add_heuristic(const struct hone_cudnn_graph *g, const struct hone_problem *p, int mode,
+static void add_heuristic(const struct hone_cudnn_graph *g, int mode,
                           const char *name, struct hone_cudnn_list *list)
 {
     dnn_descriptor h = make(DNN_BACKEND_ENGINEHEUR_DESCRIPTOR), config[HEURISTICS];
@@ -243,7 +239,7 @@ static void add_heuristic(const struct hone_cudnn_graph *g, const struct hone_pr
         read_notes(engine, &c);
         read_knobs(config[i], &c);
         snprintf(c.from, sizeof c.from, "%s %d", name, (int)i + 1);
-        add(g, p, &c, config[i], list);
+        add(g, &c, config[i], list);
         hone_cudnn_drop(engine);
     }
     for (int i = 0; i < HEURISTICS; i++) hone_cudnn_drop(config[i]);
@@ -276,8 +272,7 @@ static int read_ranges(dnn_descriptor engine, struct range range[HONE_CUDNN_KNOB
 }
 
 /* Knobs by chance, the same in every session. */
-static void add_samples(const struct hone_cudnn_graph *g, const struct hone_problem *p,
-                        dnn_descriptor engine, const struct hone_cudnn_choice *of,
+static void add_samples(const struct hone_cudnn_graph *g, dnn_descriptor engine, const struct hone_cudnn_choice *of,
                         struct hone_cudnn_list *list)
 {
     struct range range[HONE_CUDNN_KNOBS];
@@ -292,34 +287,32 @@ static void add_samples(const struct hone_cudnn_graph *g, const struct hone_prob
             c.knob[i].value = r->lo + r->step * (int64_t)(hone_random(t, (uint64_t)i) % steps);
         }
         snprintf(c.from, sizeof c.from, "sampled");
-        taken += add_knobs(g, p, engine, &c, list);
+        taken += add_knobs(g, engine, &c, list);
     }
 }
 
-static void add_engine(const struct hone_cudnn_graph *g, const struct hone_problem *p,
-                       int64_t index, int samples, struct hone_cudnn_list *list)
+static void add_engine(const struct hone_cudnn_graph *g, int64_t index, int samples, struct hone_cudnn_list *list)
 {
     dnn_descriptor engine = open_engine(g, index);
     struct hone_cudnn_choice c = { .engine = (int)index, .from = "default" };
     if (!engine) return;
     read_notes(engine, &c);
     if (samples)
-        add_samples(g, p, engine, &c, list);
+        add_samples(g, engine, &c, list);
     else
-        add_knobs(g, p, engine, &c, list);
+        add_knobs(g, engine, &c, list);
     hone_cudnn_drop(engine);
 }
 
-int hone_cudnn_list(struct hone_cudnn_graph *g, const struct hone_problem *p,
-                    struct hone_cudnn_list *list)
+int hone_cudnn_list(struct hone_cudnn_graph *g, struct hone_cudnn_list *list)
 {
     int64_t engines = 0;
     list->n = 0;
-    add_heuristic(g, p, DNN_HEUR_MODE_A, "heuristic A", list);
-    add_heuristic(g, p, DNN_HEUR_MODE_FALLBACK, "fallback", list);
+    add_heuristic(g, DNN_HEUR_MODE_A, "heuristic A", list);
+    add_heuristic(g, DNN_HEUR_MODE_FALLBACK, "fallback", list);
     get(g->graph, DNN_ATTR_OPERATIONGRAPH_ENGINE_GLOBAL_COUNT, DNN_TYPE_INT64, 1, &engines);
     for (int samples = 0; samples < 2; samples++)
-        for (int64_t i = 0; i < engines && i < ENGINES; i++) add_engine(g, p, i, samples, list);
+        for (int64_t i = 0; i < engines && i < ENGINES; i++) add_engine(g, i, samples, list);
     return list->n ? HONE_OK
                    : hone_fail(HONE_EREFUSED, "cuDNN has no exact engine for it on this GPU");
 }

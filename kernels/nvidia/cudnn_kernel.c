@@ -79,7 +79,7 @@ static int ask(void *answer, const struct hone_problem *p, const struct hone_dev
 {
     struct hone_cudnn_graph g;
     int err = open_graph(&g, p, d, *(hone_cudnn_build **)build);
-    if (!err) err = hone_cudnn_list(&g, p, &((struct answer *)answer)->list);
+    if (!err) err = hone_cudnn_list(&g, &((struct answer *)answer)->list);
     close_graph(&g, d);
     return err;
 }
@@ -95,7 +95,7 @@ const char *hone_cudnn_refuse(const struct hone_problem *p, const struct hone_de
                               hone_cudnn_build *build)
 {
     if (hone_cudnn_absent()) return hone_cudnn_absent();
-    if (!d->description && hone_cuda_is_pretend()) return "the tests' driver has no libraries";
+    if (!d->description && hone_nvidia_pretend()) return hone_nvidia_pretend();
     const struct answer *k = list_of(p, d, build);
     return !k ? "out of memory" : k->kept.err ? k->kept.why : NULL;
 }

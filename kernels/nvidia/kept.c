@@ -1,4 +1,5 @@
 /* Answers of libraries, kept; see kept.h. */
+#include "kernels/backend/cuda.h"
 #include "kernels/nvidia/kept.h"
 
 #include <stdio.h>
@@ -23,4 +24,10 @@ void *hone_kept_answer(struct hone_kept **all, size_t size, const struct hone_pr
     if (k->err) snprintf(k->why, sizeof k->why, "%.250s", hone_errmsg());
     k->next = *all;
     return *all = k;
+}
+
+const char *hone_nvidia_pretend(void)
+{
+    if (!hone_cuda_is_pretend() || getenv("HONE_PRETEND_LIBRARIES")) return NULL;
+    return "the tests' driver has no libraries";
 }

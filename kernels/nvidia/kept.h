@@ -22,4 +22,8 @@ void *hone_kept_answer(struct hone_kept **all, size_t size, const struct hone_pr
                                   const struct hone_device *d, void *ctx),
                        void *ctx);
 
+/* Why libraries are left alone, or NULL: NVIDIA's own would not survive the tests' driver, which
+ * goes with the tests' libraries ($HONE_PRETEND_LIBRARIES) alone. */
+const char *hone_nvidia_pretend(void);
+
 #endif
