@@ -46,7 +46,8 @@ struct hone_record {
     enum hone_status status;
     char why[256];               /* of a status other than timed; of a jit kernel that has a time,
                                   * behind "; ", what its code took: "compile_ms=510 load_ms=0.4
-                                  * first_ms=0.02 code_bytes=8192" */
+                                  * first_ms=0.02 code_bytes=8192"; of a GPU, likewise, its state,
+                                  * and of the fastest few what was counted: hone_gpu_facts() */
     int n;                       /* windows behind the median; 0: no time was taken */
     double ms_median, ms_lo, ms_hi;
     int64_t workspace_bytes;

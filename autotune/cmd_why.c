@@ -152,6 +152,7 @@ static void print_counts(const struct verdict *v)
 static void print_verdict(const struct hone_kernel *k, const struct verdict *v,
                           const struct hone_record *winner)
 {
+    char held[160];
     printf("  %-30s ", k->name);
     if (v->refusal) { printf("refuses: %s\n", v->refusal); return; }
     if (v->best && winner->n) {
@@ -166,6 +167,10 @@ static void print_verdict(const struct hone_kernel *k, const struct verdict *v,
         return;
     }
     print_counts(v);
+    if (v->best && v->best->status == HONE_TIMED && v->best->why[0])
+        printf("      %s\n", v->best->why);
+    if (v->best && hone_gpu_throttled(v->best->why, held))
+        printf("      throttled: %s\n", held);
     if (v->fault)
         printf("      %s: %s: %s\n", hone_status_name(v->fault->status), v->fault->config,
                v->fault->why);

@@ -154,6 +154,7 @@ void hone_host_try(struct hone_host *h)
         phase(h, HONE_TIMING);
         a->err = first_time(h, plan, a);
     }
+    if (!a->err) hone_gpu_now(h->d, a->facts, sizeof a->facts);
     const struct hone_jit_cost *cost = a->err ? NULL : hone_plan_jit(plan);
     if (cost) { a->compiled = 1; a->cost = *cost; }
     if (a->err) {
@@ -162,6 +163,14 @@ void hone_host_try(struct hone_host *h)
         hone_host_forget(h);
     }
     phase(h, HONE_IDLE);
+}
+
+void hone_host_facts(struct hone_host *h, const struct hone_job *job, char *text, size_t size)
+{
+    const struct hone_plan *plan = find(h, job->id);
+    text[0] = 0;
+    if (plan && !hone_case_reset(reals(h)) && !hone_case_workspace(reals(h), plan))
+        hone_gpu_facts(plan, reals(h), text, size);
 }
 
 /* ---- the race ---- */

@@ -62,15 +62,20 @@ int hone_tuning_sweep(struct hone_tuning *t)
     return err;
 }
 
-/* What a jit kernel's code took goes into its record, be it slower than others. */
-void hone_entrant_say_cost(struct hone_entrant *e)
+/* What a jit kernel's code took goes into its record, be it slower than others, and what a GPU said.
+ * Whoever is dropped may be asked twice. */
+void hone_entrant_say_more(struct hone_entrant *e)
 {
     const struct hone_jit_cost *c = &e->cost;
-    size_t at = strlen(e->record.why);
-    if (!e->compiled || strstr(e->record.why, "compile_ms=")) return;
-    snprintf(e->record.why + at, sizeof e->record.why - at,
-             "%scompile_ms=%.6g load_ms=%.6g first_ms=%.6g code_bytes=%lld", at ? "; " : "",
-             c->compile_ms, c->load_ms, c->first_ms, (long long)c->code_bytes);
+    char *why = e->record.why;
+    size_t at = strlen(why), size = sizeof e->record.why;
+    if (e->compiled && !strstr(why, "compile_ms="))
+        snprintf(why + at, size - at,
+                 "%scompile_ms=%.6g load_ms=%.6g first_ms=%.6g code_bytes=%lld", at ? "; " : "",
+                 c->compile_ms, c->load_ms, c->first_ms, (long long)c->code_bytes);
+    at = strlen(why);
+    if (e->facts[0] && !strstr(why, e->facts))
+        snprintf(why + at, size - at, "%s%s", at ? "; " : "", e->facts);
 }
 
 void hone_entrant_drop(struct hone_entrant *e, const char *why)
@@ -78,7 +83,7 @@ void hone_entrant_drop(struct hone_entrant *e, const char *why)
     e->record.status = HONE_DROPPED;
     if (!e->record.n) hone_entrant_sample(&e->record, &e->ms, 1);
     snprintf(e->record.why, sizeof e->record.why, "%s", why);
-    hone_entrant_say_cost(e);
+    hone_entrant_say_more(e);
 }
 
 /* ---- trials ---- */
@@ -167,6 +172,7 @@ int hone_tuning_try(struct hone_tuning *t, int k, const struct hone_config *c, i
     e.job.runs = a.runs;
     e.compiled = a.compiled;
     e.cost = a.cost;
+    snprintf(e.facts, sizeof e.facts, "%s", a.facts);
     if (t->best_ms <= 0 || e.ms < t->best_ms) t->best_ms = e.ms;
     if (t->lane[k].ms <= 0 || e.ms < t->lane[k].ms) t->lane[k].ms = e.ms;
     t->entrant[t->n++] = e;

@@ -18,6 +18,7 @@ struct hone_entrant {
     double ms;                           /* of the trial */
     int compiled;                        /* 1: cost is that of a jit kernel's code */
     struct hone_jit_cost cost;
+    char facts[192];                     /* of a GPU: hone_gpu_now(), of finalists hone_gpu_facts() */
 };
 
 /* What is known of a kernel while its configs are tried. */
@@ -76,7 +77,7 @@ int hone_tuning_sweep(struct hone_tuning *t);
 
 void hone_entrant_sample(struct hone_record *rec, double *ms, int n);   /* sorts ms */
 void hone_entrant_drop(struct hone_entrant *e, const char *why);
-void hone_entrant_say_cost(struct hone_entrant *e);     /* behind the reason, if there is one */
+void hone_entrant_say_more(struct hone_entrant *e);     /* cost and facts, behind the reason */
 
 /* ---- final.c ---- */
 

@@ -31,6 +31,7 @@ struct hone_answer {
     int64_t workspace_bytes;
     int compiled;                    /* 1: cost is that of a jit kernel's code */
     struct hone_jit_cost cost;
+    char facts[128];                 /* hone_gpu_now() after the first time */
 };
 
 /* Memory that the session and its worker share. */
@@ -71,6 +72,8 @@ void hone_host_try(struct hone_host *h);
 void hone_host_forget(struct hone_host *h);
 /* Goes on with board->race: plans that are not open, as in a new process, are opened first. */
 int  hone_host_race(struct hone_host *h);
+/* hone_gpu_facts() of a job whose plan is open. */
+void hone_host_facts(struct hone_host *h, const struct hone_job *job, char *text, size_t size);
 
 /* ---- worker.c ---- */
 

@@ -5,6 +5,7 @@
 #include "profiler/nvml.h"
 #include "profiler/profiler.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 extern const struct hone_meter hone_meter_nvml;
@@ -148,24 +149,30 @@ static int bus_id_of(const struct hone_device *d, char id[32])
     static int (*get)(char *id, int size, int device);
     static const struct hone_symbol driver_symbols[] = { { "cuDeviceGetPCIBusId", &get },
                                                          { NULL, NULL } };
-    static const struct hone_library driver = {
-        "NVIDIA driver", { "libcuda.so.1" }, { NULL }, driver_symbols
+    const char *own = getenv("HONE_LIBCUDA");
+    const struct hone_library driver = {
+        "NVIDIA driver", { own ? own : "libcuda.so.1" }, { NULL }, driver_symbols
     };
     char why[HONE_LIBRARY_WHY];
     if (!get && hone_library_open(&driver, why)) return hone_fail(HONE_EDEVICE, "%s", why);
     return get(id, 32, d->index) ? hone_fail(HONE_EDEVICE, "%s has no bus id", d->name) : HONE_OK;
 }
 
+int hone_gpu_state_of(const struct hone_device *d, struct hone_gpu_state *s)
+{
+    char id[32];
+    int err = bus_id_of(d, id);
+    return err ? err : hone_gpu_state(id, s);
+}
+
 static int count_on(const struct hone_plan *plan, struct hone_case *c, int runs,
                     struct hone_gpu_state *before, struct hone_gpu_state *after)
 {
     struct hone_device *d = plan->device;
-    char id[32];
-    int err = bus_id_of(d, id);
-    if (!err) err = hone_gpu_state(id, before);
+    int err = hone_gpu_state_of(d, before);
     for (int i = 0; !err && i < runs; i++) err = hone_plan_run(plan, c->mem, c->workspace);
     if (!err) err = d->backend->sync(d);
-    return err ? err : hone_gpu_state(id, after);
+    return err ? err : hone_gpu_state_of(d, after);
 }
 
 static int count(const struct hone_plan *plan, struct hone_case *c, int runs, int n,

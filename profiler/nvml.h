@@ -3,6 +3,8 @@
 #ifndef HONE_NVML_H
 #define HONE_NVML_H
 
+#include "kernels/kernel.h"
+
 #include <stdint.h>
 
 /* What a GPU does not tell is -1, of its throttling 0 with throttle_known 0. */
@@ -20,6 +22,9 @@ const char *hone_nvml_absent(void);
 
 /* The state of the GPU with this PCI bus id ("0000:1b:00.0"), or, for NULL, of the first. */
 int hone_gpu_state(const char *bus_id, struct hone_gpu_state *s);
+
+/* That of a device that is open. */
+int hone_gpu_state_of(const struct hone_device *d, struct hone_gpu_state *s);
 
 /* "power cap, heat"; "none" for 0. */
 const char *hone_throttle_text(uint64_t bits, char text[160]);

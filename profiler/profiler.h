@@ -121,6 +121,15 @@ int hone_count(const struct hone_plan *plan, struct hone_case *c, const char *li
 /* Is the text such a list? */
 int hone_counters_check(const char *list);
 
+/* Facts that explain a GPU's time, for records: "sm_clock=1980 memory_clock=3201 power=512
+ * temperature=61 throttle=power_cap+heat", what it tells now; and, with runs of the plan, what of
+ * joules, traffic and use of its parts can be counted, too.  "": it tells nothing, or is no GPU. */
+void hone_gpu_now(const struct hone_device *d, char *text, size_t size);
+void hone_gpu_facts(const struct hone_plan *plan, struct hone_case *c, char *text, size_t size);
+
+/* Do these facts say that something kept the clocks down?  why: "power cap, heat". */
+int hone_gpu_throttled(const char *facts, char why[160]);
+
 /* ---- activity: what ran on a GPU when; needs no rights, but a GPU ---- */
 
 struct json_t; /* jansson's */

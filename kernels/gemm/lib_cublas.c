@@ -20,8 +20,8 @@ extern const struct hone_kernel hone_gemm_lib_cublas;
 enum { ALGO, SETTING };
 enum { PROPOSALS = 40, CHOICES = 64 };
 
-/* Bytes of workspace that it is asked to make do with: what NVIDIA advises for its largest GPUs, and
- * less, since memory is an objective, too. */
+/* Bytes of workspace that it is asked to make do with: what NVIDIA advises for its largest GPUs,
+ * and less, since memory is an objective, too. */
 static const size_t limits[] = { 64 << 20, 4 << 20, 0 };
 enum { NLIMITS = sizeof limits / sizeof *limits };
 

@@ -139,6 +139,6 @@ HONE_CUDNN_FUNCTIONS(build)
 static const struct hone_op *const ops[] = { &hone_op_bnorm_fwd, &hone_op_bnorm_infer,
                                              &hone_op_bnorm_bwd, NULL };
 
-const struct hone_kernel hone_norm_lib_cudnn = {
-    .name = "lib_cudnn", .ops = ops, HONE_CUDNN_MEMBERS
-};
+const struct hone_kernel hone_norm_lib_cudnn = { .name = "lib_cudnn",
+                                                 .ops = ops,
+                                                 HONE_CUDNN_MEMBERS };

@@ -133,8 +133,7 @@ static dnn_descriptor tensor(struct hone_cudnn_graph *g, int64_t id, int type,
     hone_cudnn_set(g, d, DNN_ATTR_TENSOR_UNIQUE_ID, DNN_TYPE_INT64, 1, &id);
     hone_cudnn_set(g, d, DNN_ATTR_TENSOR_BYTE_ALIGNMENT, DNN_TYPE_INT64, 1, &align);
     hone_cudnn_set(g, d, DNN_ATTR_TENSOR_IS_VIRTUAL, DNN_TYPE_BOOLEAN, 1, &is_virtual);
-    if (by_value)
-        hone_cudnn_set(g, d, DNN_ATTR_TENSOR_IS_BY_VALUE, DNN_TYPE_BOOLEAN, 1, &by_value);
+    if (by_value) hone_cudnn_set(g, d, DNN_ATTR_TENSOR_IS_BY_VALUE, DNN_TYPE_BOOLEAN, 1, &by_value);
     hone_cudnn_finish(g, d, "a tensor");
     return d;
 }

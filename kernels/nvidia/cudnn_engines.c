@@ -103,8 +103,8 @@ static int open_config(dnn_descriptor engine, const struct hone_cudnn_choice *c,
     for (int i = 0; i < c->nknobs && !status; i++)
         status = set_knob(&part[i], (int)c->knob[i].type, c->knob[i].value);
     if (!status && c->nknobs)
-        status = set(d, DNN_ATTR_ENGINECFG_KNOB_CHOICES, DNN_TYPE_BACKEND_DESCRIPTOR, c->nknobs,
-                     part);
+        status =
+            set(d, DNN_ATTR_ENGINECFG_KNOB_CHOICES, DNN_TYPE_BACKEND_DESCRIPTOR, c->nknobs, part);
     if (!status) status = hone_cudnn.BackendFinalize(d);
     for (int i = 0; i < c->nknobs; i++) hone_cudnn_drop(part[i]);
     if (!status) return 0;
@@ -118,10 +118,8 @@ static int open_plan(const struct hone_cudnn_graph *g, dnn_descriptor config, dn
 {
     dnn_descriptor d = *plan = make(DNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
     int status = 0;
-    if (g->handle)
-        status = set(d, DNN_ATTR_EXECUTION_PLAN_HANDLE, DNN_TYPE_HANDLE, 1, &g->handle);
-    if (!status && g->device)
-        status = set_part(d, DNN_ATTR_EXECUTION_PLAN_DEVICEPROP, g->device);
+    if (g->handle) status = set(d, DNN_ATTR_EXECUTION_PLAN_HANDLE, DNN_TYPE_HANDLE, 1, &g->handle);
+    if (!status && g->device) status = set_part(d, DNN_ATTR_EXECUTION_PLAN_DEVICEPROP, g->device);
     if (!status) status = set_part(d, DNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
     if (!status) status = hone_cudnn.BackendFinalize(d);
     if (!status) return 0;
@@ -171,7 +169,8 @@ static int lacks_driver(const struct hone_cudnn_graph *g, const struct hone_cudn
 }
 
 /* Gives a choice that is exact and new the next number of its engine's settings; 0: it is not. */
-static int is_new(const struct hone_cudnn_graph *g, struct hone_cudnn_choice *c, const struct hone_cudnn_list *list)
+static int is_new(const struct hone_cudnn_graph *g, struct hone_cudnn_choice *c,
+                  const struct hone_cudnn_list *list)
 {
     c->number = strcmp(c->from, "default") != 0;
     if (list->n == HONE_CUDNN_CHOICES || c->engine >= ENGINES) return 0;
@@ -185,7 +184,8 @@ static int is_new(const struct hone_cudnn_graph *g, struct hone_cudnn_choice *c,
 }
 
 /* Takes a choice if it is new, exact and makes a plan. */
-static int add(const struct hone_cudnn_graph *g, struct hone_cudnn_choice *c, dnn_descriptor config, struct hone_cudnn_list *list)
+static int add(const struct hone_cudnn_graph *g, struct hone_cudnn_choice *c, dnn_descriptor config,
+               struct hone_cudnn_list *list)
 {
     dnn_descriptor plan;
     if (!is_new(g, c, list)) return 0;
@@ -200,8 +200,8 @@ static int add(const struct hone_cudnn_graph *g, struct hone_cudnn_choice *c, dn
 }
 
 /* Likewise, of an engine and knobs that cuDNN did not propose. */
-static int add_knobs(const struct hone_cudnn_graph *g, dnn_descriptor engine, struct hone_cudnn_choice *c,
-                     struct hone_cudnn_list *list)
+static int add_knobs(const struct hone_cudnn_graph *g, dnn_descriptor engine,
+                     struct hone_cudnn_choice *c, struct hone_cudnn_list *list)
 {
     dnn_descriptor config;
     const int status = open_config(engine, c, &config);
@@ -217,8 +217,8 @@ static int add_knobs(const struct hone_cudnn_graph *g, dnn_descriptor engine, st
     return taken;
 }
 
-static void add_heuristic(const struct hone_cudnn_graph *g, int mode,
-                          const char *name, struct hone_cudnn_list *list)
+static void add_heuristic(const struct hone_cudnn_graph *g, int mode, const char *name,
+                          struct hone_cudnn_list *list)
 {
     dnn_descriptor h = make(DNN_BACKEND_ENGINEHEUR_DESCRIPTOR), config[HEURISTICS];
     int bad = set_part(h, DNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, g->graph) ||
@@ -272,8 +272,8 @@ static int read_ranges(dnn_descriptor engine, struct range range[HONE_CUDNN_KNOB
 }
 
 /* Knobs by chance, the same in every session. */
-static void add_samples(const struct hone_cudnn_graph *g, dnn_descriptor engine, const struct hone_cudnn_choice *of,
-                        struct hone_cudnn_list *list)
+static void add_samples(const struct hone_cudnn_graph *g, dnn_descriptor engine,
+                        const struct hone_cudnn_choice *of, struct hone_cudnn_list *list)
 {
     struct range range[HONE_CUDNN_KNOBS];
     int n = read_ranges(engine, range), taken = 0;
@@ -291,7 +291,8 @@ static void add_samples(const struct hone_cudnn_graph *g, dnn_descriptor engine,
     }
 }
 
-static void add_engine(const struct hone_cudnn_graph *g, int64_t index, int samples, struct hone_cudnn_list *list)
+static void add_engine(const struct hone_cudnn_graph *g, int64_t index, int samples,
+                       struct hone_cudnn_list *list)
 {
     dnn_descriptor engine = open_engine(g, index);
     struct hone_cudnn_choice c = { .engine = (int)index, .from = "default" };

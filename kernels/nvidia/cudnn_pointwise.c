@@ -42,17 +42,16 @@ static const struct {
     [HONE_ACT_sigmoid] = { DNN_POINTWISE_SIGMOID_FWD, 0, 0, 0 },
     [HONE_ACT_tanh] = { DNN_POINTWISE_TANH_FWD, 0, 0, 0 },
     [HONE_ACT_gelu_erf] = { DNN_POINTWISE_GELU_FWD, DNN_POINTWISE_GELU_BWD, 0, 0 },
-    [HONE_ACT_gelu_tanh] = { DNN_POINTWISE_GELU_APPROX_TANH_FWD,
-                             DNN_POINTWISE_GELU_APPROX_TANH_BWD, 0, 0 },
+    [HONE_ACT_gelu_tanh] = { DNN_POINTWISE_GELU_APPROX_TANH_FWD, DNN_POINTWISE_GELU_APPROX_TANH_BWD,
+                             0, 0 },
     [HONE_ACT_silu] = { DNN_POINTWISE_SWISH_FWD, DNN_POINTWISE_SWISH_BWD, 0, 0 },
 };
 
 void hone_cudnn_add_act(struct hone_cudnn_graph *g, enum hone_act act, dnn_descriptor x,
                         dnn_descriptor y)
 {
-    hone_cudnn_add_pointwise(
-        g, &(struct hone_cudnn_pointwise){ acts[act].forward, acts[act].upper, acts[act].slope,
-                                           .x = x, .y = y });
+    hone_cudnn_add_pointwise(g, &(struct hone_cudnn_pointwise){ acts[act].forward, acts[act].upper,
+                                                                acts[act].slope, .x = x, .y = y });
 }
 
 static void step(struct hone_cudnn_graph *g, int mode, dnn_descriptor x, dnn_descriptor b,
@@ -93,7 +92,6 @@ void hone_cudnn_add_act_bwd(struct hone_cudnn_graph *g, enum hone_act act,
         tanh_bwd(g, o);
     else
         hone_cudnn_add_pointwise(
-            g, &(struct hone_cudnn_pointwise){ acts[act].backward, acts[act].upper,
-                                               acts[act].slope, .x = o->s, .dy = o->dy,
-                                               .dx = o->dx });
+            g, &(struct hone_cudnn_pointwise){ acts[act].backward, acts[act].upper, acts[act].slope,
+                                               .x = o->s, .dy = o->dy, .dx = o->dx });
 }

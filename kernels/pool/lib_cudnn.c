@@ -10,14 +10,14 @@ static dnn_descriptor resampling(struct hone_cudnn_graph *g, const struct hone_p
     const int32_t *d = p->dim;
     const int64_t dims = 2, window[2] = { d[POOL_KH], d[POOL_KW] },
                   stride[2] = { d[POOL_SH], d[POOL_SW] }, before[2] = { d[POOL_PH], d[POOL_PW] },
-                  after[2] = { (d[POOL_OH] - (int64_t)1) * stride[0] + window[0] - d[POOL_IH] -
-                                   before[0],
-                               (d[POOL_OW] - (int64_t)1) * stride[1] + window[1] - d[POOL_IW] -
-                                   before[1] };
+                  after[2] = {
+                      (d[POOL_OH] - (int64_t)1) * stride[0] + window[0] - d[POOL_IH] - before[0],
+                      (d[POOL_OW] - (int64_t)1) * stride[1] + window[1] - d[POOL_IW] - before[1]
+                  };
     const int type = DNN_DATA_FLOAT, padding = max ? DNN_NEG_INF_PAD : DNN_ZERO_PAD,
-              mode = max                                ? DNN_RESAMPLE_MAXPOOL
+              mode = max                                  ? DNN_RESAMPLE_MAXPOOL
                      : hone_problem_has(p, "include_pad") ? DNN_RESAMPLE_AVGPOOL_INCLUDE_PADDING
-                                                        : DNN_RESAMPLE_AVGPOOL_EXCLUDE_PADDING;
+                                                          : DNN_RESAMPLE_AVGPOOL_EXCLUDE_PADDING;
     dnn_descriptor r = hone_cudnn_part(g, DNN_BACKEND_RESAMPLE_DESCRIPTOR);
     hone_cudnn_set(g, r, DNN_ATTR_RESAMPLE_MODE, DNN_TYPE_RESAMPLE_MODE, 1, &mode);
     hone_cudnn_set(g, r, DNN_ATTR_RESAMPLE_COMP_TYPE, DNN_TYPE_DATA_TYPE, 1, &type);
@@ -62,6 +62,6 @@ HONE_CUDNN_FUNCTIONS(build)
 static const struct hone_op *const ops[] = { &hone_op_maxpool_fwd, &hone_op_avgpool_fwd,
                                              &hone_op_avgpool_bwd, NULL };
 
-const struct hone_kernel hone_pool_lib_cudnn = {
-    .name = "lib_cudnn", .ops = ops, HONE_CUDNN_MEMBERS
-};
+const struct hone_kernel hone_pool_lib_cudnn = { .name = "lib_cudnn",
+                                                 .ops = ops,
+                                                 HONE_CUDNN_MEMBERS };
