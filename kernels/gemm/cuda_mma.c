@@ -2,7 +2,7 @@
  * on errors allows that.  Tiles of C, one a block, and the terms shared by several blocks as in
  * cuda_tiled.c. */
 #include "kernels/backend/cuda.h"
-#include "kernels/gemm/cuda_mma.h"
+#include "kernels/gemm/cuda_gemm.h"
 #include "kernels/gemm/gemm.h"
 
 #include <stdio.h>
@@ -19,25 +19,25 @@ enum { NTILES = sizeof tiles / sizeof *tiles };
 static int is_half(const struct hone_problem *p) { return p->dtype == HONE_BF16; }
 static int round_up(int n, int by) { return (n + by - 1) / by * by; }
 
-static struct gemm_mma_sizes sizes_of(const struct hone_problem *p, const struct hone_config *c)
+static struct gemm_sizes sizes_of(const struct hone_problem *p, const struct hone_config *c)
 {
     const int m = p->dim[GEMM_M], n = p->dim[GEMM_N], k = p->dim[GEMM_K], split = c->v[SPLIT];
     const int tn = p->layout == GEMM_TN, nn = p->layout == GEMM_NN || tn;
     const int run = is_half(p) ? 8 : 4;
     const int part = round_up((k + split - 1) / split, tiles[c->v[TILE]].bk);
-    return (struct gemm_mma_sizes){
+    return (struct gemm_sizes){
         .m = m, .n = n, .k = k, .a_turned = tn, .b_turned = nn,
         .a_wide = (tn ? m : k) % run == 0, .b_wide = (nn ? n : k) % run == 0,
         .stages = c->v[STAGES], .part = part, .parts = (k + part - 1) / part,
         .alpha = hone_cuda_bits(p->value[GEMM_ALPHA]), .beta = hone_cuda_bits(p->value[GEMM_BETA]),
         .act = (int)hone_act_of(p), .bias = hone_problem_has(p, "bias"),
-        .narrow = is_half(p) && !hone_problem_has(p, "wide"),
+        .half = is_half(p), .narrow = is_half(p) && !hone_problem_has(p, "wide"),
     };
 }
 
 static unsigned shared_of(const struct hone_problem *p, const struct hone_config *c)
 {
-    const struct gemm_mma_sizes s = sizes_of(p, c);
+    const struct gemm_sizes s = sizes_of(p, c);
     const struct tile *t = &tiles[c->v[TILE]];
     const int size = is_half(p) ? 2 : 4;
     return (unsigned)(s.stages * (MMA_BYTES(t->bm, t->bk, size, s.a_turned) +
@@ -103,7 +103,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
                         const struct hone_device *d)
 {
-    const struct gemm_mma_sizes s = sizes_of(p, c);
+    const struct gemm_sizes s = sizes_of(p, c);
     (void)d;
     return s.parts == 1 ? 0 : (size_t)s.parts * (size_t)s.m * (size_t)s.n * sizeof(float);
 }
@@ -111,7 +111,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 static int prepare(struct hone_plan *plan)
 {
     const struct hone_problem *p = &plan->problem;
-    const struct gemm_mma_sizes s = sizes_of(p, &plan->config);
+    const struct gemm_sizes s = sizes_of(p, &plan->config);
     const struct tile *t = &tiles[plan->config.v[TILE]];
     char name[64], config[64];
     snprintf(name, sizeof name, "gemm_mma_%s_%d_%d", is_half(p) ? "bf16" : "tf32", t->bm, t->bn);
@@ -127,7 +127,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct hone_problem *p = &plan->problem;
     const struct tile *t = &tiles[plan->config.v[TILE]];
-    struct gemm_mma a = { mem[GEMM_C], mem[GEMM_A], mem[GEMM_B], NULL, workspace,
+    struct gemm_given a = { mem[GEMM_C], mem[GEMM_A], mem[GEMM_B], NULL, workspace,
                           sizes_of(p, &plan->config) };
     const struct hone_cuda_shape shape = {
         { (unsigned)((a.s.n + t->bn - 1) / t->bn), (unsigned)((a.s.m + t->bm - 1) / t->bm),

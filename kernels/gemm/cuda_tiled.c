@@ -1,7 +1,7 @@
 /* gemm on a GPU without tensor cores: tiles of C, one a block, that are kept in registers; where C
  * has too few of them to fill the GPU, the k terms of its sums are shared by several blocks. */
 #include "kernels/backend/cuda.h"
-#include "kernels/gemm/cuda_tiled.h"
+#include "kernels/gemm/cuda_gemm.h"
 #include "kernels/gemm/gemm.h"
 
 #include <stdio.h>
@@ -10,7 +10,7 @@ enum { TILE, SPLIT };
 
 static const struct tile { int bm, bn, bk, tm, tn; } tiles[] = {
 #define X(bm, bn, bk, tm, tn) { bm, bn, bk, tm, tn },
-    GEMM_TILED(X)
+    SIMT_TILES(X)
 #undef X
 };
 enum { NTILES = sizeof tiles / sizeof *tiles };
@@ -26,17 +26,18 @@ static unsigned shared_of(const struct tile *t)
     return 2u * (unsigned)t->bk * (unsigned)(t->bm + 1 + t->bn + 1) * (unsigned)sizeof(float);
 }
 
-static struct gemm_tiled_sizes sizes_of(const struct hone_problem *p, const struct hone_config *c)
+static struct gemm_sizes sizes_of(const struct hone_problem *p, const struct hone_config *c)
 {
     const int m = p->dim[GEMM_M], n = p->dim[GEMM_N], k = p->dim[GEMM_K], split = c->v[SPLIT];
-    const int tn = p->layout == GEMM_TN, nt = p->layout == GEMM_NT, bk = tiles[c->v[TILE]].bk;
+    const int bk = tiles[c->v[TILE]].bk, half = p->dtype == HONE_BF16;
     const int part = ((k + split - 1) / split + bk - 1) / bk * bk;
-    return (struct gemm_tiled_sizes){
+    return (struct gemm_sizes){
         .m = m, .n = n, .k = k,
-        .a_row = tn ? 1 : k, .a_col = tn ? m : 1, .b_row = nt ? 1 : n, .b_col = nt ? k : 1,
+        .a_turned = p->layout == GEMM_TN, .b_turned = p->layout != GEMM_NT,
         .alpha = hone_cuda_bits(p->value[GEMM_ALPHA]), .beta = hone_cuda_bits(p->value[GEMM_BETA]),
         .act = (int)hone_act_of(p), .bias = hone_problem_has(p, "bias"),
         .part = part, .parts = (k + part - 1) / part,
+        .half = half, .narrow = half && !hone_problem_has(p, "wide"),
     };
 }
 
@@ -87,14 +88,14 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
                         const struct hone_device *d)
 {
-    const struct gemm_tiled_sizes s = sizes_of(p, c);
+    const struct gemm_sizes s = sizes_of(p, c);
     (void)d;
     return s.parts == 1 ? 0 : (size_t)s.parts * (size_t)s.m * (size_t)s.n * sizeof(float);
 }
 
 static int prepare(struct hone_plan *plan)
 {
-    const struct gemm_tiled_sizes s = sizes_of(&plan->problem, &plan->config);
+    const struct gemm_sizes s = sizes_of(&plan->problem, &plan->config);
     const struct tile *t = &tiles[plan->config.v[TILE]];
     char name[64], config[64];
     snprintf(name, sizeof name, "gemm_tiled_%d_%d_%d", t->bm, t->bn, t->bk);
@@ -109,7 +110,7 @@ static int prepare(struct hone_plan *plan)
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct tile *t = &tiles[plan->config.v[TILE]];
-    struct gemm_tiled a = { mem[GEMM_C], mem[GEMM_A], mem[GEMM_B], NULL, workspace,
+    struct gemm_given a = { mem[GEMM_C], mem[GEMM_A], mem[GEMM_B], NULL, workspace,
                             sizes_of(&plan->problem, &plan->config) };
     const struct hone_cuda_shape shape = {
         { (unsigned)((a.s.n + t->bn - 1) / t->bn), (unsigned)((a.s.m + t->bm - 1) / t->bm),
@@ -128,7 +129,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_gemm, NULL };
 
 const struct hone_kernel hone_gemm_cuda_tiled = {
-    .name = "cuda_tiled", .ops = ops, HONE_CUDA_F32,
+    .name = "cuda_tiled", .ops = ops, HONE_CUDA(1u << HONE_F32 | 1u << HONE_BF16),
     .param = { HONE_PARAM("tile", 0, 1, 2, 3, 4, 5), HONE_PARAM("split", 1, 2, 4, 8, 16, 32) },
     .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace,
     .prepare = prepare, .run = run,

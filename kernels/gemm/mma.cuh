@@ -6,43 +6,45 @@
  *     struct run b_run(given, s, row, col, n)
  *     void result(given, s, i, j, sum)                    what becomes of C[i][j]
  *
- * TILE_SIZES has m, n, k; part, the terms that a block (blockIdx.z) adds up; stages; a_turned and
- * b_turned; a_wide and b_wide.  An operand lies in rows of neighbouring numbers, and so it is kept
- * in shared memory: A by rows of m, or turned, by rows of k; B by rows of n, or turned, of k.
+ * TILE_SIZES has m, n; stages; half, a_turned and b_turned; a_wide and b_wide.  An operand lies in
+ * rows of neighbouring numbers, and so it is kept in shared memory: A by rows of m, or turned, by
+ * rows of k; B by rows of n, or turned, of k.  A run is of one number, or where rows are wide, of
+ * 16 bytes.
  *
  * While a slice of bk terms is multiplied, the copies of the next stages - 1 are under way.  Rows
- * in shared memory are 16 or 32 bytes longer than the numbers in them, so that the 8 rows that a warp
- * reads at once begin in different banks. */
+ * in shared memory are 16 or 32 bytes longer than the numbers in them, so that the 8 rows that a
+ * warp reads at once begin in different banks. */
 #ifndef HONE_GEMM_MMA_CUH
 #define HONE_GEMM_MMA_CUH
 
 #include "kernels/backend/cuda_mma.cuh"
-#include "kernels/gemm/mma_tiles.h"
+#include "kernels/gemm/run.cuh"
 
 /* bm, bn, ... and half (1: bf16, 0: f32 as tf32) are constants to the compiler in all of these. */
 
-/* One of the numbers of a run, which is 0 behind its end. */
-DEVICE float run_float(const struct run r, int i)
+/* `rows` rows of 16-byte runs into shared memory, `pitch` numbers apart: at once where they begin
+ * on boundaries, else number by number. */
+DEVICE void bring_runs(const GIVEN given, const TILE_SIZES s, char *to, const int is_b, int row,
+                       int col, int rows, int width, int pitch, const int half, const int threads)
 {
-    return i < r.n ? LOAD((const float *)r.at + i) : 0.0f;
-}
-
-DEVICE unsigned short run_bf16(const struct run r, int i)
-{
-    return i < r.n ? LOAD((const unsigned short *)r.at + i) : (unsigned short)0;
-}
-
-/* A run of 16 bytes into shared memory: at once where it begins on a boundary, else one by one. */
-DEVICE void bring_run(char *to, const struct run r, int wide, const int half)
-{
-    if (wide) {
-        copy_16(to, r.at, half ? 2 * r.n : 4 * r.n);
-        return;
-    }
-    UNROLLED
-    for (int i = 0; i < (half ? 8 : 4); i++) {
-        if (half) ((unsigned short *)to)[i] = run_bf16(r, i);
-        else ((float *)to)[i] = run_float(r, i);
+    const int size = half ? 2 : 4, n = 16 / size, wide = is_b ? s.b_wide : s.a_wide;
+    for (int i = threadIdx.x; i < rows * width / n; i += threads) {
+        const int r = i / (width / n), c = i % (width / n) * n;
+        char *at = to + (r * pitch + c) * size;
+        if (wide) {
+            const struct run x = is_b ? b_run(given, s, row + r, col + c, n)
+                                      : a_run(given, s, row + r, col + c, n);
+            copy_16(at, x.at, size * x.n);
+            continue;
+        }
+        UNROLLED_BY_4
+        for (int e = 0; e < n; e++) {
+            const struct run x = is_b ? b_run(given, s, row + r, col + c + e, 1)
+                                      : a_run(given, s, row + r, col + c + e, 1);
+            if (half) ((unsigned short *)at)[e] = x.n ? LOAD((const unsigned short *)x.at)
+                                                      : (unsigned short)0;
+            else ((float *)at)[e] = run_number(x, 0);
+        }
     }
 }
 
@@ -50,21 +52,12 @@ DEVICE void bring_run(char *to, const struct run r, int wide, const int half)
 DEVICE void bring(const GIVEN given, const TILE_SIZES s, char *a, char *b, int at, const int half,
                   const int bm, const int bn, const int bk, const int threads)
 {
-    const int size = half ? 2 : 4, n = 16 / size, row = blockIdx.y * bm, col = blockIdx.x * bn;
-    const int a_width = s.a_turned ? bm : bk, a_pitch = MMA_PITCH(a_width, size, s.a_turned);
-    const int b_width = s.b_turned ? bn : bk, b_pitch = MMA_PITCH(b_width, size, s.b_turned);
-    for (int i = threadIdx.x; i < bm * bk / n; i += threads) {
-        const int r = i / (a_width / n), c = i % (a_width / n) * n;
-        bring_run(a + (r * a_pitch + c) * size,
-                  a_run(given, s, (s.a_turned ? at : row) + r, (s.a_turned ? row : at) + c, n),
-                  s.a_wide, half);
-    }
-    for (int i = threadIdx.x; i < bn * bk / n; i += threads) {
-        const int r = i / (b_width / n), c = i % (b_width / n) * n;
-        bring_run(b + (r * b_pitch + c) * size,
-                  b_run(given, s, (s.b_turned ? at : col) + r, (s.b_turned ? col : at) + c, n),
-                  s.b_wide, half);
-    }
+    const int size = half ? 2 : 4, row = blockIdx.y * bm, col = blockIdx.x * bn;
+    const int a_width = s.a_turned ? bm : bk, b_width = s.b_turned ? bn : bk;
+    bring_runs(given, s, a, 0, s.a_turned ? at : row, s.a_turned ? row : at,
+               s.a_turned ? bk : bm, a_width, MMA_PITCH(a_width, size, s.a_turned), half, threads);
+    bring_runs(given, s, b, 1, s.b_turned ? at : col, s.b_turned ? col : at,
+               s.b_turned ? bk : bn, b_width, MMA_PITCH(b_width, size, s.b_turned), half, threads);
 }
 
 /* What a lane has of the 16 rows of A from `row`, terms [at, at + 16), of floats [at, at + 8). */
@@ -157,15 +150,15 @@ DEVICE void deliver(const GIVEN given, const TILE_SIZES s, float sum[4][8][4], f
     }
 }
 
-/* wm x wn warps share the block's bm x bn numbers of C. */
-DEVICE void mma_tile(const GIVEN given, const TILE_SIZES s, char *shared, const int half,
-                     const int bm, const int bn, const int bk, const int wm, const int wn)
+/* wm x wn warps share the block's bm x bn numbers of C, of which it adds up terms [from, end). */
+DEVICE void mma_tile(const GIVEN given, const TILE_SIZES s, char *shared, int from, int end,
+                     const int half, const int bm, const int bn, const int bk, const int wm,
+                     const int wn)
 {
     const int mt = bm / wm / 16, nt = bn / wn / 8, warp = threadIdx.x / 32, threads = 32 * wm * wn;
     const int size = half ? 2 : 4, row = warp / wn * (bm / wm), col = warp % wn * (bn / wn);
     const int a_bytes = MMA_BYTES(bm, bk, size, s.a_turned);
     const int bytes = a_bytes + MMA_BYTES(bn, bk, size, s.b_turned);
-    const int from = blockIdx.z * s.part, end = from + s.part < s.k ? from + s.part : s.k;
     const int slices = (end - from + bk - 1) / bk;
     float sum[4][8][4];
     UNROLLED

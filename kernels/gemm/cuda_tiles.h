@@ -1,7 +1,7 @@
-/* kernels/gemm/mma_tiles.h -- tiles of products in tensor cores: what the .cu files that include
- * mma.cuh and the .c files that launch them share. */
-#ifndef HONE_GEMM_MMA_TILES_H
-#define HONE_GEMM_MMA_TILES_H
+/* kernels/gemm/cuda_tiles.h -- tiles of products on a GPU: what the .cu files that include
+ * tiled.cuh or mma.cuh and the .c files that launch them share. */
+#ifndef HONE_GEMM_CUDA_TILES_H
+#define HONE_GEMM_CUDA_TILES_H
 
 /* n neighbouring numbers at `at`, all that there are of those asked for; none where n is 0. */
 struct run {
@@ -9,7 +9,18 @@ struct run {
     int n;
 };
 
-/* Rows and columns of C that a block computes, terms at a time, and warps down and across. */
+/* Without tensor cores: rows and columns of C that a block computes, terms at a time, and rows and
+ * columns that a thread has in registers; compiled by nvcc for each line. */
+#define SIMT_TILES(X)                                                                              \
+    X(32, 32, 8, 2, 2)                                                                             \
+    X(64, 32, 8, 4, 2)                                                                             \
+    X(64, 64, 8, 4, 4)                                                                             \
+    X(64, 64, 16, 4, 4)                                                                            \
+    X(128, 64, 8, 8, 4)                                                                            \
+    X(128, 128, 8, 8, 8)
+
+/* With them: rows and columns of C that a block computes, terms at a time, and warps down and
+ * across. */
 #define MMA_TILES(X)                                                                               \
     X(32, 32, 32, 2, 2)                                                                            \
     X(64, 64, 32, 2, 2)                                                                            \
