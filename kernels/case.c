@@ -68,11 +68,14 @@ static int expect(struct hone_case *c, int a, double cost, uint64_t seed)
     if (want < n) c->at[a] = malloc((size_t)want * sizeof(int64_t) + 1);
     if (!c->want[a] || !c->scale[a] || (want < n && !c->at[a]))
         return hone_fail(HONE_ENOMEM, "expected values of %lld numbers", (long long)want);
-    /* A sample holds both ends, where tails are, and random places. */
-    for (int64_t j = 0; c->at[a] && j < want; j++)
-        c->at[a][j] = j < 8    ? j
-                      : j < 16 ? n - 1 - (j - 8)
-                               : (int64_t)(hone_random_unit(seed, (uint64_t)j) * (double)n);
+    /* A sample holds both ends, where tails are, and between them one random place of every stretch
+     * of equal length: evenly spread, and in an order that caches like. */
+    for (int64_t j = 0; c->at[a] && j < want; j++) {
+        const double place = (double)j + hone_random_unit(seed, (uint64_t)j);
+        c->at[a][j] = j < 8           ? j
+                      : j >= want - 8 ? n - want + j
+                                      : (int64_t)(place * ((double)n / (double)want));
+    }
     const double *in[HONE_MAX_ARGS];
     memcpy(in, c->number, sizeof in);
     if (c->shared) in[op->shared_arg] = c->shared;

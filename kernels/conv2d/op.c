@@ -243,8 +243,34 @@ const struct hone_op hone_op_conv2d_dgrad = {
     .ref = hone_conv2d_dgrad_meaning, .growth = dgrad_growth, .exact = dgrad_exact,
 };
 
+/* Each output goes through a channel of x and one of dy: shared is both, channel by channel, since
+ * in nhwc every number of a channel lies in a cache line of its own. */
+static int64_t wgrad_nshared(const struct hone_problem *p)
+{
+    const struct conv v = conv_of(p);
+    return (int64_t)v.mb * ((int64_t)v.ic * v.ih * v.iw + (int64_t)v.oc * v.oh * v.ow);
+}
+
+static double *planes(const double *from, int64_t samples, int64_t pixels, int64_t channels,
+                      double *to)
+{
+    for (int64_t n = 0; n < samples; n++)
+        for (int64_t i = 0; i < pixels; i++)
+            for (int64_t c = 0; c < channels; c++)
+                to[(n * channels + c) * pixels + i] = from[(n * pixels + i) * channels + c];
+    return to + samples * pixels * channels;
+}
+
+static void wgrad_share(const struct hone_problem *p, const double *const in[], double *shared)
+{
+    const struct conv v = conv_of(p);
+    double *dy = planes(in[CONV_DWT_X], v.mb, (int64_t)v.ih * v.iw, v.ic, shared);
+    planes(in[CONV_DWT_DY], v.mb, (int64_t)v.oh * v.ow, v.oc, dy);
+}
+
 const struct hone_op hone_op_conv2d_wgrad = {
     .name = "conv2d_wgrad", .dtypes = HONE_F32_F64_BF16, .layout = { "nhwc" }, .dim = { CONV_DIMS },
     .attr = { { "tf32", 0, 0 } }, .check = check, .args = wgrad_args, .flops = flops,
+    .shared_arg = CONV_DWT, .nshared = wgrad_nshared, .share = wgrad_share,
     .ref = hone_conv2d_wgrad_meaning, .growth = wgrad_growth, .exact = wgrad_exact,
 };
