@@ -62,8 +62,8 @@ int hone_tuning_sweep(struct hone_tuning *t)
     return err;
 }
 
-/* What a jit kernel's code took goes into its record, be it slower than others, and what a GPU said.
- * Whoever is dropped may be asked twice. */
+/* What a jit kernel's code took goes into its record, be it slower than others, and what a GPU
+ * said.  Whoever is dropped may be asked twice. */
 void hone_entrant_say_more(struct hone_entrant *e)
 {
     const struct hone_jit_cost *c = &e->cost;

@@ -251,14 +251,23 @@ void hone_activity_close(struct hone_activity *a)
 
 /* ---- as a trace ---- */
 
-static json_t *details(const struct hone_ran *r)
+static json_t *details(const struct hone_ran *r, const struct hone_gpu_limits *l)
 {
-    if (r->kind == HONE_RAN_KERNEL)
-        return json_pack("{s:I, s:i, s:i, s:i, s:[i,i,i], s:[i,i,i]}", "step", (json_int_t)r->step,
-                         "registers", r->registers, "shared_bytes", r->shared_bytes, "local_bytes",
-                         r->local_bytes, "grid", r->grid[0], r->grid[1], r->grid[2], "block",
-                         r->block[0], r->block[1], r->block[2]);
-    return json_pack("{s:I, s:I}", "step", (json_int_t)r->step, "bytes", (json_int_t)r->bytes);
+    if (r->kind != HONE_RAN_KERNEL)
+        return json_pack("{s:I, s:I}", "step", (json_int_t)r->step, "bytes", (json_int_t)r->bytes);
+    json_t *j =
+        json_pack("{s:I, s:i, s:i, s:i, s:[i,i,i], s:[i,i,i]}", "step", (json_int_t)r->step,
+                  "registers", r->registers, "shared_bytes", r->shared_bytes, "local_bytes",
+                  r->local_bytes, "grid", r->grid[0], r->grid[1], r->grid[2], "block", r->block[0],
+                  r->block[1], r->block[2]);
+    const int threads = r->block[0] * r->block[1] * r->block[2];
+    const char *by = NULL;
+    const double share = hone_occupancy(l, r->registers, r->shared_bytes, threads, &by);
+    if (by) {
+        json_object_set_new(j, "occupancy", json_real(share));
+        json_object_set_new(j, "limited_by", json_string(by));
+    }
+    return j;
 }
 
 /* An end of the arrow that leaves a call ("s") and arrives at what it launched ("f"). */
@@ -299,7 +308,7 @@ void hone_activity_trace(const struct hone_activity *a, int cpu,
                               json_pack("{s:s, s:s, s:s, s:i, s:I, s:f, s:f, s:o}", "ph", "X",
                                         "name", r->name, "cat", step ? step : "other", "pid",
                                         process, "tid", (json_int_t)r->lane, "ts", from, "dur",
-                                        1e-3 * (double)(r->end - r->start), "args", details(r)));
+                                        1e-3 * (double)(r->end - r->start), "args", details(r, &a->limits)));
         if (launched(a, r))
             json_array_append_new(events, arrow(calls ? "s" : "f", r, process, from));
     }

@@ -130,6 +130,22 @@ void hone_gpu_facts(const struct hone_plan *plan, struct hone_case *c, char *tex
 /* Do these facts say that something kept the clocks down?  why: "power cap, heat". */
 int hone_gpu_throttled(const char *facts, char why[160]);
 
+/* What a multiprocessor has, and the GPU's highest clocks; 0: not known. */
+struct hone_gpu_limits {
+    int major, minor, nsms;
+    int threads, blocks, registers, shared_bytes;   /* of a multiprocessor */
+    int reserved_bytes;                             /* of shared memory, of each block */
+    int clock_khz, memory_khz, bus_bits;
+};
+
+/* Of a GPU that is here, or described. */
+int hone_gpu_limits(const struct hone_device *d, struct hone_gpu_limits *l);
+
+/* Share of a multiprocessor's warps that are in flight at most, of a kernel whose threads have so many
+ * registers and whose blocks so many bytes and threads; *by: what allows no more. */
+double hone_occupancy(const struct hone_gpu_limits *l, int registers, int shared_bytes, int threads,
+                      const char **by);
+
 /* ---- activity: what ran on a GPU when; needs no rights, but a GPU ---- */
 
 struct json_t; /* jansson's */
@@ -152,6 +168,7 @@ struct hone_activity {
     int n, room, failed;
     int64_t ndropped;
     struct hone_ran *ran;                  /* by start */
+    struct hone_gpu_limits limits;         /* for the trace to tell occupancy; zeroed: not known */
 };
 
 /* Why nothing can be recorded here, or NULL. */
@@ -195,6 +212,10 @@ struct hone_peaks {
  * the next calls measure again and keep the best, until the machine was quiet or it was done five
  * times. */
 int hone_peaks(struct hone_device *d, int again, struct hone_peaks *peaks);
+
+/* Those of a GPU, computed from its clocks and units: nobody measures them yet.  HONE_EDEVICE: it does
+ * not tell. */
+int hone_gpu_peaks(const struct hone_device *d, struct hone_peaks *peaks);
 
 /* Least seconds for a problem on `threads` threads under the roofs, and what binds it: "compute",
  * "L1", "L2", "L3" or "memory" (by the level that holds its bytes). */

@@ -159,6 +159,7 @@ static int read_root(struct hone_layers *l)
                        &l->roofs.compute, "L1", &l->roofs.level[0], "L2", &l->roofs.level[1], "L3",
                        &l->roofs.level[2], "memory", &l->roofs.level[3]))
         return hone_fail(HONE_EPARSE, "roofs: %s", e.text);
+    l->gpu = json_string_value(json_object_get(l->root, "gpu_state"));
     int err = read_steps(l, steps);
     return err ? err : read_memory(l, memory);
 }

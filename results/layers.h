@@ -56,6 +56,7 @@ struct hone_layers_memory {
 struct hone_layers {
     json_t *root; /* the record */
     const char *net, *dtype, *optimizer, *device, *device_text;
+    const char *gpu;  /* hone_gpu_now() after the steps; NULL: none */
     int batch, rounds;
     struct hone_stats step, traced, overhead;
     double look_ms, first_ms;
@@ -103,6 +104,9 @@ int hone_layers_json(const struct hone_layers *l, FILE *f);
 /* DIR/roofline.*, layers.*, memory.*: .dat, .gp, .svg, .png; where there are no pictures, a line on
  * stderr says why. */
 int hone_layers_plot(const struct hone_layers *l, const char *dir, const char *command);
+
+/* layers_gpu.c: of a GPU, its state, the roofline as counted, the kernels that ran. */
+void hone_layers_gpu(const struct hone_layers *l, int top, FILE *f);
 
 /* layers_svg.c: pictures in a page. */
 void hone_layers_svg_roofline(const struct hone_layers *l, FILE *f);

@@ -138,6 +138,10 @@ static void advise_memory(struct hone_layers *l)
 
 static void advise_trust(struct hone_layers *l)
 {
+    char held[160];
+    if (l->gpu && hone_gpu_throttled(l->gpu, held))
+        say(l, "the GPU was throttled: %s; its times are not those of a cool one at full power",
+            held);
     if (l->held_up_ms > 0.05 * l->step.median)
         say(l,
             "the machine was busy: %.0f %% of a step is parts being held up; shares and ranks "

@@ -162,6 +162,7 @@ void hone_layers_print(const struct hone_layers *l, int top, FILE *f)
     print_sums(l, f);
     print_memory(l, f);
     print_counters(l, top, f);
+    hone_layers_gpu(l, top, f);
     if (l->nadvice) putc('\n', f);
     for (int i = 0; i < l->nadvice; i++) fprintf(f, "- %s\n", l->advice[i]);
 }

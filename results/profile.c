@@ -237,10 +237,11 @@ static int assemble(struct hone_profile *prof, struct hone_net *net, struct hone
                     struct hone_device *d)
 {
     int err = hone_peaks(d, 0, &prof->peaks);
-    /* Nobody measures those of a GPU yet: there is no roof then, and the rest is as good. */
+    /* Nobody measures those of a GPU yet: the roof is then by its clocks, or there is none. */
     if (err && d->backend->start) {
-        prof->peaks = (struct hone_peaks){ .nthreads = d->ncores, .share = 1 };
         err = HONE_OK;
+        if (hone_gpu_peaks(d, &prof->peaks))
+            prof->peaks = (struct hone_peaks){ .nthreads = d->ncores, .share = 1 };
     }
     if (!err) err = hone_profile_look_up(prof, db, d);
     if (err) return err;
@@ -265,6 +266,7 @@ int hone_profile_open(struct hone_profile *prof, struct hone_net *net, struct ho
     if (!err) err = first_steps(prof);
     prof->look_ms = 1e3 * look_cost();
     if (!err) err = measure(prof, o);
+    hone_gpu_now(d, prof->gpu, sizeof prof->gpu);
     if (!err) err = time_threads(prof);
     if (!err) err = hone_profile_activity(prof);
     if (!err) err = hone_profile_alone(prof, o->counters);

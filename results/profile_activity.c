@@ -16,6 +16,8 @@ static int record(struct hone_profile *prof)
     }
     if (!err) err = net->device->backend->sync(net->device);
     int end = hone_activity_end(&prof->activity);
+    /* Where the driver does not tell, occupancy is left out. */
+    hone_gpu_limits(net->device, &prof->activity.limits);
     return err ? err : end;
 }
 

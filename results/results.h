@@ -52,6 +52,7 @@ struct hone_profile {
                                    * net's: code and buffers of libraries whose kernels it runs */
     int64_t peak_bytes;           /* resident, up to the end of the first steps */
     struct hone_activity activity; /* of one step on a GPU; n 0: none was recorded */
+    char gpu[160];                /* hone_gpu_now() after the rounds */
     int peak_is_all;              /* 1: of the whole process, since it could not be reset */
 };
 

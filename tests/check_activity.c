@@ -79,7 +79,45 @@ static void check_trace(const struct hone_activity *a)
     json_t *args = json_object_get(kernel, "args");
     ok(number(args, "registers") == 32 && number(args, "shared_bytes") == 1536 && json_integer_value(json_array_get(json_object_get(args, "grid"), 1)) == 2,
        "with its registers, shared memory and grid");
+    ok(number(args, "occupancy") == 1 && !strcmp(json_string_value(json_object_get(args, "limited_by")), "threads"), "and its occupancy");
     json_decref(events);
+}
+
+/* As NVIDIA's occupancy calculator has it for compute capability 9.0. */
+static void check_occupancy(const struct hone_gpu_limits *l)
+{
+    static const struct {
+        int registers, shared, threads;
+        double share;
+        const char *by;
+    } row[] = {
+        { 32, 0, 256, 1, "threads" },             { 128, 0, 256, 0.25, "registers" },
+        { 40, 0, 256, 0.75, "registers" },        { 16, 100 << 10, 256, 0.25, "shared memory" },
+        { 16, 0, 32, 0.5, "blocks" },             { 255, 0, 1024, 0, "registers" },
+        { 16, 227 << 10, 128, 0.0625, "shared memory" }, { 168, 0, 384, 0.1875, "registers" },
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        const char *by = "";
+        const double share = hone_occupancy(l, row[i].registers, row[i].shared, row[i].threads, &by);
+        if (!ok(share == row[i].share && !strcmp(by, row[i].by),
+                "%d registers, %d bytes, %d threads: %g of the warps by %s", row[i].registers,
+                row[i].shared, row[i].threads, row[i].share, row[i].by))
+            printf("# %g by %s\n", share, by);
+    }
+}
+
+static struct hone_gpu_limits limits_of_h200(void)
+{
+    struct hone_device d;
+    struct hone_gpu_limits l = { 0 };
+    ok(!hone_device_describe(&d, "gpu0:h200") && !hone_gpu_limits(&d, &l), "a described GPU has limits");
+    ok(l.major == 9 && !l.minor && l.nsms == 132 && l.threads == 2048 && l.shared_bytes == 228 << 10 &&
+           l.registers == 65536 && l.blocks == 32, "those of its multiprocessors");
+    struct hone_peaks p;
+    ok(!hone_gpu_peaks(&d, &p) && p.flops_all[HONE_F32] > 66.8e12 && p.flops_all[HONE_F32] < 67e12 &&
+           p.flops_all[HONE_BF16] / p.flops_all[HONE_F32] == 16, "its rates are those of the data sheet");
+    hone_device_close(&d);
+    return l;
 }
 
 static int check_records(void)
@@ -97,6 +135,8 @@ static int check_records(void)
         ok(is(&a.ran[3], HONE_RAN_CALL, "driver call 308", 4000, 12) && is(&a.ran[4], HONE_RAN_KERNEL, "k_gemm", 5000, 12) && a.ran[4].block[0] == 256,
            "a kernel of the second");
         ok(is(&a.ran[5], HONE_RAN_KERNEL, "?", 9500, 0), "a kernel without a name, and of nobody's step");
+        a.limits = limits_of_h200();
+        check_occupancy(&a.limits);
         check_trace(&a);
     }
     hone_activity_close(&a);

@@ -47,6 +47,22 @@ tune relu6:f32:any:n4000
 has 'throttle=idle+set_clocks' 'clocks that were set are told'
 ! grep -q throttled: out
 tap $? 'and hold nothing back'
+
+# ---- profiles ----
+nvml 0x20
+HONE_PRETEND_CLOCKS=1 "$hone" profile --device gpu0 --net housing-mlp --batch 4 --rounds 5 --json >p.json 2>err
+tap $? 'a profile on the GPU'
+"$hone" report layers p.json >out 2>err
+has '^gpu0 after the steps: sm_clock=1410' 'keeps its state'
+has '^- the GPU was throttled: heat' 'and tells that it was held back'
+grep -q '^fwd .* [0-9.]*%$' out
+tap $? 'its roof is by its clocks'
+! grep -q 'roofline as counted\|^kernels' out
+tap $? 'nothing is told of what was not counted'
+sed 's|"counters": {}|"counters": {"dram_read": 6000, "dram_write": 2000, "flops_f32": 16000}|; s|^{|{"activity": [{"ph": "X", "name": "k_gemm", "cat": "fc1", "dur": 7.5, "args": {"step": 1, "registers": 32, "shared_bytes": 1536, "local_bytes": 0, "grid": [4, 2, 1], "block": [256, 1, 1], "occupancy": 0.75, "limited_by": "registers"}}],|' p.json >counted.json
+"$hone" report layers counted.json >out 2>err
+has '^[a-z0-9]* *fwd *8000 bytes .*GB/s .*of memory.s peak .*1.6e+04 flop .* 2.00 flop/B .*of compute.s peak' 'counted bytes and operations have a roofline'
+has '^fc1 *7.50 *32 *1536 4x2x1 *256x1x1 *75% registers *k_gemm' 'kernels by layer, with registers, shared memory, grid and occupancy'
 rm lib/libnvidia-ml.so.1
 tune tanh:f32:any:n4000
 "$hone" db why tanh:f32:any:n4000 --device gpu0 >out 2>err
