@@ -4,6 +4,7 @@
 #include "nets/nets.h"
 #include "tests/tap.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +73,12 @@ void *aligned_alloc(size_t align, size_t n)
 {
     count();
     return __libc_memalign(align, n);
+}
+int posix_memalign(void **mem, size_t align, size_t n)
+{
+    count();
+    *mem = __libc_memalign(align, n);
+    return *mem ? 0 : ENOMEM;
 }
 static int can_count(void) { return 1; }
 #else

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #ifdef HAVE_HWLOC
@@ -136,12 +137,19 @@ static int cpu_open(struct hone_device *d, int index)
 
 static void cpu_close(struct hone_device *d) { (void)d; }
 
+/* Large pieces have huge pages where there are any: rows of a matrix are often a page apart, and the
+ * processor would look up a translation for each. */
 static int cpu_alloc(struct hone_device *d, size_t bytes, void **mem)
 {
+    const size_t huge = (size_t)2 << 20;
     (void)d;
-    *mem = aligned_alloc(HONE_ALIGN, (bytes + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN +
-                                         (bytes ? 0 : HONE_ALIGN));
-    return *mem ? HONE_OK : hone_fail(HONE_ENOMEM, "cannot allocate %zu bytes", bytes);
+    if (posix_memalign(mem, bytes < 2 * huge ? HONE_ALIGN : huge, bytes ? bytes : 1))
+        return hone_fail(HONE_ENOMEM, "cannot allocate %zu bytes", bytes);
+#ifdef MADV_HUGEPAGE
+    /* Not the last, which is a part of one: its rest would be memory for nothing. */
+    if (bytes >= 2 * huge) madvise(*mem, bytes / huge * huge, MADV_HUGEPAGE);
+#endif
+    return HONE_OK;
 }
 
 static void cpu_free(struct hone_device *d, void *mem) { (void)d; free(mem); }

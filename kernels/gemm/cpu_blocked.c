@@ -15,7 +15,7 @@
 
 #include <stdlib.h>
 
-enum { MR, NV, KC, MC, NC, THREADS };
+enum { MR, NV, KC, MC, NC, ORDER, THREADS };
 
 /* ---- tiles: X(mr, nv), and the values the two parameters take ---- */
 
@@ -73,6 +73,7 @@ static hone_tile_fn *find_tile(int mr, int nv)
 struct job {
     int m, n, k, layout, has_bias;
     int mr, nr, kc, mc, nc, threads, down, across;   /* threads are a grid of down x across */
+    int along_rows;                                 /* tiles one after another: of rows, not columns */
     const stored *a, *b;
     const real *bias;
     real *c, *packed_a, *packed_b;                  /* packed_a: threads times mc x kc */
@@ -110,6 +111,7 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
         .layout = p->layout,
         .mr = c->v[MR],
         .nr = c->v[NV] * VL,
+        .along_rows = c->v[ORDER],
         .threads = c->v[THREADS],
         .alpha = (real)p->value[GEMM_ALPHA],
         .beta = (real)p->value[GEMM_BETA],
@@ -127,26 +129,33 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
 
 /* ---- work of one thread ---- */
 
-/* Panels of columns [col, col + cols) of B, steps [step, step + steps); every threads-th is this
- * one's. */
+/* This thread's panels of columns [col, col + cols) of B, steps [step, step + steps). */
 static void pack_b(const struct job *j, int thread, int col, int cols, int step, int steps)
 {
-    for (int q = thread; q * j->nr < cols; q += j->threads) {
-        real *panel = j->packed_b + (int64_t)q * j->nr * steps;
-        int at = col + q * j->nr, count = least(j->nr, col + cols - at);
-        if (j->layout == GEMM_NT)
-            hone_pack_rows(panel, j->nr, j->b + (int64_t)at * j->k + step, j->k, steps, count);
-        else hone_pack_columns(panel, j->nr, j->b + (int64_t)step * j->n + at, j->n, steps, count);
+    const int64_t panels = up(cols, j->nr);
+    int from = (int)(panels * thread / j->threads) * j->nr,
+        to = least(cols, (int)(panels * (thread + 1) / j->threads) * j->nr);
+    real *packed = j->packed_b + (int64_t)from * steps;
+    if (j->layout != GEMM_NT) {
+        hone_pack_across(packed, j->nr, j->b + (int64_t)step * j->n + col + from, j->n, steps,
+                         to - from);
+        return;
     }
+    for (; from < to; from += j->nr, packed += (int64_t)j->nr * steps)
+        hone_pack_rows(packed, j->nr, j->b + (int64_t)(col + from) * j->k + step, j->k, steps,
+                       least(j->nr, to - from));
 }
 
 static void pack_a(const struct job *j, real *to, int row, int rows, int step, int steps)
 {
+    if (j->layout == GEMM_TN) {
+        hone_pack_across(to, j->mr, j->a + (int64_t)step * j->m + row, j->m, steps, rows);
+        return;
+    }
     for (int q = 0; q * j->mr < rows; q++, to += (int64_t)j->mr * steps) {
-        int at = row + q * j->mr, count = least(j->mr, row + rows - at);
-        if (j->layout == GEMM_TN)
-            hone_pack_columns(to, j->mr, j->a + (int64_t)step * j->m + at, j->m, steps, count);
-        else hone_pack_rows(to, j->mr, j->a + (int64_t)at * j->k + step, j->k, steps, count);
+        int at = row + q * j->mr;
+        hone_pack_rows(to, j->mr, j->a + (int64_t)at * j->k + step, j->k, steps,
+                       least(j->mr, row + rows - at));
     }
 }
 
@@ -182,36 +191,50 @@ static void give_tile(const struct job *j, int64_t at, int rows, int cols)
     for (int i = 0; i < rows && j->out; i++, at += j->n) vs_narrow(j->out + at, j->c + at, cols);
 }
 
-/* Tiles of rows [row, row + rows) and of panels [from, to) of the block of B that begins at column
- * col. */
-static void block(const struct job *j, const real *packed_a, int row, int rows, int col, int from,
-                  int to, int step, int steps)
+/* A thread's part of the product between two copies: rows of A and panels [from, to) of the block of
+ * B that begins at column col. */
+struct part {
+    const real *packed_a;
+    int row, rows, col, from, to, step, steps;
+};
+
+/* The tile of the part's rows from i on and of panel q. */
+static void part_tile(const struct job *j, const struct part *w, int i, int q)
 {
-    const int last = step + steps == j->k, relu = j->act == HONE_ACT_relu;
-    struct hone_tile t = {
-        .k = steps,
+    const int last = w->step + w->steps == j->k, relu = j->act == HONE_ACT_relu;
+    const int at = w->col + q * j->nr, cols = least(j->nr, j->n - at),
+              rows = least(j->mr, w->rows - i), whole = cols == j->nr && rows == j->mr;
+    const int64_t place = (int64_t)(w->row + i) * j->n + at;
+    const struct hone_tile t = {
+        .k = w->steps,
+        .a = w->packed_a + (int64_t)i * w->steps,
+        .b = j->packed_b + (int64_t)q * j->nr * w->steps,
+        .bias = last && j->bias ? j->bias + at : NULL,
+        .c = j->c + place,
         .c_row = j->n,
         .alpha = j->alpha,
-        .accumulate = step > 0 || j->beta != 0,
+        .accumulate = w->step > 0 || j->beta != 0,
         .relu = last && relu,
     };
-    for (int q = from; q < to; q++) {
-        int at = col + q * j->nr, cols = least(j->nr, j->n - at);
-        t.b = j->packed_b + (int64_t)q * j->nr * steps;
-        t.bias = last && j->bias ? j->bias + at : NULL;
-        for (int i = 0; i < rows; i += j->mr) {
-            int whole = cols == j->nr && rows - i >= j->mr, tile_rows = least(j->mr, rows - i);
-            const int64_t place = (int64_t)(row + i) * j->n + at;
-            t.a = packed_a + (int64_t)i * steps;
-            t.c = j->c + place;
-            if (step == 0 && j->beta != 0) take_tile(j, place, tile_rows, cols);
-            if (step == 0 && j->beta != 0 && j->beta != 1)
-                hone_scale_rows(j->beta, t.c, j->n, tile_rows, cols);
-            if (whole) j->tile(&t);
-            else edge_tile(j, t, tile_rows, cols);
-            if (last && !(whole && relu)) hone_epilogue(j->act, t.c, j->n, tile_rows, cols, NULL);
-            if (last) give_tile(j, place, tile_rows, cols);
-        }
+    if (w->step == 0 && j->beta != 0) take_tile(j, place, rows, cols);
+    if (w->step == 0 && j->beta != 0 && j->beta != 1)
+        hone_scale_rows(j->beta, t.c, j->n, rows, cols);
+    if (whole) j->tile(&t);
+    else edge_tile(j, t, rows, cols);
+    if (last && !(whole && relu)) hone_epilogue(j->act, t.c, j->n, rows, cols, NULL);
+    if (last) give_tile(j, place, rows, cols);
+}
+
+/* Along rows C is written from end to end, as memory likes it; along columns a panel of B stays in
+ * L1 while A's block passes it. */
+static void run_part(const struct job *j, const struct part *w)
+{
+    if (j->along_rows) {
+        for (int i = 0; i < w->rows; i += j->mr)
+            for (int q = w->from; q < w->to; q++) part_tile(j, w, i, q);
+    } else {
+        for (int q = w->from; q < w->to; q++)
+            for (int i = 0; i < w->rows; i += j->mr) part_tile(j, w, i, q);
     }
 }
 
@@ -221,20 +244,21 @@ static void work(const struct job *j, int thread)
     const int row0 = (int)((int64_t)row_tiles * i / j->down) * j->mr;
     const int row1 = least(j->m, (int)((int64_t)row_tiles * (i + 1) / j->down) * j->mr);
     real *packed_a = j->packed_a + (int64_t)thread * j->mc * j->kc;
-    for (int col = 0; col < j->n; col += j->nc) {
-        int cols = least(j->nc, j->n - col), panels = up(cols, j->nr);
-        int from = (int)((int64_t)panels * a / j->across),
-            to = (int)((int64_t)panels * (a + 1) / j->across);
-        for (int step = 0; step < j->k; step += j->kc) {
-            int steps = least(j->kc, j->k - step);
-            pack_b(j, thread, col, cols, step, steps);
+    struct part w = { .packed_a = packed_a };
+    for (w.col = 0; w.col < j->n; w.col += j->nc) {
+        int cols = least(j->nc, j->n - w.col), panels = up(cols, j->nr);
+        w.from = (int)((int64_t)panels * a / j->across);
+        w.to = (int)((int64_t)panels * (a + 1) / j->across);
+        for (w.step = 0; w.step < j->k; w.step += j->kc) {
+            w.steps = least(j->kc, j->k - w.step);
+            pack_b(j, thread, w.col, cols, w.step, w.steps);
             if (j->threads > 1) {
 #pragma omp barrier
             }
-            for (int row = row0; row < row1; row += j->mc) {
-                int rows = least(j->mc, row1 - row);
-                pack_a(j, packed_a, row, rows, step, steps);
-                block(j, packed_a, row, rows, col, from, to, step, steps);
+            for (w.row = row0; w.row < row1; w.row += j->mc) {
+                w.rows = least(j->mc, row1 - w.row);
+                pack_a(j, packed_a, w.row, w.rows, w.step, w.steps);
+                run_part(j, &w);
             }
             if (j->threads > 1) {
 #pragma omp barrier
@@ -273,6 +297,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     c->v[KC] = fit(&q[KC], (int)(d->l1_bytes / ((int64_t)c->v[NV] * VB)), dim[GEMM_K]);
     c->v[MC] = fit(&q[MC], (int)(d->l2_bytes / 2 / (int64_t)sizeof(real) / c->v[KC]), dim[GEMM_M]);
     c->v[NC] = fit(&q[NC], 2048, dim[GEMM_N]);
+    c->v[ORDER] = 0;
     /* Threads from about 50 microseconds on. */
     c->v[THREADS] = 1;
     while (p->op->flops(p) > 5e6 && c->v[THREADS] < 64 && 2 * c->v[THREADS] <= d->ncores) {
@@ -352,7 +377,8 @@ const struct hone_kernel HONE_SYM(gemm_cpu_blocked) = {
         HONE_PARAM("mr", MR_VALUES), HONE_PARAM("nv", NV_VALUES),
         HONE_PARAM("kc", 128, 192, 256, 320, 384, 512, 768),
         HONE_PARAM("mc", 48, 96, 144, 192, 288, 384, 576, 1024),
-        HONE_PARAM("nc", 256, 512, 1024, 2048, 4096), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
+        HONE_PARAM("nc", 256, 512, 1024, 2048, 4096), HONE_PARAM("rows", 0, 1),
+        HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
     },
     .constraint = "(" TILES(TILE_TEXT) "0) && needed(kc, k) && needed(mc, m) && needed(nc, n) && "
                   "threads <= ceil(m, mr) * ceil(n, nv * lanes)",

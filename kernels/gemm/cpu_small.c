@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-enum { NV, KC, PACK, THREADS };
+enum { NV, KC, PACK, TURN, THREADS };
 
 /* In a jit build for one thread there are but the tiles that are called: with more the compiler
  * knows too little of how many rows a thread has. */
@@ -37,6 +37,7 @@ struct job {
     int b_rows;                 /* b(l, j) is b[j * k + l], not b[l * b_step + j]: must be packed */
     int dots;                   /* C is m dot products of rows of A with b */
     int bias_each;              /* of them: one bias for each, not one for all */
+    int turned;                 /* c(i, j) is c[j * m + i] */
     int nr, kc, threads, pack;
     real alpha, beta;
     enum hone_act act;
@@ -74,6 +75,25 @@ HONE_JIT_INLINE void simplify(struct job *j)
     }
 }
 
+/* Few columns leave lanes of a vector idle; where A is transposed, its columns may lie along the
+ * lanes just as well, and C's tiles are turned when their sums are done. */
+HONE_JIT_INLINE int can_turn(const struct job *j)
+{
+    return j->a_columns && !j->b_rows && j->n > 1 && !j->has_bias && j->act == HONE_ACT_none;
+}
+
+HONE_JIT_INLINE void turn(struct job *j)
+{
+    const struct job other = *j;
+    j->a_arg = other.b_arg;
+    j->b_arg = other.a_arg;
+    j->m = other.n;
+    j->n = other.m;
+    j->a_stride = other.b_step;
+    j->b_step = other.a_stride;
+    j->turned = 1;
+}
+
 /* All of it but the addresses. */
 HONE_JIT_INLINE struct job job_of(const struct hone_problem *p, const struct hone_config *c)
 {
@@ -96,6 +116,7 @@ HONE_JIT_INLINE struct job job_of(const struct hone_problem *p, const struct hon
     j.a_stride = j.a_columns ? j.m : j.k;
     j.b_step = j.n;
     simplify(&j);
+    if (c->v[TURN] && can_turn(&j)) turn(&j);
     j.pack = !j.dots && (c->v[PACK] || j.b_rows);
     return j;
 }
@@ -161,17 +182,38 @@ struct part {
     int row, rows, col, cols, step, steps;
 };
 
+/* Row i of the tile is column i of rows x cols of C, from c on, where beta of what is there stays. */
+HONE_JIT_INLINE void store_turned(const real *tile, int tile_row, real *c, int64_t c_row, int rows,
+                                  int cols, real beta)
+{
+    for (int col = 0; col < cols; col += VL, c += VL * c_row) {
+        vf r[VL];
+        HONE_UNROLLED for (int i = 0; i < VL; i++)
+            r[i] = i < rows ? vf_load(tile + i * tile_row + col) : (vf){ 0 };
+        hone_transpose(r);
+        HONE_UNROLLED for (int i = 0; i < VL; i++) {
+            if (i >= cols - col) continue;
+            if (beta != 0) r[i] += beta * vf_load_n(c + i * c_row, rows);
+            vf_store_n(c + i * c_row, r[i], rows);
+        }
+    }
+}
+
 /* `count` rows of the panel, from row i on. */
 HONE_JIT_INLINE void group(const struct job *j, const struct part *w, struct hone_tile *t, int i,
                            int count)
 {
     const int last = w->step + w->steps == j->k, relu = j->act == HONE_ACT_relu;
+    real tile[HONE_TILE_MAX * VL] __attribute__((aligned(HONE_ALIGN)));   /* before it is turned */
     t->a = j->a + (j->a_columns ? w->step * j->a_stride + i : i * j->a_stride + w->step);
-    t->c = j->c + (int64_t)i * j->n + w->col;
-    if (w->step == 0 && j->beta != 0 && j->beta != 1)
+    t->c = j->turned ? tile : j->c + (int64_t)i * j->n + w->col;
+    if (!j->turned && w->step == 0 && j->beta != 0 && j->beta != 1)
         hone_scale_rows(j->beta, t->c, j->n, count, w->cols);
     run_tile(j->a_columns, count, up(w->cols, VL), t);
-    if (last && !relu) hone_epilogue(j->act, t->c, j->n, count, w->cols, NULL);
+    if (!j->turned && last && !relu) hone_epilogue(j->act, t->c, j->n, count, w->cols, NULL);
+    for (int r = 0; j->turned && r < count; r += VL)
+        store_turned(tile + r * t->c_row, (int)t->c_row, j->c + (int64_t)w->col * j->m + i + r, j->m,
+                     least(VL, count - r), w->cols, w->step ? 1 : j->beta);
 }
 
 /* One panel of columns, whose part of B starts at b. */
@@ -184,11 +226,11 @@ HONE_JIT_INLINE void panel(const struct job *j, const struct part *w, const real
         .a_stride = j->a_stride,
         .b = b,
         .b_step = b_step,
-        .c_row = j->n,
+        .c_row = j->turned ? up(w->cols, VL) * VL : j->n,
         .alpha = j->alpha,
         .cols = w->cols,
         .bias = last && j->bias ? j->bias + w->col : NULL,
-        .accumulate = w->step > 0 || j->beta != 0,
+        .accumulate = !j->turned && (w->step > 0 || j->beta != 0),
         .relu = last && relu,
     };
     /* Groups of rows as equal as can be: the first `longer` have one more. */
@@ -209,7 +251,7 @@ HONE_JIT_INLINE void pack_panel(const struct job *j, int q)
 /* Threads share the rows, or, where those are few, the panels of columns. */
 HONE_JIT_INLINE int shares_rows(const struct job *j)
 {
-    return j->dots || j->m >= 4 * j->threads || j->m >= up(j->n, j->nr);
+    return j->dots || (!j->turned && j->m >= 4 * j->threads) || j->m >= up(j->n, j->nr);
 }
 
 /* Steps [step, step + steps) of rows [row, row + rows) and panels [from, to).  All panels but the
@@ -294,6 +336,7 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
     const struct hone_param *q = HONE_SYM(gemm_cpu_small).param;
     struct job j = job_of(p, c);
     (void)d;
+    if (c->v[TURN] != j.turned) return 0;
     if (j.dots)
         return c->v[NV] == 1 && c->v[KC] == q[KC].value[0] && !c->v[PACK] &&
                j.threads <= up(j.m, VL);
@@ -305,7 +348,9 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 {
     const struct hone_param *q = HONE_SYM(gemm_cpu_small).param;
     struct job j;
-    *c = (struct hone_config){ { 1, q[KC].value[0], 0, 1 } };
+    *c = (struct hone_config){ { [NV] = 1, [KC] = q[KC].value[0], [THREADS] = 1 } };
+    j = job_of(p, c);
+    c->v[TURN] = can_turn(&j) && j.m >= VL && up(j.n, VL) * VL > j.n + j.n / 4;
     j = job_of(p, c);
     if (!j.dots) {
         int vectors = up(j.n, VL);
@@ -401,7 +446,7 @@ const struct hone_kernel HONE_SYM(gemm_cpu_small) = {
     .dtypes = HONE_THIS_DTYPES,
     .param = {
         HONE_PARAM("nv", 1, 2, 3), HONE_PARAM("kc", 128, 256, 512, 1024, 1048576),
-        HONE_PARAM("pack", 0, 1),
+        HONE_PARAM("pack", 0, 1), HONE_PARAM("turn", 0, 1),
         HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
     },
     .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace, .growth = growth,

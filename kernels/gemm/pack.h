@@ -116,6 +116,27 @@ static inline void hone_pack_columns(real *panel, int width, const stored *x, in
     }
 }
 
+/* The same for columns of several panels, one after another.  Rows are read from end to end, as the
+ * processor's prefetchers like it: a row of one panel is a line or two, and the next is ld away. */
+static inline void hone_pack_across(real *panels, int width, const stored *x, int64_t ld,
+                                    int64_t steps, int count)
+{
+    const int whole = count / width;
+    const int64_t panel = (int64_t)width * steps;
+    for (int64_t l = 0; l < steps; l++) {
+        const stored *from = x + l * ld;
+        real *to = panels + l * width;
+        for (int q = 0; q < whole; q++, from += width, to += panel) {
+            int i = 0;
+            for (; i + VL <= width; i += VL) vf_store(to + i, vs_load(from + i));
+            if (i < width) vf_store_n(to + i, vs_load_n(from + i, width - i), width - i);
+        }
+    }
+    if (count % width)
+        hone_pack_columns(panels + whole * panel, width, x + (int64_t)whole * width, ld, steps,
+                          count % width);
+}
+
 /* panel[l * width + i] = x[i * ld + l] for l < steps, i < count. */
 static inline void hone_pack_rows(real *panel, int width, const stored *x, int64_t ld, int64_t steps,
                                   int count)
