@@ -174,6 +174,7 @@ struct hone_tune_result {
     struct hone_podium podium;   /* nothing known: best is the untuned default, with n = 0 */
     double seconds;
     double noise;                /* spread of the sentinel: 0.05 means its times vary by 5 % */
+    double drift;                /* the sentinel's last third over its first in the race, less 1 */
     double self;                 /* A against A: the winner's odd rounds over its even ones, less 1 */
     int known;                   /* 1: was tuned before; nothing was measured */
     char wisdom[192];            /* nothing known, and best is a shipped record's: of this device */

@@ -11,6 +11,9 @@
 
 enum { MAX_PROBLEMS = 1024 };
 
+/* Of the sentinel's times: spread, and change in the course of a race, that a report tells. */
+static const double BUSY = 0.1, DRIFT = 0.05;
+
 struct options {
     const char *device, *net, *db, *optimizers, *dtype, *max_error, *record;
     int batch, json;
@@ -28,7 +31,7 @@ struct session {
     struct hone_db db;
     struct hone_peaks peaks;
     int have_peaks;
-    int n, done, nfailed;
+    int n, done, nfailed, nleft;      /* nleft: not tuned for lack of time */
     struct hone_problem *p;       /* (MAX_PROBLEMS) n of them */
     int *times;                   /* (MAX_PROBLEMS) how many steps of the net each is */
     double *share;                /* (n) of the budget */
@@ -263,17 +266,37 @@ static int list_problems(struct session *s, hone_net_problems_fn *net_problems)
     return err;
 }
 
+struct turn { double share; int times, place; struct hone_problem p; };
+
+static int by_share(const void *a, const void *b)
+{
+    const struct turn *x = a, *y = b;
+    if (x->share != y->share) return x->share < y->share ? 1 : -1;
+    return x->place - y->place;
+}
+
 /* Half of the budget is shared evenly, half by what a full search would take and how many steps of
- * the net the problem is: what is much of a step's time gains most, small ones are worth it too. */
+ * the net the problem is: what is much of a step's time gains most, small ones are worth it too.
+ * Under a limit of time the largest shares come first, since a proof takes its time, and when the
+ * time is over the rest stays as it is. */
 static int share_budget(struct session *s)
 {
     double sum = 0;
+    struct turn *turn = calloc((size_t)s->n + 1, sizeof *turn);
     s->share = calloc((size_t)s->n + 1, sizeof *s->share);
-    if (!s->share) return hone_fail(HONE_ENOMEM, "%d problems", s->n);
-    for (int i = 0; i < s->n; i++)
-        sum += s->share[i] = s->times[i] * hone_tune_estimate(&s->p[i], &s->d, &s->o->tune);
-    for (int i = 0; i < s->n; i++)
-        s->share[i] = 0.5 / s->n + 0.5 * (sum > 0 ? s->share[i] / sum : 1.0 / s->n);
+    if (!s->share || !turn) { free(turn); return hone_fail(HONE_ENOMEM, "%d problems", s->n); }
+    for (int i = 0; i < s->n; i++) {
+        const double all = s->times[i] * hone_tune_estimate(&s->p[i], &s->d, &s->o->tune);
+        turn[i] = (struct turn){ .share = all, .times = s->times[i], .place = i, .p = s->p[i] };
+        sum += all;
+    }
+    if (s->o->tune.seconds > 0) qsort(turn, (size_t)s->n, sizeof *turn, by_share);
+    for (int i = 0; i < s->n; i++) {
+        s->p[i] = turn[i].p;
+        s->times[i] = turn[i].times;
+        s->share[i] = 0.5 / s->n + 0.5 * (sum > 0 ? turn[i].share / sum : 1.0 / s->n);
+    }
+    free(turn);
     return HONE_OK;
 }
 
@@ -366,6 +389,7 @@ static json_t *row_json(const struct session *s, const struct hone_problem *p,
                                         r->ndropped, "wrong", r->nwrong, "failed", r->nfailed,
                                         "seconds", r->seconds, "noise", r->noise));
     json_object_set_new(j, "a_against_a", json_real(r->self));
+    json_object_set_new(j, "drift", json_real(r->drift));
     if (b->n) json_object_set_new(j, "gflops", json_real(p->op->flops(p) / b->ms_median * 1e-6));
     if (bound) json_object_update_new(j, json_pack("{sf ss}", "roof_share", share, "bound", bound));
     return j;
@@ -387,19 +411,38 @@ static void show(struct session *s, const struct hone_problem *p, const struct h
 
 /* ---- the session ---- */
 
+/* How much the numbers above are to be believed. */
+static void conclude(const struct session *s, double seconds, double self, double noise,
+                     double drift)
+{
+    fprintf(stderr, "%d problems in %.1f s; A against A differs by %.1f %% at most; database "
+            "%s%s\n", s->done, seconds, 100 * self, s->db.path,
+            noise > BUSY ? "; the machine was busy, intervals are wide" : "");
+    if (fabs(drift) > DRIFT)
+        fprintf(stderr, "the machine became %.0f %% %s during a race, as with heat or other work: "
+                "rounds were compared within themselves, but times are not to be read alone\n",
+                100 * fabs(drift), drift > 0 ? "slower" : "faster");
+    if (s->nleft)
+        fprintf(stderr, "%d of %d problems were not tuned for lack of time, those of the smallest "
+                "shares: they keep what they had; a longer --budget reaches them\n",
+                s->nleft, s->n);
+}
+
 static int tune_all(struct session *s)
 {
     struct hone_tune_options o = s->o->tune;
     struct hone_tune_result r;
     char what[96], text[HONE_TEXT];
-    double started = hone_now(), deadline = started + (o.seconds > 0 ? o.seconds : 0), noise = 0, self = 0;
+    double started = hone_now(), deadline = started + (o.seconds > 0 ? o.seconds : 0), noise = 0,
+           self = 0, drift = 0;
     int err = HONE_OK;
     for (int i = 0; !err && i < s->n; i++) {
         hone_problem_print(&s->p[i], text);
         snprintf(what, sizeof what, "%d/%d %.40s", i + 1, s->n, text);
         o.what = what;
         if (s->o->tune.seconds > 0) {
-            o.seconds = budget_of(s, i, deadline);
+            /* No time is left: what is known is said, and nothing is measured. */
+            o.seconds = hone_now() < deadline ? budget_of(s, i, deadline) : 0;
             o.started = started;
             o.total = s->o->tune.seconds;
         }
@@ -415,8 +458,10 @@ static int tune_all(struct session *s)
         if (err == HONE_EINTR && r.podium.best.n) show(s, &s->p[i], &r);
         if (err) break;
         s->done++;
+        if (!o.seconds && s->o->tune.seconds && !r.known) s->nleft++;
         if (r.noise > noise) noise = r.noise;
         if (fabs(r.self) > self) self = fabs(r.self);
+        if (fabs(r.drift) > fabs(drift)) drift = r.drift;
         show(s, &s->p[i], &r);
     }
     hone_progress_end();
@@ -424,8 +469,7 @@ static int tune_all(struct session *s)
         hone_fail(err, "interrupted: %d of %d problems are done; all results so far are kept",
                   s->done, s->n);
     else if (!err && s->o->tune.seconds)
-        fprintf(stderr, "%d problems in %.1f s; A against A differs by %.1f %% at most; database %s%s\n",
-                s->done, hone_now() - started, 100 * self, s->db.path, noise > 0.1 ? "; the machine was busy, intervals are wide" : "");
+        conclude(s, hone_now() - started, self, noise, drift);
     return err;
 }
 

@@ -435,7 +435,7 @@ static int read_latest(struct hone_db *db, const struct hone_op *op, sqlite3_stm
 }
 
 /* All of p's records that may be served, best first, in db->found.  Returns how many.  The first
- * statement is left where it stands: as long as it does, the next one need not lock the file anew. */
+ * statement is left where it stands: as long as it does, the next need not lock the file anew. */
 static int ranked(struct hone_db *db, const struct hone_problem *p, const char *device)
 {
     char problem[HONE_TEXT];

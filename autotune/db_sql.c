@@ -56,9 +56,16 @@ static const char *const text[HONE_SQL_COUNT] = {
     [HONE_SQL_LATEST] =
         "SELECT r.id, r.build, r.config, r.n, r.ms_median, r.ms_lo, r.ms_hi, r.workspace_bytes,"
         " r.error, r.cache, r.session, r.at FROM records r"
-        " WHERE r.problem = ?1 AND r.device = ?2 AND r.status = 'timed' AND (NOT EXISTS (" HONE_SQL_BAD ")"
+        " WHERE r.problem = ?1 AND r.device = ?2 AND r.status = 'timed'"
+        " AND (NOT EXISTS (" HONE_SQL_BAD ")"
         " OR NOT EXISTS (" HONE_SQL_BAD " AND w.build = r.build AND w.config = r.config))"
         " ORDER BY r.at DESC, r.session DESC",
+    [HONE_SQL_PROBLEMS] = "SELECT id, text FROM problems ORDER BY text",
+    [HONE_SQL_LESSONS] =
+        "SELECT p.text, d.name, b.kernel, r.session, r.config, r.ms_median FROM records r"
+        " JOIN problems p ON p.id = r.problem JOIN devices d ON d.id = r.device"
+        " JOIN builds b ON b.id = r.build WHERE r.problem = ?1 AND r.n >= 1 AND r.ms_median > 0"
+        " ORDER BY d.name, r.session, b.kernel, r.config, r.ms_median",
     [HONE_SQL_ADD_RUN] =
         "INSERT OR IGNORE INTO runs (session, at, net, data, device, epochs, batch, optimizer, lr,"
         " seed, parameters, command) SELECT ?1, ?2, ?3, ?4, d.id, ?6, ?7, ?8, ?9, ?10, ?11, ?12"

@@ -22,6 +22,7 @@ static void collect(struct hone_tuning *t, struct hone_race *race)
         if (a->err) e->record.status = a->err == HONE_EWRONG ? HONE_WRONG : HONE_FAILED;
     }
     t->r->noise = race->noise;
+    t->r->drift = race->drift;
     t->r->self = race->self;
 }
 

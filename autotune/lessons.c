@@ -1,12 +1,16 @@
 /* The lessons that a database holds: each session of a problem on a device is one.  Old versions of
- * a kernel teach, too: what they say is a hint, and searchers drop hints that mislead. */
+ * a kernel teach, too: what they say is a hint, and searchers drop hints that mislead.
+ *
+ * Only the nearest problems are asked: what was measured of others would weigh next to nothing, and
+ * a database may hold 100,000 records. */
+#include "autotune/db.h"
 #include "autotune/search.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_LESSONS = 24 };
+enum { MAX_LESSONS = 24, NEAREST = 24 };   /* sessions, problems */
 
 static const double FOREIGN = 0.5;   /* weight of another device */
 
@@ -23,10 +27,9 @@ struct source {
 };
 
 struct notebook {
-    const struct hone_problem *p;
     const struct hone_device *d;
     const struct hone_pool *pool;
-    int nsources, nnotes, err;
+    int nsources, nnotes;
     struct source *source;
     struct note *note;
 };
@@ -52,42 +55,89 @@ static void *grow(void *at, int n, size_t size)
     return n & (n - 1) ? at : realloc(at, (n ? 2 * (size_t)n : 1) * size);
 }
 
-static int source_of(struct notebook *b, const struct hone_record *r)
+/* The session of a record, whose problem is so far away; records mostly come session by session. */
+static int source_of(struct notebook *b, const struct hone_record *r, double far)
 {
-    struct hone_problem q;
     for (int i = b->nsources - 1; i >= 0 && i >= b->nsources - 8; i--)
         if (!strcmp(b->source[i].session, r->session) &&
             !strcmp(b->source[i].problem, r->problem) && !strcmp(b->source[i].device, r->device))
             return i;
-    if (hone_problem_parse(r->problem, &q)) return -1;
     struct source *more = grow(b->source, b->nsources, sizeof *more);
-    if (!more) { b->err = hone_fail(HONE_ENOMEM, "%d lessons", b->nsources); return -1; }
+    if (!more) return hone_fail(HONE_ENOMEM, "%d lessons", b->nsources);
     b->source = more;
     more += b->nsources;
     snprintf(more->problem, sizeof more->problem, "%s", r->problem);
     snprintf(more->device, sizeof more->device, "%s", r->device);
     snprintf(more->session, sizeof more->session, "%s", r->session);
-    more->weight = exp(-hone_problem_distance(b->p, &q) / 2) *
-                   (strcmp(r->device, b->d->id) ? FOREIGN : 1);
+    more->weight = exp(-far / 2) * (strcmp(r->device, b->d->id) ? FOREIGN : 1);
     return b->nsources++;
 }
 
-static int note_down(void *ctx, const struct hone_record *r)
+static int note_down(struct notebook *b, const struct hone_record *r, double far)
 {
-    struct notebook *b = ctx;
     int k = 0, v[HONE_MAX_PARAMS];
-    if (r->n < 1 || r->ms_median <= 0) return 0;
     while (k < b->pool->nkernels && strcmp(b->pool->kernel[k].name, r->kernel)) k++;
-    if (k == b->pool->nkernels || !read_values(&b->pool->kernel[k], r->config, v)) return 0;
-    int lesson = source_of(b, r);
-    if (lesson < 0) return b->err;
+    if (k == b->pool->nkernels || !read_values(&b->pool->kernel[k], r->config, v)) return HONE_OK;
+    int lesson = source_of(b, r, far);
+    if (lesson < 0) return lesson;
     struct note *more = grow(b->note, b->nnotes, sizeof *more);
-    if (!more) return b->err = hone_fail(HONE_ENOMEM, "%d records", b->nnotes);
+    if (!more) return hone_fail(HONE_ENOMEM, "%d records", b->nnotes);
     b->note = more;
     more += b->nnotes++;
     *more = (struct note){ .lesson = lesson, .kernel = k, .ms = r->ms_median };
     memcpy(more->v, v, sizeof v);
-    return 0;
+    return HONE_OK;
+}
+
+/* A problem of the database, and how far it is from the one that is tuned. */
+struct near {
+    int64_t id;
+    double far;
+};
+
+/* Keeps the nearest so far, nearest first. */
+static void keep(struct near list[NEAREST], int *n, struct near x)
+{
+    if (*n == NEAREST && list[NEAREST - 1].far <= x.far) return;
+    int i = *n < NEAREST ? (*n)++ : NEAREST - 1;
+    for (; i > 0 && list[i - 1].far > x.far; i--) list[i] = list[i - 1];
+    list[i] = x;
+}
+
+static int find_near(struct hone_db *db, const struct hone_problem *p, struct near list[NEAREST],
+                     int *n)
+{
+    sqlite3_stmt *st;
+    struct hone_problem q;
+    int err = hone_db_statement(db, HONE_SQL_PROBLEMS, &st), rc;
+    if (err) return err;
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        const char *text = (const char *)sqlite3_column_text(st, 1);
+        if (!text || hone_problem_parse(text, &q)) continue;
+        keep(list, n, (struct near){ sqlite3_column_int64(st, 0), hone_problem_distance(p, &q) });
+    }
+    sqlite3_reset(st);
+    return rc == SQLITE_DONE ? HONE_OK : hone_db_fail(db, rc);
+}
+
+static int read_near(struct notebook *b, struct hone_db *db, const struct near *near)
+{
+    sqlite3_stmt *st;
+    int err = hone_db_statement(db, HONE_SQL_LESSONS, &st), rc = SQLITE_DONE;
+    if (err) return err;
+    sqlite3_bind_int64(st, 1, near->id);
+    while (!err && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        struct hone_record r;
+        hone_db_text(st, 0, r.problem, sizeof r.problem);
+        hone_db_text(st, 1, r.device, sizeof r.device);
+        hone_db_text(st, 2, r.kernel, sizeof r.kernel);
+        hone_db_text(st, 3, r.session, sizeof r.session);
+        hone_db_text(st, 4, r.config, sizeof r.config);
+        r.ms_median = sqlite3_column_double(st, 5);
+        err = note_down(b, &r, near->far);
+    }
+    sqlite3_reset(st);
+    return err || rc == SQLITE_DONE ? err : hone_db_fail(db, rc);
 }
 
 static int by_lesson(const void *a, const void *b)
@@ -153,10 +203,12 @@ static int teach(struct notebook *b, double *prior, int *taught)
 int hone_lessons(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d,
                  const struct hone_pool *pool, double *prior, int *taught)
 {
-    struct notebook b = { .p = p, .d = d, .pool = pool };
+    struct notebook b = { .d = d, .pool = pool };
+    struct near near[NEAREST] = { { 0, 0 } };
+    int n = 0;
     *taught = 0;
-    int err = hone_db_each(db, NULL, NULL, note_down, &b);
-    if (!err) err = b.err;
+    int err = db->sql ? find_near(db, p, near, &n) : HONE_OK;
+    for (int i = 0; !err && i < n; i++) err = read_near(&b, db, &near[i]);
     if (!err && b.nnotes) {
         qsort(b.note, (size_t)b.nnotes, sizeof *b.note, by_lesson);
         err = teach(&b, prior, taught);

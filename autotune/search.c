@@ -63,10 +63,14 @@ double hone_search_unit(struct hone_search *s) { return hone_random_unit(s->seed
 
 int hone_search_guess(const struct hone_search *s)
 {
-    for (int k = 0; k < s->pool->nkernels; k++)
-        if (s->pool->kernel[k].n && !s->ms[s->pool->kernel[k].first])
-            return s->pool->kernel[k].first;
-    return -1;
+    int best = -1;
+    for (int k = 0; k < s->pool->nkernels; k++) {
+        const int i = s->pool->kernel[k].first;
+        if (!s->pool->kernel[k].n || s->ms[i]) continue;
+        /* Who was slow on other problems waits: the budget may be over before its turn. */
+        if (best < 0 || (s->prior && s->prior[i] < s->prior[best])) best = i;
+    }
+    return best;
 }
 
 int hone_search_any(struct hone_search *s)

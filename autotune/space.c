@@ -76,8 +76,8 @@ static int open_kernel(struct hone_space_kernel *sk, const struct hone_problem *
     hone_config_guess(sk->kernel, p, d, &guess);
     if (!hone_config_valid(sk->kernel, p, &guess, d)) return HONE_OK;
     int err = add(sk, &f.room, &guess);
-    /* A jit kernel beside its precompiled twin takes the configs that suit that one; where nothing is
-     * measured, nobody asks for more than who may compete. */
+    /* A jit kernel beside its precompiled twin takes the configs that suit that one; where nothing
+     * is measured, nobody asks for more than who may compete. */
     if (!err && (!o->seconds || (sk->kernel->aot && !o->kernel && o->builds >> HONE_AOT & 1))) {
         sk->nvalid = 1;
         return err;
