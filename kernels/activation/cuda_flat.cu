@@ -8,11 +8,44 @@ DEVICE float one(const struct activation_flat_sizes s, float x, float from)
     return s.backward ? act_gradient(s.act, x, from) : act_value(s.act, x);
 }
 
+DEVICE float read(const void *p, int64 i, int half)
+{
+    return half ? from_bf16(((const unsigned short *)p)[i]) : ((const float *)p)[i];
+}
+
+DEVICE void single(const struct activation_flat given, const struct activation_flat_sizes s,
+                   int64 i)
+{
+    const float from = s.backward ? read(given.from, i, s.half) : 0.0f;
+    stored_save(given.y, i, one(s, read(given.x, i, s.half), from), s.half);
+}
+
+DEVICE float4 read_4(const void *p, int64 i, int half)
+{
+    float4 v;
+    ushort4 h;
+    if (!half) return ((const float4 *)p)[i];
+    h = ((const ushort4 *)p)[i];
+    v.x = from_bf16(h.x), v.y = from_bf16(h.y), v.z = from_bf16(h.z), v.w = from_bf16(h.w);
+    return v;
+}
+
+DEVICE void save_4(void *p, int64 i, float4 v, int half)
+{
+    ushort4 h;
+    if (!half) {
+        ((float4 *)p)[i] = v;
+        return;
+    }
+    h.x = to_bf16(v.x), h.y = to_bf16(v.y), h.z = to_bf16(v.z), h.w = to_bf16(v.w);
+    ((ushort4 *)p)[i] = h;
+}
+
 KERNEL(activation_flat_1, struct activation_flat, 1024)
 {
     SIZES(struct activation_flat_sizes, s);
     for (int64 i = FIRST; i < s.n; i += STRIDE)
-        given.y[i] = one(s, given.x[i], s.backward ? given.from[i] : 0.0f);
+        single(given, s, i);
 }
 
 /* For arrays on 16-byte boundaries, as all of Hone's begin; the last numbers go one by one. */
@@ -20,14 +53,13 @@ KERNEL(activation_flat_4, struct activation_flat, 1024)
 {
     SIZES(struct activation_flat_sizes, s);
     for (int64 i = FIRST; i < s.n / 4; i += STRIDE) {
-        float4 x = ((const float4 *)given.x)[i], f = { 0.0f, 0.0f, 0.0f, 0.0f };
-        if (s.backward) f = ((const float4 *)given.from)[i];
+        float4 x = read_4(given.x, i, s.half), f = { 0.0f, 0.0f, 0.0f, 0.0f };
+        if (s.backward) f = read_4(given.from, i, s.half);
         x.x = one(s, x.x, f.x);
         x.y = one(s, x.y, f.y);
         x.z = one(s, x.z, f.z);
         x.w = one(s, x.w, f.w);
-        ((float4 *)given.y)[i] = x;
+        save_4(given.y, i, x, s.half);
     }
-    for (int64 i = s.n / 4 * 4 + FIRST; i < s.n; i += STRIDE)
-        given.y[i] = one(s, given.x[i], s.backward ? given.from[i] : 0.0f);
+    for (int64 i = s.n / 4 * 4 + FIRST; i < s.n; i += STRIDE) single(given, s, i);
 }

@@ -2,12 +2,12 @@
 #ifndef HONE_ACTIVATION_CUDA_FLAT_H
 #define HONE_ACTIVATION_CUDA_FLAT_H
 
-struct activation_flat_sizes { int n, act, backward; };
+struct activation_flat_sizes { int n, act, backward, half; };   /* half: bf16 */
 
 struct activation_flat {
-    float *y;             /* or DX */
-    const float *x;       /* or DY */
-    const float *from;    /* S of gradients */
+    void *y;              /* or DX */
+    const void *x;        /* or DY */
+    const void *from;     /* S of gradients */
     struct activation_flat_sizes s;
 };
 

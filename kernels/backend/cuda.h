@@ -43,6 +43,7 @@ const struct hone_jit_cost *hone_cuda_jit_cost(const struct hone_plan *plan);
     .backend = &hone_backend_cuda, .dtypes = (dtypes_), .release = hone_cuda_close,                \
     .jit_cost = hone_cuda_jit_cost
 #define HONE_CUDA_F32 HONE_CUDA(1u << HONE_F32)
+#define HONE_CUDA_F32_BF16 HONE_CUDA(1u << HONE_F32 | 1u << HONE_BF16)
 
 /* sizes and nsizes of a struct of ints. */
 #define HONE_CUDA_SIZES(s) .sizes = (const int *)&(s), .nsizes = (int)(sizeof(s) / sizeof(int))

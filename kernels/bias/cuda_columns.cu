@@ -11,7 +11,8 @@ KERNEL(bias_columns, struct bias_columns, 256)
     const int from = blockIdx.y * s.part, to = from + s.part < s.m ? from + s.part : s.m;
     float sum = 0.0f;
     if (col < s.n)
-        for (int row = from + y; row < to; row += 8) sum += LOAD(given.dy + (int64)row * s.n + col);
+        for (int row = from + y; row < to; row += 8)
+            sum += stored_load(given.dy, (int64)row * s.n + col, s.half);
     part[y * 32 + x] = sum;
     __syncthreads();
     if (y == 0 && col < s.n) {

@@ -2,11 +2,12 @@
 #ifndef HONE_BIAS_CUDA_COLUMNS_H
 #define HONE_BIAS_CUDA_COLUMNS_H
 
-struct bias_columns_sizes { int m, n, part, parts; };   /* rows of a part; how many */
+/* Rows of a part; how many; is DY of bf16? */
+struct bias_columns_sizes { int m, n, part, parts, half; };
 
 struct bias_columns {
     float *db;
-    const float *dy;
+    const void *dy;
     float *partial;        /* (parts, n), where parts is above 1 */
     struct bias_columns_sizes s;
 };

@@ -20,14 +20,15 @@ KERNEL(conv_direct_fwd, struct conv_direct, 1024)
             for (int kw = 0; kw < s.kw; kw++) {
                 const int iw = ow * s.sw - s.pw + kw * s.dw;
                 if (iw < 0 || iw >= s.iw) continue;
-                const float *x =
-                    given.from + ((image * s.ih + ih) * s.iw + iw) * s.ic + oc / s.ocg * s.icg;
-                const float *w = given.other + (((int64)oc * s.kh + kh) * s.kw + kw) * s.icg;
-                for (int c = 0; c < s.icg; c++) sum += LOAD(x + c) * LOAD(w + c);
+                const int64 x = ((image * s.ih + ih) * s.iw + iw) * s.ic + oc / s.ocg * s.icg;
+                const int64 w = (((int64)oc * s.kh + kh) * s.kw + kw) * s.icg;
+                for (int c = 0; c < s.icg; c++)
+                    sum += stored_load(given.from, x + c, s.half) *
+                           stored_load(given.other, w + c, s.half);
             }
         }
         if (s.bias) sum += LOAD(given.bias + oc);
-        given.to[i] = act_epilogue(s.act, sum);
+        stored_save(given.to, i, act_epilogue(s.act, sum), s.half);
     }
 }
 
@@ -47,15 +48,16 @@ KERNEL(conv_direct_dgrad, struct conv_direct, 1024)
             for (int kw = 0; kw < s.kw; kw++) {
                 const int w = iw + s.pw - kw * s.dw;
                 if (w < 0 || w % s.sw || w / s.sw >= s.ow) continue;
-                const float *dy =
-                    given.from + ((image * s.oh + h / s.sh) * s.ow + w / s.sw) * s.oc + first;
-                for (int o = 0; o < s.ocg; o++)
-                    sum += LOAD(dy + o) * LOAD(given.other +
-                                               (((int64)(first + o) * s.kh + kh) * s.kw + kw) *
-                                                   s.icg + c);
+                const int64 dy =
+                    ((image * s.oh + h / s.sh) * s.ow + w / s.sw) * s.oc + first;
+                for (int o = 0; o < s.ocg; o++) {
+                    const int64 at = (((int64)(first + o) * s.kh + kh) * s.kw + kw) * s.icg + c;
+                    sum += stored_load(given.from, dy + o, s.half) *
+                           stored_load(given.other, at, s.half);
+                }
             }
         }
-        given.to[i] = sum;
+        stored_save(given.to, i, sum, s.half);
     }
 }
 
@@ -75,12 +77,12 @@ KERNEL(conv_direct_wgrad, struct conv_direct, 128)
         const int ih = oh * s.sh - s.ph + kh * s.dh, iw = ow * s.sw - s.pw + kw * s.dw;
         if (ih < 0 || ih >= s.ih || iw < 0 || iw >= s.iw) continue;
         const int64 image = at / s.ow / s.oh;
-        sum += LOAD(given.from + ((image * s.ih + ih) * s.iw + iw) * s.ic + ic) *
-               LOAD(given.other + (int64)at * s.oc + oc);
+        sum += stored_load(given.from, ((image * s.ih + ih) * s.iw + iw) * s.ic + ic, s.half) *
+               stored_load(given.other, (int64)at * s.oc + oc, s.half);
     }
     sum = block_sum(sum, part);
     if (threadIdx.x == 0) {
-        if (s.parts == 1) given.to[i] = sum;
+        if (s.parts == 1) ((float *)given.to)[i] = sum;
         else given.partial[(int64)blockIdx.y * gridDim.x + i] = sum;
     }
 }
@@ -92,6 +94,6 @@ KERNEL(conv_direct_join, struct conv_direct, 256)
     for (int64 i = FIRST; i < n; i += STRIDE) {
         float sum = 0.0f;
         for (int part = 0; part < s.parts; part++) sum += given.partial[part * n + i];
-        given.to[i] = sum;
+        ((float *)given.to)[i] = sum;
     }
 }

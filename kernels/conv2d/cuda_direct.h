@@ -6,12 +6,13 @@
 struct conv_direct_sizes {
     int mb, ic, ih, iw, oc, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw, icg, ocg;
     int act, bias;
+    int half;              /* inputs, Y and DX are bf16 */
     int part, parts;       /* wgrad: pixels of dy that one of `parts` blocks adds up */
 };
 
 struct conv_direct {
-    float *to;                         /* Y, DX or DW */
-    const float *from, *other;         /* X and W; DY and W; X and DY */
+    void *to;                          /* Y, DX or DW, which is of floats */
+    const void *from, *other;          /* X and W; DY and W; X and DY */
     const float *bias;
     float *partial;                    /* wgrad with parts above 1: (parts, numbers of DW) */
     struct conv_direct_sizes s;

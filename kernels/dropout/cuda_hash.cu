@@ -11,6 +11,14 @@ DEVICE uint64 mixed(uint64 seed, uint64 i)
     return z ^ (z >> 31);
 }
 
+DEVICE void drop(const struct dropout_hash given, const struct dropout_hash_sizes s, int64 i,
+                 float factor)
+{
+    const float x = s.half ? from_bf16(((const unsigned short *)given.x)[i])
+                           : ((const float *)given.x)[i];
+    stored_save(given.y, i, factor != 0.0f ? x * factor : 0.0f, s.half);
+}
+
 KERNEL(dropout_hash, struct dropout_hash, 256)
 {
     SIZES(struct dropout_hash_sizes, s);
@@ -19,8 +27,7 @@ KERNEL(dropout_hash, struct dropout_hash, 256)
     const float factor = number_of(s.factor);
     for (int64 i = 2 * FIRST; i < s.n; i += 2 * STRIDE) {
         const uint64 hash = mixed(key, (uint64)i / 2);
-        given.y[i] = (unsigned)hash >= threshold ? given.x[i] * factor : 0.0f;
-        if (i + 1 < s.n)
-            given.y[i + 1] = (unsigned)(hash >> 32) >= threshold ? given.x[i + 1] * factor : 0.0f;
+        drop(given, s, i, (unsigned)hash >= threshold ? factor : 0.0f);
+        if (i + 1 < s.n) drop(given, s, i + 1, (unsigned)(hash >> 32) >= threshold ? factor : 0.0f);
     }
 }

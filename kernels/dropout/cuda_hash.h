@@ -2,11 +2,12 @@
 #ifndef HONE_DROPOUT_CUDA_HASH_H
 #define HONE_DROPOUT_CUDA_HASH_H
 
-struct dropout_hash_sizes { int n, stream, threshold, factor; };   /* factor: bits of 1 / (1 - p) */
+/* factor: bits of 1 / (1 - p); half: X and Y are bf16. */
+struct dropout_hash_sizes { int n, stream, threshold, factor, half; };
 
 struct dropout_hash {
-    float *y;
-    const float *x;
+    void *y;
+    const void *x;                       /* may be Y */
     const unsigned long long *seed;      /* (2) */
     struct dropout_hash_sizes s;
 };

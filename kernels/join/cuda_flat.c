@@ -20,14 +20,17 @@ static struct join_flat_sizes sizes_of(const struct hone_problem *p)
 {
     const int32_t *d = p->dim;
     const int kind = kind_of(p);
-    if (kind == ADD) return (struct join_flat_sizes){ .m = d[ADD_N], .act = (int)hone_act_of(p) };
+    const int half = p->dtype == HONE_BF16;
+    if (kind == ADD)
+        return (struct join_flat_sizes){ .m = d[ADD_N], .act = (int)hone_act_of(p), .half = half };
     if (kind <= CONCAT_BWD)
-        return (struct join_flat_sizes){ .m = d[CONCAT_M], .n = d[CONCAT_N], .k = d[CONCAT_K] };
+        return (struct join_flat_sizes){ .m = d[CONCAT_M], .n = d[CONCAT_N], .k = d[CONCAT_K],
+                                         .half = half };
     const int oh = shortcut_oh(p), ow = shortcut_ow(p);
     return (struct join_flat_sizes){
         .m = d[SHORT_MB] * (kind == SHORTCUT_FWD ? oh * ow : d[SHORT_IH] * d[SHORT_IW]),
         .ic = d[SHORT_IC], .ih = d[SHORT_IH], .iw = d[SHORT_IW], .oc = d[SHORT_OC], .oh = oh,
-        .ow = ow, .s = d[SHORT_S], .front = shortcut_front(p)
+        .ow = ow, .s = d[SHORT_S], .front = shortcut_front(p), .half = half
     };
 }
 
@@ -70,6 +73,6 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 }
 
 const struct hone_kernel hone_join_cuda_flat = {
-    .name = "cuda_flat", .ops = ops, HONE_CUDA_F32,
+    .name = "cuda_flat", .ops = ops, HONE_CUDA_F32_BF16,
     .param = { HONE_PARAM("block", 256, 128) }, .refuse = refuse, .prepare = prepare, .run = run,
 };

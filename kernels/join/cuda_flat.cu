@@ -2,11 +2,25 @@
 #include "kernels/activation/act.cuh"
 #include "kernels/join/cuda_flat.h"
 
+/* TO of add may be A or B. */
+DEVICE float read(const void *p, int64 i, int half)
+{
+    return half ? from_bf16(((const unsigned short *)p)[i]) : ((const float *)p)[i];
+}
+
+DEVICE void copy(void *to, int64 i, const void *from, int64 j, int half)
+{
+    if (half) ((unsigned short *)to)[i] = LOAD((const unsigned short *)from + j);
+    else ((float *)to)[i] = LOAD((const float *)from + j);
+}
+
 KERNEL(join_flat_add, struct join_flat, 256)
 {
     SIZES(struct join_flat_sizes, s);
     for (int64 i = FIRST; i < s.m; i += STRIDE)
-        given.to[i] = act_epilogue(s.act, given.a[i] + given.b[i]);
+        stored_save(given.to, i,
+                    act_epilogue(s.act, read(given.a, i, s.half) + read(given.b, i, s.half)),
+                    s.half);
 }
 
 KERNEL(join_flat_concat_fwd, struct join_flat, 256)
@@ -16,7 +30,8 @@ KERNEL(join_flat_concat_fwd, struct join_flat, 256)
     for (int64 i = FIRST; i < (int64)s.m * width; i += STRIDE) {
         const int64 row = i / width;
         const int j = (int)(i % width);
-        given.to[i] = j < s.n ? LOAD(given.a + row * s.n + j) : LOAD(given.b + row * s.k + j - s.n);
+        if (j < s.n) copy(given.to, i, given.a, row * s.n + j, s.half);
+        else copy(given.to, i, given.b, row * s.k + j - s.n, s.half);
     }
 }
 
@@ -27,8 +42,8 @@ KERNEL(join_flat_concat_bwd, struct join_flat, 256)
     for (int64 i = FIRST; i < (int64)s.m * width; i += STRIDE) {
         const int64 row = i / width;
         const int j = (int)(i % width);
-        if (j < s.n) given.to[row * s.n + j] = LOAD(given.a + i);
-        else given.other[row * s.k + j - s.n] = LOAD(given.a + i);
+        if (j < s.n) copy(given.to, row * s.n + j, given.a, i, s.half);
+        else copy(given.other, row * s.k + j - s.n, given.a, i, s.half);
     }
 }
 
@@ -39,9 +54,9 @@ KERNEL(join_flat_shortcut_fwd, struct join_flat, 256)
         const int c = (int)(i % s.oc) - s.front;
         const int64 pixel = i / s.oc, x = pixel % s.ow, y = pixel / s.ow % s.oh;
         const int64 image = pixel / s.ow / s.oh;
-        given.to[i] = c >= 0 && c < s.ic ? LOAD(given.a + ((image * s.ih + y * s.s) * s.iw +
-                                                           x * s.s) * s.ic + c)
-                                         : 0.0f;
+        const int64 at = ((image * s.ih + y * s.s) * s.iw + x * s.s) * s.ic + c;
+        if (c >= 0 && c < s.ic) copy(given.to, i, given.a, at, s.half);
+        else stored_save(given.to, i, 0.0f, s.half);
     }
 }
 
@@ -52,8 +67,8 @@ KERNEL(join_flat_shortcut_bwd, struct join_flat, 256)
         const int c = (int)(i % s.ic) + s.front;
         const int64 pixel = i / s.ic, x = pixel % s.iw, y = pixel / s.iw % s.ih;
         const int64 image = pixel / s.iw / s.ih;
-        given.to[i] = x % s.s || y % s.s
-                          ? 0.0f
-                          : LOAD(given.a + ((image * s.oh + y / s.s) * s.ow + x / s.s) * s.oc + c);
+        const int64 at = ((image * s.oh + y / s.s) * s.ow + x / s.s) * s.oc + c;
+        if (x % s.s || y % s.s) stored_save(given.to, i, 0.0f, s.half);
+        else copy(given.to, i, given.a, at, s.half);
     }
 }

@@ -3,12 +3,12 @@
 #define HONE_JOIN_CUDA_FLAT_H
 
 /* add: m numbers, act.  concat: m rows of n and k.  shortcut: m pixels of the output, forward, or
- * of the input; ic and oc channels, of which `front` are zeros before. */
-struct join_flat_sizes { int m, n, k, act, ic, ih, iw, oc, oh, ow, s, front; };
+ * of the input; ic and oc channels, of which `front` are zeros before.  half: bf16. */
+struct join_flat_sizes { int m, n, k, act, ic, ih, iw, oc, oh, ow, s, front, half; };
 
 struct join_flat {
-    float *to, *other;          /* other: DB of concat_bwd */
-    const float *a, *b;
+    void *to, *other;           /* other: DB of concat_bwd */
+    const void *a, *b;
     struct join_flat_sizes s;
 };
 

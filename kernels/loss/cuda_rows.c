@@ -6,14 +6,15 @@
 enum { BLOCK };
 
 static const struct hone_op *const ops[] = { &hone_op_mse, &hone_op_mae, &hone_op_huber,
-                                             &hone_op_softmax_ce, NULL };
+                                             &hone_op_softmax_ce, &hone_op_distill, NULL };
 
 static struct loss_rows_sizes sizes_of(const struct hone_problem *p)
 {
     int kind = LOSS_ROWS_MSE;
     while (ops[kind] != p->op) kind++;
     return (struct loss_rows_sizes){ p->dim[LOSS_M], p->dim[LOSS_N], kind,
-                                     hone_cuda_bits(p->value[0]) };
+                                     hone_cuda_bits(p->value[0]),
+                                     hone_cuda_bits(p->value[DISTILL_MIX]) };
 }
 
 static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
@@ -27,6 +28,7 @@ static int prepare(struct hone_plan *plan)
     const struct loss_rows_sizes s = sizes_of(&plan->problem);
     const struct hone_cuda_code code = {
         .function = { plan->problem.op == &hone_op_softmax_ce ? "loss_rows_softmax"
+                      : plan->problem.op == &hone_op_distill  ? "loss_rows_distill"
                                                               : "loss_rows_error" },
         HONE_CUDA_SIZES(s)
     };
@@ -38,7 +40,10 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int block = plan->config.v[BLOCK], ce = plan->problem.op == &hone_op_softmax_ce;
     const struct loss_rows_sizes s = sizes_of(&plan->problem);
     const struct loss_rows a =
-        ce ? (struct loss_rows){ mem[CE_DX], mem[CE_LOSS], mem[CE_HIT], mem[CE_X], NULL,
+        plan->problem.op == &hone_op_distill
+            ? (struct loss_rows){ mem[DISTILL_DX], mem[DISTILL_LOSS], mem[DISTILL_HIT],
+                                  mem[DISTILL_X], mem[DISTILL_Z], mem[DISTILL_LABEL], s }
+        : ce ? (struct loss_rows){ mem[CE_DX], mem[CE_LOSS], mem[CE_HIT], mem[CE_X], NULL,
                                  mem[CE_LABEL], s }
            : (struct loss_rows){ mem[ERR_DX], mem[ERR_LOSS], NULL, mem[ERR_X], mem[ERR_T], NULL, s };
     const struct hone_cuda_shape shape = {

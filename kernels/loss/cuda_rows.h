@@ -4,12 +4,13 @@
 
 enum { LOSS_ROWS_MSE, LOSS_ROWS_MAE, LOSS_ROWS_HUBER };
 
-struct loss_rows_sizes { int m, n, kind, number; };   /* number: bits of smooth or delta */
+/* number: bits of smooth, delta or the temperature; mix: of the teacher's part. */
+struct loss_rows_sizes { int m, n, kind, number, mix; };
 
 struct loss_rows {
-    float *dx, *loss, *hit;      /* hit: of softmax_ce */
-    const float *x, *t;          /* t: targets of errors */
-    const int *label;            /* of softmax_ce */
+    float *dx, *loss, *hit;      /* hit: of softmax_ce and distill */
+    const float *x, *t;          /* t: targets of errors, a teacher's logits */
+    const int *label;            /* of softmax_ce and distill */
     struct loss_rows_sizes s;
 };
 

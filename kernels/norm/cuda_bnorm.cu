@@ -19,7 +19,7 @@ DEVICE float column_sum(float v, float *part)
 
 DEVICE float ended(const struct norm_bnorm given, const struct norm_bnorm_sizes s, float y, int64 at)
 {
-    if (s.add) y += LOAD(given.addend + at);
+    if (s.add) y += stored_load(given.addend, at, s.half);
     return act_epilogue(s.act, y);
 }
 
@@ -30,10 +30,11 @@ KERNEL(norm_bnorm_fwd, struct norm_bnorm, 256)
     const int y = threadIdx.x / 32, col = blockIdx.x * 32 + threadIdx.x % 32, inside = col < s.n;
     const float m = (float)s.m, momentum = number_of(s.momentum);
     float sum = 0.0f, squares = 0.0f;
-    for (int row = y; inside && row < s.m; row += ROWS) sum += LOAD(given.x + (int64)row * s.n + col);
+    for (int row = y; inside && row < s.m; row += ROWS)
+        sum += stored_load(given.x, (int64)row * s.n + col, s.half);
     const float mean = column_sum(sum, part) / m;
     for (int row = y; inside && row < s.m; row += ROWS) {
-        const float d = LOAD(given.x + (int64)row * s.n + col) - mean;
+        const float d = stored_load(given.x, (int64)row * s.n + col, s.half) - mean;
         squares += d * d;
     }
     const float var = column_sum(squares, part) / m, rstd = 1.0f / sqrtf(var + number_of(s.eps));
@@ -41,7 +42,8 @@ KERNEL(norm_bnorm_fwd, struct norm_bnorm, 256)
     const float slope = LOAD(given.gamma + col) * rstd, beta = LOAD(given.beta + col);
     for (int row = y; row < s.m; row += ROWS) {
         const int64 at = (int64)row * s.n + col;
-        given.y[at] = ended(given, s, slope * (LOAD(given.x + at) - mean) + beta, at);
+        const float x = stored_load(given.x, at, s.half);
+        stored_save(given.y, at, ended(given, s, slope * (x - mean) + beta, at), s.half);
     }
     if (y) return;
     given.mean[col] = mean;
@@ -59,8 +61,8 @@ KERNEL(norm_bnorm_infer, struct norm_bnorm, 256)
         const int col = (int)(i % s.n);
         const float slope =
             LOAD(given.gamma + col) / sqrtf(LOAD(given.rvar + col) + number_of(s.eps));
-        given.y[i] = ended(given, s, slope * (LOAD(given.x + i) - LOAD(given.rmean + col)) +
-                                         LOAD(given.beta + col), i);
+        const float d = stored_load(given.x, i, s.half) - LOAD(given.rmean + col);
+        stored_save(given.y, i, ended(given, s, slope * d + LOAD(given.beta + col), i), s.half);
     }
 }
 
@@ -68,7 +70,7 @@ KERNEL(norm_bnorm_infer, struct norm_bnorm, 256)
 DEVICE float passed(const struct norm_bnorm given, const struct norm_bnorm_sizes s, float slope,
                     float beta, float d, int64 at)
 {
-    const float dy = LOAD(given.dy + at);
+    const float dy = stored_load(given.dy, at, s.half);
     return s.act == ACT_NONE ? dy : act_gradient(s.act, dy, slope * d + beta);
 }
 
@@ -84,7 +86,8 @@ KERNEL(norm_bnorm_bwd, struct norm_bnorm, 256)
     float dgamma = 0.0f, dbeta = 0.0f;
     for (int row = y; inside && row < s.m; row += ROWS) {
         const int64 at = (int64)row * s.n + col;
-        const float d = LOAD(given.x + at) - mean, dy = passed(given, s, slope, beta, d, at);
+        const float d = stored_load(given.x, at, s.half) - mean;
+        const float dy = passed(given, s, slope, beta, d, at);
         dgamma += dy * d * rstd;
         dbeta += dy;
     }
@@ -93,8 +96,9 @@ KERNEL(norm_bnorm_bwd, struct norm_bnorm, 256)
     if (!inside) return;
     for (int row = y; row < s.m; row += ROWS) {
         const int64 at = (int64)row * s.n + col;
-        const float d = LOAD(given.x + at) - mean, dy = passed(given, s, slope, beta, d, at);
-        given.y[at] = slope * (dy - dbeta / m - d * rstd * dgamma / m);
+        const float d = stored_load(given.x, at, s.half) - mean;
+        const float dy = passed(given, s, slope, beta, d, at);
+        stored_save(given.y, at, slope * (dy - dbeta / m - d * rstd * dgamma / m), s.half);
     }
     if (y) return;
     given.dgamma[col] = dgamma;

@@ -2,14 +2,16 @@
 #ifndef HONE_NORM_CUDA_BNORM_H
 #define HONE_NORM_CUDA_BNORM_H
 
-/* act: as act.cuh has them, relu, relu6 or none; momentum, eps: bits of floats. */
-struct norm_bnorm_sizes { int m, n, act, add, momentum, eps; };
+/* act: as act.cuh has them, relu, relu6 or none; momentum, eps: bits of floats; half: X, Y,
+ * DY, DX and what is added are bf16. */
+struct norm_bnorm_sizes { int m, n, act, add, momentum, eps, half; };
 
 struct norm_bnorm {
-    float *y;                               /* or DX */
+    void *y;                                /* or DX */
     float *mean, *rstd, *rmean, *rvar;      /* bnorm_bwd: MEAN, RSTD; bnorm_infer: RMEAN, RVAR */
     float *dgamma, *dbeta;
-    const float *dy, *x, *gamma, *beta, *addend;
+    const void *dy, *x, *addend;
+    const float *gamma, *beta;
     struct norm_bnorm_sizes s;
 };
 

@@ -12,18 +12,18 @@ DEVICE void span(int at, int k, int stride, int pad, int in, int *from, int *to)
 }
 
 /* Where the first largest number of a window lies in x. */
-DEVICE int64 first_most(const struct pool_windows_sizes s, const float *x, int64 image, int oh,
+DEVICE int64 first_most(const struct pool_windows_sizes s, const void *x, int64 image, int oh,
                         int ow, int c)
 {
     int h0, h1, w0, w1;
     span(oh, s.kh, s.sh, s.ph, s.ih, &h0, &h1);
     span(ow, s.kw, s.sw, s.pw, s.iw, &w0, &w1);
     int64 best = ((image * s.ih + h0) * s.iw + w0) * s.ic + c;
-    float most = LOAD(x + best);
+    float most = stored_load(x, best, s.half);
     for (int h = h0; h < h1; h++)
         for (int w = w0; w < w1; w++) {
             const int64 at = ((image * s.ih + h) * s.iw + w) * s.ic + c;
-            const float v = LOAD(x + at);
+            const float v = stored_load(x, at, s.half);
             if (v > most) {
                 most = v;
                 best = at;
@@ -52,15 +52,16 @@ KERNEL(pool_windows_fwd, struct pool_windows, 256)
         int h0, h1, w0, w1;
         float sum = 0.0f;
         if (!s.average) {
-            given.to[i] = LOAD(given.from + first_most(s, given.from, image, oh, ow, c));
+            const int64 at = first_most(s, given.from, image, oh, ow, c);
+            stored_save(given.to, i, stored_load(given.from, at, s.half), s.half);
             continue;
         }
         span(oh, s.kh, s.sh, s.ph, s.ih, &h0, &h1);
         span(ow, s.kw, s.sw, s.pw, s.iw, &w0, &w1);
         for (int h = h0; h < h1; h++)
             for (int w = w0; w < w1; w++)
-                sum += LOAD(given.from + ((image * s.ih + h) * s.iw + w) * s.ic + c);
-        given.to[i] = sum * share(s, oh, ow);
+                sum += stored_load(given.from, ((image * s.ih + h) * s.iw + w) * s.ic + c, s.half);
+        stored_save(given.to, i, sum * share(s, oh, ow), s.half);
     }
 }
 
@@ -89,9 +90,10 @@ KERNEL(pool_windows_bwd, struct pool_windows, 256)
         for (int oh = first_window(h, s.kh, s.sh, s.ph); oh < oh1; oh++)
             for (int ow = first_window(w, s.kw, s.sw, s.pw); ow < ow1; ow++) {
                 if (!s.average && first_most(s, given.x, image, oh, ow, c) != i) continue;
-                const float dy = LOAD(given.from + ((image * s.oh + oh) * s.ow + ow) * s.ic + c);
+                const int64 at = ((image * s.oh + oh) * s.ow + ow) * s.ic + c;
+                const float dy = stored_load(given.from, at, s.half);
                 sum += s.average ? dy * share(s, oh, ow) : dy;
             }
-        given.to[i] = sum;
+        stored_save(given.to, i, sum, s.half);
     }
 }

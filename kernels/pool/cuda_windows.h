@@ -4,13 +4,13 @@
 
 struct pool_windows_sizes {
     int mb, ic, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw;   /* as problem.dim */
-    int average, include_pad;
+    int average, include_pad, half;                       /* half: numbers are bf16 */
 };
 
 struct pool_windows {
-    float *to;             /* Y or DX */
-    const float *from;     /* X or DY */
-    const float *x;        /* of maxpool_bwd */
+    void *to;              /* Y or DX */
+    const void *from;      /* X or DY */
+    const void *x;         /* of maxpool_bwd */
     struct pool_windows_sizes s;
 };
 

@@ -15,6 +15,8 @@ struct shim_index { unsigned x, y, z; };
 typedef struct { float x, y; } __attribute__((aligned(8))) float2;
 typedef struct { float x, y, z, w; } __attribute__((aligned(16))) float4;
 
+typedef struct { unsigned short x, y, z, w; } __attribute__((aligned(8))) ushort4;
+
 /* Of the thread that runs. */
 extern struct shim_now { struct shim_index thread, block, block_size, grid_size; void *shared; } shim_now;
 
