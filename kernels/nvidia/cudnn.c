@@ -3,7 +3,6 @@
 #include "kernels/nvidia/cudnn_calls.h"
 #include "kernels/library.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,11 +20,14 @@ static const struct hone_library library = { "cuDNN", { "libcudnn.so.9" }, { NUL
 enum { OLDEST = 90000, DESCRIBES = 90800 };
 
 /* cuDNN opens NVRTC for every engine that it is asked about, and closes it again: a list takes
- * ten times as long then. */
-static void keep_nvrtc(void)
+ * ten times as long then.  One that is cut short would end the program there, too. */
+static int keep_nvrtc(char why[HONE_LIBRARY_WHY])
 {
-    if (!dlopen("libnvrtc.so.13", RTLD_LAZY | RTLD_LOCAL))
-        dlopen("libnvrtc.so.12", RTLD_LAZY | RTLD_LOCAL);
+    static const struct hone_symbol none[] = { { NULL, NULL } };
+    static const struct hone_library nvrtc = {
+        "NVRTC", { "libnvrtc.so.13", "libnvrtc.so.12" }, { NULL }, none
+    };
+    return hone_library_open(&nvrtc, why) && strstr(why, "cut short");
 }
 
 const char *hone_cudnn_absent(void)
@@ -34,7 +36,8 @@ const char *hone_cudnn_absent(void)
     static int asked;
     if (asked++) return why[0] ? why : NULL;
     if (hone_library_open(&library, why)) return why;
-    keep_nvrtc();
+    if (keep_nvrtc(why)) return why;
+    why[0] = 0;
     const size_t v = hone_cudnn.GetVersion();
     if (v < OLDEST)
         snprintf(why, sizeof why, "cuDNN is too old: %s, and 9.0 is needed", hone_cudnn_version());
