@@ -71,25 +71,56 @@ static int make_batches(struct hone_compare *c, const struct hone_data *train)
 
 /* ---- our own way ---- */
 
+/* A device with memory of its own gets a copy of the batch, as in training. */
+static int give_batch(struct hone_net *net, const char *x, const char *target)
+{
+    struct hone_device *d = net->device;
+    if (!d->backend->start) {
+        hone_net_read_at(net, (void *)x, (void *)target);
+        return HONE_OK;
+    }
+    int err = d->backend->put(d, hone_net_mem(net, net->input), x,
+                              (size_t)hone_tensor_bytes(&net->tensor[net->input]));
+    return err ? err
+               : d->backend->put(d, hone_net_mem(net, net->target), target,
+                                 (size_t)hone_tensor_bytes(&net->tensor[net->target]));
+}
+
+/* The mean of the rows' losses, which waits for the device. */
+static int mean_loss(struct hone_net *net, double *loss)
+{
+    const size_t n = (size_t)net->batch;
+    float *rows = malloc(n * sizeof *rows);
+    if (!rows) return hone_fail(HONE_ENOMEM, "%zu losses", n);
+    int err = net->device->backend->get(net->device, rows, hone_net_mem(net, net->loss),
+                                        n * sizeof *rows);
+    double sum = 0;
+    for (size_t i = 0; !err && i < n; i++) sum += (double)rows[i];
+    *loss = sum / net->batch;
+    free(rows);
+    return err;
+}
+
 /* hone_net_run() with what training writes before each step. */
 static int our_step(struct hone_compare *c, double *seconds, double *loss)
 {
     struct hone_net *net = &c->net;
-    double hyper[8], now[8], begin = hone_now();
+    double hyper[8], now[8];
     char *x = c->batch + (size_t)(c->step % c->nbatches) * c->batch_bytes;
     uint64_t seed[2] = { hone_dropout_seed(c->o->seed), (uint64_t)c->step };
     hone_optim_hyper(&net->optim, c->step++, hyper);
     hone_from_double(HONE_F32, hyper, now, 8);
-    memcpy(hone_net_mem(net, net->hyper), now, 8 * sizeof(float));
-    if (net->seed >= 0) memcpy(hone_net_mem(net, net->seed), seed, sizeof seed);
-    hone_net_read_at(net, x, x + c->x_bytes);
-    int err = hone_net_run(net, 0, net->nsteps);
+    struct hone_device *d = net->device;
+    /* The peers' batches lie on their device, too. */
+    int err = give_batch(net, x, x + c->x_bytes);
+    const double begin = hone_now();
+    if (!err) err = d->backend->put(d, hone_net_mem(net, net->hyper), now, 8 * sizeof(float));
+    if (!err && net->seed >= 0)
+        err = d->backend->put(d, hone_net_mem(net, net->seed), seed, sizeof seed);
+    if (!err) err = hone_net_run(net, 0, net->nsteps);
+    if (!err) err = d->backend->sync(d);
     *seconds = hone_now() - begin;
-    const float *rows = hone_net_mem(net, net->loss);
-    double sum = 0;
-    for (int i = 0; i < net->batch; i++) sum += (double)rows[i];
-    *loss = sum / net->batch;
-    return err;
+    return err ? err : mean_loss(net, loss);
 }
 
 static int our_steps(struct hone_compare *c, int n, double *seconds, double *loss)
@@ -228,7 +259,8 @@ static int write_job(const struct hone_compare *c, const struct hone_way *w, con
         hone_optimizer_name(o->kind), "lr", o->lr, "momentum", o->momentum, "weight_decay",
         o->weight_decay, "beta1", o->beta1, "beta2", o->beta2, "rho", o->rho, "epsilon",
         o->epsilon, "nesterov", o->nesterov, "clip", o->clip);
-    json_t *job = json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:o}", "mode", w->mode, "net",
+    json_t *job = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:o}", "mode", w->mode,
+                            "device", c->net.device->backend->name, "net",
                             net, "weights", weights, "batches", batches, "batch", c->net.batch,
                             "nbatches", c->nbatches, "threads", c->o->threads, "seed",
                             (json_int_t)c->o->seed, "optimizer", optimizer);

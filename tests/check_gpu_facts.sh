@@ -48,6 +48,11 @@ has 'throttle=idle+set_clocks' 'clocks that were set are told'
 ! grep -q throttled: out
 tap $? 'and hold nothing back'
 
+# ---- hone compare has its batches on the GPU ----
+HONE_PEERS=$tmp "$hone" compare --device gpu0 --net housing-mlp --batch 4 --peer pytorch:eager --rounds 2 --loss 3 --csv >out 2>err
+grep -q '^hone,,Hone,,[1-9][0-9]*,2,[0-9.]*,' out
+tap $? 'hone compare trains on the GPU'
+
 # ---- profiles ----
 nvml 0x20
 HONE_PRETEND_CLOCKS=1 "$hone" profile --device gpu0 --net housing-mlp --batch 4 --rounds 5 --json >p.json 2>err

@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ENGINES = HONE_VALUES_120, TRIES = 6, SAMPLES = 2, HEURISTICS = 64 };
+/* Code that is compiled at run time takes seconds, of each choice again: there are fewer of those,
+ * and none by chance. */
+enum { ENGINES = HONE_VALUES_120, TRIES = 6, SAMPLES = 2, HEURISTICS = 64, COMPILED = 8 };
 
 /* ---- small steps ---- */
 
@@ -175,12 +177,14 @@ static int is_new(const struct hone_cudnn_graph *g, struct hone_cudnn_choice *c,
     c->number = strcmp(c->from, "default") != 0;
     if (list->n == HONE_CUDNN_CHOICES || c->engine >= ENGINES) return 0;
     if (!is_exact(g, c->notes)) return 0;
+    int compiled = 0;
     for (int i = 0; i < list->n; i++) {
+        compiled += list->choice[i].compiles;
         if (same(&list->choice[i], c)) return 0;
         if (c->number && list->choice[i].engine == c->engine && list->choice[i].number >= c->number)
             c->number = list->choice[i].number + 1;
     }
-    return c->number < HONE_VALUES_40;
+    return c->number < HONE_VALUES_40 && !(c->number && c->compiles && compiled >= COMPILED);
 }
 
 /* Takes a choice if it is new, exact and makes a plan. */
@@ -298,10 +302,10 @@ static void add_engine(const struct hone_cudnn_graph *g, int64_t index, int samp
     struct hone_cudnn_choice c = { .engine = (int)index, .from = "default" };
     if (!engine) return;
     read_notes(engine, &c);
-    if (samples)
-        add_samples(g, engine, &c, list);
-    else
+    if (!samples)
         add_knobs(g, engine, &c, list);
+    else if (!c.compiles)
+        add_samples(g, engine, &c, list);
     hone_cudnn_drop(engine);
 }
 

@@ -44,6 +44,7 @@ class Job:
         with open(self.job["net"]) as f:
             self.layers = json.load(f)["layers"]
         self.mode, self.threads, self.seed = self.job["mode"], self.job["threads"], self.job["seed"]
+        self.device = self.job.get("device", "cpu")  # or "cuda"
         self.optimizer, self.nbatches = self.job["optimizer"], self.job["nbatches"]
         self.loss = self.layers[-1]
         self.by_name = {layer["name"]: layer for layer in self.layers}

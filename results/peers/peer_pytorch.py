@@ -133,8 +133,11 @@ def build(job):
     import torch
     if job.threads:
         torch.set_num_threads(job.threads)
+    on_gpu = job.device == "cuda"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # f32 means f32
+    torch.backends.cudnn.benchmark = on_gpu
     torch.manual_seed(job.seed)
-    a = torch.ones(8, 8, requires_grad=True)  # what first steps load is the library's
+    a = torch.ones(8, 8, requires_grad=True, device=job.device)  # what first steps load is the library's
     first = optimizer_of(torch, job.optimizer, [a])
     (a @ a).sum().backward()
     first.step()
@@ -142,13 +145,14 @@ def build(job):
     last = torch.channels_last if "channels_last" in job.mode else torch.contiguous_format
 
     def placed(t):
+        t = t.to(job.device)
         return t.contiguous(memory_format=last) if t.dim() == 4 else t
 
     weights, batches = job.read()
     w = {name: placed(tensor_of(job, name, array, torch)) for name, array in weights.items()}
     params = [t.requires_grad_() for name, t in w.items() if peer.is_trained(name)]
     batches = [(placed(torch.from_numpy(x).permute(0, 3, 1, 2).contiguous() if x.ndim == 4 else torch.from_numpy(x)),
-                torch.from_numpy(y).long() if y.ndim == 1 else torch.from_numpy(y)) for x, y in batches]
+                placed(torch.from_numpy(y).long() if y.ndim == 1 else torch.from_numpy(y))) for x, y in batches]
     loss_of = peer.walk(job, Ops(job))
     if "compile" in job.mode:
         loss_of = torch.compile(loss_of)
@@ -161,6 +165,8 @@ def build(job):
         if clip > 0:
             torch.nn.utils.clip_grad_norm_(params, clip)
         optimizer.step()
+        if on_gpu:
+            torch.cuda.synchronize()
         return loss.detach()
 
     return step, torch.__version__, before
