@@ -1,6 +1,7 @@
 /* hone autotune: finds the fastest kernels for problems, or for a net's, and keeps them in the
  * database. */
 #include "autotune/replay.h"
+#include "autotune/twice.h"
 
 #include <argp.h>
 #include <jansson.h>
@@ -16,7 +17,7 @@ static const double BUSY = 0.1, DRIFT = 0.05;
 
 struct options {
     const char *device, *net, *db, *optimizers, *dtype, *max_error, *record;
-    int batch, json;
+    int batch, json, twice;
     int64_t max_workspace;
     struct hone_tune_options tune;
     struct hone_replay_options replay;
@@ -37,13 +38,14 @@ struct session {
     double *share;                /* (n) of the budget */
     int width;                    /* of the longest problem's text */
     json_t *rows;
+    struct hone_twice twice;
 };
 
 /* ---- options ---- */
 
 enum { OPT_SEARCH = 256, OPT_BUILD, OPT_CACHE, OPT_SEED, OPT_DB, OPT_JSON, OPT_AGAIN,
        OPT_OPTIMIZER, OPT_DTYPE, OPT_MAX_ERROR, OPT_IN_PROCESS, OPT_MAX_WORKSPACE, OPT_RECORD,
-       OPT_REPLAY, OPT_SEEDS, OPT_NOISE, OPT_BLIND, OPT_TRANSFER };
+       OPT_REPLAY, OPT_SEEDS, OPT_NOISE, OPT_BLIND, OPT_TRANSFER, OPT_TWICE };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to tune for (default cpu0)", 0 },
@@ -95,6 +97,9 @@ static const struct argp_option option[] = {
     { "in-process", OPT_IN_PROCESS, NULL, 0,
       "run candidates in this process, for a debugger, and not in one of their own, where one that "
       "crashes, hangs or eats all memory is but a record", 0 },
+    { "twice", OPT_TWICE, NULL, 0,
+      "two sessions with databases of their own, which are removed: do they choose the same, and how "
+      "much slower than the best of both, in a long re-measurement, is each choice", 0 },
     { "json", OPT_JSON, NULL, 0, "print JSON", 0 },
     { 0 },
 };
@@ -183,6 +188,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_OPTIMIZER: o->optimizers = arg; break;
     case OPT_DTYPE: o->dtype = arg; break;
     case OPT_JSON: o->json = 1; break;
+    case OPT_TWICE: o->twice = 1; break;
     case OPT_MAX_WORKSPACE: err = parse_bytes(arg, &o->max_workspace); break;
     case OPT_IN_PROCESS: o->tune.in_process = 1; break;
     case OPT_AGAIN: o->tune.again = 1; break;
@@ -225,7 +231,8 @@ static const char doc[] =
     "  hone autotune --problem gemm:f32:nn:m64n128k8\n"
     "  hone autotune -p relu:f32:any:n4096 --search exhaustive --budget full\n"
     "  hone autotune --net lenet5 --budget 0          what would be used\n"
-    "  hone autotune --net lenet5 --build aot --json  hand-written kernels only\n\n"
+    "  hone autotune --net lenet5 --build aot --json  hand-written kernels only\n"
+    "  hone autotune --twice --net lenet5 --budget 5m how far the result is to be trusted\n\n"
     "Ctrl-C ends the search; what was found until then is kept.\n"
     "Exit status: 0 good, 1 something failed or was interrupted, 2 wrong usage.";
 
@@ -415,9 +422,10 @@ static void show(struct session *s, const struct hone_problem *p, const struct h
 static void conclude(const struct session *s, double seconds, double self, double noise,
                      double drift)
 {
-    fprintf(stderr, "%d problems in %.1f s; A against A differs by %.1f %% at most; database "
-            "%s%s\n", s->done, seconds, 100 * self, s->db.path,
-            noise > BUSY ? "; the machine was busy, intervals are wide" : "");
+    if (!s->o->twice)
+        fprintf(stderr, "%d problems in %.1f s; A against A differs by %.1f %% at most; database "
+                "%s%s\n", s->done, seconds, 100 * self, s->db.path,
+                noise > BUSY ? "; the machine was busy, intervals are wide" : "");
     if (fabs(drift) > DRIFT)
         fprintf(stderr, "the machine became %.0f %% %s during a race, as with heat or other work: "
                 "rounds were compared within themselves, but times are not to be read alone\n",
@@ -426,6 +434,15 @@ static void conclude(const struct session *s, double seconds, double self, doubl
         fprintf(stderr, "%d of %d problems were not tuned for lack of time, those of the smallest "
                 "shares: they keep what they had; a longer --budget reaches them\n",
                 s->nleft, s->n);
+}
+
+/* Of its share of the time each session gets a third, and the re-measurement what it needs. */
+static int tune_twice(struct session *s, int i, const struct hone_tune_options *o)
+{
+    struct hone_tune_options each = *o;
+    if (each.seconds > 0) each.seconds /= 3;
+    s->done++;
+    return hone_twice_run(&s->twice, &s->p[i], &s->d, &each);
 }
 
 static int tune_all(struct session *s)
@@ -445,6 +462,11 @@ static int tune_all(struct session *s)
             o.seconds = hone_now() < deadline ? budget_of(s, i, deadline) : 0;
             o.started = started;
             o.total = s->o->tune.seconds;
+        }
+        if (s->o->twice) {
+            if (o.seconds) err = tune_twice(s, i, &o);
+            else s->nleft++;
+            continue;
         }
         err = hone_tune(&s->db, &s->p[i], &s->d, &o, &r);
         if (err == HONE_EWRONG) {
@@ -514,7 +536,8 @@ static int run(struct session *s, hone_net_problems_fn *net_problems)
     }
     if (!err && o->record) return record(s);
     if (!err && measures) err = share_budget(s);
-    if (!err) err = hone_db_open(&s->db, o->db, measures);
+    if (!err && o->twice && !measures) err = hone_fail(HONE_EINVAL, "--twice needs a budget");
+    if (!err) err = o->twice ? hone_twice_open(&s->twice) : hone_db_open(&s->db, o->db, measures);
     if (err) return err;
     s->db.max_workspace = o->max_workspace;
     if (measures && !(s->have_peaks = !hone_peaks(&s->d, 0, &s->peaks)))
@@ -566,6 +589,8 @@ int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems)
                              : hone_fail(HONE_ENOMEM, "%d problems", MAX_PROBLEMS);
     if (err) fprintf(stderr, "hone autotune: %s\n", hone_errmsg());
     json_decref(s.rows);
+    hone_twice_print(&s.twice);
+    hone_twice_close(&s.twice);
     hone_db_close(&s.db);
     hone_device_close(&s.d);
     free(s.share);

@@ -1,6 +1,7 @@
 /* Wisdom: records that are shipped with the program, so that a machine which has measured nothing
- * starts with what the nearest one found.  They are export's JSON Lines in a directory, `wisdom` among the
- * program's data or $HONE_WISDOM, read when the first problem without a record of its own is met.
+ * starts with what the nearest one found.  They are export's JSON Lines in a directory:
+ * $HONE_WISDOM, else `wisdom` among the program's data, else what lies beside the program.  It is
+ * read when the first problem without a record of its own is met.
  *
  * A record of a kernel whose source has changed since is a hint: its config may still be good, but
  * it is used only where it is valid and has been proven anew. */
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct hone_wisdom {
     int n, room;
@@ -59,14 +61,34 @@ static int is_jsonl(const struct dirent *e)
     return end && !strcmp(end, ".jsonl");
 }
 
+/* Beside the program, where it runs from its build folder or was copied with its records. */
+static int find_beside(char path[1024])
+{
+    static const char *const places[] = { "wisdom", "results/wisdom", "../results/wisdom",
+                                          "../share/hone/wisdom" };
+    char self[512];
+    struct stat st;
+    const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[n > 0 ? n : 0] = 0;
+    char *slash = strrchr(self, '/');
+    if (!slash) return 0;
+    *slash = 0;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        snprintf(path, 1024, "%s/%s", self, places[i]);
+        if (!stat(path, &st) && S_ISDIR(st.st_mode)) return 1;
+    }
+    return 0;
+}
+
 static struct hone_wisdom *load(void)
 {
     const char *place = getenv("HONE_WISDOM");
     struct hone_wisdom *w = calloc(1, sizeof *w);
     struct dirent **entry;
     struct stat st;
-    char path[1024];
+    char path[2048], beside[1024];
     if (!place) place = hone_wisdom_dir;
+    if (place == hone_wisdom_dir && stat(place, &st) && find_beside(beside)) place = beside;
     if (!w || !place[0] || stat(place, &st)) return w;
     if (!S_ISDIR(st.st_mode)) { read_file(w, place); return w; }
     int n = scandir(place, &entry, is_jsonl, alphasort);

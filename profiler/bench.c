@@ -238,11 +238,16 @@ void hone_bench_close(struct hone_bench *b)
 
 static int measure(const char *command, struct hone_bench *b, const struct options *o)
 {
+    enum { MANY = 500 };   /* rows */
     struct hone_peaks peaks;
     int no_peaks = hone_peaks(b->device, 0, &peaks);
     if (no_peaks) fprintf(stderr, "%s: no roof: %s\n", command, hone_errmsg());
     hone_catch_interrupt();
     b->windows = o->windows ? o->windows : 15;
+    if (b->nrows > MANY)
+        fprintf(stderr, "%s: %d configs are proven, then timed %d times in turns, which takes "
+                "minutes; without --all it is each kernel's guess only\n",
+                command, b->nrows, b->windows);
     return hone_bench_measure(b, no_peaks ? NULL : &peaks, o->counters);
 }
 

@@ -72,6 +72,26 @@ ln -s "$builddir/hone" autotune
 XDG_DATA_HOME=$tmp/own "$builddir/hone" autotune $P --budget 0.1 >out 2>err && [ -s own/hone/hone.db ]; tap $? "without --db: the user's data directory"
 HONE_DB=$tmp/env.db "$builddir/hone" autotune $P --budget 0.1 >out 2>err && [ -s env.db ]; tap $? "or \$HONE_DB"
 
+# ---- two sessions that know nothing of each other ----
+TMPDIR=$tmp; export TMPDIR
+run 0 autotune --twice $P $Q --budget 2s --build aot; good "^$P *\(same\|tie\|level\|DIFFERENT\)  cpu_.* +[0-9.]* %  cpu_" '^2 problems twice: .* in [0-9.]* %.*regret: mean'
+[ -z "$(ls -d hone-twice-* 2>/dev/null)" ]; tap $? "their databases are gone"
+run 1 autotune --twice $P --budget 0; fails '--twice needs a budget'
+unset TMPDIR
+
+# ---- wisdom beside the program ----
+mkdir -p beside/wisdom
+if ln "$builddir/hone" beside/hone 2>/dev/null || cp "$builddir/hone" beside/hone; then
+    sed 's/"device":"cpu:/"device":"cpu:Another /' wise.jsonl >beside/wisdom/other.jsonl
+    env -u HONE_WISDOM beside/hone autotune --db fresh2.db $P --budget 0 >out 2>err
+    grep -q "^$P .*untuned: as on cpu:Another" out; tap $? "a copy of the program finds the records beside it"
+fi
+
+# ---- a budget holds: the largest share first, the rest stays as it is ----
+run 0 autotune --db few.db $P $Q gemm:f32:nn:m512n512k512 --budget 10ms --build aot
+good '^gemm:f32:nn:m512n512k512 .*tried' "^$P .*untuned"
+grep -q '^2 of 3 problems were not tuned for lack of time' err; tap $? "and says for whom no time was left"
+
 # ---- searchers, budgets, recorded spaces ----
 for s in model ils genetic annealing random exhaustive; do
     run 0 autotune --db s.db $P --search $s --budget 25evals --build aot --again; good "^$P .*tried [1-9]"

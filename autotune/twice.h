@@ -1,0 +1,28 @@
+/* autotune/twice.h -- do two sessions that know nothing of each other choose the same, and what
+ * does a choice cost?  `hone autotune --twice` */
+#ifndef HONE_AUTOTUNE_TWICE_H
+#define HONE_AUTOTUNE_TWICE_H
+
+#include "autotune/autotune.h"
+
+struct hone_twice {
+    char dir[256];               /* of the two databases, for as long as it takes; "": not open */
+    struct hone_db db[2];
+    int n, agreed;               /* problems; those with the same winner, or a tie */
+    int level;                   /* others, whose two winners the re-measurement finds level */
+    int measured;                /* regrets behind the sum: two a problem */
+    double sum, worst;           /* of regrets: 0.01 is 1 % slower than the best */
+    char of[HONE_TEXT];          /* whose the worst is */
+};
+
+int  hone_twice_open(struct hone_twice *x);
+void hone_twice_close(struct hone_twice *x);   /* and removes the databases */
+
+/* Tunes p twice, with two seeds; then the finishers of both are timed side by side for long, and a
+ * line is printed: agreement, and each session's regret. */
+int  hone_twice_run(struct hone_twice *x, const struct hone_problem *p, struct hone_device *d,
+                    const struct hone_tune_options *o);
+
+void hone_twice_print(const struct hone_twice *x);
+
+#endif
