@@ -111,6 +111,8 @@ static int one_epoch(struct session *s, struct training *r, int epoch, int *stop
     struct hone_metrics train, *test = &r->tested;
     *test = (struct hone_metrics){ .loss = NAN, .accuracy = NAN, .mse = NAN, .mae = NAN };
     int err = hone_trainer_epoch(&r->t, epoch, &train);
+    if (r->t.no_graph[0]) fprintf(stderr, "the step is not one graph: %s\n", r->t.no_graph);
+    r->t.no_graph[0] = 0;
     if (!err && r->test.rows) err = hone_trainer_evaluate(&r->t, test);
     if (err == HONE_EINTR && s->o->keep.checkpoint) {
         char why[HONE_TEXT];

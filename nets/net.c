@@ -121,6 +121,7 @@ int hone_net_open(struct hone_net *net, const char *name, const struct hone_lowe
 
 void hone_net_close(struct hone_net *net)
 {
+    hone_net_forget_graph(net);
     for (int i = 0; i < net->nsteps; i++) hone_plan_close(&net->step[i].plan);
     struct hone_device *d = net->device;
     if (d) {

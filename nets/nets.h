@@ -163,6 +163,8 @@ struct hone_net {
     void *fed[3];                            /* see hone_net_read_at(), hone_net_learn_from() */
     int64_t arena_bytes, weights_bytes, gradients_bytes, state_bytes, data_bytes, workspace_bytes;
     int owns_weights;
+    void *graph;                             /* of all steps; see hone_net_run_whole() */
+    int nwhole;                              /* how often; below 0: they cannot be recorded */
     int reference;                           /* all plans are the reference kernel's */
     enum hone_init init;
     struct hone_optim optim;
@@ -264,6 +266,13 @@ int hone_weights_load(struct hone_net *net, const char *path);
 
 /* Runs steps [from, to). */
 int  hone_net_run(const struct hone_net *net, int from, int to);
+
+/* Runs all of them: on a device that has graphs, from the second time on as one, which stays as
+ * long as data are read where they were.  *why: set to what was in the way of recording them, once.
+ * HONE_GRAPH=0 in the environment: one by one, as where hone_net_has_graph() is 0. */
+int  hone_net_run_whole(struct hone_net *net, char why[HONE_TEXT]);
+int  hone_net_has_graph(const struct hone_net *net);
+void hone_net_forget_graph(struct hone_net *net);
 
 /* ---- data ---- */
 
@@ -453,6 +462,7 @@ struct hone_trainer {
     /* Of its steps since the start or the resumption, where gradients are clipped. */
     double norm;                  /* mean before clipping; NAN: none */
     int64_t nnorms, nclipped;
+    char no_graph[HONE_TEXT];     /* what kept steps from being one graph of the device; or "" */
     int restored;                 /* 1: the next epoch goes on where the four above say */
     struct hone_teacher teacher;
     struct hone_scores *scores;   /* the caller's: filled in by evaluation; NULL: none */

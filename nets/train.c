@@ -234,17 +234,20 @@ static int train_step(struct hone_trainer *t, struct hone_net *net, struct hone_
         uint64_t seed[2] = { hone_dropout_seed(t->options.seed), (uint64_t)t->step };
         err = put_state(net, net->seed, seed, sizeof seed);
     }
-    if (!err) err = hone_net_run(net, 0, net->first_backward);
+    const int whole = hone_net_has_graph(net);
+    if (!err && whole) err = hone_net_run_whole(net, t->no_graph);
+    else if (!err) err = hone_net_run(net, 0, net->first_backward);
     if (!err) err = add_batch(t, net, t->train, order, m, &loss);
     if (err) return err;
     if (t->options.each_step) t->options.each_step(t->options.ctx, t->step, loss);
     if (!isfinite(loss)) {
         char why[HONE_TEXT];
         blame(t, net, why);
-        return hone_fail(HONE_EDATA, "the loss is %s: %s", isnan(loss) ? "nan" : "infinite", why);
+        return hone_fail(HONE_EDATA, "the loss is %s: %s%s", isnan(loss) ? "nan" : "infinite", why,
+                         whole ? " after the update (HONE_GRAPH=0: before)" : "");
     }
     t->step++;
-    err = hone_net_run(net, net->first_backward, net->nsteps);
+    if (!whole) err = hone_net_run(net, net->first_backward, net->nsteps);
     return err || net->norm < 0 ? err : add_norm(t, net);
 }
 

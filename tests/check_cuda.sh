@@ -58,6 +58,27 @@ grep -q 'pretend driver' err
 [ $? = 1 ]
 tap $? "and gives everything back"
 
+# ---- a step as one graph ----
+# What changes from step to step is read from the GPU's memory: learning rate and count, dropout's
+# seed; and 90 rows leave a last batch of another size.
+steps() { # steps WEIGHTS
+    "$hone" train --device gpu0 --net letter-mlp --data synthetic:1x1x16:26:90 --batch 16 --epochs 2 --optimizer adam --lr 0.01 --schedule exp:0.5 --clip 1 --losses 99 --save "$tmp/$1" >out 2>err
+}
+HONE_GRAPH=0 steps apart
+grep -i loss out >losses.apart
+steps whole
+grep -i loss out >losses.whole
+[ -s losses.whole ] && cmp -s losses.apart losses.whole && cmp -s "$tmp/apart" "$tmp/whole"
+tap $? "steps as one graph give the bits of steps apart, on $(grep -c . losses.whole) lines of losses"
+HONE_PRETEND_FAIL=cuGraphLaunch:3 steps no
+[ $? = 1 ] && grep -q 'epoch 1, step [0-9]*: the step as one graph.*cuGraphLaunch: CUDA_ERROR_UNKNOWN' err && ! grep -q 'pretend driver' err
+tap $? "a graph that fails is told: $(grep -o 'epoch.*' err | head -1)"
+for call in cuStreamBeginCapture_v2 cuStreamEndCapture cuGraphInstantiateWithFlags; do
+    HONE_PRETEND_FAIL=$call:1 steps plain
+    [ $? = 0 ] && grep -q "the step is not one graph: $(echo $call | sed 's/_v2//; s/WithFlags//'): CUDA_ERROR_UNKNOWN" err && cmp -s "$tmp/apart" "$tmp/plain"
+    tap $? "without $call steps run apart, to the same end"
+done
+
 for d in cpu0 gpu0; do
     "$hone" train --device $d --dtype bf16 --net lenet5 --data synthetic:28x28x1:10:12 --batch 4 --epochs 1 --optimizer sgd --lr 0.1 >out 2>err
     # Losses are about 2.3, and bf16 rounds a number that is not far from 1 by up to 0.004.
