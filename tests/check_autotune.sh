@@ -74,7 +74,7 @@ HONE_DB=$tmp/env.db "$builddir/hone" autotune $P --budget 0.1 >out 2>err && [ -s
 
 # ---- two sessions that know nothing of each other ----
 TMPDIR=$tmp; export TMPDIR
-run 0 autotune --twice $P $Q --budget 2s --build aot; good "^$P *\(same\|tie\|level\|DIFFERENT\)  cpu_.* +[0-9.]* %  cpu_" '^2 problems twice: .* in [0-9.]* %.*regret: mean'
+run 0 autotune --twice $P $Q --budget 2s --build aot; good "^$P  *\(same\|tie\|level\|DIFFERENT\)  *cpu_.* +[0-9.]* %  cpu_" '^2 problems twice: .* in [0-9.]* %.*regret: mean'
 [ -z "$(ls -d hone-twice-* 2>/dev/null)" ]; tap $? "their databases are gone"
 run 1 autotune --twice $P --budget 0; fails '--twice needs a budget'
 unset TMPDIR
