@@ -53,7 +53,8 @@ static const char style[] =
     "d4b106}\n"
     ".box{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-left:.6em}.key{font-"
     "size:.9em}\n"
-    "@media(max-width:700px){body{font-size:14px;padding:8px}.more{display:none}svg "
+    "@media(max-width:700px){body{font-size:14px;padding:8px}.more{display:none}"
+    "table{font-size:.82em}th,td{padding:3px 4px}svg "
     "text{font-size:15px}}\n";
 
 /* Neither < nor & occurs, so that it is the same in HTML and XML. */
