@@ -134,6 +134,23 @@ int hone_layers_write(const struct hone_layers *l, const struct hone_layers_outp
 struct argp;
 extern const struct argp hone_layers_argp;
 
+/* ---- training runs ---- */
+
+/* The run of this number or session, or NULL: the latest; net: and it must be of this net and batch,
+ * or NULL.  HONE_EDB where there is none. */
+int hone_run_find(struct hone_db *db, const char *wanted, const char *net, int batch,
+                    struct hone_run *run);
+
+/* Until an accuracy on the test rows was reached: epochs, and the rows that they trained on. */
+struct hone_goal {
+    double accuracy, best, rows;
+    int epochs;
+};
+
+/* HONE_EDB where the run did not get there. */
+int hone_run_goal(struct hone_db *db, const struct hone_run *run, double accuracy,
+                     struct hone_goal *g);
+
 /* Reports in files of their own, of these names. */
 int hone_report_compare(int argc, char **argv);
 int hone_report_dawnbench(int argc, char **argv);

@@ -5,8 +5,6 @@
 
 #include <argp.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 struct options {
     const char *db, *run, *output;
@@ -30,42 +28,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     default: return ARGP_ERR_UNKNOWN;
     }
     return 0;
-}
-
-/* ---- the run ---- */
-
-struct search {
-    const char *wanted; /* NULL: the latest */
-    struct hone_run run;
-    int n, found;
-};
-
-static int see_run(void *ctx, const struct hone_run *r)
-{
-    struct search *s = ctx;
-    char number[32];
-    snprintf(number, sizeof number, "%lld", (long long)r->id);
-    s->n++;
-    if (s->wanted && strcmp(s->wanted, number) && strcmp(s->wanted, r->session)) return 0;
-    /* Of runs that began in the same second the one that was added last. */
-    if (s->found && !strcmp(s->run.when, r->when) && r->id < s->run.id) return 0;
-    s->run = *r;
-    s->found = 1;
-    return 0;
-}
-
-static int find_run(struct hone_db *db, const char *wanted, struct hone_run *run)
-{
-    struct search s = { .wanted = wanted };
-    int err = hone_db_each_run(db, see_run, &s);
-    if (err) return err;
-    *run = s.run;
-    if (!s.n)
-        return hone_fail(HONE_EDB, "%s: no training run is in it",
-                         db->path[0] ? db->path : "no database");
-    return s.found ? HONE_OK
-                   : hone_fail(HONE_EDB, "--run: '%s' is none of the %d runs in %s", wanted, s.n,
-                               db->path);
 }
 
 /* ---- its epochs ---- */
@@ -93,7 +55,7 @@ static int write_run(struct hone_db *db, const struct options *o)
 {
     struct hone_run run;
     struct hone_output out;
-    int err = find_run(db, o->run, &run);
+    int err = hone_run_find(db, o->run, NULL, 0, &run);
     if (!err) err = hone_output_open(&out);
     if (err) return err;
     struct table t = { .f = out.f };

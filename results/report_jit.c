@@ -31,6 +31,8 @@ struct whole {
     char net[128];
     int batch, nsteps, nwith, nchosen; /* steps; with records of all it takes; by jit */
     double without_ms, with_ms, cost_ms, runs;
+    struct hone_run run;    /* whose way to an accuracy is weighed; */
+    struct hone_goal goal;  /* accuracy 0: none */
 };
 
 struct report {
@@ -289,6 +291,23 @@ static void print_row(const struct row *row, FILE *f)
     putc('\n', f);
 }
 
+static double goal_steps(const struct whole *w) { return ceil(w->goal.rows / w->batch); }
+
+static double seconds_without(const struct whole *w, double steps)
+{
+    return 1e-3 * steps * w->without_ms;
+}
+
+static double seconds_with(const struct whole *w, double steps)
+{
+    return 1e-3 * (w->cost_ms + steps * w->with_ms);
+}
+
+static void print_seconds(const struct whole *w, double steps, FILE *f)
+{
+    fprintf(f, "%14.0f %14.4g %14.4g\n", steps, seconds_without(w, steps), seconds_with(w, steps));
+}
+
 static void print_whole(const struct whole *w, FILE *f)
 {
     static const double steps[] = { 1, 100, 10000, 1e6 };
@@ -303,8 +322,11 @@ static void print_whole(const struct whole *w, FILE *f)
         fprintf(f, "it pays after %.0f training steps\n", w->runs);
     fprintf(f, "\n%14s %14s %14s\n", "training steps", "without, s", "with, s");
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
-        fprintf(f, "%14.0f %14.4g %14.4g\n", steps[i], 1e-3 * steps[i] * w->without_ms,
-                1e-3 * (w->cost_ms + steps[i] * w->with_ms));
+        print_seconds(w, steps[i], f);
+    if (w->goal.accuracy <= 0) return;
+    fprintf(f, "\nTo a test accuracy of %.4g, which run %lld reached in %d epochs of %.0f rows:\n",
+            w->goal.accuracy, (long long)w->run.id, w->goal.epochs, w->goal.rows / w->goal.epochs);
+    print_seconds(w, goal_steps(w), f);
 }
 
 static void print(const struct report *t, FILE *f)
@@ -401,6 +423,13 @@ static int write_json(const struct report *t, FILE *f)
                                                   w->nchosen, "without_ms", w->without_ms, "with_ms",
                                                   w->with_ms, "cost_ms", w->cost_ms, "runs",
                                                   number(w->runs)));
+    if (w->goal.accuracy > 0)
+        json_object_set_new(all, "to_accuracy",
+                            json_pack("{s:f, s:I, s:i, s:f, s:f, s:f}", "accuracy", w->goal.accuracy,
+                                      "run", (json_int_t)w->run.id, "epochs", w->goal.epochs,
+                                      "steps", goal_steps(w), "without_s",
+                                      seconds_without(w, goal_steps(w)), "with_s",
+                                      seconds_with(w, goal_steps(w))));
     int bad = !all || json_dumpf(all, f, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) ||
               putc('\n', f) == EOF;
     json_decref(all);
@@ -410,14 +439,15 @@ static int write_json(const struct report *t, FILE *f)
 /* ---- the command ---- */
 
 struct options {
-    const char *db, *net;
+    const char *db, *net, *run;
     int batch;
+    double accuracy;
     struct hone_optim optim;
     char problem[HONE_TEXT];
     int json, csv;
 };
 
-enum { OPT_JSON = 256, OPT_CSV, OPT_DB, OPT_OPTIMIZER };
+enum { OPT_JSON = 256, OPT_CSV, OPT_DB, OPT_OPTIMIZER, OPT_ACCURACY, OPT_RUN };
 
 static const struct argp_option option[] = {
     { "problem", 'p', "PROBLEM", 0, "only this one (default: all that a jit kernel was timed on)",
@@ -425,6 +455,10 @@ static const struct argp_option option[] = {
     { "net", 'n', "NET", 0, "only the problems of this net's training step, and their sum", 0 },
     { "batch", 'b', "N", 0, "with --net: samples in a step (default 64)", 0 },
     { "optimizer", OPT_OPTIMIZER, "NAME", 0, "with --net, as for `hone autotune` (default sgd)", 0 },
+    { "accuracy", OPT_ACCURACY, "A", 0, "with --net: the training time to this test accuracy, such "
+      "as 0.9, compiling included", 0 },
+    { "run", OPT_RUN, "RUN", 0, "with --accuracy: the training run, by number or session, that tells "
+      "in how many steps (default the latest of the net and batch)", 0 },
     { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },
     { "json", OPT_JSON, 0, 0, "print JSON", 0 },
     { "csv", OPT_CSV, 0, 0, "print CSV: a line for each problem", 0 },
@@ -446,6 +480,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_OPTIMIZER:
         if (hone_optim_parse(arg, &o->optim)) argp_error(state, "--optimizer: %s", hone_errmsg());
         break;
+    case OPT_ACCURACY:
+        o->accuracy = strtod(arg, &end);
+        if (*end || end == arg || !(o->accuracy > 0 && o->accuracy <= 1))
+            argp_error(state, "--accuracy: '%s' is not a share above 0, at most 1", arg);
+        break;
+    case OPT_RUN: o->run = arg; break;
     case OPT_JSON: o->json = 1; break;
     case OPT_CSV: o->csv = 1; break;
     case OPT_DB: o->db = arg; break;
@@ -457,6 +497,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (o->json && o->csv)
             argp_error(state, "--json and --csv both go to standard output; give one");
+        if (o->accuracy > 0 && !o->net) argp_error(state, "--accuracy: is for --net");
+        if (o->run && o->accuracy <= 0) argp_error(state, "--run: is for --accuracy");
         break;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -481,6 +523,7 @@ static const char doc[] =
     "  hone report jit\n"
     "  hone report jit --problem gemm:f32:nn:m64n64k64 --json\n"
     "  hone report jit --net lenet5 --batch 64\n"
+    "  hone report jit --net lenet5 --batch 64 --accuracy 0.8\n"
     "  hone report jit --csv > jit.csv\n\n"
     "Exit status: 0 good, 1 there is no record of a jit kernel, or no such database, 2 wrong "
     "usage.";
@@ -496,6 +539,10 @@ static int weigh(struct report *t, struct hone_db *db, const struct options *o)
     if (!err) err = hone_net_open(&net, o->net, &how);
     net.device = &d;
     if (!err) err = weigh_net(t, &net);
+    if (!err && o->accuracy > 0) {
+        err = hone_run_find(db, o->run, t->whole.net, o->batch, &t->whole.run);
+        if (!err) err = hone_run_goal(db, &t->whole.run, o->accuracy, &t->whole.goal);
+    }
     net.device = NULL;
     hone_net_close(&net);
     hone_device_close(&d);

@@ -200,6 +200,22 @@ has "jit of a net: what it costs and when it has paid, as counted by hand" table
     '^2.0000 ms with jit kernels in the 1 where these are faster, for 100 ms of compiling first: it pays after 34 training steps$' '^ *10000  *50  *20.1$' '^2 problems: '
 "$hone" report jit --net housing-mlp --batch 32 --db net.db --json >json 2>err
 has "JSON of the net" json '"cost_ms": 99.5' '"runs": 34.0' '"by_jit": 1'
+fails 1 'net.db: no training run is in it' "no training run" "$hone" report jit --net housing-mlp --batch 32 --db net.db --accuracy 0.8
+cat >run.jsonl <<'END'
+{"type":"run","session":"r1","when":"2026-01-02T03:04:05Z","net":"housing-mlp","data":"made","device":"cpu","epochs":3,"batch":32,"optimizer":"sgd","lr":0.1,"seed":1,"parameters":9,"command":"hone train"}
+{"type":"epoch","run":"r1","epoch":1,"seconds":2,"images_per_s":16000,"train_loss":1,"train_accuracy":0.4,"test_loss":1,"test_accuracy":0.5,"test_mae":null}
+{"type":"epoch","run":"r1","epoch":2,"seconds":2,"images_per_s":16000,"train_loss":1,"train_accuracy":0.4,"test_loss":1,"test_accuracy":0.81,"test_mae":null}
+{"type":"epoch","run":"r1","epoch":3,"seconds":2,"images_per_s":16000,"train_loss":1,"train_accuracy":0.4,"test_loss":1,"test_accuracy":0.9,"test_mae":null}
+END
+"$hone" db import run.jsonl --db net.db >out 2>err && "$hone" report jit --net housing-mlp --batch 32 --db net.db --accuracy 0.8 >table 2>err
+has "the way to an accuracy, compiling included, as counted by hand" table '^To a test accuracy of 0.8, which run 1 reached in 2 epochs of 32000 rows:$' \
+    '^ *2000  *10  *4.099$'
+"$hone" report jit --net housing-mlp --batch 32 --db net.db --accuracy 0.8 --run r1 --json >json 2>err
+has "JSON of it" json '"to_accuracy"' '"steps": 2000.0' '"with_s": 4.0995'
+fails 1 'the best test accuracy of its 3 epochs is 0.9, not 0.95' "an accuracy not reached" "$hone" report jit --net housing-mlp --batch 32 --db net.db --accuracy 0.95
+fails 1 "'7' is none of the 1 runs" "no such run" "$hone" report jit --net housing-mlp --batch 32 --db net.db --accuracy 0.8 --run 7
+fails 2 "accuracy: '80'" "a percentage" "$hone" report jit --net housing-mlp --accuracy 80
+fails 2 'accuracy: is for --net' "an accuracy of nothing" "$hone" report jit --accuracy 0.8
 fails 1 'no problem of housing-mlp, batch 16, has a record of a jit kernel' "a net without" "$hone" report jit --net housing-mlp --batch 16 --db net.db
 fails 1 'no problem of housing-mlp, batch 16, is tuned' "another batch" "$hone" report tradeoff --net housing-mlp --batch 16 --db front.db
 fails 1 'no problem of lenet5' "an empty database" "$hone" report tradeoff --net lenet5 --db none.db
