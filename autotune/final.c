@@ -36,6 +36,7 @@ int hone_tuning_race(struct hone_tuning *t)
     for (int i = 0; i < t->n; i++) {
         race.racer[i].kernel = t->entrant[i].job.kernel;
         race.racer[i].incumbent = t->entrant[i].incumbent;
+        race.racer[i].front = hone_tuning_on_front(t, &t->entrant[i]);
         entry[i] = t->entrant[i].job;
     }
     t->worker.watch = t->o->quiet ? NULL : watch;

@@ -2,8 +2,8 @@
  * machine for longer than a window hits all of a round alike, so racers are compared by the
  * ratio of their times within rounds.  With a clock of two states, as under turbo, medians of plain
  * times could come from one state for one racer and from the other for the next.  Clear losers leave early, and the time goes to the rest.
- * The leader, the best library and the best of another kernel than the leader's stay to the end:
- * how they compare is what people ask. */
+ * The leader, the best library, the best of another kernel than the leader's, and the fastest under
+ * each limit of workspace stay to the end: how they compare is what people ask. */
 #include "autotune/race.h"
 
 #include <math.h>
@@ -79,7 +79,8 @@ static void stand(const struct hone_race *r, struct standing *s)
 
 static int kept(const struct hone_race *r, const struct standing *s, int i)
 {
-    return i == s->leader || i == s->library || i == s->other || r->racer[i].incumbent;
+    const struct hone_racer *a = &r->racer[i];
+    return i == s->leader || i == s->library || i == s->other || a->incumbent || a->front;
 }
 
 struct hone_stats hone_race_ratio(const struct hone_race *r, int i, int j)

@@ -38,6 +38,7 @@ enum { HONE_RACE_ROUNDS = 61, HONE_RACE_LEAST = 11 };
 struct hone_racer {
     const struct hone_kernel *kernel;
     int incumbent;                 /* 1: the best so far, kept to the end */
+    int front;                     /* 1: nobody faster needs as little workspace; likewise kept */
     int err;                       /* the code its window failed with */
     int out;                       /* rounds after which it was dropped or failed; 0: finished */
     char why[128];                 /* of being out */

@@ -6,7 +6,9 @@
 
 static const double FAR = 1.6;           /* slower than the best trial by this: not raced */
 
-enum { CROWD = 48 };                     /* racers at most */
+static const double FRONT = 4;           /* likewise who is best for its workspace */
+
+enum { CROWD = 48, SMALL = 8 };          /* racers at most, and of these by workspace alone */
 
 /* ---- recording ---- */
 
@@ -88,6 +90,17 @@ void hone_entrant_drop(struct hone_entrant *e, const char *why)
 
 /* ---- trials ---- */
 
+int hone_tuning_on_front(const struct hone_tuning *t, const struct hone_entrant *e)
+{
+    for (int i = 0; i < t->n; i++) {
+        const struct hone_entrant *q = &t->entrant[i];
+        if (q != e && q->record.workspace_bytes <= e->record.workspace_bytes &&
+            (q->ms < e->ms || (q->ms == e->ms && q < e)))
+            return 0;
+    }
+    return 1;
+}
+
 int hone_tuning_prune(struct hone_tuning *t)
 {
     struct hone_entrant *lead = NULL, *library = NULL, *other = NULL;
@@ -101,6 +114,7 @@ int hone_tuning_prune(struct hone_tuning *t)
         if (e->job.kernel != lead->job.kernel && (!other || e->ms < other->ms)) other = e;
     }
     double most = t->n ? FAR * lead->ms : 0;
+    int nfront = 0;
     double *ms = malloc(((size_t)t->n + 1) * sizeof *ms);
     if (!ms) return hone_fail(HONE_ENOMEM, "%d trials", t->n);
     for (int i = 0; i < t->n; i++) ms[i] = t->entrant[i].ms;
@@ -113,6 +127,10 @@ int hone_tuning_prune(struct hone_tuning *t)
         char why[128];
         struct hone_entrant *e = &t->entrant[i];
         if (e->ms <= most || e == library || e == other || e->incumbent) continue;
+        if (nfront < SMALL && e->ms <= FRONT * lead->ms && hone_tuning_on_front(t, e)) {
+            nfront++;
+            continue;
+        }
         snprintf(why, sizeof why, "not raced: %.2f times the best trial's time", e->ms / lead->ms);
         hone_entrant_drop(e, why);
     }

@@ -66,8 +66,11 @@ int hone_tuning_try(struct hone_tuning *t, int k, const struct hone_config *c, i
                     double *ms);
 
 /* Drops who is far behind, and in a crowd the slowest; never the best library, the best of another
- * kernel than the leader's, or the incumbent. */
+ * kernel than the leader's, the incumbent, or, within reason, the best for a workspace. */
 int hone_tuning_prune(struct hone_tuning *t);
+
+/* Is nobody faster with as little workspace?  Those are the choices under a limit of workspace. */
+int hone_tuning_on_front(const struct hone_tuning *t, const struct hone_entrant *e);
 
 /* Adds records with one commit: a disk is slow, and its work disturbs what is timed next. */
 int hone_tuning_add(struct hone_tuning *t, struct hone_record *rec[], int n);

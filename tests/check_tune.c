@@ -332,10 +332,11 @@ static void check_race(void)
     ok(r.nrounds >= HONE_RACE_LEAST, "a tie takes its rounds");
 
     start(&r, racer, &c, 0.5, 0.001);
-    racer[2].incumbent = 1;
+    racer[2].incumbent = racer[15].front = 1;
     hone_race_run(&r);
     ok(r.nrounds == HONE_RACE_LEAST, "a clear case ends as soon as it may");
     ok(!racer[2].out, "the incumbent stays to the end");
+    ok(!racer[15].out && racer[14].out, "so does the best for a workspace, however slow");
 
     start(&r, racer, &c, 0.05, 0.2);
     c.fails = 17;
