@@ -1,5 +1,6 @@
-/* CUPTI's records of activity: kernels, copies, the calls that launched them.  Buffers are filled by
- * CUPTI and read when they come back, in a thread of its own or in our call that ends the recording.
+/* CUPTI's records of activity: kernels, copies, the calls that launched them.  Buffers are filled
+ * by CUPTI and read when they come back, in a thread of its own or in our call that ends the
+ * recording.
  *
  * Not run on a GPU yet; tests/check_activity.c has a library that pretends to be CUPTI. */
 #include "kernels/library.h"
@@ -304,11 +305,12 @@ void hone_activity_trace(const struct hone_activity *a, int cpu,
         const int calls = r->kind == HONE_RAN_CALL, process = calls ? cpu : cpu + 1;
         const char *step = r->step ? name(ctx, r->step) : NULL;
         const double from = 1e-3 * (double)(r->start - a->ran[0].start);
+        json_t *args = details(r, &a->limits);
         json_array_append_new(events,
                               json_pack("{s:s, s:s, s:s, s:i, s:I, s:f, s:f, s:o}", "ph", "X",
                                         "name", r->name, "cat", step ? step : "other", "pid",
                                         process, "tid", (json_int_t)r->lane, "ts", from, "dur",
-                                        1e-3 * (double)(r->end - r->start), "args", details(r, &a->limits)));
+                                        1e-3 * (double)(r->end - r->start), "args", args));
         if (launched(a, r))
             json_array_append_new(events, arrow(calls ? "s" : "f", r, process, from));
     }

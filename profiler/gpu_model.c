@@ -1,5 +1,5 @@
-/* What a GPU could do, by its own data: rates at its highest clocks, and how much of a multiprocessor
- * a kernel fills (NVIDIA, CUDA C++ Programming Guide, "Multiprocessor Level", and its occupancy
+/* What a GPU could do, by its own data: rates at its highest clocks, and how much of a
+ * multiprocessor a kernel fills (NVIDIA, CUDA C++ Programming Guide, "Multiprocessor Level", and its occupancy
  * calculator).  Computed, not measured: a roof that no run reaches quite. */
 #include "kernels/library.h"
 #include "profiler/profiler.h"
@@ -106,8 +106,8 @@ int hone_gpu_peaks(const struct hone_device *d, struct hone_peaks *p)
 
 static int round_up(int n, int step) { return (n + step - 1) / step * step; }
 
-/* A warp's registers come in pieces of 256 out of one of four partitions; shared memory in pieces of
- * 128 bytes, and the system keeps some of each block. */
+/* A warp's registers come in pieces of 256 out of one of four partitions; shared memory in pieces
+ * of 128 bytes, and the system keeps some of each block. */
 double hone_occupancy(const struct hone_gpu_limits *l, int registers, int shared_bytes, int threads,
                       const char **by)
 {

@@ -1,5 +1,5 @@
-/* The report on a step's layers, of a GPU: its state, the roofline by bytes and operations that were
- * counted, and the kernels that ran. */
+/* The report on a step's layers, of a GPU: its state, the roofline by bytes and operations that
+ * were counted, and the kernels that ran. */
 #include "results/layers.h"
 
 #include <math.h>

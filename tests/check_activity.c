@@ -76,6 +76,11 @@ static void check_trace(const struct hone_activity *a)
     json_array_foreach(events, i, e)
         if (!strcmp(json_string_value(json_object_get(e, "name")), "k_gemm")) kernel = e;
     ok(kernel && !strcmp(json_string_value(json_object_get(kernel, "cat")), "fc") && number(kernel, "dur") == 4, "a kernel is of its layer");
+    json_t *copy = NULL;
+    json_array_foreach(events, i, e)
+        if (!strcmp(json_string_value(json_object_get(e, "name")), "copy")) copy = e;
+    ok(copy && !strcmp(json_string_value(json_object_get(copy, "cat")), "conv1") && number(json_object_get(copy, "args"), "bytes") == 4096 &&
+           number(copy, "pid") == 4, "a transfer is of its layer, on its stream, with its bytes");
     json_t *args = json_object_get(kernel, "args");
     ok(number(args, "registers") == 32 && number(args, "shared_bytes") == 1536 && json_integer_value(json_array_get(json_object_get(args, "grid"), 1)) == 2,
        "with its registers, shared memory and grid");

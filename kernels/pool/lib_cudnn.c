@@ -31,28 +31,28 @@ static dnn_descriptor resampling(struct hone_cudnn_graph *g, const struct hone_p
     return r;
 }
 
+/* The operation forward and backward: the arguments that are large and small, and where they go. */
+static const struct pass {
+    int kind, how, large, small, large_at, small_at;
+} passes[2] = {
+    { DNN_BACKEND_OPERATION_RESAMPLE_FWD_DESCRIPTOR, DNN_ATTR_OPERATION_RESAMPLE_FWD_DESC, POOL_X,
+      POOL_Y, DNN_ATTR_OPERATION_RESAMPLE_FWD_XDESC, DNN_ATTR_OPERATION_RESAMPLE_FWD_YDESC },
+    { DNN_BACKEND_OPERATION_RESAMPLE_BWD_DESCRIPTOR, DNN_ATTR_OPERATION_RESAMPLE_BWD_DESC, POOL_DX,
+      POOL_DY, DNN_ATTR_OPERATION_RESAMPLE_BWD_DXDESC, DNN_ATTR_OPERATION_RESAMPLE_BWD_DYDESC },
+};
+
 static int build(struct hone_cudnn_graph *g, const struct hone_problem *p)
 {
     const int32_t *d = p->dim;
-    const int64_t x[4] = { d[POOL_MB], d[POOL_IC], d[POOL_IH], d[POOL_IW] },
-                  y[4] = { d[POOL_MB], d[POOL_IC], d[POOL_OH], d[POOL_OW] };
-    const int type = hone_cudnn_type(p->dtype), bwd = p->op == &hone_op_avgpool_bwd;
-    dnn_descriptor r = resampling(g, p, p->op == &hone_op_maxpool_fwd), op;
-    if (bwd) {
-        op = hone_cudnn_part(g, DNN_BACKEND_OPERATION_RESAMPLE_BWD_DESCRIPTOR);
-        hone_cudnn_set_part(g, op, DNN_ATTR_OPERATION_RESAMPLE_BWD_DXDESC,
-                            hone_cudnn_tensor(g, POOL_DX, type, x));
-        hone_cudnn_set_part(g, op, DNN_ATTR_OPERATION_RESAMPLE_BWD_DYDESC,
-                            hone_cudnn_tensor(g, POOL_DY, type, y));
-        hone_cudnn_set_part(g, op, DNN_ATTR_OPERATION_RESAMPLE_BWD_DESC, r);
-    } else {
-        op = hone_cudnn_part(g, DNN_BACKEND_OPERATION_RESAMPLE_FWD_DESCRIPTOR);
-        hone_cudnn_set_part(g, op, DNN_ATTR_OPERATION_RESAMPLE_FWD_XDESC,
-                            hone_cudnn_tensor(g, POOL_X, type, x));
-        hone_cudnn_set_part(g, op, DNN_ATTR_OPERATION_RESAMPLE_FWD_YDESC,
-                            hone_cudnn_tensor(g, POOL_Y, type, y));
-        hone_cudnn_set_part(g, op, DNN_ATTR_OPERATION_RESAMPLE_FWD_DESC, r);
-    }
+    const int64_t large[4] = { d[POOL_MB], d[POOL_IC], d[POOL_IH], d[POOL_IW] },
+                  small[4] = { d[POOL_MB], d[POOL_IC], d[POOL_OH], d[POOL_OW] };
+    const int type = hone_cudnn_type(p->dtype);
+    const struct pass *pass = &passes[p->op == &hone_op_avgpool_bwd];
+    dnn_descriptor r = resampling(g, p, p->op == &hone_op_maxpool_fwd),
+                   op = hone_cudnn_part(g, pass->kind);
+    hone_cudnn_set_part(g, op, pass->large_at, hone_cudnn_tensor(g, pass->large, type, large));
+    hone_cudnn_set_part(g, op, pass->small_at, hone_cudnn_tensor(g, pass->small, type, small));
+    hone_cudnn_set_part(g, op, pass->how, r);
     hone_cudnn_add_op(g, op, "pooling");
     return g->err;
 }

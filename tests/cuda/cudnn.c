@@ -10,7 +10,8 @@
 
 #define API(type) __attribute__((visibility("default"))) type
 
-enum { OK = 0, BAD = 2000, UNSUPPORTED = 3000, ATTRS = 24, BYTES = 128, VALUES = 64, WORKSPACE = 256 };
+enum { OK = 0, BAD = 2000, UNSUPPORTED = 3000 };
+enum { ATTRS = 24, BYTES = 128, VALUES = 64, WORKSPACE = 256 };
 
 struct desc {
     int kind, n, done;
