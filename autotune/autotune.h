@@ -159,6 +159,7 @@ struct hone_tune_options {
     uint64_t seed;
     int again;                   /* 1: measure even if known */
     int quiet;                   /* 1: no progress line */
+    int energy;                  /* 1: the least energy wins; hone_tuning_meter() says if it can */
     int in_process;              /* 1: candidates run in this process, not in one of their own */
     double candidate_seconds;    /* that one phase of a candidate may take; 0: by its problem */
     int64_t candidate_bytes;     /* of memory that it may take; 0: by its problem */
@@ -186,6 +187,9 @@ struct hone_tune_result {
  * with all records so far kept; HONE_EWRONG where no candidate gave a right answer. */
 int hone_tune(struct hone_db *db, const struct hone_problem *p, struct hone_device *d,
               const struct hone_tune_options *o, struct hone_tune_result *r);
+
+/* Can energy be measured on d?  HONE_EDEVICE, and why not. */
+int hone_tuning_meter(const struct hone_device *d);
 
 /* About how many seconds a full search for p takes, without measuring: the weight by which a budget
  * is shared. */

@@ -45,7 +45,7 @@ struct session {
 
 enum { OPT_SEARCH = 256, OPT_BUILD, OPT_CACHE, OPT_SEED, OPT_DB, OPT_JSON, OPT_AGAIN,
        OPT_OPTIMIZER, OPT_DTYPE, OPT_MAX_ERROR, OPT_IN_PROCESS, OPT_MAX_WORKSPACE, OPT_RECORD,
-       OPT_REPLAY, OPT_SEEDS, OPT_NOISE, OPT_BLIND, OPT_TRANSFER, OPT_TWICE };
+       OPT_REPLAY, OPT_SEEDS, OPT_NOISE, OPT_BLIND, OPT_TRANSFER, OPT_TWICE, OPT_OBJECTIVE };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to tune for (default cpu0)", 0 },
@@ -97,6 +97,10 @@ static const struct argp_option option[] = {
     { "in-process", OPT_IN_PROCESS, NULL, 0,
       "run candidates in this process, for a debugger, and not in one of their own, where one that "
       "crashes, hangs or eats all memory is but a record", 0 },
+    { "objective", OPT_OBJECTIVE, "WHAT", 0,
+      "what wins: time (default; --max-workspace limits it), or energy of a run, where a meter has it: "
+      "RAPL's of the whole processor, or the GPU's; known problems are then tuned again",
+      0 },
     { "twice", OPT_TWICE, NULL, 0,
       "two sessions with databases of their own, which are removed: do they choose the same, and how "
       "much slower than the best of both, in a long re-measurement, is each choice", 0 },
@@ -189,6 +193,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_DTYPE: o->dtype = arg; break;
     case OPT_JSON: o->json = 1; break;
     case OPT_TWICE: o->twice = 1; break;
+    case OPT_OBJECTIVE:
+        o->tune.energy = !strcmp(arg, "energy");
+        o->tune.again |= o->tune.energy;
+        if (!o->tune.energy && strcmp(arg, "time"))
+            err = hone_fail(HONE_EPARSE, "objective '%s': expected time or energy", arg);
+        break;
     case OPT_MAX_WORKSPACE: err = parse_bytes(arg, &o->max_workspace); break;
     case OPT_IN_PROCESS: o->tune.in_process = 1; break;
     case OPT_AGAIN: o->tune.again = 1; break;
@@ -527,6 +537,8 @@ static int run(struct session *s, hone_net_problems_fn *net_problems)
     int measures = o->tune.seconds != 0;
     int err = hone_device_open(&s->d, o->device);
     if (!err && (err = hone_device_limit(&s->d, o->max_error))) hone_fail_at(err, "--max-error");
+    if (!err && o->tune.energy && (err = hone_tuning_meter(&s->d)))
+        hone_fail_at(err, "--objective energy");
     if (!err) err = list_problems(s, net_problems);
     for (int i = 0, found = !o->tune.kernel; !err && i < s->n; i++) {
         found |= o->tune.kernel && hone_kernel_find(s->p[i].op, o->tune.kernel);

@@ -66,7 +66,9 @@ static void count_best(struct hone_tuning *t)
 
 int hone_tuning_finish(struct hone_tuning *t)
 {
-    int err = hone_tuning_sweep(t), n = t->n;   /* those that the race dropped */
+    int err = t->o->energy ? hone_tuning_weigh(t) : HONE_OK;
+    if (!err) err = hone_tuning_sweep(t);   /* those that the race dropped */
+    const int n = t->n;
     count_best(t);
     struct hone_record **out = calloc((size_t)n + 1, sizeof *out),
                        *all = calloc((size_t)n + 1, sizeof *all);

@@ -165,6 +165,18 @@ void hone_host_try(struct hone_host *h)
     phase(h, HONE_IDLE);
 }
 
+void hone_host_weigh(struct hone_host *h)
+{
+    struct hone_answer *a = &h->board->answer;
+    struct hone_plan *plan = NULL;
+    *a = (struct hone_answer){ 0 };
+    phase(h, HONE_RACING);
+    a->err = open_plan(h, &h->board->job, &plan);
+    if (!a->err) a->err = hone_host_energy(h, plan, reals(h), &a->joules);
+    if (a->err) say(h, h->board->job.kernel, a->err, a->why, sizeof a->why);
+    phase(h, HONE_IDLE);
+}
+
 void hone_host_facts(struct hone_host *h, const struct hone_job *job, char *text, size_t size)
 {
     const struct hone_plan *plan = find(h, job->id);

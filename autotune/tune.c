@@ -185,7 +185,7 @@ static int run_jit_trials(struct hone_tuning *t, double end)
     double ms;
     struct hone_entrant *tried = calloc((size_t)n + 1, sizeof *tried);
     if (!tried) return hone_fail(HONE_ENOMEM, "%d trials", n);
-    memcpy(tried, t->entrant, (size_t)n * sizeof *tried);
+    if (n) memcpy(tried, t->entrant, (size_t)n * sizeof *tried);
     qsort(tried, (size_t)n, sizeof *tried, by_trial);
     for (int i = 0; !err && i < n && tried[i].ms < FAR_JIT * t->best_ms; i++)
         for (int k = 0; !err && k < t->space.nkernels; k++) {

@@ -16,6 +16,7 @@ struct hone_entrant {
     struct hone_record record;
     int incumbent;
     double ms;                           /* of the trial */
+    double joules;                       /* of a run, where energy is the objective */
     int compiled;                        /* 1: cost is that of a jit kernel's code */
     struct hone_jit_cost cost;
     char facts[192];                     /* of a GPU: hone_gpu_now(), of finalists hone_gpu_facts() */
@@ -81,6 +82,11 @@ int hone_tuning_sweep(struct hone_tuning *t);
 void hone_entrant_sample(struct hone_record *rec, double *ms, int n);   /* sorts ms */
 void hone_entrant_drop(struct hone_entrant *e, const char *why);
 void hone_entrant_say_more(struct hone_entrant *e);     /* cost and facts, behind the reason */
+
+/* ---- energy.c ---- */
+
+/* Drops those who finished the race, but take more energy than the least. */
+int hone_tuning_weigh(struct hone_tuning *t);
 
 /* ---- final.c ---- */
 

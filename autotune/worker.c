@@ -29,7 +29,7 @@
 #include <sys/prctl.h>
 #endif
 
-enum { TRY = 't', FORGET = 'f', RACE = 'r', DONE = 'd' };
+enum { TRY = 't', FORGET = 'f', RACE = 'r', WEIGH = 'w', DONE = 'd' };
 
 static const int64_t NEAR = 64 << 20;   /* bytes below the limit: memory had run out */
 
@@ -113,6 +113,8 @@ static void *serve(void *ctx)
             hone_host_try(&host);
         } else if (what == FORGET) {
             hone_host_forget(&host);
+        } else if (what == WEIGH) {
+            hone_host_weigh(&host);
         } else {
             w->board->answer.err = hone_host_race(&host);
             snprintf(w->board->answer.why, sizeof w->board->answer.why, "%s", hone_errmsg());
@@ -330,6 +332,28 @@ void hone_worker_forget(struct hone_worker *w, const struct hone_job *job)
     w->board->job = *job;
     if (w->host) hone_host_forget(w->host);
     else if (w->pid && ask(w, FORGET) != ANSWERED) end(w, &(int){ 0 });
+}
+
+int hone_worker_energy(struct hone_worker *w, const struct hone_job *job,
+                       struct hone_answer *answer)
+{
+    int err = w->host ? HONE_OK : start(w);
+    if (err) return err;
+    w->board->job = *job;
+    if (w->host) {
+        hone_host_weigh(w->host);
+    } else {
+        w->njobs++;
+        const enum outcome o = ask(w, WEIGH);
+        if (o == STOPPED) return stopped(w);
+        if (o != ANSWERED) {
+            *answer = (struct hone_answer){ .err = HONE_EDEVICE };
+            explain(w, o, answer->why, sizeof answer->why);
+            return HONE_OK;
+        }
+    }
+    *answer = w->board->answer;
+    return HONE_OK;
 }
 
 /* Whoever had the turn when the process ended is out. */

@@ -29,6 +29,7 @@ struct hone_answer {
     double ms, error;                /* the first time; largest error in units of the bound */
     int runs;                        /* per window of a race */
     int64_t workspace_bytes;
+    double joules;                   /* hone_worker_energy() */
     int compiled;                    /* 1: cost is that of a jit kernel's code */
     struct hone_jit_cost cost;
     char facts[128];                 /* hone_gpu_now() after the first time */
@@ -72,6 +73,11 @@ void hone_host_try(struct hone_host *h);
 void hone_host_forget(struct hone_host *h);
 /* Goes on with board->race: plans that are not open, as in a new process, are opened first. */
 int  hone_host_race(struct hone_host *h);
+/* Joules of a run of board->job, which has been proven: into board->answer. */
+void hone_host_weigh(struct hone_host *h);
+/* energy.c: likewise, of a plan that is open. */
+int  hone_host_energy(struct hone_host *h, const struct hone_plan *plan, struct hone_case *c,
+                      double *joules);
 /* hone_gpu_facts() of a job whose plan is open. */
 void hone_host_facts(struct hone_host *h, const struct hone_job *job, char *text, size_t size);
 
@@ -102,6 +108,10 @@ void hone_worker_close(struct hone_worker *w);
 int  hone_worker_try(struct hone_worker *w, const struct hone_job *job, double best_ms,
                      struct hone_answer *answer);
 void hone_worker_forget(struct hone_worker *w, const struct hone_job *job);
+
+/* Joules of a run of a candidate that has been proven. */
+int  hone_worker_energy(struct hone_worker *w, const struct hone_job *job,
+                        struct hone_answer *answer);
 
 /* Runs `race` of the candidates entry[race->n]: who crashes is out of it, and the race goes on. */
 int  hone_worker_race(struct hone_worker *w, struct hone_race *race, const struct hone_job *entry);

@@ -79,6 +79,19 @@ run 0 autotune --twice $P $Q --budget 2s --build aot; good "^$P  *\(same\|tie\|l
 run 1 autotune --twice $P --budget 0; fails '--twice needs a budget'
 unset TMPDIR
 
+# ---- energy, on a powercap tree of our own whose counter goes on by itself ----
+HONE_POWERCAP=$tmp/nowhere; export HONE_POWERCAP
+run 1 autotune --db e.db $P --objective energy --budget 1s; fails 'objective energy: no energy counter: .*nowhere.*No such file'
+run 2 autotune --db e.db $P --objective beauty; fails "objective 'beauty': expected time or energy"
+HONE_POWERCAP=$tmp/powercap
+mkdir -p powercap/intel-rapl:0; echo 1000000 >powercap/intel-rapl:0/max_energy_range_uj
+echo 1 >powercap/intel-rapl:0/energy_uj
+run 1 autotune --db e.db $P --objective energy --budget 1s --build aot; fails 'stands still'
+( uj=0; while [ -d powercap ]; do uj=$(((uj + 500) % 1000000)); echo $uj >powercap/next && mv powercap/next powercap/intel-rapl:0/energy_uj; sleep 0.01; done ) 2>/dev/null &
+run 0 autotune --db e.db $P --objective energy --budget 1s --build aot; good "^$P .*tried"
+"$builddir/hone" db --db e.db export | grep '"status":"timed"' >out; [ -s out ] && ! grep -v 'joules=[0-9]' out; tap $? "who wins by energy has a record of it"
+rm -rf powercap; unset HONE_POWERCAP
+
 # ---- wisdom beside the program ----
 mkdir -p beside/wisdom
 if ln "$builddir/hone" beside/hone 2>/dev/null || cp "$builddir/hone" beside/hone; then
