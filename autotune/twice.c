@@ -15,7 +15,7 @@ static const double TIE = 1.01;
 static const double NEAR = 1.05;         /* finishers slower by more cannot be the best */
 static const double WINDOW = 0.002;      /* seconds */
 
-enum { MOST = 12, ROUNDS = 80 };
+enum { MOST = 10, ROUNDS = 80, FEWEST = 20 };   /* fewer rounds where they take too long */
 
 struct finalist {
     struct hone_plan plan;
@@ -25,7 +25,8 @@ struct finalist {
 
 struct final {
     struct hone_case c;
-    int n, resets, winner[2];            /* whom each session chose */
+    int n, resets, rounds, winner[2];    /* winner: whom each session chose */
+    double limit;                        /* seconds of rounds; negative: none */
     struct finalist *of;                 /* (MOST) */
 };
 
@@ -118,9 +119,11 @@ static int enter_all(struct final *f, struct hone_record *all[2], const int n[2]
 
 static int run_rounds(struct final *f, uint64_t seed)
 {
+    const double started = hone_now();
     int err = HONE_OK;
     double s;
-    for (int r = 0; !err && r < ROUNDS; r++) {
+    for (int r = 0; !err && r < ROUNDS; r++, f->rounds++) {
+        if (f->limit > 0 && r >= FEWEST && hone_now() - started > f->limit) break;
         const int first = (int)(hone_random(seed, (uint64_t)r) % (uint64_t)f->n);
         for (int i = 0; !err && i < f->n; i++) {
             /* Another one begins each time, and every other round goes backwards. */
@@ -140,7 +143,7 @@ static double ratio(const struct final *f, int i, int j, int first)
 {
     double q[ROUNDS];
     int n = 0;
-    for (int r = first; r < ROUNDS; r += 2) q[n++] = f->of[i].ms[r] / f->of[j].ms[r];
+    for (int r = first; r < f->rounds; r += 2) q[n++] = f->of[i].ms[r] / f->of[j].ms[r];
     return hone_stats_of(q, n).median;
 }
 
@@ -153,13 +156,14 @@ static double regret(const struct final *f, int winner)
 }
 
 static int measure(struct hone_record *all[2], const int n[2], const struct hone_problem *p,
-                   struct hone_device *d, uint64_t seed, double regrets[2])
+                   struct hone_device *d, const struct hone_tune_options *o, double regrets[2])
 {
-    struct final f = { .of = calloc(MOST, sizeof *f.of) };
-    int err = f.of ? hone_case_open(&f.c, p, d, HONE_REALS, seed) : hone_fail(HONE_ENOMEM, "final");
+    struct final f = { .of = calloc(MOST, sizeof *f.of), .limit = o->seconds };
+    int err = f.of ? hone_case_open(&f.c, p, d, HONE_REALS, o->seed)
+                   : hone_fail(HONE_ENOMEM, "final");
     for (int a = 0; !err && a < f.c.nargs; a++) f.resets |= f.c.arg[a].io == HONE_INOUT;
     if (!err) err = enter_all(&f, all, n, p, d);
-    if (!err) err = run_rounds(&f, seed);
+    if (!err) err = run_rounds(&f, o->seed);
     for (int s = 0; !err && s < 2; s++) regrets[s] = regret(&f, f.winner[s]);
     for (int i = 0; i < f.n; i++) hone_plan_close(&f.of[i].plan);
     hone_case_close(&f.c);
@@ -207,7 +211,7 @@ int hone_twice_run(struct hone_twice *x, const struct hone_problem *p, struct ho
         n[s] = hone_db_best(&x->db[s], p, d, all[s], HONE_RACERS);
         if (n[s] < 1) err = n[s] ? n[s] : hone_fail(HONE_EWRONG, "nothing was timed");
     }
-    if (!err) err = measure(all, n, p, d, o->seed, regrets);
+    if (!err) err = measure(all, n, p, d, o, regrets);
     hone_progress_end();
     if (!err) {
         const int agreed = same(&all[0][0], &all[1][0]) || ties(&all[0][0], all[1], n[1]) ||
@@ -223,7 +227,7 @@ void hone_twice_print(const struct hone_twice *x)
 {
     if (!x->n) return;
     printf("%d problems twice: the same winner, or a tie, in %.1f %%, and %.1f %% with those whose "
-           "winners %d more rounds find level; regret: mean %.2f %%, worst %.2f %%%s%s\n",
+           "winners up to %d more rounds find level; regret: mean %.2f %%, worst %.2f %%%s%s\n",
            x->n, 100.0 * x->agreed / x->n, 100.0 * (x->agreed + x->level) / x->n, ROUNDS,
            100 * x->sum / x->measured, 100 * x->worst, x->of[0] ? " of " : "", x->of);
 }
