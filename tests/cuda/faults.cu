@@ -1,5 +1,5 @@
 /* Kernels that are wrong, each in one way: what the pretend driver must find (check_shim.c). */
-#include "kernels/backend/cuda.cuh"
+#include "kernels/backend/cuda_mma.cuh"
 #include "tests/cuda/faults.h"
 
 /* Nothing is wrong here: every thread writes its own word, and reads its neighbour's once all
@@ -45,3 +45,25 @@ KERNEL(fault_past_memory, struct faults, 1024) { given.out[FIRST + 1] = 0.0f; }
 KERNEL(fault_before_memory, struct faults, 1024) { given.out[FIRST] = given.out[FIRST - 1]; }
 
 KERNEL(fault_same_word, struct faults, 1024) { given.out[threadIdx.x] = (float)blockIdx.x; }
+
+/* A copy that is not waited for may come at any time: here when others have read what it
+ * overwrites. */
+KERNEL(fault_early_copy, struct faults, 1024)
+{
+    SHARED(word);
+    word[threadIdx.x] = 0.0f;
+    __syncthreads();
+    given.out[FIRST] = word[threadIdx.x / 4 * 4];
+    if (threadIdx.x % 4 == 1) copy_16(word + threadIdx.x / 4 * 4, given.out, 0);
+    copies_end();
+    copies_wait(0);
+}
+
+/* Half of a warp cannot multiply. */
+KERNEL(fault_half_warp, struct faults, 1024)
+{
+    const unsigned a[4] = { 0, 0, 0, 0 };
+    float c[4] = { 0.0f, 0.0f, 0.0f, 0.0f };
+    if (threadIdx.x % 32 < 16) mma_bf16(c, a, a);
+    given.out[FIRST] = c[0];
+}
