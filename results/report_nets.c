@@ -109,7 +109,7 @@ static double phase_ms(const struct hone_layers *l, const char *name)
 static const char *put_phases(const void *of, FILE *data, FILE *script)
 {
     const struct report *r = of;
-    fputs("net", data);
+    fputs("# net", data);
     for (int p = 0; p < HONE_NPHASES; p++) fprintf(data, " %s", hone_phase_name(p));
     for (int i = 0; i < r->n; i++) {
         const struct hone_layers *l = &r->of[i];

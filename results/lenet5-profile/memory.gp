@@ -18,5 +18,5 @@ do for [kind in 'svg png'] {
         'memory.dat' using 1:3 with fillsteps title 'gradients', \
         'memory.dat' using 1:2 with fillsteps title 'weights', \
         'memory.dat' using 1:8 with steps lw 2 lc rgb 'black' title 'resident in the first step', \
-        4.79803 with lines lc rgb '#b42318' dt 2 title 'planned'
+        4.21002 with lines lc rgb '#b42318' dt 2 title 'planned'
 }

@@ -6,17 +6,17 @@ set ylabel 'GFLOP/s'
 set logscale x 2
 set logscale y 10
 set key outside right noenhanced
-set yrange [*:505.212]
-roof(x, rate) = rate * x < 252.606 ? rate * x : 252.606
+set yrange [*:609.048]
+roof(x, rate) = rate * x < 304.524 ? rate * x : 304.524
 png = strstrt(GPVAL_TERMINALS, 'pngcairo') ? 'pngcairo' : 'png'
 do for [kind in 'svg png'] {
     if (kind eq 'svg') { set terminal svg size 1000,600 }
     if (kind eq 'png') { set terminal @png size 1000,600 }
     set output 'roofline.'.kind
-    plot roof(x, 381.597) with lines lc rgb '#b42318' dt 1 title 'L1, 382 GB/s', \
-        roof(x, 181.898) with lines lc rgb '#b42318' dt 2 title 'L2, 182 GB/s', \
-        roof(x, 53.838) with lines lc rgb '#b42318' dt 3 title 'L3, 54 GB/s', \
-        roof(x, 21.3124) with lines lc rgb '#b42318' dt 4 title 'memory, 21 GB/s', \
+    plot roof(x, 527.842) with lines lc rgb '#b42318' dt 1 title 'L1, 528 GB/s', \
+        roof(x, 207.048) with lines lc rgb '#b42318' dt 2 title 'L2, 207 GB/s', \
+        roof(x, 69.7569) with lines lc rgb '#b42318' dt 3 title 'L3, 70 GB/s', \
+        roof(x, 21.9553) with lines lc rgb '#b42318' dt 4 title 'memory, 22 GB/s', \
         'roofline.dat' index 0 using 1:2:(0.6 + 6 * sqrt($3)) with points pt 7 ps variable lc 1 title 'fwd', \
         'roofline.dat' index 1 using 1:2:(0.6 + 6 * sqrt($3)) with points pt 7 ps variable lc 2 title 'loss', \
         'roofline.dat' index 2 using 1:2:(0.6 + 6 * sqrt($3)) with points pt 7 ps variable lc 3 title 'wgrad', \
