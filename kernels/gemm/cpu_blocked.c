@@ -40,11 +40,22 @@ enum { MR, NV, KC, MC, NC, ORDER, THREADS };
 HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t)
 {
     vf s[HONE_TILE_MAX];
-    /* C is fetched while the sum is computed. */
-    HONE_UNROLLED for (int i = 0; i < mr; i++) HONE_UNROLLED for (int v = 0; v < nv; v += 64 / VB)
-        __builtin_prefetch(t->c + i * t->c_row + v * VL, 1);
+    const real *a = t->a, *b = t->b, *c = t->c;
+    int64_t k = t->k;
+    int row = 0;
     hone_tile_start(mr, nv, s, t, nv * VL);
-    hone_tile_columns(mr, nv, s, t->k, t->a, mr, t->b, nv * VL, nv * VL);
+    /* C is fetched while the sum is computed, a row every fourth step: all at once they would take
+     * the places in which lines of A and B wait for L2. */
+    for (; k >= 4; k -= 4, a += 4 * mr, b += 4 * nv * VL) {
+        if (row < mr) {
+            HONE_UNROLLED for (int v = 0; v < nv; v += 64 / VB) __builtin_prefetch(c + v * VL, 1);
+            c += t->c_row;
+            row++;
+        }
+        HONE_UNROLLED for (int u = 0; u < 4; u++)
+            hone_tile_column(mr, nv, s, a + u * mr, b + u * nv * VL, nv * VL);
+    }
+    hone_tile_columns(mr, nv, s, k, a, mr, b, nv * VL, nv * VL);
     hone_tile_finish(mr, nv, s, t, nv * VL);
 }
 
