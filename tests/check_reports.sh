@@ -30,7 +30,7 @@ retime() {
         now && $1 == "\"hi\":" { $0 = sprintf("    \"hi\": %.9g", m * (1 + half)) }
         { print }'
 }
-whole=$srcdir/results/lenet5-profile/lenet5.json
+whole=$srcdir/results/cpu-xeon-2.5GHz/nets/lenet5.json
 retime all 1 0.001 <"$whole" >a.json
 parts=$(grep -c '^   "ms": {' a.json)
 retime 0 0.9 0.001 <a.json | retime 1 1.2 0.001 | retime 2 1.002 0.001 | retime 3 1 0.05 | retime 4 0.5 0.001 5 >b.json
