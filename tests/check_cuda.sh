@@ -35,6 +35,7 @@ prove conv 1 1e4 aot
 # f32 in tensor cores is tf32, which must be allowed.
 HONE_CHECK_ERROR=1e-2 HONE_CHECK_ONLY=cuda_mma prove gemm 1 1e5 aot
 HONE_CHECK_ERROR=1e-2 HONE_CHECK_ONLY=implicit prove conv 1 5e4 aot
+HONE_CHECK_ERROR=1 HONE_CHECK_ONLY=cuda_winograd prove conv 4 1e5 aot
 HONE_CHECK_ONLY=cuda_depthwise prove conv 1 3e4 aot
 HONE_CHECK_ERROR=1e-2 prove tensor 1 1e7 aot
 prove jit 1 1e6 jit

@@ -1,4 +1,5 @@
-/* Winograd's minimal filtering (winograd.h), forward and data gradient of 3x3 without stride.
+/* Winograd's minimal filtering (winograd_matrices.h), forward and data gradient of 3x3 without
+ * stride.
  *
  * Tiles of m x m outputs of all images are one list.  A thread takes a group of them: their inputs
  * are transformed, channels in the lanes, into n * n matrices (tiles, in channels); each is
@@ -259,50 +260,21 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
            sizeof(real);
 }
 
-/* See winograd.h: with mix of rows and of columns, the size of what output i is computed from. */
 static double scale(const struct hone_problem *p, const struct hone_config *c,
                     const double *const in[], int out, int64_t i)
 {
-    const struct gather q = gather_of(p);
-    const int m = c->v[M], n = m + 2, o = (int)(i % q.out_c);
-    const int64_t pixel = i / q.out_c, image = pixel / q.out_w / q.out_h;
-    const int h = (int)(pixel / q.out_w % q.out_h), w = (int)(pixel % q.out_w);
-    const int top = h / m * m + q.from_h, left = w / m * m + q.from_w;
-    const double *x = in[1] + image * q.in_h * q.in_w * q.inc, *weights = in[2];
-    const int64_t tap = q.dgrad ? q.outc : q.inc;
-    winograd_mix mix;
-    double sum = 0;
     (void)out;
-    winograd_mix_of(m, mix);
-    for (int a = 0; a < n; a++)
-        for (int b = 0; b < n; b++) {
-            if (top + a < 0 || top + a >= q.in_h || left + b < 0 || left + b >= q.in_w) continue;
-            const double *at = x + ((int64_t)(top + a) * q.in_w + left + b) * q.inc;
-            for (int t = 0; t < 9; t++) {
-                const double much = mix[h % m][t / 3][a] * mix[w % m][t % 3][b];
-                const double *from = q.dgrad ? weights + (8 - t) * tap + o
-                                             : weights + (o * (int64_t)9 + t) * tap;
-                const int64_t step = q.dgrad ? 9 * tap : 1;
-                for (int k = 0; k < q.inc; k++) sum += much * fabs(at[k] * from[k * step]);
-            }
-        }
-    if (q.dgrad) return sum;
-    if (hone_problem_has(p, "bias")) sum += fabs(in[CONV_BIAS][o]);
-    return sum * (1 + hone_act_slope(hone_act_of(p)));
+    return winograd_scale(p, c->v[M], in, i);
 }
 
 static double amplify(const struct hone_problem *p, const struct hone_config *c)
 {
-    const struct gather q = gather_of(p);
-    return winograd_amplify(c->v[M], q.in_h, q.out_h, q.from_h, 0) *
-           winograd_amplify(c->v[M], q.in_w, q.out_w, q.from_w, 0);
+    return winograd_amplified(p, c->v[M]);
 }
 
 static double growth(const struct hone_problem *p, const struct hone_config *c)
 {
-    const struct gather q = gather_of(p);
-    return q.inc + winograd_chain(c->v[M]) + 3 +
-           (q.dgrad || hone_act_of(p) == HONE_ACT_none ? 0 : 8);
+    return winograd_growth(p, c->v[M]);
 }
 
 static void work(const struct job *j, int thread, int threads, real *scratch)

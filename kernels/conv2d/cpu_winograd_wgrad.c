@@ -1,5 +1,5 @@
-/* Weight gradient of 3x3 without stride by Winograd's minimal filtering: forward (winograd.h) is
- * linear in the weights, and this is its transpose,
+/* Weight gradient of 3x3 without stride by Winograd's minimal filtering: forward
+ * (winograd_matrices.h) is linear in the weights, and this is its transpose,
  *
  *     dw = G' (sum over tiles of (B' x B) * (A dy A')) G.
  *
@@ -217,7 +217,7 @@ static double growth(const struct hone_problem *p, const struct hone_config *c)
     return (double)l.t.count + (double)(l.t.count / l.group) + winograd_chain(l.m) + 5;
 }
 
-/* See winograd.h: what a weight's gradient is computed from. */
+/* See winograd_error.h: what a weight's gradient is computed from. */
 static double scale(const struct hone_problem *p, const struct hone_config *c,
                     const double *const in[], int out, int64_t i)
 {

@@ -1,0 +1,161 @@
+/* kernels/conv2d/winograd_host.h -- what cuda_winograd.c and cuda_winograd_mma.c share: sizes,
+ * scratch memory, launching. */
+#ifndef HONE_CONV2D_WINOGRAD_HOST_H
+#define HONE_CONV2D_WINOGRAD_HOST_H
+
+#include "kernels/backend/cuda.h"
+#include "kernels/conv2d/cuda_winograd.h"
+#include "kernels/conv2d/winograd_error.h"
+
+#include <stdio.h>
+
+/* The first parameters of both: tiles have m x m outputs; `parts` shares of them go through all
+ * three steps one after another, so that what lies between the steps stays in L2. */
+enum { WINOGRAD_M, WINOGRAD_PARTS, WINOGRAD_TILE };
+#define WINOGRAD_PARAMS HONE_PARAM("m", 2, 4), HONE_PARAM("parts", 1, 2, 4, 8, 16)
+
+static inline int64_t winograd_above(int64_t n, int64_t by) { return (n + by - 1) / by; }
+static inline int winograd_points(const struct hone_config *c)
+{
+    return (c->v[WINOGRAD_M] + 2) * (c->v[WINOGRAD_M] + 2);
+}
+
+static inline struct conv_winograd_sizes winograd_sizes(const struct hone_problem *p,
+                                                        const struct hone_config *c)
+{
+    const struct winograd_view q = winograd_view_of(p);
+    const int m = c->v[WINOGRAD_M], across = (q.out_w + m - 1) / m, down = (q.out_h + m - 1) / m;
+    const int tiles = p->dim[CONV_MB] * across * down, wide = p->dim[CONV_IC] % 4 == 0;
+    return (struct conv_winograd_sizes){
+        .m = (int)winograd_above(tiles, c->v[WINOGRAD_PARTS]), .n = q.outc, .k = q.inc,
+        .b_turned = q.dgrad, .a_wide = q.inc % 4 == 0, .b_wide = wide, .stages = 2,
+        .narrow = p->dtype == HONE_BF16,
+        .act = q.dgrad ? HONE_ACT_none : (int)hone_act_of(p),
+        .bias = !q.dgrad && hone_problem_has(p, "bias"), .dgrad = q.dgrad,
+        .in_h = q.in_h, .in_w = q.in_w, .out_h = q.out_h, .out_w = q.out_w,
+        .from_h = q.from_h, .from_w = q.from_w, .across = across, .down = down, .tiles = tiles,
+    };
+}
+
+/* Floats of the transformed weights, of inputs and products of a part; each begins on a line. */
+struct winograd_room { int64_t weights, inputs, products; };
+
+static inline struct winograd_room winograd_room_of(const struct hone_problem *p,
+                                                    const struct hone_config *c)
+{
+    const struct conv_winograd_sizes s = winograd_sizes(p, c);
+    const int64_t points = winograd_points(c);
+    return (struct winograd_room){ winograd_above(points * s.n * s.k, 64) * 64,
+                                   winograd_above(points * s.m * s.k, 64) * 64,
+                                   winograd_above(points * s.m * s.n, 64) * 64 };
+}
+
+static inline size_t winograd_workspace(const struct hone_problem *p, const struct hone_config *c,
+                                        const struct hone_device *d)
+{
+    const struct winograd_room r = winograd_room_of(p, c);
+    (void)d;
+    return (size_t)(r.weights + r.inputs + r.products) * sizeof(float);
+}
+
+static inline const char *winograd_cannot(const struct hone_problem *p)
+{
+    const struct conv v = conv_of(p);
+    const char *why = winograd_refuse(p);
+    if (why) return why;
+    if ((double)v.mb * v.oh * v.ow >= 0x1p30 || (double)v.mb * v.ih * v.iw >= 0x1p30)
+        return "the pixels have more than 30 bits";
+    return (double)v.oc * v.ic >= 0x1p30 ? "the weights have more than 30 bits" : NULL;
+}
+
+/* Below 16 channels the transforms cost more than they save. */
+static inline int winograd_suits(const struct hone_problem *p, const struct hone_device *d)
+{
+    const struct winograd_view q = winograd_view_of(p);
+    (void)d;
+    return q.inc >= 16 && q.outc >= 16;
+}
+
+/* Do products in tiles of bm x bn suit, and as many parts? */
+static inline int winograd_valid(const struct hone_problem *p, const struct hone_config *c, int bm,
+                                 int bn)
+{
+    const struct conv_winograd_sizes s = winograd_sizes(p, c);
+    if (c->v[WINOGRAD_M] > 2 && s.out_h <= 2 && s.out_w <= 2) return 0;
+    if (winograd_above(s.m, bm) > 65535) return 0;
+    /* A tile twice as large as C in a direction is a smaller one that wastes. */
+    if ((bm > 32 && bm >= 2 * s.m) || (bn > 32 && bn >= 2 * s.n)) return 0;
+    return c->v[WINOGRAD_PARTS] == 1 || s.m >= 64;
+}
+
+/* Sets m and parts: inputs and products of a part in half of L2, but never so few tiles that
+ * blocks of 64 x 64 would not fill the GPU. */
+static inline void winograd_guess(const struct hone_problem *p, const struct hone_device *d,
+                                  struct hone_config *c)
+{
+    const struct winograd_view q = winograd_view_of(p);
+    *c = (struct hone_config){ { q.out_h <= 2 && q.out_w <= 2 ? 2 : 4, 1 } };
+    for (;; c->v[WINOGRAD_PARTS] *= 2) {
+        const struct winograd_room r = winograd_room_of(p, c);
+        struct hone_config next = *c;
+        next.v[WINOGRAD_PARTS] *= 2;
+        const struct conv_winograd_sizes s = winograd_sizes(p, &next);
+        const int64_t blocks = winograd_above(s.m, 64) * winograd_above(s.n, 64);
+        if ((r.inputs + r.products) * 4 <= d->l2_bytes / 2 || c->v[WINOGRAD_PARTS] == 16) return;
+        if (s.m < 64 || blocks * winograd_points(c) < hone_cuda_limits(d)->nsms) return;
+    }
+}
+
+/* The plan's functions: three transforms and the product, called `name`_... and `product`. */
+enum { WINOGRAD_WEIGHTS, WINOGRAD_INPUTS, WINOGRAD_PRODUCTS, WINOGRAD_OUTPUTS };
+
+static inline int winograd_open(struct hone_plan *plan, const char *name, const char *product,
+                                unsigned shared, const char *config,
+                                const struct conv_winograd_sizes *s)
+{
+    static const char *const what[] = { "weights", "inputs", NULL, "outputs" };
+    struct hone_cuda_code code = { .function = { [WINOGRAD_PRODUCTS] = product },
+                                   .shared_bytes = { [WINOGRAD_PRODUCTS] = shared },
+                                   .config = config, HONE_CUDA_SIZES(*s) };
+    char text[4][64];
+    for (int i = 0; i < 4; i++) {
+        if (!what[i]) continue;
+        snprintf(text[i], sizeof text[i], "%s_%s_%d", name, what[i], plan->config.v[WINOGRAD_M]);
+        code.function[i] = text[i];
+    }
+    return hone_cuda_open(plan, &code);
+}
+
+static inline int winograd_transform(const struct hone_plan *plan, int f, int64_t n,
+                                     const struct conv_winograd *a)
+{
+    const struct hone_cuda_shape shape = { { hone_cuda_blocks(plan->device, n, 256), 1, 1 },
+                                           { 256, 1, 1 }, 0 };
+    return hone_cuda_launch(plan, f, &shape, a);
+}
+
+/* Products are in tiles of bm x bn, a block of `threads` each. */
+static inline int winograd_run(const struct hone_plan *plan, void *const mem[], void *workspace,
+                               const struct conv_winograd_sizes *s, int bm, int bn, int threads,
+                               unsigned shared)
+{
+    const struct winograd_room r = winograd_room_of(&plan->problem, &plan->config);
+    float *weights = workspace, *inputs = weights + r.weights, *products = inputs + r.inputs;
+    struct conv_winograd a = { mem[0], mem[1], mem[2], s->bias ? mem[CONV_BIAS] : NULL,
+                               weights, inputs, products, 0, *s };
+    int err = winograd_transform(plan, WINOGRAD_WEIGHTS, (int64_t)s->n * s->k, &a);
+    for (; !err && a.first < s->tiles; a.first += s->m) {
+        const int64_t m = s->m < s->tiles - a.first ? s->m : s->tiles - a.first;
+        const struct hone_cuda_shape shape = {
+            { (unsigned)winograd_above(s->n, bn), (unsigned)winograd_above(m, bm),
+              (unsigned)winograd_points(&plan->config) },
+            { (unsigned)threads, 1, 1 }, shared
+        };
+        err = winograd_transform(plan, WINOGRAD_INPUTS, m * s->k, &a);
+        if (!err) err = hone_cuda_launch(plan, WINOGRAD_PRODUCTS, &shape, &a);
+        if (!err) err = winograd_transform(plan, WINOGRAD_OUTPUTS, m * s->n, &a);
+    }
+    return err;
+}
+
+#endif
