@@ -357,6 +357,15 @@ void hone_db_rank(struct hone_record *r, int n)
     qsort(r, (size_t)tied, sizeof *r, by_rule);
 }
 
+int hone_record_ties(const struct hone_record *r, const struct hone_record *all, int n)
+{
+    double least = r->ms_median;
+    for (int i = 0; i < n; i++)
+        if (all[i].ms_median < least) least = all[i].ms_median;
+    /* The interval is that of the ratio to the fastest. */
+    return r->ms_median <= TIE * least || r->ms_lo <= TIE * least;
+}
+
 void hone_db_podium_of(const struct hone_record *ranked, int n, struct hone_podium *podium)
 {
     memset(podium, 0, sizeof *podium);

@@ -1,51 +1,93 @@
-/* The race of those whose first time was good, and the records of who finished. */
+/* The races of those whose first time was good, and the records of who finished. */
+#include "autotune/blocks.h"
 #include "autotune/tune.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 static void watch(void *ctx)
 {
     const struct hone_tuning *t = ctx;
-    hone_tuning_report(ctx, 0.7 + 0.3 * t->worker.board->race.nrounds / HONE_RACE_ROUNDS);
+    const double block = (double)t->worker.board->race.nrounds / HONE_BLOCK_FIRST;
+    hone_tuning_report(ctx, 0.7 + 0.3 * (t->blocks + fmin(block, 1)) / HONE_BLOCKS);
 }
 
-/* Copies what the race found into the records. */
-static void collect(struct hone_tuning *t, struct hone_race *race)
+/* Copies what the blocks found into the records. */
+static void collect(struct hone_tuning *t, const struct hone_blocks *b)
 {
     for (int i = 0; i < t->n; i++) {
         struct hone_entrant *e = &t->entrant[i];
-        struct hone_racer *a = &race->racer[i];
-        if (a->n) hone_entrant_sample(&e->record, a->ms, a->n);
+        const struct hone_contender *a = &b->of[i];
+        if (a->rounds && b->leader >= 0 && a->ratio > 0) hone_blocks_sample(b, i, &e->record);
         if (!a->out) continue;
         hone_entrant_drop(e, a->why);
         if (a->err) e->record.status = a->err == HONE_EWRONG ? HONE_WRONG : HONE_FAILED;
     }
-    t->r->noise = race->noise;
-    t->r->drift = race->drift;
-    t->r->self = race->self;
+}
+
+/* One block, in a process of its own.  A race that Ctrl-C ended counts for what it has. */
+static int run_block(struct hone_tuning *t, struct hone_blocks *b, struct hone_race *race,
+                     const struct hone_job *entry)
+{
+    struct hone_racer *racer = race->racer;
+    *race = (struct hone_race){ .racer = racer, .deadline = t->deadline, .seed = t->o->seed };
+    hone_blocks_next(b, race);
+    if (b->nblocks) hone_worker_renew(&t->worker);
+    const int err = hone_worker_race(&t->worker, race, entry);
+    const int whole = !err && race->nrounds;
+    /* Of a later block nothing is taken unless it is whole: those before it suffice. */
+    if (whole || !b->nblocks) hone_blocks_add(b, race);
+    t->blocks = b->nblocks;
+    hone_race_finish(race);
+    if (!whole) return err;
+    t->r->noise = fmax(t->r->noise, race->noise);
+    if (fabs(race->drift) > fabs(t->r->drift)) t->r->drift = race->drift;
+    if (b->nblocks == 1) t->r->self = race->self;
+    return HONE_OK;
+}
+
+static int run_blocks(struct hone_tuning *t, struct hone_blocks *b, struct hone_race *race,
+                      const struct hone_job *entry)
+{
+    int err = HONE_OK, before = -1;
+    double took = 0;
+    while (!err && b->nblocks != before && (!b->nblocks || !hone_blocks_settled(b))) {
+        const double started = hone_now();
+        /* The next takes about as long as the one before. */
+        if (t->deadline > 0 && b->nblocks && started + took > t->deadline) break;
+        before = b->nblocks;
+        err = run_block(t, b, race, entry);
+        took = hone_now() - started;
+    }
+    return err;
 }
 
 int hone_tuning_race(struct hone_tuning *t)
 {
-    struct hone_race race = { .n = t->n, .deadline = t->deadline, .seed = t->o->seed };
+    struct hone_blocks b = { .n = t->n, .leader = -1 };
+    struct hone_race race = { 0 };
     struct hone_job entry[HONE_RACERS];
     if (t->n > HONE_RACERS) return hone_fail(HONE_EINVAL, "a race of %d", t->n);
     race.racer = calloc((size_t)t->n + 1, sizeof *race.racer);
-    if (!race.racer) return hone_fail(HONE_ENOMEM, "race of %d", t->n);
-    for (int i = 0; i < t->n; i++) {
-        race.racer[i].kernel = t->entrant[i].job.kernel;
-        race.racer[i].incumbent = t->entrant[i].incumbent;
-        race.racer[i].front = hone_tuning_on_front(t, &t->entrant[i]);
+    b.of = calloc((size_t)t->n + 1, sizeof *b.of);
+    int err = race.racer && b.of ? HONE_OK : hone_fail(HONE_ENOMEM, "race of %d", t->n);
+    for (int i = 0; !err && i < t->n; i++) {
+        b.of[i].kernel = t->entrant[i].job.kernel;
+        b.of[i].incumbent = t->entrant[i].incumbent;
+        b.of[i].front = hone_tuning_on_front(t, &t->entrant[i]);
         entry[i] = t->entrant[i].job;
     }
     t->worker.watch = t->o->quiet ? NULL : watch;
     t->worker.ctx = t;
-    int err = hone_worker_race(&t->worker, &race, entry);
+    if (!err) err = run_blocks(t, &b, &race, entry);
     t->worker.watch = NULL;
-    hone_race_finish(&race);
-    collect(t, &race);
+    if (b.nblocks) {
+        hone_blocks_finish(&b);
+        collect(t, &b);
+    }
     free(race.racer);
+    free(b.of);
     return err;
 }
 

@@ -25,17 +25,37 @@ static void phase(struct hone_host *h, enum hone_phase now)
     h->board->phase = now;
 }
 
-int hone_host_open(struct hone_host *h, const struct hone_problem *p, struct hone_device *d,
-                   const struct hone_tune_options *o, struct hone_board *board)
+int hone_cases_open(struct hone_case cases[2], int *n, const struct hone_problem *p,
+                    struct hone_device *d, uint64_t seed)
 {
     const int exact = p->op->exact && p->op->exact(p);
-    *h = (struct hone_host){ .p = p, .d = d, .o = o, .board = board };
-    phase(h, HONE_STARTING);
+    *n = 0;
     for (int values = exact ? HONE_INTEGERS : HONE_REALS; values <= HONE_REALS; values++) {
-        int err = hone_case_open(&h->cases[h->ncases], p, d, (enum hone_values)values,
-                                 o->seed + 1 + (unsigned)values);
-        if (err) { hone_host_close(h); return err; }
-        h->ncases++;
+        int err = hone_case_open(&cases[*n], p, d, (enum hone_values)values,
+                                 seed + 1 + (unsigned)values);
+        if (err) { hone_cases_close(cases, n); return err; }
+        ++*n;
+    }
+    return HONE_OK;
+}
+
+void hone_cases_close(struct hone_case cases[2], int *n)
+{
+    for (int i = 0; i < *n; i++) hone_case_close(&cases[i]);
+    *n = 0;
+}
+
+int hone_host_open(struct hone_host *h, const struct hone_problem *p, struct hone_device *d,
+                   const struct hone_tune_options *o, struct hone_board *board,
+                   const struct hone_case *cases, int ncases)
+{
+    *h = (struct hone_host){ .p = p, .d = d, .o = o, .board = board, .ncases = ncases };
+    phase(h, HONE_STARTING);
+    memcpy(h->cases, cases, (size_t)ncases * sizeof *cases);
+    /* Writing to its buffers gives a new process pages of its own. */
+    for (int i = 0; i < ncases; i++) {
+        int err = hone_case_reset(&h->cases[i]);
+        if (err) return err;
     }
     for (int a = 0; a < reals(h)->nargs; a++) h->resets |= reals(h)->arg[a].io == HONE_INOUT;
     phase(h, HONE_IDLE);
@@ -45,7 +65,7 @@ int hone_host_open(struct hone_host *h, const struct hone_problem *p, struct hon
 void hone_host_close(struct hone_host *h)
 {
     for (int i = 0; i < h->n; i++) hone_plan_close(&h->plan[i].plan);
-    for (int i = 0; i < h->ncases; i++) hone_case_close(&h->cases[i]);
+    hone_cases_close(h->cases, &h->ncases);
     free(h->plan);
     memset(h, 0, sizeof *h);
 }

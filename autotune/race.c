@@ -13,14 +13,12 @@
 static const double TIE = 1.01;         /* within this the rule of ties decides, not time */
 static const double CLEAR = 1.10;       /* slower by this in each of a few rounds: a loser */
 static const double FAR = 1.30;         /* likewise, in even fewer */
-static const double ROUGH = 1.02;       /* how far off a close rival may be in the end */
 static const double DISTURBED = 1.30;   /* a sentinel slower by this throws its round away */
 
 enum {
     LEAST_ROUNDS = 3,   /* in any case, and for a loser by FAR */
     CLEAR_ROUNDS = 5,
     FEW = 10,           /* rounds from which on who is slower in all is so by p = 1/1000 */
-    USUAL = 31,         /* rounds after which only rough ties go on */
     CROWD = 8           /* more racers than this may be halved */
 };
 
@@ -92,11 +90,6 @@ struct hone_stats hone_race_ratio(const struct hone_race *r, int i, int j)
     return hone_stats_of(q, n);
 }
 
-int hone_race_slower(const struct hone_race *r, int i, int j)
-{
-    return r->racer[i].out ? !r->racer[i].err : hone_race_ratio(r, i, j).lo > TIE;
-}
-
 static void drop(struct hone_race *r, int i, double times, const char *how)
 {
     struct hone_racer *a = &r->racer[i];
@@ -142,24 +135,12 @@ static void halve(struct hone_race *r, const struct standing *s)
         if (!r->racer[i].out) t[racing++] = s->median[i];
     double now = hone_now(), round = (now - r->started) / (r->nrounds + r->ndisturbed);
     if (racing <= CROWD || !r->deadline ||
-        now + round * (HONE_RACE_LEAST - r->nrounds) < r->deadline)
+        now + round * (r->rounds - r->nrounds) < r->deadline)
         return;
     double middle = hone_stats_of(t, racing).median;
     for (int i = 0; i < r->n; i++)
         if (!r->racer[i].out && !kept(r, s, i) && s->median[i] > middle)
             drop(r, i, s->median[i] / s->median[s->leader], "slower half, for lack of time:");
-}
-
-/* Does everyone still racing stand clearly behind the leader, or clearly level with it? */
-static int settled(const struct hone_race *r, const struct standing *s)
-{
-    if (r->nrounds < HONE_RACE_LEAST) return 0;
-    for (int i = 0; i < r->n; i++) {
-        if (r->racer[i].out || i == s->leader) continue;
-        struct hone_stats q = hone_race_ratio(r, i, s->leader);
-        if (r->nrounds < USUAL ? q.lo <= TIE && q.hi > TIE : q.lo <= TIE && q.hi > ROUGH) return 0;
-    }
-    return 1;
 }
 
 /* Times everyone once; the times count only if all of them were taken. */
@@ -196,13 +177,13 @@ static double quantile(const double *t, int n, double share)
     return s[(int)(share * (n - 1) + 0.5)];
 }
 
-/* Rounds until the race is settled or time is up. */
+/* Rounds until there are as many as asked for, or time is up. */
 static int run(struct hone_race *r, struct standing *s, int *order, double *ms)
 {
     double *watch = r->watch;
     int err = HONE_OK, racing = 1;
     if (!r->nrounds) r->started = hone_now();
-    while (!err && racing && r->nrounds < HONE_RACE_ROUNDS &&
+    while (!err && racing && r->nrounds < r->rounds &&
            r->nwatch + 2 <= 4 * HONE_RACE_ROUNDS) {
         if (r->sentinel) watch[r->nwatch++] = r->sentinel(r->ctx);
         if ((err = run_round(r, order, ms))) break;
@@ -221,10 +202,9 @@ static int run(struct hone_race *r, struct standing *s, int *order, double *ms)
             if (!r->racer[i].out) { r->racer[i].ms[r->racer[i].n++] = ms[i]; racing++; }
         if (!racing) break;
         stand(r, s);
-        drop_losers(r, s);
-        halve(r, s);
+        if (!r->all) drop_losers(r, s);
+        if (!r->all) halve(r, s);
         if (r->progress) r->progress(r->ctx, r->nrounds);
-        if (settled(r, s)) break;
     }
     if (r->nwatch >= 6)
         r->drift = quantile(watch + r->nwatch - r->nwatch / 3, r->nwatch / 3, 0.5) /
@@ -266,25 +246,12 @@ static double self_test(const struct hone_race *r)
 void hone_race_finish(struct hone_race *r)
 {
     double level[HONE_RACE_ROUNDS], all;
-    int incumbent = -1;
     if (!r->nrounds) return;
     levels(r, level);
     all = median_of(level, r->nrounds);
     for (int i = 0; i < r->n; i++) {
         if (r->racer[i].out) continue;
-        if (r->racer[i].incumbent) incumbent = i;
         for (int j = 0; j < r->racer[i].n; j++) r->racer[i].ms[j] *= all / level[j];
     }
     r->self = self_test(r);
-    for (int i = 0; incumbent >= 0 && i < r->n; i++) {
-        if (r->racer[i].out || i == incumbent) continue;
-        /* Who is level with it goes by the rule of ties, as in any session. */
-        struct hone_stats q = hone_race_ratio(r, incumbent, i);
-        if (q.median <= TIE || q.lo > 1) continue;
-        struct hone_racer *a = &r->racer[i];
-        a->out = r->nrounds;
-        snprintf(a->why, sizeof a->why,
-                 "not proven faster than the best so far, which takes %.3f times as long [%.3f, %.3f]",
-                 q.median, q.lo, q.hi);
-    }
 }

@@ -32,8 +32,8 @@ void hone_space_close(struct hone_space *s);
 
 /* ---- race.c: rounds in which each racer is timed once ---- */
 
-/* At most, and at least before it is decided. */
-enum { HONE_RACE_ROUNDS = 61, HONE_RACE_LEAST = 11 };
+/* At most. */
+enum { HONE_RACE_ROUNDS = 61, HONE_RACERS = 64 };
 
 struct hone_racer {
     const struct hone_kernel *kernel;
@@ -57,6 +57,8 @@ struct hone_race {
     void *ctx;
     double deadline;               /* by hone_now(); 0: none.  Three rounds are run in any case */
     uint64_t seed;
+    int rounds;                    /* how many there shall be */
+    int all;                       /* 1: nobody is dropped for being slow */
     int nrounds, ndisturbed;       /* results: rounds that count, rounds thrown away */
     double noise;                  /* 90th percentile of sentinels over their median, less 1 */
     double drift;                  /* sentinels of the last third over those of the first, less 1:
@@ -71,21 +73,19 @@ struct hone_race {
 int hone_race_run(struct hone_race *r);
 
 /* Once it is over: puts the times of those who finished on one level, so that what slowed a whole
- * round no longer shows, and only how they compare does.  Who is faster than the incumbent, but by
- * no more than chance may give, is dropped: what is known stands until something is proven better. */
+ * round no longer shows, and only how they compare does. */
 void hone_race_finish(struct hone_race *r);
 
 /* Times of racer i over those of j, of the rounds that both ran. */
 struct hone_stats hone_race_ratio(const struct hone_race *r, int i, int j);
-
-/* Is i slower than j by more than the 1 % of a tie, or is it out as a clear loser? */
-int hone_race_slower(const struct hone_race *r, int i, int j);
 
 /* ---- db.c ---- */
 
 /* Sorts records of one session, best first, by the rule of hone_db_best(). */
 void hone_db_rank(struct hone_record *r, int n);
 void hone_db_podium_of(const struct hone_record *ranked, int n, struct hone_podium *podium);
+/* Is r, one of n that finished one session, as fast as the fastest of them, or may it be? */
+int  hone_record_ties(const struct hone_record *r, const struct hone_record *all, int n);
 int  hone_record_is_library(const struct hone_record *r);
 
 #endif

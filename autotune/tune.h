@@ -54,6 +54,7 @@ struct hone_tuning {
     struct hone_entrant *entrant;        /* (room) the first n are still in */
     int n, room;
     double best_ms;
+    int blocks;                          /* races so far */
 };
 
 /* The progress line: `done` of the whole, where no budget tells that. */

@@ -1,7 +1,7 @@
 /* Two sessions on one problem, each with a database of its own, and a long re-measurement of whom
- * they let finish: in every round everyone is timed once.  The odd rounds say who is truly the
- * best, the even ones what a winner takes beside it: were it the same rounds, the luckiest would be
- * called the best and all others slower than they are. */
+ * they let finish: blocks of rounds, each block in a process of its own.  The odd blocks say who
+ * is truly the best, the even ones what a winner takes beside it: were it the same blocks, the
+ * luckiest would be called the best and all others slower than they are. */
 #include "autotune/twice.h"
 
 #include "autotune/tune.h"
@@ -13,21 +13,18 @@
 
 static const double TIE = 1.01;
 static const double NEAR = 1.05;         /* finishers slower by more cannot be the best */
-static const double WINDOW = 0.002;      /* seconds */
 
-enum { MOST = 10, ROUNDS = 80, FEWEST = 20 };   /* fewer rounds where they take too long */
-
-struct finalist {
-    struct hone_plan plan;
-    int runs;
-    double ms[ROUNDS];
-};
+/* Fewer blocks where they take too long. */
+enum { MOST = 10, BLOCKS = 8, FEWEST = 4, ROUNDS = 21 };
 
 struct final {
-    struct hone_case c;
-    int n, resets, rounds, winner[2];    /* winner: whom each session chose */
-    double limit;                        /* seconds of rounds; negative: none */
-    struct finalist *of;                 /* (MOST) */
+    struct hone_worker worker;
+    int n, blocks, winner[2];            /* winner: whom each session chose */
+    double limit;                        /* seconds of blocks; negative: none */
+    char text[MOST][HONE_TEXT];          /* of configs */
+    struct hone_job job[MOST];
+    struct hone_racer racer[MOST];
+    double log_ms[MOST][BLOCKS];         /* over the first one's */
 };
 
 int hone_twice_open(struct hone_twice *x)
@@ -70,81 +67,73 @@ static int same(const struct hone_record *a, const struct hone_record *b)
 /* Was the record's candidate as fast as any in a session with these finishers? */
 static int ties(const struct hone_record *r, const struct hone_record *all, int n)
 {
-    double least = INFINITY;
-    for (int i = 0; i < n; i++) least = fmin(least, all[i].ms_median);
     for (int i = 0; i < n; i++)
-        if (same(r, &all[i])) return all[i].ms_median <= TIE * least;
+        if (same(r, &all[i])) return hone_record_ties(&all[i], all, n);
     return 0;
 }
 
 /* ---- the long re-measurement ---- */
 
-static int enter(struct final *f, const struct hone_record *r, const struct hone_problem *p,
-                 struct hone_device *d)
+/* Enters the record's candidate, once; its place, or a negative code. */
+static int enter(struct final *f, const struct hone_record *r)
 {
-    const struct hone_kernel *k = hone_kernel_find(p->op, r->kernel);
-    struct finalist *a = &f->of[f->n];
-    struct hone_config c;
-    double s;
-    for (int i = 0; i < f->n; i++) {
-        char text[HONE_TEXT];
-        hone_config_print(f->of[i].plan.kernel, &f->of[i].plan.config, text);
-        if (!strcmp(f->of[i].plan.kernel->name, r->kernel) && !strcmp(text, r->config)) return i;
-    }
+    struct hone_job *job = &f->job[f->n];
+    struct hone_worker *w = &f->worker;
+    struct hone_answer answer;
+    for (int i = 0; i < f->n; i++)
+        if (!strcmp(f->job[i].kernel->name, r->kernel) && !strcmp(f->text[i], r->config)) return i;
     if (f->n == MOST) return -1;
-    hone_config_guess(k, p, d, &c);
-    int err = hone_config_parse(k, r->config, &c);
-    if (!err) err = hone_plan_open(&a->plan, p, k, &c, d);
-    if (!err) err = hone_case_workspace(&f->c, &a->plan);
-    if (!err)
-        err = hone_time_calibrate(&a->plan, &f->c, HONE_CACHE_WEIGHTS, WINDOW, &a->runs, &s);
-    if (!err) return f->n++;
-    hone_plan_close(&a->plan);
-    return err;
+    *job = (struct hone_job){ .id = f->n + 1, .kernel = hone_kernel_find(w->p->op, r->kernel) };
+    snprintf(f->text[f->n], sizeof f->text[0], "%s", r->config);
+    hone_config_guess(job->kernel, w->p, w->d, &job->config);
+    int err = hone_config_parse(job->kernel, r->config, &job->config);
+    if (!err) err = hone_worker_try(w, job, 0, &answer);
+    if (!err && answer.err) err = hone_fail(answer.err, "%s", answer.why);
+    if (err) return err;
+    job->runs = answer.runs;
+    return f->n++;
 }
 
-static int enter_all(struct final *f, struct hone_record *all[2], const int n[2],
-                     const struct hone_problem *p, struct hone_device *d)
+static int enter_all(struct final *f, struct hone_record *all[2], const int n[2])
 {
     for (int s = 0; s < 2; s++)
-        if ((f->winner[s] = enter(f, &all[s][0], p, d)) < 0) return f->winner[s];
+        if ((f->winner[s] = enter(f, &all[s][0])) < 0) return f->winner[s];
     for (int s = 0; s < 2; s++)
         for (int i = 1; i < n[s] && f->n < MOST; i++) {
-            int at = all[s][i].ms_median < NEAR * all[s][0].ms_median ? enter(f, &all[s][i], p, d)
-                                                                      : 0;
+            int at = all[s][i].ms_median < NEAR * all[s][0].ms_median ? enter(f, &all[s][i]) : 0;
             if (at < 0) return at;
         }
     return HONE_OK;
 }
 
-static int run_rounds(struct final *f, uint64_t seed)
+static int run_blocks(struct final *f, uint64_t seed)
 {
     const double started = hone_now();
-    int err = HONE_OK;
-    double s;
-    for (int r = 0; !err && r < ROUNDS; r++, f->rounds++) {
-        if (f->limit > 0 && r >= FEWEST && hone_now() - started > f->limit) break;
-        const int first = (int)(hone_random(seed, (uint64_t)r) % (uint64_t)f->n);
+    for (int k = 0; k < BLOCKS; k++) {
+        if (f->limit > 0 && k >= FEWEST && hone_now() - started > f->limit) break;
+        struct hone_race race = { .n = f->n, .racer = f->racer, .rounds = ROUNDS, .all = 1,
+                                  .seed = seed + (unsigned)k };
+        memset(f->racer, 0, sizeof f->racer);
+        for (int i = 0; i < f->n; i++) f->racer[i].kernel = f->job[i].kernel;
+        hone_worker_renew(&f->worker);
+        int err = hone_worker_race(&f->worker, &race, f->job);
         for (int i = 0; !err && i < f->n; i++) {
-            /* Another one begins each time, and every other round goes backwards. */
-            struct finalist *a = &f->of[(first + (r % 2 ? f->n - i : i)) % f->n];
-            if (f->resets) err = hone_case_reset(&f->c);
-            if (!err) err = hone_case_workspace(&f->c, &a->plan);
-            if (!err)
-                err = hone_time_window(&a->plan, &f->c, HONE_CACHE_WEIGHTS, a->runs, &s);
-            a->ms[r] = 1e3 * s;
+            if (f->racer[i].err) return hone_fail(f->racer[i].err, "%s", f->racer[i].why);
+            f->log_ms[i][k] = log(hone_race_ratio(&race, i, 0).median);
         }
+        if (err) return err;
+        f->blocks++;
     }
-    return err;
+    return HONE_OK;
 }
 
-/* The median of i's times over j's, of every other round from `first` on. */
+/* The median of i's times over j's, of every other block from `first` on. */
 static double ratio(const struct final *f, int i, int j, int first)
 {
-    double q[ROUNDS];
+    double q[BLOCKS];
     int n = 0;
-    for (int r = first; r < f->rounds; r += 2) q[n++] = f->of[i].ms[r] / f->of[j].ms[r];
-    return hone_stats_of(q, n).median;
+    for (int k = first; k < f->blocks; k += 2) q[n++] = f->log_ms[i][k] - f->log_ms[j][k];
+    return exp(hone_stats_of(q, n).median);
 }
 
 static double regret(const struct final *f, int winner)
@@ -158,16 +147,15 @@ static double regret(const struct final *f, int winner)
 static int measure(struct hone_record *all[2], const int n[2], const struct hone_problem *p,
                    struct hone_device *d, const struct hone_tune_options *o, double regrets[2])
 {
-    struct final f = { .of = calloc(MOST, sizeof *f.of), .limit = o->seconds };
-    int err = f.of ? hone_case_open(&f.c, p, d, HONE_REALS, o->seed)
-                   : hone_fail(HONE_ENOMEM, "final");
-    for (int a = 0; !err && a < f.c.nargs; a++) f.resets |= f.c.arg[a].io == HONE_INOUT;
-    if (!err) err = enter_all(&f, all, n, p, d);
-    if (!err) err = run_rounds(&f, o->seed);
-    for (int s = 0; !err && s < 2; s++) regrets[s] = regret(&f, f.winner[s]);
-    for (int i = 0; i < f.n; i++) hone_plan_close(&f.of[i].plan);
-    hone_case_close(&f.c);
-    free(f.of);
+    struct final *f = calloc(1, sizeof *f);
+    if (!f) return hone_fail(HONE_ENOMEM, "final");
+    f->limit = o->seconds;
+    int err = hone_worker_open(&f->worker, p, d, o);
+    if (!err) err = enter_all(f, all, n);
+    if (!err) err = run_blocks(f, o->seed);
+    for (int s = 0; !err && s < 2; s++) regrets[s] = regret(f, f->winner[s]);
+    hone_worker_close(&f->worker);
+    free(f);
     return err;
 }
 
@@ -227,7 +215,9 @@ void hone_twice_print(const struct hone_twice *x)
 {
     if (!x->n) return;
     printf("%d problems twice: the same winner, or a tie, in %.1f %%, and %.1f %% with those whose "
-           "winners up to %d more rounds find level; regret: mean %.2f %%, worst %.2f %%%s%s\n",
-           x->n, 100.0 * x->agreed / x->n, 100.0 * (x->agreed + x->level) / x->n, ROUNDS,
+           "winners %d more rounds in %d processes find level; regret: mean %.2f %%, worst %.2f "
+           "%%%s%s\n",
+           x->n, 100.0 * x->agreed / x->n, 100.0 * (x->agreed + x->level) / x->n, BLOCKS * ROUNDS,
+           BLOCKS,
            100 * x->sum / x->measured, 100 * x->worst, x->of[0] ? " of " : "", x->of);
 }

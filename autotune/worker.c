@@ -103,7 +103,7 @@ static void *serve(void *ctx)
     struct hone_host host;
     char what, done = DONE;
     use_other_stack();
-    int bad = hone_host_open(&host, w->p, w->d, w->o, w->board);
+    int bad = hone_host_open(&host, w->p, w->d, w->o, w->board, w->cases, w->ncases);
     while (read(w->fd, &what, 1) == 1) {
         if (bad) {
             w->board->answer = (struct hone_answer){ .err = bad };
@@ -181,6 +181,34 @@ static int start(struct hone_worker *w)
     return HONE_OK;
 }
 
+struct opening {
+    struct hone_worker *w;
+    int err;
+    char why[256];
+};
+
+static void *open_in_thread(void *ctx)
+{
+    struct opening *o = ctx;
+    struct hone_worker *w = o->w;
+    o->err = hone_cases_open(w->cases, &w->ncases, w->p, w->d, w->o->seed);
+    if (o->err) snprintf(o->why, sizeof o->why, "%s", hone_errmsg());
+    return NULL;
+}
+
+/* What is expected is computed once, and not in each process anew.  In a thread, with which its
+ * OpenMP helpers end: libgomp would count them in every process that is forked later, and find the
+ * machine too small to let threads wait in loops. */
+static int open_cases(struct hone_worker *w)
+{
+    struct opening o = { .w = w };
+    pthread_t thread;
+    if (strcmp(w->d->backend->name, "cpu") || pthread_create(&thread, NULL, open_in_thread, &o))
+        return hone_cases_open(w->cases, &w->ncases, w->p, w->d, w->o->seed);
+    pthread_join(thread, NULL);
+    return o.err ? hone_fail(o.err, "%s", o.why) : HONE_OK;
+}
+
 int hone_worker_open(struct hone_worker *w, const struct hone_problem *p, struct hone_device *d,
                      const struct hone_tune_options *o)
 {
@@ -188,10 +216,14 @@ int hone_worker_open(struct hone_worker *w, const struct hone_problem *p, struct
     void *at = mmap(NULL, sizeof *w->board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) return hone_fail(HONE_ENOMEM, "a worker's board");
     w->board = at;
+    int err = open_cases(w);
     /* A GPU's context does not survive a fork. */
-    if (!o->in_process && !strcmp(d->backend->name, "cpu")) return HONE_OK;
+    if (err || (!o->in_process && !strcmp(d->backend->name, "cpu"))) return err;
     w->host = calloc(1, sizeof *w->host);
-    return w->host ? hone_host_open(w->host, p, d, o, w->board) : hone_fail(HONE_ENOMEM, "a host");
+    if (!w->host) return hone_fail(HONE_ENOMEM, "a host");
+    err = hone_host_open(w->host, p, d, o, w->board, w->cases, w->ncases);
+    w->ncases = 0;   /* they are the host's now */
+    return err;
 }
 
 void hone_worker_close(struct hone_worker *w)
@@ -199,6 +231,7 @@ void hone_worker_close(struct hone_worker *w)
     end(w, &(int){ 0 });
     if (w->host) hone_host_close(w->host);
     free(w->host);
+    hone_cases_close(w->cases, &w->ncases);
     if (w->board) munmap(w->board, sizeof *w->board);
     memset(w, 0, sizeof *w);
 }
@@ -355,6 +388,8 @@ int hone_worker_energy(struct hone_worker *w, const struct hone_job *job,
     *answer = w->board->answer;
     return HONE_OK;
 }
+
+void hone_worker_renew(struct hone_worker *w) { end(w, &(int){ 0 }); }
 
 /* Whoever had the turn when the process ended is out. */
 static void put_out(struct hone_worker *w, enum outcome o)

@@ -11,8 +11,6 @@
 
 #include <sys/types.h>
 
-enum { HONE_RACERS = 64 };   /* at most in a race */
-
 /* What the host is doing: a hang and a crash are told with it. */
 enum hone_phase { HONE_IDLE, HONE_STARTING, HONE_OPENING, HONE_PROVING, HONE_TIMING, HONE_RACING };
 
@@ -63,8 +61,15 @@ struct hone_host {
     struct hone_hosted *plan;        /* (n) open */
 };
 
+/* Integers, where exact, and reals last: inputs and what is expected of them. */
+int  hone_cases_open(struct hone_case cases[2], int *n, const struct hone_problem *p,
+                     struct hone_device *d, uint64_t seed);
+void hone_cases_close(struct hone_case cases[2], int *n);
+
+/* Takes the cases over. */
 int  hone_host_open(struct hone_host *h, const struct hone_problem *p, struct hone_device *d,
-                    const struct hone_tune_options *o, struct hone_board *board);
+                    const struct hone_tune_options *o, struct hone_board *board,
+                    const struct hone_case *cases, int ncases);
 void hone_host_close(struct hone_host *h);
 
 /* Opens, proves and times board->job; what came of it is board->answer. */
@@ -91,6 +96,8 @@ struct hone_worker {
     struct hone_host *host;          /* in this process; NULL: in one of its own */
     pid_t pid;                       /* 0: none runs */
     int fd;
+    struct hone_case cases[2];       /* made once: each process begins with a copy of them */
+    int ncases;
     int njobs;                       /* that this process has had */
     int stale;                       /* 1: had a bad candidate, which may have left damage */
     int nstarts;
@@ -98,7 +105,7 @@ struct hone_worker {
     void *ctx;
 };
 
-/* The process is started with the first job. */
+/* Makes the cases.  The process is started with the first job. */
 int  hone_worker_open(struct hone_worker *w, const struct hone_problem *p, struct hone_device *d,
                       const struct hone_tune_options *o);
 void hone_worker_close(struct hone_worker *w);
@@ -112,6 +119,9 @@ void hone_worker_forget(struct hone_worker *w, const struct hone_job *job);
 /* Joules of a run of a candidate that has been proven. */
 int  hone_worker_energy(struct hone_worker *w, const struct hone_job *job,
                         struct hone_answer *answer);
+
+/* Ends the process: the next job gets a new one, with other pages. */
+void hone_worker_renew(struct hone_worker *w);
 
 /* Runs `race` of the candidates entry[race->n]: who crashes is out of it, and the race goes on. */
 int  hone_worker_race(struct hone_worker *w, struct hone_race *race, const struct hone_job *entry);

@@ -226,6 +226,14 @@ static int time_emptied(const struct hone_plan *plan, struct hone_case *c, int r
     return err;
 }
 
+/* Threads of one kernel may wait for its next run in a loop, as in use; not beside another's. */
+static void settle(const struct hone_plan *plan)
+{
+    static const struct hone_kernel *last;
+    if (plan->kernel != last && plan->device->backend == &hone_backend_cpu) hone_settle();
+    last = plan->kernel;
+}
+
 int hone_time_window(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache,
                      int runs, double *seconds)
 {
@@ -237,6 +245,7 @@ int hone_time_window(const struct hone_plan *plan, struct hone_case *c, enum hon
                          "cache mode %s: Hone cannot evict caches on this device; use warm",
                          hone_cache_name(cache));
     int err = hone_case_workspace(c, plan);
+    settle(plan);
     /* The run before may have been another plan's: one run sets up the cache as this plan leaves
      * it.  A window of one long run outlives that state anyway, unless its workspace is new. */
     if (!err && (runs > 1 || c->workspace_bytes != workspace_bytes))
