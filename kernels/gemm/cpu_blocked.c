@@ -15,7 +15,7 @@
 
 #include <stdlib.h>
 
-enum { MR, NV, KC, MC, NC, ORDER, THREADS };
+enum { MR, NV, KC, MC, NC, ORDER, AHEAD, THREADS };
 
 /* ---- tiles: X(mr, nv), and the values the two parameters take ---- */
 
@@ -37,10 +37,29 @@ enum { MR, NV, KC, MC, NC, ORDER, THREADS };
 #define NV_VALUES 2, 3, 1
 #endif
 
-HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t)
+/* Rows of a matrix that will be copied next, fetched into L2 while tiles are computed: memory has
+ * nothing else to do then.  line: of the row's lines, which is next. */
+struct ahead {
+    const char *row;
+    int64_t row_bytes;
+    int rows, lines, line;
+};
+
+HONE_INLINE void fetch_ahead(struct ahead *x)
+{
+    if (!x->rows) return;
+    __builtin_prefetch(x->row + 64 * x->line, 0, 2);
+    if (++x->line < x->lines) return;
+    x->line = 0;
+    x->row += x->row_bytes;
+    x->rows--;
+}
+
+HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t, struct ahead *next)
 {
     vf s[HONE_TILE_MAX];
     const real *a = t->a, *b = t->b, *c = t->c;
+    struct ahead x = *next;
     int64_t k = t->k;
     int row = 0;
     hone_tile_start(mr, nv, s, t, nv * VL);
@@ -52,27 +71,33 @@ HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t)
             c += t->c_row;
             row++;
         }
+        fetch_ahead(&x);
         HONE_UNROLLED for (int u = 0; u < 4; u++)
             hone_tile_column(mr, nv, s, a + u * mr, b + u * nv * VL, nv * VL);
     }
     hone_tile_columns(mr, nv, s, k, a, mr, b, nv * VL, nv * VL);
+    *next = x;
     hone_tile_finish(mr, nv, s, t, nv * VL);
 }
 
-#define X(mr, nv) static void tile_##mr##x##nv(const struct hone_tile *t) { tile(mr, nv, t); }
+typedef void tile_fn(const struct hone_tile *t, struct ahead *next);
+
+#define X(mr, nv)                                                                                 \
+    static void tile_##mr##x##nv(const struct hone_tile *t, struct ahead *next)                   \
+    { tile(mr, nv, t, next); }
 TILES(X)
 #undef X
 
 /* A tile in the constraint's text. */
 #define TILE_TEXT(mr_, nv_) "mr == " #mr_ " && nv == " #nv_ " || "
 
-static const struct { int mr, nv; hone_tile_fn *fn; } tiles[] = {
+static const struct { int mr, nv; tile_fn *fn; } tiles[] = {
 #define X(mr, nv) { mr, nv, tile_##mr##x##nv },
     TILES(X)
 #undef X
 };
 
-static hone_tile_fn *find_tile(int mr, int nv)
+static tile_fn *find_tile(int mr, int nv)
 {
     for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++)
         if (tiles[i].mr == mr && tiles[i].nv == nv) return tiles[i].fn;
@@ -85,6 +110,7 @@ struct job {
     int m, n, k, layout, has_bias;
     int mr, nr, kc, mc, nc, threads, down, across;   /* threads are a grid of down x across */
     int along_rows;                                 /* tiles one after another: of rows, not columns */
+    int ahead;                                      /* B is fetched before it is copied */
     const stored *a, *b;
     const real *bias;
     real *c, *packed_a, *packed_b;                  /* packed_a: threads times mc x kc */
@@ -92,7 +118,7 @@ struct job {
     int beside;
     real alpha, beta;
     enum hone_act act;
-    hone_tile_fn *tile;
+    tile_fn *tile;
 };
 
 static int least(int a, int b) { return a < b ? a : b; }
@@ -123,6 +149,7 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
         .mr = c->v[MR],
         .nr = c->v[NV] * VL,
         .along_rows = c->v[ORDER],
+        .ahead = c->v[AHEAD],
         .threads = c->v[THREADS],
         .alpha = (real)p->value[GEMM_ALPHA],
         .beta = (real)p->value[GEMM_BETA],
@@ -140,12 +167,37 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
 
 /* ---- work of one thread ---- */
 
+/* The columns among `cols` that this thread copies: whole panels of them. */
+static void share_of_b(const struct job *j, int thread, int cols, int *from, int *to)
+{
+    const int64_t panels = up(cols, j->nr);
+    *from = (int)(panels * thread / j->threads) * j->nr;
+    *to = least(cols, (int)(panels * (thread + 1) / j->threads) * j->nr);
+}
+
+/* What of B this thread will copy from column col and step `step` on. */
+static struct ahead b_ahead(const struct job *j, int thread, int col, int step)
+{
+    const int turned = j->layout == GEMM_NT, steps = least(j->kc, j->k - step);
+    const int64_t ld = turned ? j->k : j->n;
+    int from, to;
+    if (!j->ahead || col >= j->n) return (struct ahead){ 0 };
+    share_of_b(j, thread, least(j->nc, j->n - col), &from, &to);
+    from += col;
+    to += col;
+    return (struct ahead){
+        .row = (const char *)(j->b + (turned ? from * ld + step : step * ld + from)),
+        .row_bytes = ld * (int64_t)sizeof *j->b,
+        .rows = turned ? to - from : to > from ? steps : 0,
+        .lines = up((turned ? steps : to - from) * (int)sizeof *j->b, 64),
+    };
+}
+
 /* This thread's panels of columns [col, col + cols) of B, steps [step, step + steps). */
 static void pack_b(const struct job *j, int thread, int col, int cols, int step, int steps)
 {
-    const int64_t panels = up(cols, j->nr);
-    int from = (int)(panels * thread / j->threads) * j->nr,
-        to = least(cols, (int)(panels * (thread + 1) / j->threads) * j->nr);
+    int from, to;
+    share_of_b(j, thread, cols, &from, &to);
     real *packed = j->packed_b + (int64_t)from * steps;
     if (j->layout != GEMM_NT) {
         hone_pack_across(packed, j->nr, j->b + (int64_t)step * j->n + col + from, j->n, steps,
@@ -171,7 +223,8 @@ static void pack_a(const struct job *j, real *to, int row, int rows, int step, i
 }
 
 /* A tile that reaches over the edge of C is computed beside it. */
-static void edge_tile(const struct job *j, struct hone_tile t, int rows, int cols)
+static void edge_tile(const struct job *j, struct hone_tile t, int rows, int cols,
+                      struct ahead *next)
 {
     real beside[HONE_TILE_MAX * VL] __attribute__((aligned(HONE_ALIGN)));
     const real *bias = t.bias;
@@ -181,7 +234,7 @@ static void edge_tile(const struct job *j, struct hone_tile t, int rows, int col
     t.c_row = j->nr;
     t.bias = NULL;
     t.accumulate = t.relu = 0;
-    j->tile(&t);
+    j->tile(&t, next);
     for (int i = 0; i < rows; i++, c += j->n)
         for (int col = 0; col < cols; col++) {
             real x = beside[i * j->nr + col];
@@ -207,10 +260,11 @@ static void give_tile(const struct job *j, int64_t at, int rows, int cols)
 struct part {
     const real *packed_a;
     int row, rows, col, from, to, step, steps;
+    struct ahead next;          /* what is left to fetch of the next block of B */
 };
 
 /* The tile of the part's rows from i on and of panel q. */
-static void part_tile(const struct job *j, const struct part *w, int i, int q)
+static void part_tile(const struct job *j, struct part *w, int i, int q)
 {
     const int last = w->step + w->steps == j->k, relu = j->act == HONE_ACT_relu;
     const int at = w->col + q * j->nr, cols = least(j->nr, j->n - at),
@@ -230,15 +284,15 @@ static void part_tile(const struct job *j, const struct part *w, int i, int q)
     if (w->step == 0 && j->beta != 0) take_tile(j, place, rows, cols);
     if (w->step == 0 && j->beta != 0 && j->beta != 1)
         hone_scale_rows(j->beta, t.c, j->n, rows, cols);
-    if (whole) j->tile(&t);
-    else edge_tile(j, t, rows, cols);
+    if (whole) j->tile(&t, &w->next);
+    else edge_tile(j, t, rows, cols, &w->next);
     if (last && !(whole && relu)) hone_epilogue(j->act, t.c, j->n, rows, cols, NULL);
     if (last) give_tile(j, place, rows, cols);
 }
 
 /* Along rows C is written from end to end, as memory likes it; along columns a panel of B stays in
  * L1 while A's block passes it. */
-static void run_part(const struct job *j, const struct part *w)
+static void run_part(const struct job *j, struct part *w)
 {
     if (j->along_rows) {
         for (int i = 0; i < w->rows; i += j->mr)
@@ -263,6 +317,8 @@ static void work(const struct job *j, int thread)
         for (w.step = 0; w.step < j->k; w.step += j->kc) {
             w.steps = least(j->kc, j->k - w.step);
             pack_b(j, thread, w.col, cols, w.step, w.steps);
+            w.next = w.step + w.steps < j->k ? b_ahead(j, thread, w.col, w.step + w.steps)
+                                             : b_ahead(j, thread, w.col + j->nc, 0);
             if (j->threads > 1) {
 #pragma omp barrier
             }
@@ -308,7 +364,11 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     c->v[KC] = fit(&q[KC], (int)(d->l1_bytes / ((int64_t)c->v[NV] * VB)), dim[GEMM_K]);
     c->v[MC] = fit(&q[MC], (int)(d->l2_bytes / 2 / (int64_t)sizeof(real) / c->v[KC]), dim[GEMM_M]);
     c->v[NC] = fit(&q[NC], 2048, dim[GEMM_N]);
-    c->v[ORDER] = 0;
+    /* A C that is written once and leaves the caches is written from end to end; a B that is read
+     * from memory and seldom used is fetched ahead. */
+    const int64_t word = (int64_t)hone_dtype_bytes(p->dtype);
+    c->v[ORDER] = dim[GEMM_K] <= c->v[KC] && (int64_t)dim[GEMM_M] * dim[GEMM_N] * word > d->l2_bytes;
+    c->v[AHEAD] = (int64_t)dim[GEMM_N] * dim[GEMM_K] * word > d->l2_bytes && dim[GEMM_M] <= 512;
     /* Threads from about 50 microseconds on. */
     c->v[THREADS] = 1;
     while (p->op->flops(p) > 5e6 && c->v[THREADS] < 64 && 2 * c->v[THREADS] <= d->ncores) {
@@ -389,9 +449,11 @@ const struct hone_kernel HONE_SYM(gemm_cpu_blocked) = {
         HONE_PARAM("kc", 128, 192, 256, 320, 384, 512, 768),
         HONE_PARAM("mc", 48, 96, 144, 192, 288, 384, 576, 1024),
         HONE_PARAM("nc", 256, 512, 1024, 2048, 4096), HONE_PARAM("rows", 0, 1),
+        HONE_PARAM("ahead", 0, 1),
         HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
     },
     .constraint = "(" TILES(TILE_TEXT) "0) && needed(kc, k) && needed(mc, m) && needed(nc, n) && "
+                  "(ahead == 0 || bytes >= l2) && "
                   "threads <= ceil(m, mr) * ceil(n, nv * lanes)",
     .guess = guess, .workspace = workspace, .growth = growth,
     .prepare = prepare, .release = release, .run = run,
