@@ -144,6 +144,13 @@ static inline int gather_weights_pay(const struct gather *q, const struct hone_d
     return weights < 0.25 * (double)d->l2_bytes || (double)q->out_h * q->out_w >= 64;
 }
 
+/* The share of taps that lie inside of the image rather than on its padding. */
+static inline double gather_inside(const struct hone_problem *p)
+{
+    const struct conv v = conv_of(p);
+    return p->op->flops(p) / 2 / v.mb / v.oc / v.oh / v.ow / v.icg / v.kh / v.kw;
+}
+
 /* Applies an activation to n contiguous floats that were just written. */
 static inline void gather_activate(enum hone_act act, real *y, int64_t n)
 {

@@ -367,7 +367,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     /* A C that is written once and leaves the caches is written from end to end; a B that is read
      * from memory and seldom used is fetched ahead. */
     const int64_t word = (int64_t)hone_dtype_bytes(p->dtype);
-    c->v[ORDER] = dim[GEMM_K] <= c->v[KC] && (int64_t)dim[GEMM_M] * dim[GEMM_N] * word > d->l2_bytes;
+    c->v[ORDER] =
+        dim[GEMM_K] <= c->v[KC] && (int64_t)dim[GEMM_M] * dim[GEMM_N] * word > d->l2_bytes;
     c->v[AHEAD] = (int64_t)dim[GEMM_N] * dim[GEMM_K] * word > d->l2_bytes && dim[GEMM_M] <= 512;
     /* Threads from about 50 microseconds on. */
     c->v[THREADS] = 1;
