@@ -194,9 +194,9 @@ int hone_case_workspace(struct hone_case *c, const struct hone_plan *plan)
 
 /* ---- checking ---- */
 
-/* Errors that output a may have: `chain` times the element's scale, of the computation, and `last`
- * times the value itself, of rounding it to bf16 once. */
-struct bound { double chain, last; };
+/* Errors that output a may have: `chain` times the element's scale, of the computation, `last`
+ * times the value itself, of rounding it to a half once, and `least`, where that is subnormal. */
+struct bound { double chain, last, least; };
 
 static struct bound bound_of(const struct hone_case *c, const struct hone_plan *plan, int a)
 {
@@ -205,10 +205,12 @@ static struct bound bound_of(const struct hone_case *c, const struct hone_plan *
     double growth = plan->kernel->growth ? plan->kernel->growth(&c->problem, &plan->config)
                                          : op->growth(&c->problem);
     double eps = hone_dtype_eps(type);
-    struct bound b = { .chain = growth * eps };
-    /* bf16 data are added up in f32, and only the result is rounded to bf16: a partial sum that
-     * was would be off by eps of the scale, which is far larger than the value where terms cancel. */
-    if (type == HONE_BF16) b = (struct bound){ growth * 0x1p-24 * (1 + eps), eps };
+    struct bound b = { .chain = growth * eps, .least = 0x1p-126 };
+    /* Halves are added up in f32, and only the result is rounded to a half: a partial sum that was
+     * would be off by eps of the scale, which is far larger than the value where terms cancel. */
+    if (hone_dtype_is_half(type)) b.chain = growth * 0x1p-24 * (1 + eps), b.last = eps;
+    /* Half the distance of f16's subnormal numbers. */
+    if (type == HONE_F16) b.least = 0x1p-25;
     if (c->problem.dtype == HONE_F32 && type == HONE_F64) b.chain = growth * 0x1p-24;
     /* The expected value was computed in doubles, too. */
     if (c->problem.dtype == HONE_F64) b.chain += op->growth(&c->problem) * eps;
@@ -221,7 +223,7 @@ static double allow(const struct hone_case *c, const struct hone_plan *plan, int
                     const struct bound *b, double want, double scale, double diff)
 {
     const struct hone_kernel *k = plan->kernel;
-    const double last = b->last * fabs(want) + 0x1p-126;
+    const double last = b->last * fabs(want) + b->least;
     if (c->values == HONE_INTEGERS && !k->scale) return 0;
     double allowed = b->chain * scale + last;
     if (!k->scale || diff <= allowed) return allowed;
@@ -229,11 +231,12 @@ static double allow(const struct hone_case *c, const struct hone_plan *plan, int
     return b->chain * scale + last;
 }
 
-/* What a whole number becomes in an output of this type: bf16 holds those up to 256. */
+/* What a whole number becomes in an output of this type: bf16 holds those up to 256, f16 up to 2048,
+ * and from 65520 on they are infinite there. */
 static double rounded(enum hone_dtype type, double v)
 {
     uint16_t half;
-    if (type != HONE_BF16) return v;
+    if (!hone_dtype_is_half(type)) return v;
     hone_from_double(type, &v, &half, 1);
     hone_to_double(type, &half, &v, 1);
     return v;

@@ -104,8 +104,9 @@ char *hone_jit_unit(const struct hone_jit_source *s, const struct hone_problem *
     size_t size;
     struct writer w = { .f = open_memstream(&text, &size) };
     if (!w.f) { hone_fail(HONE_ENOMEM, "the text of %s", s->path); return NULL; }
-    fprintf(w.f, "#define HONE_JIT_BUILD 1\n#define HONE_ISA %s\n#define HONE_REAL %d\n",
-            hone_isa_name(s->aot->isa), s->real);
+    fprintf(w.f, "#define HONE_JIT_BUILD 1\n#define HONE_ISA %s\n#define HONE_REAL %d\n%s",
+            hone_isa_name(s->aot->isa), s->real,
+            p->dtype == HONE_F16 ? "#define HONE_DIGITS 11\n" : "");
     write_top(&w, "kernels/kernel.h");
     write_problem(w.f, p);
     write_config(w.f, c);

@@ -4,6 +4,7 @@
 #include "kernels/jit.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,12 +56,18 @@ static const struct { const char *name; size_t bytes; double eps; } dtypes[HONE_
     [HONE_BF16] = { "bf16", 2, 0x1p-8 },
     [HONE_I32] = { "i32", 4, 0 },
     [HONE_U64] = { "u64", 8, 0 },
+    [HONE_F16] = { "f16", 2, 0x1p-11 },
 };
 
 size_t hone_dtype_bytes(enum hone_dtype t) { return dtypes[t].bytes; }
 const char *hone_dtype_name(enum hone_dtype t) { return dtypes[t].name; }
 double hone_dtype_eps(enum hone_dtype t) { return dtypes[t].eps; }
-enum hone_dtype hone_dtype_wide(enum hone_dtype t) { return t == HONE_BF16 ? HONE_F32 : t; }
+int hone_dtype_is_half(enum hone_dtype t) { return HONE_HALVES >> t & 1; }
+
+enum hone_dtype hone_dtype_wide(enum hone_dtype t)
+{
+    return hone_dtype_is_half(t) ? HONE_F32 : t;
+}
 
 static uint16_t bf16_of(double v)
 {
@@ -76,6 +83,31 @@ static uint16_t bf16_of(double v)
     return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
+/* IEEE 754's binary16: 5 bits of exponent, 10 of the fraction. */
+static double f16_value(uint16_t h)
+{
+    const int exponent = h >> 10 & 31, fraction = h & 1023;
+    double v = exponent == 31 ? (fraction ? NAN : INFINITY)
+               : exponent     ? ldexp(1024 + fraction, exponent - 25)
+                              : ldexp(fraction, -24);
+    return h >> 15 ? -v : v;
+}
+
+static uint16_t f16_of(double v)
+{
+    const unsigned sign = signbit(v) ? 0x8000 : 0;
+    int exponent;
+    if (v != v) return 0x7e00;
+    v = fabs(v);
+    if (v >= 65520) return (uint16_t)(sign | 0x7c00);   /* half a unit above the largest, 65504 */
+    frexp(v, &exponent);
+    /* In units of the last place, whose size is fixed below 2^-14; all of it is exact in doubles
+     * but rint(), and a carry into the next binade is right as it is. */
+    if (v < 0x1p-14) exponent = -13;
+    const unsigned units = (unsigned)rint(ldexp(v, 11 - exponent));
+    return (uint16_t)(sign | (((unsigned)(exponent + 13) << 10) + units));
+}
+
 void hone_to_double(enum hone_dtype t, const void *from, double *to, int64_t n)
 {
     switch (t) {
@@ -88,6 +120,9 @@ void hone_to_double(enum hone_dtype t, const void *from, double *to, int64_t n)
             memcpy(&f, &u, 4);
             to[i] = f;
         }
+        break;
+    case HONE_F16:
+        for (int64_t i = 0; i < n; i++) to[i] = f16_value(((const uint16_t *)from)[i]);
         break;
     case HONE_I32: for (int64_t i = 0; i < n; i++) to[i] = ((const int32_t *)from)[i]; break;
     case HONE_U64:
@@ -103,6 +138,7 @@ void hone_from_double(enum hone_dtype t, const double *from, void *to, int64_t n
     case HONE_F32: for (int64_t i = 0; i < n; i++) ((float *)to)[i] = (float)from[i]; break;
     case HONE_F64: memcpy(to, from, (size_t)n * sizeof *from); break;
     case HONE_BF16: for (int64_t i = 0; i < n; i++) ((uint16_t *)to)[i] = bf16_of(from[i]); break;
+    case HONE_F16: for (int64_t i = 0; i < n; i++) ((uint16_t *)to)[i] = f16_of(from[i]); break;
     case HONE_I32: for (int64_t i = 0; i < n; i++) ((int32_t *)to)[i] = (int32_t)from[i]; break;
     case HONE_U64: for (int64_t i = 0; i < n; i++) ((uint64_t *)to)[i] = (uint64_t)from[i]; break;
     case HONE_NDTYPES: assert(0);
@@ -182,7 +218,8 @@ double hone_kernel_error(const struct hone_kernel *k, const struct hone_problem 
     /* The reference computes in doubles and rounds once. */
     if (k->slow) return eps;
     const double growth = k->growth ? k->growth(p, c) : p->op->growth(p);
-    const double error = p->dtype == HONE_BF16 ? 2 * eps + growth * 0x1p-24 : growth * eps;
+    const double error =
+        hone_dtype_is_half(p->dtype) ? 2 * eps + growth * 0x1p-24 : growth * eps;
     return k->amplify ? error * k->amplify(p, c) : error;
 }
 

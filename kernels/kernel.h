@@ -56,12 +56,13 @@ const char *hone_errname(int code);
 
 /* ---- number types ---- */
 
-enum hone_dtype { HONE_F32, HONE_F64, HONE_BF16, HONE_I32, HONE_U64, HONE_NDTYPES };
+enum hone_dtype { HONE_F32, HONE_F64, HONE_BF16, HONE_I32, HONE_U64, HONE_F16, HONE_NDTYPES };
 
 /* For op->dtypes. */
 enum {
     HONE_F32_F64 = 1u << HONE_F32 | 1u << HONE_F64,
-    HONE_F32_F64_BF16 = HONE_F32_F64 | 1u << HONE_BF16
+    HONE_HALVES = 1u << HONE_BF16 | 1u << HONE_F16,
+    HONE_F32_F64_HALF = HONE_F32_F64 | HONE_HALVES
 };
 
 size_t hone_dtype_bytes(enum hone_dtype t);
@@ -70,11 +71,16 @@ const char *hone_dtype_name(enum hone_dtype t);
 /* Unit roundoff: half the distance between 1 and the next number; 0 for integers. */
 double hone_dtype_eps(enum hone_dtype t);
 
-/* The type of what a problem of this type adds up or keeps: f32 of bf16, which is for arrays of
+/* Has it 16 bits: bf16, the upper half of a float, or f16, IEEE 754's binary16, with three bits
+ * more and less range: up to 65504, and below 2^-14 in steps of 2^-24. */
+int hone_dtype_is_half(enum hone_dtype t);
+
+/* The type of what a problem of this type adds up or keeps: f32 of halves, which are for arrays of
  * activations, their gradients and weights alone; else the type itself. */
 enum hone_dtype hone_dtype_wide(enum hone_dtype t);
 
-/* Conversion of n numbers between a buffer of type t and doubles; rounding is to nearest even. */
+/* Conversion of n numbers between a buffer of type t and doubles; rounding is to nearest even, and
+ * what is too large for the type becomes infinite. */
 void hone_to_double(enum hone_dtype t, const void *from, double *to, int64_t n);
 void hone_from_double(enum hone_dtype t, const double *from, void *to, int64_t n);
 

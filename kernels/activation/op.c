@@ -90,7 +90,7 @@ static int exact_of(enum hone_act a) { return hone_act_exact(a) ? 8 : 0; }
     }                                                                                              \
     const struct hone_op hone_op_##NAME = {                                                        \
         .name = #NAME,                                                                             \
-        .dtypes = HONE_F32_F64_BF16,                                                               \
+        .dtypes = HONE_F32_F64_HALF,                                                               \
         .layout = { "any" },                                                                       \
         .dim = { { "n", 1, HONE_REQUIRED, 0 } },                                                   \
         .args = forward_args,                                                                      \
@@ -115,7 +115,7 @@ static int exact_of(enum hone_act a) { return hone_act_exact(a) ? 8 : 0; }
     }                                                                                              \
     const struct hone_op hone_op_##NAME##_bwd = {                                                  \
         .name = #NAME "_bwd",                                                                      \
-        .dtypes = HONE_F32_F64_BF16,                                                               \
+        .dtypes = HONE_F32_F64_HALF,                                                               \
         .layout = { "any" },                                                                       \
         .dim = { { "n", 1, HONE_REQUIRED, 0 } },                                                   \
         .args = NAME##_bwd_args,                                                                   \

@@ -4,6 +4,9 @@
 #include "kernels/backend/cpu.h"
 
 #include <ctype.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +20,15 @@
 static const char *absent(void) { return NULL; }
 static int count(void) { return 1; }
 
+#ifdef __x86_64__
+/* Does it convert f16?  Clang 14's __builtin_cpu_supports() does not know. */
+static int has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 static enum hone_isa best_isa(void)
 {
 #if defined __x86_64__
@@ -26,7 +38,8 @@ static enum hone_isa best_isa(void)
         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
         return HONE_ISA_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return HONE_ISA_avx2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
+        return HONE_ISA_avx2;
 #endif
     return HONE_ISA_plain;
 }

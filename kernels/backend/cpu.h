@@ -5,8 +5,9 @@
  * that go with it; HONE_SYM(gemm_cpu_blocked) then is hone_gemm_cpu_blocked_avx2.  Those in
  * its f64 libraries are compiled again with -DHONE_REAL=64, where `real` is double, and are
  * hone_gemm_cpu_blocked_avx2_f64.  With -DHONE_REAL=16 `real` is float, but arrays of activations
- * and weights are of `stored` numbers, bf16: vs_load() and vs_store() convert, and in the other
- * builds `stored` is `real`.  What is added up is always real. */
+ * and weights are of `stored` numbers: bf16 or, with -DHONE_DIGITS=11, f16.  vs_load() and
+ * vs_store() convert, and in the other builds `stored` is `real`.  What is added up is always
+ * real. */
 #ifndef HONE_CPU_H
 #define HONE_CPU_H
 
@@ -46,6 +47,11 @@ static inline int hone_threads(void) { return 1; }
 #define HONE_REAL 32
 #endif
 
+/* Bits of a half's fraction, the first included: 8 of bf16, 11 of f16. */
+#ifndef HONE_DIGITS
+#define HONE_DIGITS 8
+#endif
+
 /* The number type of a kernel, whole numbers of its size, and what tells the builds apart. */
 #if HONE_REAL == 64
 typedef double real;
@@ -59,10 +65,16 @@ typedef uint64_t ureal;
 typedef float real;
 typedef int32_t ireal;
 typedef uint32_t ureal;
+#if HONE_DIGITS == 11
+#define HONE_THIS_DTYPES (1u << HONE_F16)
+#define HONE_HALF _f16
+#else
 #define HONE_THIS_DTYPES (1u << HONE_BF16)
+#define HONE_HALF _bf16
+#endif
 #define HONE_SYM(name)                                                                             \
-    HONE_PASTE(HONE_PASTE(hone_, name), HONE_PASTE(HONE_PASTE(_, HONE_ISA), _bf16))
-#define HONE_NAME(name) name "_" HONE_TEXT_OF(HONE_ISA) "_bf16"
+    HONE_PASTE(HONE_PASTE(hone_, name), HONE_PASTE(HONE_PASTE(_, HONE_ISA), HONE_HALF))
+#define HONE_NAME(name) name "_" HONE_TEXT_OF(HONE_ISA) HONE_TEXT_OF(HONE_HALF)
 #else
 typedef float real;
 typedef int32_t ireal;
@@ -286,7 +298,7 @@ static inline void vf_stream_end(void)
 /* ---- numbers as arrays hold them: vs_ is as vf_, on `stored` numbers ---- */
 
 #if HONE_REAL == 16
-#include "kernels/backend/bf16.h"
+#include "kernels/backend/half.h"
 #else
 typedef real stored;
 static inline vf vs_load(const stored *p) { return vf_load(p); }

@@ -35,7 +35,7 @@ static double growth(const struct hone_problem *p) { return p->dim[BIAS_M]; }
 static int exact(const struct hone_problem *p) { return p->dim[BIAS_M] < 1 << 21 ? 8 : 0; }
 
 const struct hone_op hone_op_bias_bwd = {
-    .name = "bias_bwd", .dtypes = HONE_F32_F64_BF16, .layout = { "any" },
+    .name = "bias_bwd", .dtypes = HONE_F32_F64_HALF, .layout = { "any" },
     .dim = { { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 } },
     .args = args, .flops = flops, .ref = ref, .growth = growth, .exact = exact,
 };

@@ -1,9 +1,9 @@
-/* kernels/cast/cast.h -- between f32 and bf16:
+/* kernels/cast/cast.h -- between f32 and bf16 or f16:
  *
- *     narrow   y bf16 = x f32, rounded to nearest, ties to even; NaN stays NaN
- *     widen    y f32 = x bf16
+ *     narrow   y half = x f32, rounded to nearest, ties to even; NaN stays NaN
+ *     widen    y f32 = x half
  *
- * A net in bf16 narrows its f32 weights and inputs before it computes, and widens what a loss
+ * A net of halves narrows its f32 weights and inputs before it computes, and widens what a loss
  * reads. */
 #ifndef HONE_CAST_H
 #define HONE_CAST_H

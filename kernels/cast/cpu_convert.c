@@ -1,5 +1,5 @@
-/* Numbers from f32 to bf16 and back, `unroll` vectors at a time, past the caches where the result is
- * too large to be found there again. */
+/* Numbers from f32 to halves and back, `unroll` vectors at a time, past the caches where the result
+ * is too large to be found there again. */
 #include "kernels/backend/cpu.h"
 #include "kernels/cast/cast.h"
 

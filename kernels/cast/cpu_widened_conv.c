@@ -1,11 +1,11 @@
-/* Convolutions of bf16 by the kernels for floats: `images` of the batch at a time are widened into
- * scratch memory that stays in a core's cache, convolved there by a plan for floats, and the result
- * is rounded once.  Weights are widened once for all.  The weight gradient is added up in floats,
+/* Convolutions of halves by the kernels for floats: `images` of the batch at a time are widened
+ * into scratch memory that stays in a core's cache, convolved there by a plan for floats, and the
+ * result is rounded once.  Weights are widened once for all.  The weight gradient is added up in floats,
  * by each thread over its images, then over the threads.
  *
- * Main memory sees bf16 alone, half the bytes; the arithmetic is that of floats, since the
- * processors we know without bf16 instructions have no faster one.  `inner` chooses the kernel: 0 is
- * the first of this instruction set's in the order of the registry that suits, and so on. */
+ * Main memory sees halves alone, half the bytes; the arithmetic is that of floats, since the
+ * processors we know that cannot multiply halves have no faster one.  `inner` chooses the kernel: 0
+ * is the first of this instruction set's in the order of the registry that suits, and so on. */
 #include "kernels/backend/cpu.h"
 #include "kernels/conv2d/conv2d.h"
 
@@ -99,10 +99,11 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
     j.piece[REST] = piece_of(p, j.rest ? j.rest : j.images);
     j.nargs = p->op->args(p, arg);
     for (int a = 0; a < j.nargs; a++) {
-        const int batch = arg[a].rank == 4 && arg[a].dtype == HONE_BF16 && !arg[a].weight;
+        const int half = hone_dtype_is_half(arg[a].dtype);
+        const int batch = arg[a].rank == 4 && half && !arg[a].weight;
         j.len[a] = hone_arg_len(&arg[a]) / (batch ? mb : 1);
         if (batch) j.part[a] = on_lines(j.images * j.len[a]);
-        else if (arg[a].dtype == HONE_BF16) j.weights = on_lines(j.len[a]);
+        else if (half) j.weights = on_lines(j.len[a]);
     }
     if (j.wgrad) j.sum = on_lines(j.len[CONV_DWT]);
     return j;

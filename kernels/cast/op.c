@@ -29,17 +29,18 @@ static double ref(const struct hone_problem *p, const double *const in[], int ou
 
 static double growth(const struct hone_problem *p) { (void)p; return 0; }
 
-/* Whole numbers up to here have 12 bits, and bf16 keeps 8: every kind of rounding and every tie. */
+/* Whole numbers up to here have 12 bits, of which bf16 keeps 8 and f16 11: every kind of rounding and
+ * every tie. */
 static int exact(const struct hone_problem *p) { (void)p; return 4095; }
 
 const struct hone_op hone_op_narrow = {
-    .name = "narrow", .dtypes = 1u << HONE_BF16, .layout = { "any" },
+    .name = "narrow", .dtypes = HONE_HALVES, .layout = { "any" },
     .dim = { { "n", 1, HONE_REQUIRED, 0 } },
     .args = narrow_args, .flops = flops, .ref = ref, .growth = growth, .exact = exact,
 };
 
 const struct hone_op hone_op_widen = {
-    .name = "widen", .dtypes = 1u << HONE_BF16, .layout = { "any" },
+    .name = "widen", .dtypes = HONE_HALVES, .layout = { "any" },
     .dim = { { "n", 1, HONE_REQUIRED, 0 } },
     .args = widen_args, .flops = flops, .ref = ref, .growth = growth, .exact = exact,
 };

@@ -232,13 +232,13 @@ static int wgrad_exact(const struct hone_problem *p) { return biggest(wgrad_term
     { "dh", 0, 0, 0 }, { "dw", 0, 0, "dh" }
 
 const struct hone_op hone_op_conv2d_fwd = {
-    .name = "conv2d_fwd", .dtypes = HONE_F32_F64_BF16, .layout = { "nhwc" }, .dim = { CONV_DIMS },
+    .name = "conv2d_fwd", .dtypes = HONE_F32_F64_HALF, .layout = { "nhwc" }, .dim = { CONV_DIMS },
     .attr = { { "bias", 0, 0 }, HONE_ACT_ATTRS { "tf32", 0, 0 } }, .check = check, .args = fwd_args, .flops = flops,
     .ref = hone_conv2d_fwd_meaning, .growth = fwd_growth, .exact = fwd_exact,
 };
 
 const struct hone_op hone_op_conv2d_dgrad = {
-    .name = "conv2d_dgrad", .dtypes = HONE_F32_F64_BF16, .layout = { "nhwc" }, .dim = { CONV_DIMS },
+    .name = "conv2d_dgrad", .dtypes = HONE_F32_F64_HALF, .layout = { "nhwc" }, .dim = { CONV_DIMS },
     .attr = { { "tf32", 0, 0 } }, .check = check, .args = dgrad_args, .flops = flops,
     .ref = hone_conv2d_dgrad_meaning, .growth = dgrad_growth, .exact = dgrad_exact,
 };
@@ -269,7 +269,7 @@ static void wgrad_share(const struct hone_problem *p, const double *const in[], 
 }
 
 const struct hone_op hone_op_conv2d_wgrad = {
-    .name = "conv2d_wgrad", .dtypes = HONE_F32_F64_BF16, .layout = { "nhwc" }, .dim = { CONV_DIMS },
+    .name = "conv2d_wgrad", .dtypes = HONE_F32_F64_HALF, .layout = { "nhwc" }, .dim = { CONV_DIMS },
     .attr = { { "tf32", 0, 0 } }, .check = check, .args = wgrad_args, .flops = flops,
     .shared_arg = CONV_DWT, .nshared = wgrad_nshared, .share = wgrad_share,
     .ref = hone_conv2d_wgrad_meaning, .growth = wgrad_growth, .exact = wgrad_exact,

@@ -47,7 +47,7 @@ static int exact(const struct hone_problem *p)
 
 const struct hone_op hone_op_dropout = {
     .name = "dropout",
-    .dtypes = HONE_F32_F64_BF16,
+    .dtypes = HONE_F32_F64_HALF,
     .layout = { "any" },
     .dim = { { "n", 1, HONE_REQUIRED, 0 } },
     .attr = { { "p", 1, 0.5 }, { "stream", 1, 0 } },

@@ -6,8 +6,8 @@
  * All threads copy B together; then they are a grid over C's tiles, each with its own copy of A's
  * rows.
  *
- * bf16 matrices are widened as they are copied.  A C of bf16 is added up as floats in scratch memory,
- * and its tiles are rounded when their sums are whole. */
+ * Matrices of halves are widened as they are copied.  A C of halves is added up as floats in scratch
+ * memory, and its tiles are rounded when their sums are whole. */
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/micro.h"
@@ -156,7 +156,7 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
         .has_bias = hone_problem_has(p, "bias"),
         .act = hone_act_of(p),
         .tile = find_tile(c->v[MR], c->v[NV]),
-        .beside = p->dtype == HONE_BF16 && !hone_problem_has(p, "wide"),
+        .beside = hone_dtype_is_half(p->dtype) && !hone_problem_has(p, "wide"),
     };
     j.kc = least(c->v[KC], j.k);
     j.nc = round_up(least(c->v[NC], j.n), j.nr);

@@ -1,7 +1,8 @@
 /* kernels/gemm/gemm.h -- C = act(alpha op(A) op(B) + beta C + bias), row-major.
  *
  * Layout nn: A is (m, k), B is (k, n).  nt: B is (n, k).  tn: A is (k, m).  C is (m, n), bias (n).
- * In a bf16 problem A and B are bf16, bias f32, C bf16 or, with attribute wide, f32; the sum is f32.
+ * In a problem of halves A and B are such, bias f32, C such or, with attribute wide, f32; the sum is
+ * f32.
  * A fully connected layer with weights (in, out) runs nn forward, nt for its input's gradient and
  * tn for its weights' gradient. */
 #ifndef HONE_GEMM_H

@@ -22,8 +22,8 @@ static int args(const struct hone_problem *p, struct hone_arg arg[])
 
 static int check(struct hone_problem *p)
 {
-    if (hone_problem_has(p, "wide") && p->dtype != HONE_BF16)
-        return hone_fail(HONE_EPARSE, "wide is for bf16, where it makes C f32");
+    if (hone_problem_has(p, "wide") && !hone_dtype_is_half(p->dtype))
+        return hone_fail(HONE_EPARSE, "wide is for bf16 and f16, where it makes C f32");
     if (hone_problem_has(p, "tf32") && p->dtype != HONE_F32)
         return hone_fail(HONE_EPARSE, "tf32 is for f32");
     return hone_act_check(p);
@@ -55,7 +55,7 @@ static int exact(const struct hone_problem *p)
 
 const struct hone_op hone_op_gemm = {
     .name = "gemm",
-    .dtypes = HONE_F32_F64_BF16,
+    .dtypes = HONE_F32_F64_HALF,
     .layout = { "nn", "nt", "tn" },
     .dim = { { "m", 1, HONE_REQUIRED, 0 },
              { "n", 1, HONE_REQUIRED, 0 },

@@ -102,7 +102,7 @@ static int exact(const struct hone_problem *p) { (void)p; return 8; }
 
 const struct hone_op hone_op_add = {
     .name = "add",
-    .dtypes = HONE_F32_F64_BF16,
+    .dtypes = HONE_F32_F64_HALF,
     .layout = { "any" },
     .dim = { { "n", 1, HONE_REQUIRED, 0 } },
     .attr = { { "relu", 0, 0 }, { "relu6", 0, 0 } },
@@ -119,13 +119,15 @@ const struct hone_op hone_op_add = {
     { "iw", 1, HONE_REQUIRED, "ih" }, { "oc", 1, HONE_REQUIRED, "ic" }, { "s", 1, 1, 0 }
 
 const struct hone_op hone_op_shortcut_fwd = {
-    .name = "shortcut_fwd", .dtypes = HONE_F32_F64_BF16, .layout = { "nhwc" }, .dim = { SHORTCUT_DIMS },
+    .name = "shortcut_fwd", .dtypes = HONE_F32_F64_HALF, .layout = { "nhwc" },
+    .dim = { SHORTCUT_DIMS },
     .check = shortcut_check, .args = shortcut_fwd_args, .flops = shortcut_flops,
     .ref = hone_shortcut_fwd_meaning, .growth = no_growth, .exact = exact,
 };
 
 const struct hone_op hone_op_shortcut_bwd = {
-    .name = "shortcut_bwd", .dtypes = HONE_F32_F64_BF16, .layout = { "nhwc" }, .dim = { SHORTCUT_DIMS },
+    .name = "shortcut_bwd", .dtypes = HONE_F32_F64_HALF, .layout = { "nhwc" },
+    .dim = { SHORTCUT_DIMS },
     .check = shortcut_check, .args = shortcut_bwd_args, .flops = shortcut_flops,
     .ref = hone_shortcut_bwd_meaning, .growth = no_growth, .exact = exact,
 };
@@ -134,13 +136,13 @@ const struct hone_op hone_op_shortcut_bwd = {
     { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 }, { "k", 1, HONE_REQUIRED, 0 }
 
 const struct hone_op hone_op_concat_fwd = {
-    .name = "concat_fwd", .dtypes = HONE_F32_F64_BF16, .layout = { "any" }, .dim = { CONCAT_DIMS },
+    .name = "concat_fwd", .dtypes = HONE_F32_F64_HALF, .layout = { "any" }, .dim = { CONCAT_DIMS },
     .check = concat_check, .args = concat_fwd_args, .flops = concat_flops,
     .ref = hone_concat_fwd_meaning, .growth = no_growth, .exact = exact,
 };
 
 const struct hone_op hone_op_concat_bwd = {
-    .name = "concat_bwd", .dtypes = HONE_F32_F64_BF16, .layout = { "any" }, .dim = { CONCAT_DIMS },
+    .name = "concat_bwd", .dtypes = HONE_F32_F64_HALF, .layout = { "any" }, .dim = { CONCAT_DIMS },
     .check = concat_check, .args = concat_bwd_args, .flops = concat_flops,
     .ref = hone_concat_bwd_meaning, .growth = no_growth, .exact = exact,
 };

@@ -125,7 +125,7 @@ static double infer_growth(const struct hone_problem *p) { (void)p; return 8; }
 #define NORM_DIMS { "m", 1, HONE_REQUIRED, 0 }, { "n", 1, HONE_REQUIRED, 0 }
 
 const struct hone_op hone_op_bnorm_fwd = {
-    .name = "bnorm_fwd", .dtypes = HONE_F32_F64_BF16, .layout = { "any" }, .dim = { NORM_DIMS },
+    .name = "bnorm_fwd", .dtypes = HONE_F32_F64_HALF, .layout = { "any" }, .dim = { NORM_DIMS },
     .attr = { { "momentum", 1, 0.1 }, { "eps", 1, 1e-5 }, { "add", 0, 0 }, NORM_ACTS },
     .check = fwd_check,
     .args = fwd_args, .flops = fwd_flops, .ref = hone_bnorm_fwd_meaning,
@@ -134,7 +134,7 @@ const struct hone_op hone_op_bnorm_fwd = {
 
 const struct hone_op hone_op_bnorm_infer = {
     .name = "bnorm_infer",
-    .dtypes = HONE_F32_F64_BF16,
+    .dtypes = HONE_F32_F64_HALF,
     .layout = { "any" },
     .dim = { NORM_DIMS },
     .attr = { { "eps", 1, 1e-5 }, { "add", 0, 0 }, NORM_ACTS },
@@ -146,7 +146,7 @@ const struct hone_op hone_op_bnorm_infer = {
 };
 
 const struct hone_op hone_op_bnorm_bwd = {
-    .name = "bnorm_bwd", .dtypes = HONE_F32_F64_BF16, .layout = { "any" }, .dim = { NORM_DIMS },
+    .name = "bnorm_bwd", .dtypes = HONE_F32_F64_HALF, .layout = { "any" }, .dim = { NORM_DIMS },
     .attr = { NORM_ACTS }, .check = hone_act_check,
     .args = bwd_args, .flops = bwd_flops, .ref = hone_bnorm_bwd_meaning,
     .nshared = hone_bnorm_bwd_nshared, .share = hone_bnorm_bwd_share, .growth = sum_growth,

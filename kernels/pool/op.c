@@ -128,7 +128,7 @@ static int avg_exact(const struct hone_problem *p)
 
 const struct hone_op hone_op_maxpool_fwd = {
     .name = "maxpool_fwd",
-    .dtypes = HONE_F32_F64_BF16,
+    .dtypes = HONE_F32_F64_HALF,
     .layout = { "nhwc" },
     .dim = SIZES,
     .check = check,
@@ -141,7 +141,7 @@ const struct hone_op hone_op_maxpool_fwd = {
 
 const struct hone_op hone_op_maxpool_bwd = {
     .name = "maxpool_bwd",
-    .dtypes = HONE_F32_F64_BF16,
+    .dtypes = HONE_F32_F64_HALF,
     .layout = { "nhwc" },
     .dim = SIZES,
     .check = check,
@@ -154,7 +154,7 @@ const struct hone_op hone_op_maxpool_bwd = {
 
 const struct hone_op hone_op_avgpool_fwd = {
     .name = "avgpool_fwd",
-    .dtypes = HONE_F32_F64_BF16,
+    .dtypes = HONE_F32_F64_HALF,
     .layout = { "nhwc" },
     .dim = SIZES,
     .attr = { { "include_pad", 0, 0 } },
@@ -168,7 +168,7 @@ const struct hone_op hone_op_avgpool_fwd = {
 
 const struct hone_op hone_op_avgpool_bwd = {
     .name = "avgpool_bwd",
-    .dtypes = HONE_F32_F64_BF16,
+    .dtypes = HONE_F32_F64_HALF,
     .layout = { "nhwc" },
     .dim = SIZES,
     .attr = { { "include_pad", 0, 0 } },
