@@ -98,6 +98,8 @@ static int find_path(struct hone_db *db, const char *path, int create)
 static int connect(struct hone_db *db, int flags)
 {
     enum { PATIENCE_MS = 3000 };
+    /* Nobody asks how much memory SQLite has; counting it takes a lock at every allocation. */
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     int rc = sqlite3_open_v2(db->path, &db->sql, flags, NULL);
     if (rc) return hone_db_fail(db, rc);
     sqlite3_extended_result_codes(db->sql, 1);

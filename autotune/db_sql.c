@@ -36,10 +36,12 @@ const char hone_db_schema[] =
     "  test_accuracy REAL, test_mae REAL, PRIMARY KEY (run, epoch)) WITHOUT ROWID;\n";
 
 /* What was once found wrong, or failed, is never served, whichever session found it.  Where nothing
- * ever was, which is asked once, no record need be asked for. */
-#define HONE_SQL_BAD                                                                               \
-    "SELECT 1 FROM records w WHERE w.problem = ?1 AND w.device = ?2"                               \
-    " AND w.status IN ('wrong', 'failed')"
+ * ever was, which is asked once, no record need be asked for.  Asked of each status alone: a list of
+ * them would make a table at every look-up. */
+#define HONE_SQL_BAD(status, more)                                                                 \
+    "NOT EXISTS (SELECT 1 FROM records w WHERE w.problem = ?1 AND w.device = ?2 AND w.status = '"  \
+    status "'" more ")"
+#define HONE_SQL_SAME " AND w.build = r.build AND w.config = r.config"
 
 static const char *const text[HONE_SQL_COUNT] = {
     [HONE_SQL_DEVICE] = "INSERT OR IGNORE INTO devices (name) VALUES (?1)",
@@ -57,8 +59,8 @@ static const char *const text[HONE_SQL_COUNT] = {
         "SELECT r.id, r.build, r.config, r.n, r.ms_median, r.ms_lo, r.ms_hi, r.workspace_bytes,"
         " r.error, r.cache, r.session, r.at FROM records r"
         " WHERE r.problem = ?1 AND r.device = ?2 AND r.status = 'timed'"
-        " AND (NOT EXISTS (" HONE_SQL_BAD ")"
-        " OR NOT EXISTS (" HONE_SQL_BAD " AND w.build = r.build AND w.config = r.config))"
+        " AND (" HONE_SQL_BAD("wrong", "") " OR " HONE_SQL_BAD("wrong", HONE_SQL_SAME) ")"
+        " AND (" HONE_SQL_BAD("failed", "") " OR " HONE_SQL_BAD("failed", HONE_SQL_SAME) ")"
         " ORDER BY r.at DESC, r.session DESC",
     [HONE_SQL_PROBLEMS] = "SELECT id, text FROM problems ORDER BY text",
     [HONE_SQL_LESSONS] =
