@@ -29,10 +29,12 @@ static double median_of(const double *v, int n)
     return hone_stats_of(t, n).median;
 }
 
-/* Logarithms of i over j, block by block. */
-static void over(const struct hone_blocks *b, int i, int j, double d[HONE_BLOCKS])
+/* Logarithms of i over j, of the blocks that both ran in.  Returns how many. */
+static int over(const struct hone_blocks *b, int i, int j, double d[HONE_BLOCKS])
 {
-    for (int k = 0; k < b->nblocks; k++) d[k] = log(b->of[i].ms[k] / b->of[j].ms[k]);
+    const int n = b->of[i].n < b->of[j].n ? b->of[i].n : b->of[j].n;
+    for (int k = 0; k < n; k++) d[k] = log(b->of[i].ms[k] / b->of[j].ms[k]);
+    return n;
 }
 
 /* The sum of squares about the median.  What is far out by the median of deviations counts as three
@@ -62,32 +64,30 @@ static void choose_leader(struct hone_blocks *b)
     double least = INFINITY, d[HONE_BLOCKS];
     int any = -1;
     for (int i = 0; i < b->n && any < 0; i++)
-        if (!b->of[i].out) any = i;
+        if (!b->of[i].out && !b->of[i].rests) any = i;
     b->leader = any;
     for (int i = 0; any >= 0 && i < b->n; i++) {
-        if (b->of[i].out) continue;
-        over(b, i, any, d);
-        const double figure = median_of(d, b->nblocks);
+        if (b->of[i].out || b->of[i].rests) continue;
+        const double figure = median_of(d, over(b, i, any, d));
         if (figure < least) { least = figure; b->leader = i; }
     }
 }
 
 static void compare(struct hone_blocks *b)
 {
-    const int n = b->nblocks;
     double d[HONE_BLOCKS], sum = PRIOR * USUAL_SPREAD * USUAL_SPREAD;
     int freedom = PRIOR;
     choose_leader(b);
     for (int i = 0; b->leader >= 0 && i < b->n; i++) {
         if (b->of[i].out || i == b->leader) continue;
-        over(b, i, b->leader, d);
+        const int n = over(b, i, b->leader, d);
         sum += squares(d, n);
         freedom += n - 1;
     }
     for (int i = 0; b->leader >= 0 && i < b->n; i++) {
         struct hone_contender *a = &b->of[i];
         if (a->out) continue;
-        over(b, i, b->leader, d);
+        const int n = over(b, i, b->leader, d);
         /* The leader's own is that of a rival's ratio to it. */
         const double pooled = sum / freedom,
                      own = i == b->leader ? pooled * (n - 1) : squares(d, n),
@@ -116,12 +116,14 @@ static int kept(const struct hone_blocks *b, int i)
     return i == b->leader || library || other || a->incumbent || a->front;
 }
 
+/* Who is clearly slower is out; who is kept for the report, and far behind, need not be asked on. */
 static void drop_losers(struct hone_blocks *b)
 {
     int lost[HONE_RACERS] = { 0 };
     for (int i = 0; i < b->n; i++)
         lost[i] = !b->of[i].out && b->of[i].lo > TIE && !kept(b, i);
     for (int i = 0; i < b->n; i++) {
+        b->of[i].rests |= !b->of[i].out && b->nblocks >= LEAST && b->of[i].lo > APART;
         if (!lost[i]) continue;
         b->of[i].out = 1;
         snprintf(b->of[i].why, sizeof b->of[i].why,
@@ -150,7 +152,7 @@ void hone_blocks_next(const struct hone_blocks *b, struct hone_race *r)
         r->racer[i].kernel = b->of[i].kernel;
         r->racer[i].incumbent = b->of[i].incumbent;
         r->racer[i].front = b->of[i].front;
-        r->racer[i].out = b->of[i].out;
+        r->racer[i].out = b->of[i].out || b->of[i].rests;
     }
 }
 
@@ -168,9 +170,9 @@ void hone_blocks_add(struct hone_blocks *b, const struct hone_race *r)
     for (int i = 0; i < r->n; i++) {
         struct hone_contender *a = &b->of[i];
         const struct hone_racer *q = &r->racer[i];
-        if (a->out) continue;
+        if (a->out || a->rests) continue;
         a->rounds += q->n;
-        a->ms[at] = a->ratio = ratio[i];
+        a->ms[a->n++] = a->ratio = ratio[i];
         if (!q->out && ratio[i] > 0) continue;
         if (!at && !q->err && ratio[i] > 0 && asked_again(r, i, ratio)) continue;
         a->out = 1;
@@ -242,8 +244,8 @@ void hone_blocks_sample(const struct hone_blocks *b, int i, struct hone_record *
     const struct hone_contender *a = &b->of[i], *lead = &b->of[b->leader];
     double t[HONE_BLOCKS];
     /* The leader's own times, in units of which its rivals' are. */
-    for (int k = 0; k < b->nblocks; k++) t[k] = b->ms[k] * lead->ms[k];
-    const double unit = median_of(t, b->nblocks);
+    for (int k = 0; k < lead->n; k++) t[k] = b->ms[k] * lead->ms[k];
+    const double unit = median_of(t, lead->n);
     rec->n = a->rounds;
     rec->ms_median = unit * a->ratio;
     rec->ms_lo = unit * a->lo;

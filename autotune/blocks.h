@@ -9,15 +9,17 @@
 #include "autotune/race.h"
 
 /* Blocks at most; rounds of the first, which drops losers, and of any other. */
-enum { HONE_BLOCKS = 10, HONE_BLOCK_FIRST = 15, HONE_BLOCK_ROUNDS = 11 };
+enum { HONE_BLOCKS = 10, HONE_BLOCK_FIRST = 15, HONE_BLOCK_ROUNDS = 9 };
 
 struct hone_contender {
     const struct hone_kernel *kernel;
     int incumbent, front;          /* as in a race */
     int out, err;                  /* 1: dropped, or failed with err */
+    int rests;                     /* 1: finishes, but is far enough behind to be asked no more */
+    int n;                         /* blocks that it ran in: the first ones */
     char why[128];                 /* of being out */
     int rounds;                    /* of all blocks */
-    double ms[HONE_BLOCKS];        /* (nblocks) in units of its block's leader */
+    double ms[HONE_BLOCKS];        /* (n) in units of its block's leader */
     double ratio, lo, hi;          /* over the leader's time, of all blocks; 95 % interval */
 };
 

@@ -109,13 +109,23 @@ static void verify(struct hone_bench *b, struct hone_case cases[], int ncases)
     }
 }
 
+/* Among very many rows one that takes three times as long as the best in its first two windows has
+ * told enough. */
+static int hopeless(const struct hone_bench *b, const struct hone_bench_row *r, double best)
+{
+    enum { MANY = 100, TOLD = 2 };
+    double least = r->ms[0];
+    for (int i = 1; i < r->nms; i++) least = r->ms[i] < least ? r->ms[i] : least;
+    return b->nrows > MANY && r->nms >= TOLD && least > 3 * best;
+}
+
 static void time_rounds(struct hone_bench *b, struct hone_case *c, int windows)
 {
-    double started = hone_now(), one;
+    double started = hone_now(), best = 1e300, one;
     for (int round = -1; round < windows && !hone_interrupted(); round++) {
         for (int i = 0; i < b->nrows && !hone_interrupted(); i++) {
             struct hone_bench_row *r = &b->row[i];
-            if (r->state || !r->plan.kernel) continue;
+            if (r->state || !r->plan.kernel || hopeless(b, r, best)) continue;
             hone_progress("timing", (round + 1) * b->nrows + i, (windows + 1) * (double)b->nrows,
                           started);
             int err = round < 0 ? hone_time_calibrate(&r->plan, c, b->cache, 0.002, &r->nruns, &one)
@@ -124,6 +134,7 @@ static void time_rounds(struct hone_bench *b, struct hone_case *c, int windows)
                 give_up(r, err);
             else if (!err && round >= 0)
                 r->ms[r->nms++] = 1e3 * one;
+            if (!err && round >= 0 && 1e3 * one < best) best = 1e3 * one;
         }
     }
 }
@@ -245,7 +256,7 @@ static int measure(const char *command, struct hone_bench *b, const struct optio
     hone_catch_interrupt();
     b->windows = o->windows ? o->windows : 15;
     if (b->nrows > MANY)
-        fprintf(stderr, "%s: %d configs are proven, then timed %d times in turns, which takes "
+        fprintf(stderr, "%s: %d configs are proven, then timed up to %d times in turns, which takes "
                 "minutes; without --all it is each kernel's guess only\n",
                 command, b->nrows, b->windows);
     return hone_bench_measure(b, no_peaks ? NULL : &peaks, o->counters);
@@ -263,7 +274,9 @@ static const struct argp_option argp_options[] = {
     { "build", OPT_BUILD, "LIST", 0,
       "kernels of these builds: aot, jit, lib (aot,lib: a jit kernel takes about a second to "
       "compile)", 0 },
-    { "all", 'a', NULL, 0, "every valid config, not only the guess", 0 },
+    { "all", 'a', NULL, 0,
+      "every valid config, not only the guess; of more than 100 those three times as slow as the "
+      "best are timed twice only", 0 },
     { "counters", 'e', "LIST", 0,
       "count these events and groups too: ipc,PAPI_L1_DCM,rusage:minflt,...; `hone counters` lists "
       "them",

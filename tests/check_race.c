@@ -90,7 +90,7 @@ static const struct machine machines[] = {
     { .name = "with unlucky processes", .noise = 0.01, .outliers = 0.02, .slow = 1, .dwell = 1, .tick = 1e-9,
       .place = 0.005, .unlucky = 0.03 },
     { .name = "whose states last and are unequal", .noise = 0.01, .outliers = 0.02, .slow = 1.2, .dwell = 0.5,
-      .tick = 1e-9, .place = 0.005, .uneven = 0.02 },
+      .tick = 1e-9, .place = 0.005, .uneven = 0.015 },
     { .name = "of all at once", .noise = 0.02, .outliers = 0.05, .drift = 0.2, .slow = 1.25, .dwell = 0.05, .tick = 1e-6 },
 };
 enum { NMACHINES = sizeof machines / sizeof *machines };
