@@ -45,7 +45,7 @@ struct session {
 
 enum { OPT_SEARCH = 256, OPT_BUILD, OPT_CACHE, OPT_SEED, OPT_DB, OPT_JSON, OPT_AGAIN,
        OPT_OPTIMIZER, OPT_DTYPE, OPT_MAX_ERROR, OPT_IN_PROCESS, OPT_MAX_WORKSPACE, OPT_RECORD,
-       OPT_REPLAY, OPT_SEEDS, OPT_NOISE, OPT_BLIND, OPT_TRANSFER, OPT_TWICE, OPT_OBJECTIVE };
+       OPT_REPLAY, OPT_SEEDS, OPT_NOISE, OPT_BLIND, OPT_TRANSFER, OPT_TWICE, OPT_OBJECTIVE, OPT_COST };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to tune for (default cpu0)", 0 },
@@ -93,6 +93,8 @@ static const struct argp_option option[] = {
     { "blind", OPT_BLIND, NULL, 0, "of a replay: searchers do not know the kernels' guesses", 0 },
     { "transfer", OPT_TRANSFER, NULL, 0,
       "of a replay: each space is taught by the others that were given, except of its problem", 0 },
+    { "cost", OPT_COST, NULL, 0,
+      "of a replay: the analytic model of cost, which a live search has, is known", 0 },
     { "again", OPT_AGAIN, NULL, 0, "tune what is known, too", 0 },
     { "in-process", OPT_IN_PROCESS, NULL, 0,
       "run candidates in this process, for a debugger, and not in one of their own, where one that "
@@ -179,6 +181,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_RECORD: o->record = arg; break;
     case OPT_NOISE: o->replay.noise = arg; break;
     case OPT_BLIND: o->replay.blind = 1; break;
+    case OPT_COST: o->replay.cost = 1; break;
     case OPT_TRANSFER: o->replay.transfer = 1; break;
     case OPT_SEEDS:
         err = parse_number(arg, 1, 100000, "seeds", &value);

@@ -29,6 +29,7 @@ struct bench {
     int nsearchers, nspaces;
     struct space *space;      /* (nspaces) */
     struct score *score;      /* (nspaces, nsearchers) */
+    struct hone_device d;     /* open where the model of cost is asked for */
 };
 
 static int by_value(const void *a, const void *b)
@@ -67,6 +68,7 @@ static int open_spaces(struct bench *b)
         if (err) return err;
         s->real = !hone_problem_parse(s->r.problem, &s->p);
         count_good(s);
+        if (b->o->cost && s->real && (err = hone_pool_expect(&s->r.pool, &s->p, &b->d))) return err;
     }
     return HONE_OK;
 }
@@ -218,6 +220,7 @@ int hone_replay_command(const struct hone_replay_options *o)
             if (strcmp(hone_searchers[i]->name, "exhaustive"))
                 b.searcher[b.nsearchers++] = hone_searchers[i];
     }
+    if (!err && o->cost) err = hone_device_open(&b.d, "cpu0");
     if (!err) err = run_all(&b);
     for (int i = 0; i < b.nspaces; i++) {
         hone_recording_close(&b.space[i].r);
@@ -225,5 +228,6 @@ int hone_replay_command(const struct hone_replay_options *o)
     }
     free(b.space);
     free(b.score);
+    if (b.d.backend) hone_device_close(&b.d);
     return err;
 }

@@ -182,7 +182,7 @@ static double threshold(const struct notebook *b)
 
 static int teach(struct notebook *b, double *prior, int *taught)
 {
-    struct hone_pool pool[MAX_LESSONS] = { { 0, 0, NULL, NULL } };
+    struct hone_pool pool[MAX_LESSONS] = { { .nkernels = 0 } };
     struct hone_lesson lesson[MAX_LESSONS];
     double *ms = calloc((size_t)b->nnotes + 1, sizeof *ms), least = threshold(b);
     int n = 0, err = ms ? HONE_OK : hone_fail(HONE_ENOMEM, "%d records", b->nnotes);

@@ -71,5 +71,6 @@ void hone_pool_close(struct hone_pool *pool)
 {
     free(pool->kernel);
     free(pool->at);
+    free(pool->cost);
     memset(pool, 0, sizeof *pool);
 }

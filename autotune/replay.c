@@ -76,8 +76,9 @@ static double trial(struct machine *m, double ms)
 static int shuffle(const struct hone_pool *from, struct hone_pool *to, int *place, uint64_t seed)
 {
     *to = *from;
+    to->cost = from->cost ? malloc((size_t)from->n * sizeof *to->cost) : NULL;
     to->at = malloc((size_t)from->n * sizeof *to->at);
-    if (!to->at) return hone_fail(HONE_ENOMEM, "%d candidates", from->n);
+    if (!to->at || (from->cost && !to->cost)) return hone_fail(HONE_ENOMEM, "%d candidates", from->n);
     for (int i = 0; i < from->n; i++) place[i] = i;
     for (int k = 0; k < from->nkernels; k++) {
         int *at = place + from->kernel[k].first;
@@ -88,6 +89,7 @@ static int shuffle(const struct hone_pool *from, struct hone_pool *to, int *plac
         }
     }
     for (int i = 0; i < from->n; i++) to->at[i] = from->at[place[i]];
+    for (int i = 0; to->cost && i < from->n; i++) to->cost[i] = from->cost[place[i]];
     return HONE_OK;
 }
 
@@ -123,7 +125,10 @@ int hone_replay_run(const struct hone_replay *x, struct hone_reach *reach)
     if (!err) err = hone_search_open(&s, x->searcher, &hidden, x->prior ? prior : NULL, x->seed);
     if (!err) follow(&s, x, place, reach);
     hone_search_close(&s);
-    if (hidden.at != pool->at) free(hidden.at);
+    if (hidden.at != pool->at) {
+        free(hidden.at);
+        free(hidden.cost);
+    }
     free(place);
     free(prior);
     return err;

@@ -64,7 +64,7 @@ int hone_replay_run(const struct hone_replay *x, struct hone_reach *reach);
 enum { HONE_MAX_REPLAYS = 64 };
 
 struct hone_replay_options {
-    int nfiles, seeds, blind, transfer, json;
+    int nfiles, seeds, blind, transfer, cost, json;
     const char *file[HONE_MAX_REPLAYS];   /* or "synthetic:N" */
     const char *search, *noise;           /* NULL: all; "quiet" */
 };

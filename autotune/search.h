@@ -25,6 +25,8 @@ struct hone_pool {
     int nkernels, n;
     struct hone_pool_kernel *kernel;   /* (nkernels) in the order of preference */
     struct hone_choice *at;         /* (n) kernel by kernel */
+    double *cost;                /* (n) logarithms of time that an analytic model expects, NAN: it
+                                  * has no idea; NULL: there is none */
 };
 
 /* Names and parameters of a kernel, which has no candidates yet; NULL for lack of memory. */
@@ -33,6 +35,10 @@ int  hone_pool_add(struct hone_pool *pool, const int v[HONE_MAX_PARAMS]);   /* t
 int  hone_pool_of_space(struct hone_pool *pool, const struct hone_space *s);
 int  hone_pool_find(const struct hone_pool *pool, const char *kernel, const int v[], int nparams);
 void hone_pool_close(struct hone_pool *pool);
+
+/* cost.c: fills cost for problem p. */
+int  hone_pool_expect(struct hone_pool *pool, const struct hone_problem *p,
+                      const struct hone_device *d);
 
 /* ---- searchers: ask and tell ---- */
 

@@ -7,8 +7,8 @@
  * before anything was tried comes from what other problems taught (s->prior), or else from this: wider
  * vectors are faster, and a kernel's guess is good.
  *
- * Several such models stand side by side, with and without what was taught, and with effects that
- * reach far or near.  Each is weighed by how likely it made what was seen (its evidence), so that
+ * Several such models stand side by side, which start from nothing, from what was taught, or from an
+ * analytic model of cost (s->pool->cost), and with effects that reach far or near.  Each is weighed by how likely it made what was seen (its evidence), so that
  * knowledge that misleads is dropped after a few trials: that is the guard against bad transfer.
  *
  * A trial costs O(candidates * trials): the Cholesky factor grows by a row, and the means and
@@ -19,10 +19,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MODELS = 4, TRIALS = 400, STEPS = 16 };
+enum { UNTAUGHT, TAUGHT, COST };   /* what a model starts from */
+enum { MODELS = 6, TRIALS = 400, STEPS = 16 };
 
-static const struct { int taught; double reach, odds; } kinds[MODELS] = {
-    { 0, 2.0, 1 }, { 0, 6.0, 1 }, { 1, 2.0, 3 }, { 1, 6.0, 3 }   /* odds: before any trial */
+static const struct { int from; double reach, odds; } kinds[MODELS] = {
+    /* odds: before any trial */
+    { UNTAUGHT, 2.0, 1 }, { UNTAUGHT, 6.0, 1 }, { TAUGHT, 2.0, 3 }, { TAUGHT, 6.0, 3 },
+    { COST, 2.0, 1 },     { COST, 6.0, 1 }
 };
 
 /* Shares of variance: kernels, families of kernels, effects of single parameters, of all together;
@@ -107,22 +110,30 @@ static double alike(const struct hone_search *s, const struct model *m, int i, i
 
 /* ---- what is expected before any trial ---- */
 
-static double untaught(const struct hone_search *s, int i)
+static double of_kernel(const struct hone_search *s, int i)
 {
     static const double wide[HONE_NISAS] = { [HONE_ISA_plain] = 1.0, [HONE_ISA_avx2] = 0.3 };
+    const struct hone_pool_kernel *k = &s->pool->kernel[s->pool->at[i].kernel];
+    return (k->build == HONE_LIB ? 0 : wide[k->isa < HONE_NISAS ? k->isa : 0]) +
+           0.01 * (k - s->pool->kernel);
+}
+
+static double untaught(const struct hone_search *s, int i)
+{
     const struct state *t = s->state;
     const struct hone_pool_kernel *k = &s->pool->kernel[s->pool->at[i].kernel];
     double steps = 0;
     for (int p = 0; p < k->nparams; p++) steps += fabs((double)t->step[i][p] - t->step[k->first][p]);
-    return (k->build == HONE_LIB ? 0 : wide[k->isa < HONE_NISAS ? k->isa : 0]) +
-           0.01 * (k - s->pool->kernel) + 0.2 * (1 - exp(-steps / 3));
+    return of_kernel(s, i) + 0.2 * (1 - exp(-steps / 3));
 }
 
-static void expect(const struct hone_search *s, struct model *m, int taught)
+static void expect(const struct hone_search *s, struct model *m, int from)
 {
     for (int i = 0; i < s->pool->n; i++) {
         double own = untaught(s, i);
-        m->expect[i] = taught && s->prior && isfinite(s->prior[i]) ? s->prior[i] : own;
+        if (from == TAUGHT && isfinite(s->prior[i])) own = s->prior[i];
+        if (from == COST && isfinite(s->pool->cost[i])) own = of_kernel(s, i) + s->pool->cost[i];
+        m->expect[i] = own;
     }
 }
 
@@ -144,8 +155,15 @@ static int open_model(struct hone_search *s, struct model *m, int kind)
     m->explained = mem + 3 * n;
     m->z = mem + 4 * n;
     m->b = m->z + room;
-    expect(s, m, kinds[kind].taught);
+    expect(s, m, kinds[kind].from);
     return HONE_OK;
+}
+
+/* Is there what models of this kind start from? */
+static int stands(const struct hone_search *s, int kind)
+{
+    return kinds[kind].from == UNTAUGHT || (kinds[kind].from == TAUGHT && s->prior) ||
+           (kinds[kind].from == COST && s->pool->cost);
 }
 
 /* Another observation: a row of the factor, and what it says of every candidate. */
@@ -199,7 +217,7 @@ static void weigh(struct hone_search *s)
     double evidence[MODELS], most = -1e300, sum = 0;
     for (int m = 0; m < MODELS; m++) {
         struct level l = level_of(&t->model[m], t->n);
-        evidence[m] = kinds[m].taught && !s->prior
+        evidence[m] = !stands(s, m)
                           ? -1e300
                           : log(kinds[m].odds) - 0.5 * (t->n + 4) * log(l.spread) -
                                 t->model[m].log_det;
@@ -270,7 +288,7 @@ static void tell(struct hone_search *s, int i)
             if (t->y[k] > y) y = t->y[k];
     }
     for (int m = 0; m < MODELS; m++)
-        if (s->prior || !kinds[m].taught) observe(s, &t->model[m], i, y);
+        if (stands(s, m)) observe(s, &t->model[m], i, y);
     t->y[t->n] = y;
     t->at[t->n++] = i;
     weigh(s);
@@ -300,7 +318,7 @@ static int open_state(struct hone_search *s)
     describe(t, s->pool);
     int err = HONE_OK;
     for (int m = 0; !err && m < MODELS; m++)
-        if (s->prior || !kinds[m].taught) err = open_model(s, &t->model[m], m);
+        if (stands(s, m)) err = open_model(s, &t->model[m], m);
     weigh(s);
     return err;
 }

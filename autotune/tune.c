@@ -218,6 +218,7 @@ static int open_search(struct hone_tuning *t)
     for (int k = 0; !err && k < t->space.nkernels; k++)
         t->space.kernel[k].follows = twin_of(t, k) >= 0;
     if (!err) err = hone_pool_of_space(&t->pool, &t->space);
+    if (!err) err = hone_pool_expect(&t->pool, t->p, t->d);
     if (!err) t->prior = calloc((size_t)t->pool.n + 1, sizeof *t->prior);
     if (!err && !t->prior) err = hone_fail(HONE_ENOMEM, "%d candidates", t->pool.n);
     int taught = 0;

@@ -230,6 +230,39 @@ static void check_bars(int blind, const char *noise)
        model);
 }
 
+/* ---- a model of cost ---- */
+
+/* `sign` times the true logarithms, and off by up to a fifth: a good model, or one that has it all
+ * upside down. */
+static int median_costed(struct hone_recording *r, double sign)
+{
+    int reached;
+    free(r->pool.cost);
+    r->pool.cost = malloc((size_t)r->pool.n * sizeof *r->pool.cost);
+    for (int i = 0; r->pool.cost && i < r->pool.n; i++)
+        r->pool.cost[i] = sign * log(r->ms[i]) + 0.2 * hone_random_unit(31, (uint64_t)i);
+    return median(r, "model", NULL, 1, "quiet", &reached);
+}
+
+static void check_cost(void)
+{
+    int cold = 0, told = 0, harmed = 0, reached;
+    for (int k = 0; k < 4; k++) {
+        struct hone_recording r;
+        hone_recording_synthetic(&r, 40 + (uint64_t)k);
+        const int without = median(&r, "model", NULL, 1, "quiet", &reached),
+                  with = median_costed(&r, 1), misled = median_costed(&r, -1);
+        printf("# %d measurements, %d with a model of cost, %d with one upside down\n", without, with,
+               misled);
+        cold += without;
+        told += with;
+        harmed += misled > 2 * without + 5;
+        hone_recording_close(&r);
+    }
+    ok(told * 3 <= cold * 2, "a model of cost helps: %d measurements instead of %d", told, cold);
+    ok(!harmed, "one that misleads costs at most twice the measurements and 5, but on %d of 4", harmed);
+}
+
 int main(void)
 {
     check_names();
@@ -242,5 +275,6 @@ int main(void)
     check_bars(1, "quiet");
     check_bars(0, "busy");
     for (int i = 0; i < nspaces; i++) hone_recording_close(&space[i]);
+    check_cost();
     return tap_end();
 }
