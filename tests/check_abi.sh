@@ -25,5 +25,6 @@ check() { # check NAME HEADER
 check cupti cupti_range_profiler.h
 check cudnn cudnn.h
 check cublas cublasLt.h
+check cuda cuda.h
 echo 1..$n
 exit $bad

@@ -38,6 +38,7 @@ HONE_CHECK_ERROR=1e-2 HONE_CHECK_ONLY=implicit prove conv 1 5e4 aot
 HONE_CHECK_ERROR=1 HONE_CHECK_ONLY=cuda_winograd prove conv 4 1e5 aot
 HONE_CHECK_ONLY=cuda_depthwise prove conv 1 3e4 aot
 HONE_CHECK_ERROR=1e-2 prove tensor 1 1e7 aot
+HONE_CHECK_ERROR=1e-2 HONE_CHECK_ONLY=cuda_wgmma prove tensor 3 1e7 aot
 prove jit 1 1e6 jit
 
 # ---- devices ----
@@ -95,6 +96,9 @@ tap $? "hone profile tells a step's parts on the GPU, without a roof"
 # ---- calls that fail ----
 HONE_PRETEND_CC=75 "$hone" kernels --device gpu0 --problem gemm:bf16:nn:m64n64k64 >out 2>err
 has 'cuda_mma.*sm_80' "a GPU without the instructions is told so"
+has 'cuda_wgmma.*sm_90a' "or that it is another"
+"$hone" kernels --device gpu0 --problem gemm:bf16:nn:m64n60k64 >out 2>err
+has 'cuda_wgmma.*rows of B.*16 bytes' "rows that no box can begin with are refused"
 "$hone" kernels --device gpu0 --problem gemm:f32:nn:m64n64k64 >out 2>err
 has 'cuda_mma.*tf32.*max-error' "f32 is not rounded to tf32 unasked"
 bench() { "$hone" bench --device gpu0 --problem gemm:f32:nn:m64n64k64 --windows 1 "$@" >out 2>err; }
@@ -106,7 +110,7 @@ tap $? "and gives everything back"
 for call in $(sed -n 's/^ *X(\(cu[A-Za-z]*\), \(cu[A-Za-z0-9_]*\),.*/\2/p' "$srcdir/kernels/backend/cuda_driver.h"); do
     case $call in
     # These are called where nothing can be done about an error, or not in a bench.
-    cuGetErrorName | *Destroy* | cuMemFree* | cuModuleUnload | *Release* | cuFunc* | cuGraph* | *Capture*) continue ;;
+    cuGetErrorName | *Destroy* | cuMemFree* | cuModuleUnload | *Release* | cuFunc* | cuGraph* | *Capture* | cuTensorMap*) continue ;;
     esac
     HONE_PRETEND_FAIL=$call:1 bench --build aot
     code=$?
@@ -116,5 +120,8 @@ for call in $(sed -n 's/^ *X(\(cu[A-Za-z]*\), \(cu[A-Za-z0-9_]*\),.*/\2/p' "$src
     [ $bad_code = 0 ] && [ -s said ] && ! grep -q 'pretend driver' err && [ $code -lt 64 ]
     tap $? "$call fails: $(head -1 said | cut -c1-100)"
 done
+HONE_PRETEND_FAIL=cuTensorMapEncodeTiled:1 "$hone" bench --device gpu0 --problem gemm:bf16:nn:m64n64k64 --kernel cuda_wgmma --windows 1 >out 2>err
+cat out err | grep -q 'cuTensorMapEncodeTiled: CUDA_ERROR_UNKNOWN' && ! grep -q 'pretend driver' err
+tap $? "cuTensorMapEncodeTiled fails: $(cat out err | grep -o 'cuTensorMap.*' | head -1)"
 echo 1..$n
 exit $bad

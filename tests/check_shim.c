@@ -50,7 +50,8 @@ int main(void)
     static const char *const faults[] = {
         "fault_no_barrier", "fault_two_barriers", "fault_one_barrier_short", "fault_past_shared",
         "fault_past_memory", "fault_before_memory", "fault_same_word", "fault_early_copy",
-        "fault_half_warp"
+        "fault_half_warp", "fault_gate_unmade", "fault_gate_for_ever", "fault_unfenced",
+        "fault_product_left"
     };
     const unsigned shared = THREADS * sizeof(float);
     if (!load()) { printf("Bail out! tests/pretend_cuda.so cannot be opened\n"); return 1; }

@@ -65,6 +65,9 @@ static const char *load(char why[HONE_LIBRARY_WHY])
     const char *missing = hone_library_open(&library, why);
     if (missing) return missing;
     void *lib = dlopen(file, RTLD_NOW | RTLD_NOLOAD);
+#define X(name, symbol, parameters) if (lib) *(void **)&hone_cu.name = dlsym(lib, #symbol);
+    HONE_CU_LATER_CALLS(X)
+#undef X
     is_pretend = lib && dlsym(lib, "hone_pretend_driver");
     unsigned code = hone_cu.cuInit(0);
     if (code == HONE_CU_STUB) return "libcuda.so.1 is the stub that programs are linked with";

@@ -3,6 +3,7 @@
 #ifndef HONE_CUDA_H
 #define HONE_CUDA_H
 
+#include "kernels/backend/cuda_map.h"
 #include "kernels/kernel.h"
 
 #include <string.h>
@@ -65,6 +66,14 @@ struct hone_cuda_shape {
 /* Enqueues function number f of the plan; args points to the one struct that it is given. */
 int hone_cuda_launch(const struct hone_plan *plan, int f, const struct hone_cuda_shape *shape,
                      const void *args);
+
+/* The map of a matrix of numbers of `size` bytes, 2 or 4, whose rows are whole multiples of 16
+ * bytes, for boxes of box_rows rows of 128 bytes (cuda_wgmma.cuh). */
+int hone_cuda_map(struct hone_cuda_map *map, const void *from, int size, int64_t rows,
+                  int64_t cols, int box_rows);
+
+/* Why this GPU cannot do what cuda_wgmma.cuh has, or NULL. */
+const char *hone_cuda_refuse_groups(const struct hone_device *d);
 
 /* Blocks of `block` for n items, at most as many as fill the GPU four times over: kernels over flat
  * arrays walk on in steps of the grid. */

@@ -168,3 +168,24 @@ int hone_cuda_launch(const struct hone_plan *plan, int f, const struct hone_cuda
                    s->block[0], s->block[1], s->block[2], s->shared_bytes,
                    hone_cuda_stream(plan->device), arg, NULL);
 }
+
+/* ---- maps ---- */
+
+int hone_cuda_map(struct hone_cuda_map *map, const void *from, int size, int64_t rows,
+                  int64_t cols, int box_rows)
+{
+    const unsigned long long sizes[] = { (unsigned long long)cols, (unsigned long long)rows };
+    const unsigned long long strides[] = { sizes[0] * (unsigned)size };
+    const unsigned box[] = { 128 / (unsigned)size, (unsigned)box_rows }, steps[] = { 1, 1 };
+    return HONE_CU(cuTensorMapEncodeTiled, map,
+                   size == 2 ? HONE_CU_MAP_16_BITS : HONE_CU_MAP_32_BITS, 2,
+                   (void *)(uintptr_t)from, sizes, strides, box, steps, 0, HONE_CU_MAP_SWIZZLE_128,
+                   HONE_CU_MAP_L2_256, 0);
+}
+
+const char *hone_cuda_refuse_groups(const struct hone_device *d)
+{
+    const struct hone_cuda_limits *l = hone_cuda_limits(d);
+    if (l->major != 9 || l->minor) return "its instructions are sm_90a's alone";
+    return hone_cu.cuTensorMapEncodeTiled ? NULL : "the driver is older than CUDA 12";
+}

@@ -1,7 +1,7 @@
 /* kernels/backend/cuda_driver.h -- what we call of NVIDIA's driver and of its run-time compiler, by
  * dlopen.  Both are stable binary interfaces, declared here once more, so that every build of Hone
- * drives every GPU and nothing of NVIDIA's is needed to build it; tests/check_cuda_headers.c
- * compares these lines with NVIDIA's own headers where they are installed. */
+ * drives every GPU and nothing of NVIDIA's is needed to build it; tests/abi/cuda.c compares
+ * numbers and sizes with NVIDIA's own header where that is installed. */
 #ifndef HONE_CUDA_DRIVER_H
 #define HONE_CUDA_DRIVER_H
 
@@ -60,6 +60,20 @@ typedef unsigned long long hone_cu_address;
     X(cuGraphExecDestroy, cuGraphExecDestroy, (void *exec))                                        \
     X(cuGraphDestroy, cuGraphDestroy, (void *graph))
 
+/* What drivers before CUDA 12 lack: NULL there. */
+#define HONE_CU_LATER_CALLS(X)                                                                     \
+    X(cuTensorMapEncodeTiled, cuTensorMapEncodeTiled,                                              \
+      (void *map, unsigned type, unsigned rank, void *from, const unsigned long long *sizes,       \
+       const unsigned long long *strides, const unsigned *box, const unsigned *steps,              \
+       unsigned interleave, unsigned swizzle, unsigned l2, unsigned fill))
+
+/* Of cuTensorMapEncodeTiled: types of numbers, all in rows of 128 bytes whose pieces are swizzled,
+ * and brought to L2 by two such. */
+enum {
+    HONE_CU_MAP_16_BITS = 1, HONE_CU_MAP_32_BITS = 2, HONE_CU_MAP_SWIZZLE_128 = 3,
+    HONE_CU_MAP_L2_256 = 3
+};
+
 /* Each returns 0 or one of these. */
 enum { HONE_CU_OUT_OF_MEMORY = 2, HONE_CU_STUB = 34, HONE_CU_NO_DEVICE = 100 };
 
@@ -91,7 +105,7 @@ enum {
 
 struct hone_cu {
 #define X(name, symbol, parameters) hone_cu_result(*name) parameters;
-    HONE_CU_CALLS(X)
+    HONE_CU_CALLS(X) HONE_CU_LATER_CALLS(X)
 #undef X
 };
 extern struct hone_cu hone_cu;

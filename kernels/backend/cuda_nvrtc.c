@@ -50,7 +50,8 @@ const char *hone_nvrtc_absent(void)
 
 const char *hone_nvrtc_version(void) { return hone_nvrtc_absent() ? "no NVRTC" : rtc.version; }
 
-/* "sm_90" where NVRTC knows this GPU; else PTX of the newest older one, which its driver compiles. */
+/* "sm_80" where NVRTC knows this GPU, of 9.0 with what no other has, "sm_90a"; else PTX of the
+ * newest older one, which its driver compiles. */
 static int target(int major, int minor, char text[64], int *is_ptx)
 {
     int n = 0, *arch = NULL, best = 0, cc = 10 * major + minor;
@@ -62,7 +63,8 @@ static int target(int major, int minor, char text[64], int *is_ptx)
     if (!best)
         return hone_fail(HONE_EREFUSED, "%s compiles nothing for sm_%d", rtc.version, cc);
     *is_ptx = best != cc;
-    snprintf(text, 64, "--gpu-architecture=%s_%d", *is_ptx ? "compute" : "sm", best);
+    snprintf(text, 64, "--gpu-architecture=%s_%d%s", *is_ptx ? "compute" : "sm", best,
+             best == 90 && !*is_ptx ? "a" : "");
     return HONE_OK;
 }
 

@@ -1,5 +1,6 @@
 /* Kernels that are wrong, each in one way: what the pretend driver must find (check_shim.c). */
 #include "kernels/backend/cuda_mma.cuh"
+#include "kernels/backend/cuda_wgmma.cuh"
 #include "tests/cuda/faults.h"
 
 /* Nothing is wrong here: every thread writes its own word, and reads its neighbour's once all
@@ -66,4 +67,56 @@ KERNEL(fault_half_warp, struct faults, 1024)
     float c[4] = { 0.0f, 0.0f, 0.0f, 0.0f };
     if (threadIdx.x % 32 < 16) mma_bf16(c, a, a);
     given.out[FIRST] = c[0];
+}
+
+/* Others may be at a gate before it is made. */
+KERNEL(fault_gate_unmade, struct faults, 1024)
+{
+    SHARED(word);
+    uint64 *gate = (uint64 *)word;
+    if (threadIdx.x == 0) {
+        gate_make(gate, 1);
+        gates_made();
+        gate_arrive(gate);
+    }
+    gate_wait(gate, 0);
+    given.out[FIRST] = 0.0f;
+}
+
+/* A gate stays closed while bytes that it expects do not come. */
+KERNEL(fault_gate_for_ever, struct faults, 1024)
+{
+    SHARED(word);
+    uint64 *gate = (uint64 *)word;
+    if (threadIdx.x == 0) {
+        gate_make(gate, 1);
+        gates_made();
+        gate_expect(gate, 128);
+    }
+    __syncthreads();
+    gate_wait(gate, 0);
+    given.out[FIRST] = 0.0f;
+}
+
+/* Sums may be in use until a fence. */
+KERNEL(fault_unfenced, struct faults, 1024)
+{
+    SHARED(word);
+    float sum[32] = { 0.0f };
+    const uint64 at = group_matrix(word, 16, 1024);
+    group_multiply(sum, at, at, 0, GROUP_BF16, 64, 0, 0);
+    group_end();
+    given.out[FIRST] = 0.0f;
+}
+
+/* A product that nobody waits for. */
+KERNEL(fault_product_left, struct faults, 1024)
+{
+    SHARED(word);
+    float sum[32] = { 0.0f };
+    const uint64 at = group_matrix(word, 16, 1024);
+    group_fence();
+    group_multiply(sum, at, at, 0, GROUP_BF16, 64, 0, 0);
+    group_end();
+    given.out[FIRST] = sum[0];
 }

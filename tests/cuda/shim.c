@@ -21,8 +21,9 @@ static const unsigned SEVERAL = ~0u;   /* in place of a thread that read a word 
 
 struct shim_now shim_now;
 
-/* Barriers of the block and of the warp, and a warp's instruction, which orders no memory. */
-enum { GO, BLOCK, WARPS, LANES };
+/* Barriers of the block and of the warp; instructions of a warp and of four, which order no memory;
+ * a gate. */
+enum { GO, BLOCK, WARPS, LANES, GROUP, GATE };
 
 struct fiber {
     struct shim_index index;
@@ -48,6 +49,8 @@ static struct {
     unsigned n, block_number;
     unsigned epoch;              /* counts on over blocks, so that words need no clearing */
     int line;                    /* of the barrier that threads wait at */
+    int grouped;                 /* some thread was at a gate, or in an instruction of four warps */
+    unsigned order;
     struct word *word;
     char wrong[256];
 #if defined __x86_64__
@@ -139,6 +142,30 @@ void shim_meet_lanes(void)
     leave(run.now);
 }
 
+void shim_meet_group(void)
+{
+    run.now->waits = GROUP;
+    run.grouped = 1;
+    leave(run.now);
+}
+
+void shim_wait_gate(void)
+{
+    run.now->waits = GATE;
+    run.grouped = 1;
+    leave(run.now);
+}
+
+void shim_give_up(void)
+{
+    run.now->done = 1;
+    for (;;) leave(run.now);
+}
+
+unsigned shim_epoch(void) { return run.now->epoch; }
+unsigned shim_shared_bytes(void) { return run.launch->shared_bytes; }
+unsigned shim_order(void) { return run.order; }
+
 struct shim_lane *shim_lane_now(void) { return &run.now->lane; }
 struct shim_lane *shim_lane_at(unsigned i)
 {
@@ -207,12 +234,29 @@ static void arrange(unsigned *at, unsigned n, unsigned order, unsigned *seed)
 
 /* ---- running ---- */
 
+/* Gates that have opened, and instructions of four warps that all have reached; where nobody else
+ * can go on, a box comes.  Returns whether anybody can. */
+static unsigned open_groups(unsigned moved, unsigned order)
+{
+    for (unsigned from = 0; run.grouped && from < run.n; from += 4 * WARP)
+        moved += (unsigned)open_barrier(from, from + 4 * WARP < run.n ? from + 4 * WARP : run.n,
+                                        GROUP);
+    for (unsigned i = 0; run.grouped && i < run.n; i++) {
+        if (run.fiber[i].waits != GATE || !shim_gate_is_open(i)) continue;
+        run.fiber[i].waits = GO;
+        moved++;
+    }
+    return moved ? moved : (unsigned)shim_box_comes(order);
+}
+
 static void run_block(unsigned order, unsigned *seed)
 {
     static unsigned at[MOST];
     unsigned live = run.n, warps = (run.n + WARP - 1) / WARP;
-    run.line = 0;
+    run.line = run.grouped = 0;
+    run.order = order;
     run.epoch++;
+    shim_group_begin();
     for (unsigned i = 0; i < run.n; i++) prepare(&run.fiber[i], i);
     arrange(at, run.n, order, seed);
     while (live && !run.wrong[0]) {
@@ -232,8 +276,10 @@ static void run_block(unsigned order, unsigned *seed)
             moved += (unsigned)open_barrier(w * WARP, to, LANES);
         }
         moved += (unsigned)open_barrier(0, run.n, BLOCK);
+        moved = open_groups(moved, order);
         if (!moved && live) shim_wrong("%u threads wait for ever", live, 0, 0);
     }
+    if (!run.wrong[0]) shim_group_end();
 }
 
 static int take_memory(const struct shim_launch *l)
@@ -336,11 +382,8 @@ void shim_look(const void *p, unsigned bytes, int writes)
         snprintf(run.wrong, sizeof run.wrong, "%.60s: block %u: thread %u %s: %.120s",
                  run.launch->name, run.block_number, number(run.now),
                  writes ? "writes" : "reads", why);
-    if (run.wrong[0]) {
-        /* What is out of bounds must not be touched: this thread goes no further. */
-        run.now->done = 1;
-        for (;;) leave(run.now);
-    }
+    /* What is out of bounds must not be touched. */
+    if (run.wrong[0]) shim_give_up();
 }
 
 /* What the compiler calls for each of them (GCC's and Clang's ThreadSanitizer). */

@@ -8,8 +8,11 @@
 #ifndef HONE_CUDA_SHIM_H
 #define HONE_CUDA_SHIM_H
 
+#include "kernels/backend/cuda_map.h"
+
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct shim_index { unsigned x, y, z; };
 typedef struct { float x, y; } __attribute__((aligned(8))) float2;
@@ -33,6 +36,7 @@ extern struct shim_now { struct shim_index thread, block, block_size, grid_size;
     __attribute__((no_sanitize("thread"))) void name(void **arg);                                  \
     void name(void **arg) { name##_body(*(const type *)arg[0]); }                                  \
     static void name##_body(const type given)
+#define KERNEL_OF_MAPS(name, type, threads) KERNEL(name, type, threads)
 #define DEVICE static inline __attribute__((always_inline, unused))
 #define DEVICE_CALL static __attribute__((noinline, unused))
 #define SHARED(name) float *name = (float *)shim_now.shared
@@ -58,9 +62,35 @@ void mma_bf16(float c[4], const unsigned a[4], const unsigned b[2]);
 void mma_tf32(float c[4], const unsigned a[4], const unsigned b[2]);
 unsigned to_tf32(float v);
 
+/* kernels/backend/cuda_wgmma.cuh's. */
+unsigned group_address(const void *p);
+void gate_make(unsigned long long *gate, int arrivals);
+void gates_made(void);
+void gate_arrive(unsigned long long *gate);
+void gate_expect(unsigned long long *gate, int bytes);
+void gate_wait(unsigned long long *gate, int parity);
+void box_fetch(void *to, const struct hone_cuda_map *map, unsigned long long *gate, int row,
+               int col);
+void group_fence(void);
+void group_end(void);
+void group_wait(int pending);
+void group_multiply(float *d, unsigned long long a, unsigned long long b, int add, int kind, int n,
+                    int a_turned, int b_turned);
+#define group_settle(d, n) ((void)0)
+
 static inline float rsqrtf(float v) { return 1.0f / sqrtf(v); }
 
 /* ---- for the pretend driver ---- */
+
+/* What its hone_cuda_map is: numbers of `size` bytes, rows `pitch` bytes apart, and a box of rows
+ * of 128 bytes. */
+#define SHIM_MAP "shimmap"
+struct shim_map {
+    char magic[8];
+    const char *from;
+    int64_t rows, cols, pitch;
+    unsigned box_rows, box_cols, size;
+};
 
 /* A load or store of bytes at p, not in shared memory nor on a stack: NULL, or what is wrong. */
 typedef const char *shim_memory(const void *p, unsigned bytes, int writes, unsigned launch,

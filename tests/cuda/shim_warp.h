@@ -21,6 +21,28 @@ struct shim_lane *shim_lane_now(void);
 /* Waits for all of the warp; orders no memory. */
 void shim_meet_lanes(void);
 
+/* Waits for all of the four warps that the thread belongs to; likewise. */
+void shim_meet_group(void);
+
+/* Waits until shim_gate_is_open() of the thread. */
+void shim_wait_gate(void);
+
+/* This thread goes no further. */
+void shim_give_up(void);
+
+/* Barriers of the block that the thread is behind; bytes of the launch's shared memory; 0: threads
+ * run upwards, 1: downwards, else in random order. */
+unsigned shim_epoch(void);
+unsigned shim_shared_bytes(void);
+unsigned shim_order(void);
+
+/* shim_group.c: before and behind a block's threads; is the gate open that a thread waits for; and
+ * lets one of the boxes under way come, 0: there is none. */
+void shim_group_begin(void);
+void shim_group_end(void);
+int shim_gate_is_open(unsigned thread);
+int shim_box_comes(unsigned order);
+
 /* As if the compiler had told of it. */
 void shim_look(const void *p, unsigned bytes, int writes);
 
