@@ -16,7 +16,7 @@ static void gather(struct hone_feed *f, const struct hone_batch *b)
 {
     struct hone_feed_source *s = &f->source;
     int64_t left = s->end - s->at;
-    int n = left < s->batch ? (int)left : s->batch;
+    int n = left >= s->batch ? s->batch : s->rest && left > s->rest ? s->rest : (int)left;
     if (s->augment.crop || s->augment.flip)
         hone_data_gather_augmented(s->data, s->order + s->at, n, &s->augment, s->key, b->x,
                                    b->target);

@@ -7,12 +7,13 @@
 
 #include <pthread.h>
 
-/* Rows order[at..end), `batch` at a time; the last batch may have fewer. */
+/* Rows order[at..end), `batch` at a time while there are as many, then `rest` (0: batch); the last
+ * batch may have fewer. */
 struct hone_feed_source {
     const struct hone_data *data;
     const int64_t *order;
     int64_t at, end;
-    int batch;
+    int batch, rest;
     struct hone_augment augment;
     uint64_t key; /* of the augmentation */
 };

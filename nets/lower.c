@@ -463,7 +463,8 @@ static int lower(struct hone_lower *b)
         return hone_fail(HONE_EPARSE, "%s: the net has no parameters to train", b->file);
     err = backward(b);
     net->first_update = net->nsteps;
-    return err ? err : update(b);
+    if (!err) err = update(b);
+    return err ? err : hone_lower_whole(b);
 }
 
 int hone_net_parse(struct hone_net *net, const char *file, const char *text,

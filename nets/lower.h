@@ -206,6 +206,9 @@ int hone_lower_wins(const struct hone_lower *b, const char *const fused[],
 /* n, which is being lowered, gives up its sum, else its activation: they follow as steps. */
 void hone_lower_part(struct hone_lower *b, struct hone_node *n);
 
+/* After all: one step in place of all that there are, where the net is plain (whole.c). */
+int hone_lower_whole(struct hone_lower *b);
+
 /* The gradient of the bias of conv and fc, whose dy is (rows, n->c) (layers/fc.c). */
 int hone_lower_bias_backward(struct hone_lower *b, const struct hone_node *n, int64_t rows, int dy);
 

@@ -186,12 +186,22 @@ int hone_net_problems_of(const char *name, int batch, const char *dtype, const c
     int bad = hone_net_dtype_find(dtype, &type);
     if (bad) return bad;
     while (rest && n >= 0) {
-        struct hone_lowering how = { .batch = batch, .train = 1, .dtype = type };
+        struct hone_lowering how = { .batch = batch, .train = 1, .dtype = type,
+                                     .whole = HONE_WHOLE_NEVER };
         int err = hone_optim_parse(strsep(&rest, ","), &how.optim);
         /* Fused steps and their parts: what is measured decides. */
         for (how.apart = 0; !err && n >= 0 && how.apart < 2; how.apart++) {
             if ((err = hone_net_open(&net, name, &how))) break;
             n = add_problems(&net, p, times, n, max);
+            hone_net_close(&net);
+        }
+        /* So are a plain net's steps as one op, and several of them. */
+        how.apart = 0;
+        how.whole = HONE_WHOLE_ALWAYS;
+        for (how.launch = 1; !err && n >= 0 && how.launch <= HONE_LAUNCH;
+             how.launch += HONE_LAUNCH - 1) {
+            if ((err = hone_net_open(&net, name, &how))) break;
+            if (net.launch) n = add_problems(&net, p, times, n, max);
             hone_net_close(&net);
         }
         if (err) return err;

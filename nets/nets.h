@@ -156,6 +156,8 @@ struct hone_net {
     int teacher;                             /* (mb, classes) a teacher's logits, DATA; -1: none */
     int norm;                                /* (1) of the gradients, before clipping; -1: none */
     int first_backward, first_update;        /* steps [0, first_backward) are forward and loss */
+    /* Above 0: the one step is an op of so many whole training steps, each on its rows of `batch`. */
+    int launch;
     /* after assemble */
     struct hone_device *device;
     char *arena, *weights, *gradients, *state, *data;
@@ -169,6 +171,15 @@ struct hone_net {
     enum hone_init init;
     struct hone_optim optim;
 };
+
+/* Are a plain net's training steps one op (whole.c)?  $HONE_LAUNCH has the last word: 0 never, else
+ * always, and so many steps at once in training. */
+enum hone_whole { HONE_WHOLE_IF_FASTER, HONE_WHOLE_NEVER, HONE_WHOLE_ALWAYS };
+
+/* Steps of a launch in training, where an epoch has as many; at most, as asked for. */
+enum { HONE_LAUNCH = 16, HONE_MAX_LAUNCH = 64 };
+
+int hone_launch_wanted(void);   /* $HONE_LAUNCH; below 0: nothing is said */
 
 /* What training adds to a net's text. */
 struct hone_lowering {
@@ -196,6 +207,8 @@ struct hone_lowering {
     int apart;
     struct hone_db *db;
     const struct hone_device *device;
+    enum hone_whole whole;
+    int launch;                   /* steps of the op where it is one; 0: 1 */
 };
 
 /* Reads a net by name (built in), or by path where the name holds a '/' or ends in ".net"; behind a
@@ -451,7 +464,8 @@ struct hone_teacher {
 struct hone_trainer {
     struct hone_train_options options;
     const struct hone_data *train, *test;
-    struct hone_net net, rest, eval, eval_rest;   /* nsteps 0 where there is none */
+    /* nsteps 0 where there is none; several: net->launch steps at once, with net's state. */
+    struct hone_net net, rest, eval, eval_rest, several;
     int64_t *order;               /* (rows of the larger set) */
     int64_t step;                 /* steps done */
     int epoch;                    /* in progress, or the last one done */

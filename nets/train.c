@@ -77,15 +77,27 @@ static const float *get_floats(struct hone_trainer *t, const struct hone_net *ne
     return to;
 }
 
-/* Their sum in doubles; NaN after an error. */
-static double get_sum(struct hone_trainer *t, const struct hone_net *net, int tensor)
+/* The sums of n equal parts of them in doubles, and all of these; NaN after an error. */
+static double get_sums(struct hone_trainer *t, const struct hone_net *net, int tensor, int n,
+                       double sum[])
 {
     const void *v = get(t, net, tensor);
-    double sum = v ? 0 : NAN;
-    for (int64_t i = 0; v && i < hone_tensor_len(&net->tensor[tensor]); i++)
-        sum += net->tensor[tensor].dtype == HONE_F64 ? ((const double *)v)[i]
-                                                     : (double)((const float *)v)[i];
-    return sum;
+    const int64_t len = hone_tensor_len(&net->tensor[tensor]) / n;
+    double all = 0;
+    for (int k = 0; k < n; k++) {
+        sum[k] = v ? 0 : NAN;
+        for (int64_t i = k * len; v && i < (k + 1) * len; i++)
+            sum[k] += net->tensor[tensor].dtype == HONE_F64 ? ((const double *)v)[i]
+                                                            : (double)((const float *)v)[i];
+        all += sum[k];
+    }
+    return all;
+}
+
+static double get_sum(struct hone_trainer *t, const struct hone_net *net, int tensor)
+{
+    double sum;
+    return get_sums(t, net, tensor, 1, &sum);
 }
 
 static int put_state(const struct hone_net *net, int tensor, const void *from, size_t bytes)
@@ -117,15 +129,19 @@ static int add_errors(struct hone_trainer *t, const struct hone_net *net,
     return HONE_OK;
 }
 
-/* Adds the batch that just went through; *loss is its mean. */
+/* Training steps of a run of the net's steps. */
+static int steps_of(const struct hone_net *net) { return net->launch ? net->launch : 1; }
+
+/* Adds the batch that just went through, or the batches of several steps; loss[k] is the mean of
+ * the kth. */
 static int add_batch(struct hone_trainer *t, const struct hone_net *net,
                      const struct hone_data *data, const int64_t *order, struct hone_metrics *m,
-                     double *loss)
+                     double loss[])
 {
-    double sum = get_sum(t, net, net->loss);
-    *loss = sum / net->batch;
+    const int n = steps_of(net);
+    m->loss += get_sums(t, net, net->loss, n, loss);
+    for (int k = 0; k < n; k++) loss[k] /= net->batch / n;
     m->rows += net->batch;
-    m->loss += sum;
     if (net->task == HONE_REGRESS) return add_errors(t, net, data, order, m);
     m->accuracy += get_sum(t, net, net->hit);
     return HONE_OK;
@@ -184,7 +200,14 @@ static void blame(struct hone_trainer *t, const struct hone_net *net, char text[
         snprintf(text, HONE_TEXT, "the teacher's logits hold a number that is not finite");
         return;
     }
-    for (int s = 0; s < net->first_backward; s++) {
+    for (int i = 0; net->launch && i < net->ntensors; i++) {
+        const struct hone_tensor *w = &net->tensor[i];
+        if (w->role != HONE_ROLE_WEIGHT || w->layer < 0 || is_finite(t, net, i)) continue;
+        snprintf(text, HONE_TEXT, "weights of layer '%s' (%s) are not finite",
+                 net->layer[w->layer].name, net->layer[w->layer].kind);
+        return;
+    }
+    for (int s = 0; !net->launch && s < net->first_backward; s++) {
         const struct hone_step *step = &net->step[s];
         const struct hone_layer *layer = &net->layer[step->layer];
         struct hone_arg arg[HONE_MAX_ARGS] = { 0 };
@@ -219,34 +242,54 @@ static int add_norm(struct hone_trainer *t, const struct hone_net *net)
     return HONE_OK;
 }
 
+/* What steps read beside their batch: the optimizer's numbers and dropout's seeds, one step's after
+ * the other's. */
+static int put_numbers(struct hone_trainer *t, const struct hone_net *net)
+{
+    const enum hone_dtype type = hone_dtype_wide(net->dtype);
+    const size_t n = (size_t)steps_of(net);
+    double hyper[8 * HONE_MAX_LAUNCH], now[8 * HONE_MAX_LAUNCH];
+    uint64_t seed[2 * HONE_MAX_LAUNCH];
+    for (size_t k = 0; k < n; k++) {
+        hone_optim_hyper(&net->optim, t->step + (int64_t)k, hyper + 8 * k);
+        seed[2 * k] = hone_dropout_seed(t->options.seed);
+        seed[2 * k + 1] = (uint64_t)t->step + k;
+    }
+    hone_from_double(type, hyper, now, (int64_t)(8 * n));
+    int err = put_state(net, net->hyper, now, 8 * n * hone_dtype_bytes(type));
+    return err || net->seed < 0 ? err : put_state(net, net->seed, seed, 2 * n * sizeof *seed);
+}
+
+static int check_loss(struct hone_trainer *t, struct hone_net *net, double loss, int whole)
+{
+    char why[HONE_TEXT];
+    if (t->options.each_step) t->options.each_step(t->options.ctx, t->step, loss);
+    if (isfinite(loss)) return HONE_OK;
+    blame(t, net, why);
+    return hone_fail(HONE_EDATA, "the loss is %s: %s%s", isnan(loss) ? "nan" : "infinite", why,
+                     net->launch ? " after the update (HONE_LAUNCH=0: before)"
+                     : whole     ? " after the update (HONE_GRAPH=0: before)"
+                                 : "");
+}
+
+/* One step, or as many as the net does at once. */
 static int train_step(struct hone_trainer *t, struct hone_net *net, struct hone_feed *feed,
                       struct hone_metrics *m)
 {
-    double hyper[8], now[8], loss;
+    double loss[HONE_MAX_LAUNCH];
     const int64_t *order = t->order + t->position;
     int err = hone_trainer_put_batch(t, net, feed);
     if (!err && net->teacher >= 0) err = hone_teacher_answer(t, net, order);
-    hone_optim_hyper(&net->optim, t->step, hyper);
-    hone_from_double(hone_dtype_wide(net->dtype), hyper, now, 8);
-    if (!err)
-        err = put_state(net, net->hyper, now, 8 * hone_dtype_bytes(hone_dtype_wide(net->dtype)));
-    if (!err && net->seed >= 0) {
-        uint64_t seed[2] = { hone_dropout_seed(t->options.seed), (uint64_t)t->step };
-        err = put_state(net, net->seed, seed, sizeof seed);
-    }
+    if (!err) err = put_numbers(t, net);
     const int whole = hone_net_has_graph(net);
     if (!err && whole) err = hone_net_run_whole(net, t->no_graph);
     else if (!err) err = hone_net_run(net, 0, net->first_backward);
-    if (!err) err = add_batch(t, net, t->train, order, m, &loss);
-    if (err) return err;
-    if (t->options.each_step) t->options.each_step(t->options.ctx, t->step, loss);
-    if (!isfinite(loss)) {
-        char why[HONE_TEXT];
-        blame(t, net, why);
-        return hone_fail(HONE_EDATA, "the loss is %s: %s%s", isnan(loss) ? "nan" : "infinite", why,
-                         whole ? " after the update (HONE_GRAPH=0: before)" : "");
+    if (!err) err = add_batch(t, net, t->train, order, m, loss);
+    for (int k = 0; !err && k < steps_of(net); k++) {
+        err = check_loss(t, net, loss[k], whole);
+        if (!err) t->step++;
     }
-    t->step++;
+    if (err) return err;
     if (!whole) err = hone_net_run(net, net->first_backward, net->nsteps);
     return err || net->norm < 0 ? err : add_norm(t, net);
 }
@@ -276,7 +319,8 @@ static int open_feed(struct hone_trainer *t, struct hone_feed *feed, int64_t at,
         .order = t->order,
         .at = at,
         .end = end,
-        .batch = t->net.batch,
+        .batch = t->several.nsteps ? t->several.batch : t->net.batch,
+        .rest = t->net.batch,
         .augment = t->options.augment,
         .key = hone_augment_key(t->options.seed, t->epoch),
     };
@@ -288,6 +332,13 @@ static void close_feed(struct hone_feed *feed, struct hone_net *net, struct hone
     hone_net_read_at(net, NULL, NULL);
     hone_net_read_at(rest, NULL, NULL);
     hone_feed_close(feed);
+}
+
+/* Who takes the next of the rows that are left: as the feed deals them out. */
+static struct hone_net *next_net(struct hone_trainer *t, int64_t left)
+{
+    if (t->several.nsteps && left >= t->several.batch) return &t->several;
+    return left >= t->net.batch ? &t->net : &t->rest;
 }
 
 int hone_trainer_epoch(struct hone_trainer *t, int epoch, struct hone_metrics *m)
@@ -302,7 +353,7 @@ int hone_trainer_epoch(struct hone_trainer *t, int epoch, struct hone_metrics *m
     double waited = t->wait_seconds;
     double started = hone_now(), before = t->epoch_seconds;
     while (!err && t->position < end) {
-        struct hone_net *net = t->position < whole ? &t->net : &t->rest;
+        struct hone_net *net = next_net(t, end - t->position);
         int64_t step = t->position / t->net.batch + 1;
         err = train_step(t, net, &feed, &t->sums);
         t->wait_seconds = waited + feed.wait;
@@ -322,6 +373,7 @@ int hone_trainer_epoch(struct hone_trainer *t, int epoch, struct hone_metrics *m
     }
     t->epoch_seconds = before + hone_now() - started;
     hone_progress_end();
+    hone_net_read_at(&t->several, NULL, NULL);
     close_feed(&feed, &t->net, &t->rest);
     *m = t->sums;
     finish(m, t->net.task);
@@ -366,11 +418,27 @@ static int open_net(struct hone_trainer *t, struct hone_net *net, int batch, int
     how.db = t->options.db;
     how.device = d;
     int err = hone_net_open(net, t->options.net, &how);
+    /* Its steps one by one are those of t->net. */
+    if (!err && net == &t->several && !net->launch) {
+        hone_net_close(net);
+        return HONE_OK;
+    }
     if (!err && net == &t->net) {
         err = hone_net_fits(net, t->train, 1);
         if (!err && t->test->rows) err = hone_net_fits(net, t->test, 1);
     }
     return err ? err : hone_net_assemble(net, t->options.db, d, net == &t->net ? NULL : &t->net);
+}
+
+/* Several steps at once, where the net can do that, and an epoch has them. */
+static int open_several(struct hone_trainer *t, struct hone_device *d)
+{
+    const int wanted = hone_launch_wanted(), launch = wanted > 0 ? wanted : HONE_LAUNCH;
+    if (launch == 1 || t->train->rows / t->net.batch < launch) return HONE_OK;
+    t->options.how.launch = launch;
+    int err = open_net(t, &t->several, t->net.batch / steps_of(&t->net), 1, d);
+    t->options.how.launch = 0;
+    return err;
 }
 
 static int open_nets(struct hone_trainer *t, struct hone_device *d)
@@ -386,6 +454,7 @@ static int open_nets(struct hone_trainer *t, struct hone_device *d)
                          (long long)t->train->rows, t->train->name, batch);
     int err = open_net(t, &t->net, batch, 1, d);
     if (!err && rest && !t->options.drop_last) err = open_net(t, &t->rest, (int)rest, 1, d);
+    if (!err) err = open_several(t, d);
     if (!err && t->test->rows >= batch) err = open_net(t, &t->eval, batch, 0, d);
     if (!err && test_rest) err = open_net(t, &t->eval_rest, (int)test_rest, 0, d);
     return err;
@@ -394,7 +463,7 @@ static int open_nets(struct hone_trainer *t, struct hone_device *d)
 /* Room for a batch's input and target, or for any one tensor. */
 static int allocate_host(struct hone_trainer *t)
 {
-    const struct hone_net *net = &t->net;
+    const struct hone_net *net = t->several.nsteps ? &t->several : &t->net;
     int64_t most =
         hone_tensor_bytes(&net->tensor[net->input]) + hone_tensor_bytes(&net->tensor[net->target]);
     for (int i = 0; i < net->ntensors; i++)
@@ -431,6 +500,7 @@ int hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o
 void hone_trainer_close(struct hone_trainer *t)
 {
     hone_teacher_close(&t->teacher);
+    hone_net_close(&t->several);
     hone_net_close(&t->rest);
     hone_net_close(&t->eval);
     hone_net_close(&t->eval_rest);

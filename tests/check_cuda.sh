@@ -30,6 +30,7 @@ prove() { # prove FILE CONFIGS FLOPS BUILDS
 prove activation 1 1e5 aot
 prove gemm 1 2e5 aot
 for f in bias pool loss optimizer; do prove $f 1 1e5 aot; done
+prove mlp 3 3e6 aot
 for f in norm join dropout cast; do prove $f 1 3e4 aot; done
 prove conv 1 1e4 aot
 # f32 in tensor cores is tf32, which must be allowed.

@@ -1,15 +1,6 @@
 /* Dropout: two neighbouring numbers share a hash, and so a thread. */
-#include "kernels/backend/cuda.cuh"
 #include "kernels/dropout/cuda_hash.h"
-
-/* kernel.h's hone_random(). */
-DEVICE uint64 mixed(uint64 seed, uint64 i)
-{
-    uint64 z = seed + (i + 1) * 0x9e3779b97f4a7c15ull;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
-}
+#include "kernels/dropout/hash.cuh"
 
 DEVICE void drop(const struct dropout_hash given, const struct dropout_hash_sizes s, int64 i,
                  float factor)
@@ -22,7 +13,7 @@ DEVICE void drop(const struct dropout_hash given, const struct dropout_hash_size
 KERNEL(dropout_hash, struct dropout_hash, 256)
 {
     SIZES(struct dropout_hash_sizes, s);
-    const uint64 key = mixed(mixed(given.seed[0], given.seed[1]), (uint64)s.stream);
+    const uint64 key = dropout_key(given.seed, s.stream);
     const unsigned threshold = (unsigned)s.threshold;
     const float factor = number_of(s.factor);
     for (int64 i = 2 * FIRST; i < s.n; i += 2 * STRIDE) {
