@@ -12,7 +12,7 @@ const char *hone_phase_name(enum hone_phase phase)
     static const char *const name[HONE_NPHASES] = {
         [HONE_FORWARD] = "fwd",         [HONE_LOSS] = "loss",
         [HONE_BACKWARD_DATA] = "dgrad", [HONE_BACKWARD_WEIGHTS] = "wgrad",
-        [HONE_UPDATE] = "update",
+        [HONE_UPDATE] = "update",        [HONE_WHOLE_STEP] = "whole",
     };
     return name[phase];
 }

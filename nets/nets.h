@@ -37,7 +37,8 @@ int64_t hone_tensor_len(const struct hone_tensor *t);
 int64_t hone_tensor_bytes(const struct hone_tensor *t);
 
 enum hone_phase {
-    HONE_FORWARD, HONE_LOSS, HONE_BACKWARD_DATA, HONE_BACKWARD_WEIGHTS, HONE_UPDATE, HONE_NPHASES
+    HONE_FORWARD, HONE_LOSS, HONE_BACKWARD_DATA, HONE_BACKWARD_WEIGHTS, HONE_UPDATE, HONE_WHOLE_STEP,
+    HONE_NPHASES
 };
 const char *hone_phase_name(enum hone_phase phase);
 

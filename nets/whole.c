@@ -171,7 +171,7 @@ static int replace_steps(struct hone_lower *b, const char *problem, int launch)
     net->first_backward = net->first_update = 1;
     net->batch *= launch;
     net->launch = launch;
-    return hone_lower_step(b, NULL, HONE_UPDATE, problem, arg, n);
+    return hone_lower_step(b, NULL, HONE_WHOLE_STEP, problem, arg, n);
 }
 
 int hone_lower_whole(struct hone_lower *b)

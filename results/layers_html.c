@@ -44,7 +44,7 @@ static const char style[] =
     "stroke:var(--paper)}\n"
     ".fwd{fill:#2f6fc4;background:#2f6fc4}.loss{fill:#8a8f98;background:#8a8f98}.dgrad{fill:#"
     "e08214;background:#e08214}\n"
-    ".wgrad{fill:#1a9850;background:#1a9850}.update{fill:#8e4fb5;background:#8e4fb5}\n"
+    ".wgrad{fill:#1a9850;background:#1a9850}.update,.whole{fill:#8e4fb5;background:#8e4fb5}\n"
     ".measured{fill:none;stroke:var(--ink);stroke-width:1.5}.ink{background:var(--ink)}\n"
     ".area{fill-opacity:.8}.block{fill-opacity:.65;stroke:var(--paper)}\n"
     ".weights,.h0{fill:#2f6fc4;background:#2f6fc4}.gradients,.h1{fill:#e08214;background:#e08214}\n"

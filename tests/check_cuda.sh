@@ -30,7 +30,7 @@ prove() { # prove FILE CONFIGS FLOPS BUILDS
 prove activation 1 1e5 aot
 prove gemm 1 2e5 aot
 for f in bias pool loss optimizer; do prove $f 1 1e5 aot; done
-prove mlp 3 3e6 aot
+prove mlp 1 1e6 aot
 for f in norm join dropout cast; do prove $f 1 3e4 aot; done
 prove conv 1 1e4 aot
 # f32 in tensor cores is tf32, which must be allowed.
@@ -82,6 +82,31 @@ for call in cuStreamBeginCapture_v2 cuStreamEndCapture cuGraphInstantiateWithFla
     [ $? = 0 ] && grep -q "the step is not one graph: $(echo $call | sed 's/_v2//; s/WithFlags//'): CUDA_ERROR_UNKNOWN" err && cmp -s "$tmp/apart" "$tmp/plain"
     tap $? "without $call steps run apart, to the same end"
 done
+
+# ---- whole steps in a launch ----
+# 90 rows of batch 16: five whole batches and a short one, in two epochs; the learning rate falls
+# within a launch.
+whole() { # whole STEPS WEIGHTS
+    HONE_LAUNCH=$1 HONE_PRETEND_COUNTS=$tmp/counts.$2 "$hone" train --device gpu0 --net letter-mlp --data synthetic:1x1x16:26:112 --split 0.8 --batch 16 --epochs 2 --optimizer adam --lr 0.01 --schedule exp:0.5 --losses 99 --save "$tmp/$2" >out 2>err
+    code=$?
+    sed -n 's/^step \([0-9]*\) loss \([0-9]*\.[0-9][0-9][0-9][0-9]\).*/\1 \2/p' out >losses.$2
+    grep -q 'pretend driver' err && code=99
+}
+launched() { # kernels and graphs
+    sed 's/launches \([0-9]*\) graphs \([0-9]*\).*/\1 \2/' "counts.$1" | { read -r k g; echo $((k + g)); }
+}
+whole 0 none
+whole 1 one
+[ $code = 0 ] && [ "$(grep -c . losses.one)" -ge 12 ] && cmp -s losses.none losses.one
+tap $? "a whole step in one launch has the losses of its parts: $(tail -1 losses.one), $(cat counts.none); whole: $(cat counts.one)"
+whole 5 five
+[ $code = 0 ] && cmp -s losses.one losses.five && cmp -s one five && [ "$(launched five)" -lt "$(launched one)" ]
+tap $? "five steps in a launch have the bits of one by one: $(cat counts.five)"
+HONE_PRETEND_FAIL=cuLaunchKernel:2 whole 5 no
+[ $code = 1 ] && grep -q 'epoch [0-9]*, step [0-9]*: .*cuLaunchKernel: CUDA_ERROR_UNKNOWN' err
+tap $? "a launch that fails is told: $(grep -o 'epoch.*' err | head -1)"
+HONE_LAUNCH=1 "$hone" profile --device gpu0 --net housing-mlp --batch 4 >out 2>err
+has '^(net)  *whole .*cuda_block' "hone profile shows it as one row"
 
 for d in cpu0 gpu0; do
     "$hone" train --device $d --dtype bf16 --net lenet5 --data synthetic:28x28x1:10:12 --batch 4 --epochs 1 --optimizer sgd --lr 0.1 >out 2>err

@@ -4,7 +4,8 @@
  * files, which this library holds compiled for the processor.
  *
  * HONE_PRETEND_FAIL=SYMBOL:N lets the Nth call of SYMBOL fail; what was not given back is told on
- * stderr when the process ends; HONE_PRETEND_CC=75 is another architecture than 9.0. */
+ * stderr when the process ends; HONE_PRETEND_CC=75 is another architecture than 9.0;
+ * HONE_PRETEND_COUNTS=FILE gets what was launched and copied in all. */
 #include "config.h"   /* _GNU_SOURCE */
 
 #include "kernels/backend/cuda_driver.h"
@@ -44,8 +45,22 @@ static const struct { unsigned code; const char *name; } names[] = {
 
 static struct { int contexts, streams, events, memories, pinned, modules, graphs; } live;
 
+/* Launches by the program, of kernels and graphs; copies to the device and back, and their bytes. */
+static struct { unsigned long kernels, graphs, puts, gets, put_bytes, get_bytes; } counts;
+
+static void tell_counts(void)
+{
+    const char *path = getenv("HONE_PRETEND_COUNTS");
+    FILE *f = path ? fopen(path, "w") : NULL;
+    if (!f) return;
+    fprintf(f, "launches %lu graphs %lu puts %lu bytes %lu gets %lu bytes %lu\n", counts.kernels,
+            counts.graphs, counts.puts, counts.put_bytes, counts.gets, counts.get_bytes);
+    fclose(f);
+}
+
 __attribute__((destructor)) static void tell(void)
 {
+    tell_counts();
     const struct { int n; const char *what; } left[] = {
         { live.contexts, "contexts" }, { live.streams, "streams" }, { live.events, "events" },
         { live.memories, "pieces of device memory" }, { live.pinned, "pieces of pinned memory" },
@@ -480,6 +495,7 @@ hone_cu_result cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned
         return INVALID_VALUE;
     if (bx * by * bz > f->threads) return OUT_OF_RESOURCES;
     memcpy(n.args, arguments[0], f->bytes);
+    counts.kernels += !recording;
     return recording ? add(recording, &n) : run(&n);
 }
 
@@ -531,6 +547,7 @@ hone_cu_result cuGraphLaunch(void *exec, void *stream)
     CALL();
     struct graph *g = exec;
     hone_cu_result err = GOOD;
+    counts.graphs++;
     (void)stream;
     for (int i = 0; !err && i < g->n; i++) err = run(&g->node[i]);
     return err;
@@ -612,6 +629,8 @@ hone_cu_result cuMemcpyHtoDAsync_v2(hone_cu_address to, const void *from, size_t
 {
     CALL();
     (void)stream;
+    counts.puts++;
+    counts.put_bytes += bytes;
     return copy((void *)(uintptr_t)to, from, bytes, (void *)(uintptr_t)to);
 }
 
@@ -619,6 +638,8 @@ hone_cu_result cuMemcpyDtoHAsync_v2(void *to, hone_cu_address from, size_t bytes
 {
     CALL();
     (void)stream;
+    counts.gets++;
+    counts.get_bytes += bytes;
     return copy(to, (void *)(uintptr_t)from, bytes, (void *)(uintptr_t)from);
 }
 
