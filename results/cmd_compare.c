@@ -104,7 +104,8 @@ static const char doc[] =
     "Peers are the scripts peer_NAME.py, installed with hone, or in $HONE_PEERS.  They run by the "
     "first of the interpreters in $HONE_PYTHON (paths with colons between; else python3) that has "
     "the framework.  A peer that is missing or fails has its reason in its line, and the rest "
-    "stands.\n\n"
+    "stands.  On a GPU our step is one graph, as in training; HONE_GRAPH=0 in the environment: "
+    "without.\n\n"
     "  pytorch     eager, channels_last, compile (torch.compile), compile+channels_last\n"
     "  tensorflow  eager, function (tf.function), xla (tf.function with XLA)\n"
     "  jax         jit\n\n"
@@ -140,6 +141,7 @@ static int show(const struct options *o, const struct hone_compare *c, const cha
         hone_compare_csv(c, stdout);
     else
         hone_compare_print(c, stdout);
+    if (c->no_graph[0]) fprintf(stderr, "%s: our step is not one graph: %s\n", command, c->no_graph);
     for (int i = 0; i < c->nways && (o->json || o->csv); i++)
         if (c->way[i].why[0])
             fprintf(stderr, "%s: %s %s: %s\n", command, c->way[i].peer, c->way[i].mode,

@@ -101,7 +101,7 @@ static int mean_loss(struct hone_net *net, double *loss)
     return err;
 }
 
-/* hone_net_run() with what training writes before each step. */
+/* hone_net_run_whole() with what training writes before each step. */
 static int our_step(struct hone_compare *c, double *seconds, double *loss)
 {
     struct hone_net *net = &c->net;
@@ -117,7 +117,7 @@ static int our_step(struct hone_compare *c, double *seconds, double *loss)
     if (!err) err = d->backend->put(d, hone_net_mem(net, net->hyper), now, 8 * sizeof(float));
     if (!err && net->seed >= 0)
         err = d->backend->put(d, hone_net_mem(net, net->seed), seed, sizeof seed);
-    if (!err) err = hone_net_run(net, 0, net->nsteps);
+    if (!err) err = hone_net_run_whole(net, c->no_graph);
     if (!err) err = d->backend->sync(d);
     *seconds = hone_now() - begin;
     return err ? err : mean_loss(net, loss);

@@ -64,6 +64,7 @@ struct hone_compare {
     char *batch;                   /* (nbatches): x, then targets */
     size_t batch_bytes, x_bytes;
     int64_t step;
+    char no_graph[HONE_TEXT];      /* why our step is not one graph of the device; or "" */
     int nways, ncompared; /* ways; peers with numbers */
     struct hone_way way[HONE_MAX_WAYS]; /* the first is ours */
 };

@@ -154,6 +154,11 @@ static int read_root(struct hone_layers *l)
         stats_of(overhead, &l->overhead) || !(l->step.median > 0) || !(l->traced.median > 0) ||
         l->batch < 1)
         return hone_fail(HONE_EPARSE, "a time that is none");
+    const json_t *graph = json_object_get(l->root, "graph_step_ms"),
+                 *gain = json_object_get(l->root, "graph_gain");
+    if ((graph && stats_of(graph, &l->graph)) || (gain && stats_of(gain, &l->graph_gain)))
+        return hone_fail(HONE_EPARSE, "a graph's time that is none");
+    l->no_graph = json_string_value(json_object_get(l->root, "no_graph"));
     if (json_unpack_ex(roofs, &e, 0, "{s:i, s:F, s:F, s:F, s:F, s:F, s:F}", "threads",
                        &l->roof_threads, "share_of_processors", &l->roof_share, "compute",
                        &l->roofs.compute, "L1", &l->roofs.level[0], "L2", &l->roofs.level[1], "L3",

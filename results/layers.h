@@ -59,6 +59,8 @@ struct hone_layers {
     const char *gpu;  /* hone_gpu_now() after the steps; NULL: none */
     int batch, rounds;
     struct hone_stats step, traced, overhead;
+    struct hone_stats graph, graph_gain; /* n 0: the device has none */
+    const char *no_graph;                /* why; NULL: nothing was in its way */
     double look_ms, first_ms;
     struct {
         double compute, level[4];

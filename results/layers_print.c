@@ -88,6 +88,13 @@ static void print_sums(const struct hone_layers *l, FILE *f)
             "it, a look %.0f ns\n",
             l->step.lo, l->step.hi, l->batch / l->step.median * 1e3, 100 * l->overhead.median,
             100 * l->overhead.lo, 100 * l->overhead.hi, 1e6 * l->look_ms);
+    if (l->graph.n)
+        fprintf(f,
+                "as one graph, which training runs: %.4f [%.4f %.4f] ms, %.0f samples/s; %.2f "
+                "[%.2f %.2f] times as fast\n",
+                l->graph.median, l->graph.lo, l->graph.hi, l->batch / l->graph.median * 1e3,
+                l->graph_gain.median, l->graph_gain.lo, l->graph_gain.hi);
+    if (l->no_graph) fprintf(f, "the step is not one graph: %s\n", l->no_graph);
     fprintf(f, "the first step took %.4f ms, %.1f times as long\n", l->first_ms,
             l->first_ms / l->step.median);
 }

@@ -163,7 +163,7 @@ json_t *hone_profile_json(const struct hone_profile *prof)
     json_t *steps = json_array();
     for (int s = 0; s < net->nsteps; s++) json_array_append_new(steps, step_json(prof, s));
     return json_pack("{s:s, s:i, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:f, "
-                     "s:f, s:f, s:o, s:o, s:o, s:o*, s:s*}",
+                     "s:f, s:f, s:o, s:o, s:o, s:o*, s:s*, s:o*, s:o*, s:s*}",
                      "hone", HONE_LAYERS_KIND, "version", HONE_LAYERS_VERSION, "net", net->name,
                      "params", net->params_text, "batch", net->batch, "dtype",
                      hone_dtype_name(net->dtype), "optimizer", optimizer, "device",
@@ -174,5 +174,8 @@ json_t *hone_profile_json(const struct hone_profile *prof)
                      prof->first_ms, "samples_per_second", net->batch / prof->step_ms.median * 1e3,
                      "roofs", roofs_json(prof), "memory", memory_json(prof), "steps", steps,
                      "activity", hone_profile_activity_json(prof), "gpu_state",
-                     prof->gpu[0] ? prof->gpu : NULL);
+                     prof->gpu[0] ? prof->gpu : NULL, "graph_step_ms",
+                     prof->graph_ms.n ? stats_json(&prof->graph_ms) : NULL, "graph_gain",
+                     prof->graph_ms.n ? stats_json(&prof->graph_gain) : NULL, "no_graph",
+                     prof->no_graph[0] ? prof->no_graph : NULL);
 }

@@ -36,7 +36,7 @@ struct hone_profile_row {
 };
 
 struct hone_profile {
-    const struct hone_net *net;
+    struct hone_net *net;
     struct hone_peaks peaks;
     struct hone_threads threads;
     struct hone_profile_row *row; /* net->nsteps */
@@ -44,6 +44,10 @@ struct hone_profile {
     struct hone_stats step_ms;    /* the untraced training step */
     struct hone_stats traced_ms;  /* a traced step's parts together */
     struct hone_stats overhead;   /* traced over untraced, pair by pair, less 1 */
+    /* The step as one graph of the device, as training runs it, and how many times a step without
+     * takes as long, pair by pair; n 0: there is none. */
+    struct hone_stats graph_ms, graph_gain;
+    char no_graph[HONE_TEXT];     /* why not; "": the device has none */
     double look_ms;               /* of a look at the time, which each part's includes */
     double first_ms;              /* the first step of all */
     int64_t base_bytes;           /* resident before the net was assembled, code included that

@@ -118,6 +118,9 @@ tap $? "lenet5 trains in bf16 on the GPU: loss $(cat loss.gpu0) as on the CPU"
 "$hone" profile --device gpu0 --net housing-mlp --batch 4 >out 2>err
 grep -q '^fwd ' out && grep -q ' n/a .*cuda_tiled' out
 tap $? "hone profile tells a step's parts on the GPU, without a roof"
+has '^as one graph, which training runs: [0-9.]* .* times as fast' "and the step as one graph"
+HONE_PRETEND_FAIL=cuStreamEndCapture:1 "$hone" profile --device gpu0 --net housing-mlp --batch 4 >out 2>err
+has '^the step is not one graph: cuStreamEndCapture: CUDA_ERROR_UNKNOWN' "or why there is none"
 
 # ---- calls that fail ----
 HONE_PRETEND_CC=75 "$hone" kernels --device gpu0 --problem gemm:bf16:nn:m64n64k64 >out 2>err
