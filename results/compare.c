@@ -368,15 +368,35 @@ static int add_ways(struct hone_compare *c)
 
 /* ---- all of it ---- */
 
+/* What a library loads and keeps from its first product on is the library's, here as in the peers,
+ * whose first step is one of 8 x 8 numbers, too. */
+static int use_libraries(struct hone_device *d)
+{
+    struct hone_problem p;
+    struct hone_case kase = { 0 };
+    int err = hone_problem_parse("gemm:f32:nn:m8n8k8", &p);
+    if (!err) err = hone_case_open(&kase, &p, d, HONE_INTEGERS, 1);
+    for (int i = 0; !err && hone_kernels[i]; i++) {
+        struct hone_plan plan = { 0 };
+        if (hone_kernels[i]->build != HONE_LIB || hone_kernel_refuse(hone_kernels[i], &p, d)) continue;
+        err = hone_plan_open(&plan, &p, hone_kernels[i], NULL, d);
+        if (!err) err = hone_case_check(&kase, &plan, NULL);
+        hone_plan_close(&plan);
+    }
+    hone_case_close(&kase);
+    return err;
+}
+
 static int assemble(struct hone_compare *c, struct hone_db *db, struct hone_device *d,
                     const struct hone_data *train)
 {
     struct hone_net *net = &c->net;
     struct hone_way *ours = &c->way[0];
     snprintf(ours->version, sizeof ours->version, "Hone");
+    int err = d->backend->start ? HONE_OK : use_libraries(d);
     hone_memory_peak_reset();
     ours->base_bytes = hone_memory_now() - hone_memory_files();
-    int err = hone_net_assemble(net, db, d, NULL);
+    if (!err) err = hone_net_assemble(net, db, d, NULL);
     if (!err) err = hone_net_init(net, c->o->seed);
     if (!err) err = make_batches(c, train);
     for (int s = 0; s < net->nsteps; s++) c->ntuned += net->step[s].known;
