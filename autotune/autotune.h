@@ -172,6 +172,7 @@ struct hone_tune_result {
                                   * budget of 0 one of each kernel is counted */
     int ncandidates;             /* tried; = ntimed + nwrong + nfailed + ndropped */
     int ntimed, nwrong, nfailed, ndropped;
+    int nties;                   /* others that finished and may be as fast as the winner */
     struct hone_podium podium;   /* nothing known: best is the untuned default, with n = 0 */
     double seconds;
     double noise;                /* spread of the sentinel: 0.05 means its times vary by 5 % */

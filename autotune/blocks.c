@@ -200,7 +200,7 @@ static int is_open(const struct hone_blocks *b, int i, double level)
 int hone_blocks_settled(const struct hone_blocks *b)
 {
     int near = 0;
-    if (b->leader < 0 || b->nblocks == HONE_BLOCKS) return 1;
+    if (b->leader < 0 || b->nblocks >= (b->most ? b->most : HONE_BLOCKS_USUAL)) return 1;
     for (int i = 0; i < b->n; i++) near += !b->of[i].out && i != b->leader && b->of[i].lo < APART;
     if (b->nblocks < (near ? LEAST : ALONE)) return 0;
     for (int i = 0; i < b->n; i++)

@@ -8,8 +8,9 @@
 
 #include "autotune/race.h"
 
-/* Blocks at most; rounds of the first, which drops losers, and of any other. */
-enum { HONE_BLOCKS = 10, HONE_BLOCK_FIRST = 15, HONE_BLOCK_ROUNDS = 9 };
+/* Blocks at most, and where no budget is left over for more; rounds of the first, which drops
+ * losers, and of any other. */
+enum { HONE_BLOCKS = 20, HONE_BLOCKS_USUAL = 10, HONE_BLOCK_FIRST = 15, HONE_BLOCK_ROUNDS = 9 };
 
 struct hone_contender {
     const struct hone_kernel *kernel;
@@ -25,6 +26,7 @@ struct hone_contender {
 
 struct hone_blocks {
     int n, nblocks, leader;
+    int most;                      /* blocks; 0: HONE_BLOCKS_USUAL */
     double ms[HONE_BLOCKS];        /* (nblocks) the leader's, of its block */
     struct hone_contender *of;     /* (n) */
 };

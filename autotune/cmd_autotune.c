@@ -237,7 +237,7 @@ static const char doc[] =
     "What is known already is left alone."
     "\vA line: problem, winner, time of a run with half the width of its interval, rate, share of "
     "the roof; how many times longer the best library (lib) and the best other kernel (next) take; "
-    "candidates tried of all there are.\n\n"
+    "others that may be as fast (ties); candidates tried of all there are.\n\n"
     "Examples:\n"
     "  hone autotune --net lenet5 --batch 64 --budget 60s\n"
     "  hone autotune --net lenet5 --optimizer sgd+momentum,adamw\n"
@@ -375,8 +375,8 @@ static void print_row(const struct session *s, const struct hone_problem *p,
     if (!r->ncandidates)
         printf("  known since %s%s\n", b->when, r->known ? "" : ", but not every kernel was tried");
     else
-        printf("  tried %d of %lld, %d wrong, %d failed\n", r->ncandidates, (long long)r->nspace,
-               r->nwrong, r->nfailed);
+        printf("  ties %d  tried %d of %lld, %d wrong, %d failed\n", r->nties, r->ncandidates,
+               (long long)r->nspace, r->nwrong, r->nfailed);
 }
 
 static json_t *record_json(const struct hone_record *r)
@@ -408,6 +408,7 @@ static json_t *row_json(const struct session *s, const struct hone_problem *p,
     json_object_update_new(j, json_pack("{si si si si si sf sf}", "candidates", r->ncandidates, "timed", r->ntimed, "dropped",
                                         r->ndropped, "wrong", r->nwrong, "failed", r->nfailed,
                                         "seconds", r->seconds, "noise", r->noise));
+    json_object_set_new(j, "ties", json_integer(r->nties));
     json_object_set_new(j, "a_against_a", json_real(r->self));
     json_object_set_new(j, "drift", json_real(r->drift));
     if (b->n) json_object_set_new(j, "gflops", json_real(p->op->flops(p) / b->ms_median * 1e-6));

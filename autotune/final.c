@@ -10,7 +10,7 @@ static void watch(void *ctx)
 {
     const struct hone_tuning *t = ctx;
     const double block = (double)t->worker.board->race.nrounds / HONE_BLOCK_FIRST;
-    hone_tuning_report(ctx, 0.7 + 0.3 * (t->blocks + fmin(block, 1)) / HONE_BLOCKS);
+    hone_tuning_report(ctx, 0.7 + 0.3 * (t->blocks + fmin(block, 1)) / HONE_BLOCKS_USUAL);
 }
 
 /* Copies what the blocks found into the records. */
@@ -65,7 +65,8 @@ static int run_blocks(struct hone_tuning *t, struct hone_blocks *b, struct hone_
 
 int hone_tuning_race(struct hone_tuning *t)
 {
-    struct hone_blocks b = { .n = t->n, .leader = -1 };
+    /* What is left of a budget goes to whose final is not certain yet. */
+    struct hone_blocks b = { .n = t->n, .leader = -1, .most = t->deadline > 0 ? HONE_BLOCKS : 0 };
     struct hone_race race = { 0 };
     struct hone_job entry[HONE_RACERS];
     if (t->n > HONE_RACERS) return hone_fail(HONE_EINVAL, "a race of %d", t->n);
@@ -126,6 +127,7 @@ int hone_tuning_finish(struct hone_tuning *t)
     if (!err && n) {
         hone_db_rank(all, n);
         hone_db_podium_of(all, n, &t->r->podium);
+        for (int i = 1; i < n; i++) t->r->nties += hone_record_ties(&all[i], all, n);
     }
     free(out);
     free(all);
