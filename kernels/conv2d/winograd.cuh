@@ -43,15 +43,17 @@ DEVICE void result(const GIVEN given, const TILE_SIZES s, int i, int j, float su
     given.products[((int64)blockIdx.z * s.m + i) * s.n + j] = sum;
 }
 
-/* ---- transforms: m, of tiles of m x m outputs, is a constant to the compiler ---- */
+/* ---- transforms: m, of tiles of m x m outputs, is a constant to the compiler; tiles times channels
+ * have at most 31 bits, so that finding a thread's place takes short divisions ---- */
 
 /* G w G' of every filter. */
 DEVICE void transform_weights(const GIVEN given, const TILE_SIZES s, const int m)
 {
-    const int n = m + 2, ic = s.dgrad ? s.n : s.k;
+    const int n = m + 2;
+    const unsigned ic = s.dgrad ? s.n : s.k;
     const int64 filters = (int64)s.n * s.k;
-    for (int64 i = FIRST; i < filters; i += STRIDE) {
-        const int64 at = i / ic * 9 * ic + i % ic;
+    for (unsigned i = (unsigned)FIRST; i < filters; i += (unsigned)STRIDE) {
+        const int64 at = (int64)(i / ic) * 9 * ic + i % ic;
         float w[3], half[3 * WINOGRAD_N], t[WINOGRAD_N];
         UNROLLED
         for (int c = 0; c < 3; c++) {
@@ -89,10 +91,10 @@ DEVICE void transform_inputs(const GIVEN given, const TILE_SIZES s, const int m)
 {
     const int n = m + 2;
     const int64 all = (int64)s.m * s.k;
-    for (int64 i = FIRST; i < all; i += STRIDE) {
-        const struct place at = place_of(s, given.first + (int)(i / s.k), m);
+    for (unsigned i = (unsigned)FIRST; i < all; i += (unsigned)STRIDE) {
+        const struct place at = place_of(s, given.first + (int)(i / (unsigned)s.k), m);
         const int h = at.h + s.from_h, w = at.w + s.from_w;
-        const int64 pixel = ((int64)at.image * s.in_h + h) * s.in_w + w, channel = i % s.k;
+        const int64 pixel = ((int64)at.image * s.in_h + h) * s.in_w + w, channel = i % (unsigned)s.k;
         float x[WINOGRAD_N], half[WINOGRAD_N * WINOGRAD_N], t[WINOGRAD_N];
         UNROLLED
         for (int c = 0; c < n; c++) {
@@ -118,10 +120,10 @@ DEVICE void transform_outputs(const GIVEN given, const TILE_SIZES s, const int m
 {
     const int n = m + 2;
     const int64 all = (int64)s.m * s.n;
-    for (int64 i = FIRST; i < all; i += STRIDE) {
-        const struct place at = place_of(s, given.first + (int)(i / s.n), m);
+    for (unsigned i = (unsigned)FIRST; i < all; i += (unsigned)STRIDE) {
+        const struct place at = place_of(s, given.first + (int)(i / (unsigned)s.n), m);
         const int64 pixel = ((int64)at.image * s.out_h + at.h) * s.out_w + at.w;
-        const int channel = (int)(i % s.n);
+        const int channel = (int)(i % (unsigned)s.n);
         const float bias = s.bias ? LOAD(given.bias + channel) : 0.0f;
         float x[WINOGRAD_N], half[4 * WINOGRAD_N], y[4];
         UNROLLED

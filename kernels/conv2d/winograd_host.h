@@ -65,6 +65,10 @@ static inline const char *winograd_cannot(const struct hone_problem *p)
     if (why) return why;
     if ((double)v.mb * v.oh * v.ow >= 0x1p30 || (double)v.mb * v.ih * v.iw >= 0x1p30)
         return "the pixels have more than 30 bits";
+    /* Of the smaller tiles, whichever are used. */
+    if ((double)v.mb * ((v.ih + 1) / 2 * ((v.iw + 1) / 2) + (v.oh + 1) / 2 * ((v.ow + 1) / 2)) *
+            (v.ic + v.oc) >= 0x1p31)
+        return "tiles times channels have more than 31 bits";
     return (double)v.oc * v.ic >= 0x1p30 ? "the weights have more than 30 bits" : NULL;
 }
 
