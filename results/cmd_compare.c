@@ -141,7 +141,8 @@ static int show(const struct options *o, const struct hone_compare *c, const cha
         hone_compare_csv(c, stdout);
     else
         hone_compare_print(c, stdout);
-    if (c->no_graph[0]) fprintf(stderr, "%s: our step is not one graph: %s\n", command, c->no_graph);
+    if (c->no_graph[0])
+        fprintf(stderr, "%s: our step is not one graph: %s\n", command, c->no_graph);
     for (int i = 0; i < c->nways && (o->json || o->csv); i++)
         if (c->way[i].why[0])
             fprintf(stderr, "%s: %s %s: %s\n", command, c->way[i].peer, c->way[i].mode,

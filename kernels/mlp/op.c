@@ -58,13 +58,18 @@ struct mlp mlp_of(const struct hone_problem *p)
 static int check(struct hone_problem *p)
 {
     const int32_t *d = p->dim;
-    double numbers = 0, from = d[MLP_I];
+    double numbers = 0, from = d[MLP_I], widest = d[MLP_I];
     if ((d[MLP_G] && !d[MLP_H]) || (d[MLP_F] && !d[MLP_G]))
         return hone_fail(HONE_EPARSE, "hidden layers are h, then g, then f");
     for (int i = MLP_H; i <= MLP_O; i++)
-        if (d[i]) numbers += (from + 1 + 2 * MLP_LINE) * d[i], from = d[i];
-    if (numbers > 1 << 24 || (double)d[MLP_MB] * d[MLP_S] * from > 1 << 30)
-        return hone_fail(HONE_EPARSE, "a net of more than %d numbers is not small", 1 << 24);
+        if (d[i]) {
+            numbers += (from + 1 + 2 * MLP_LINE) * d[i];
+            from = d[i];
+            if (from > widest) widest = from;
+        }
+    if (numbers > 1 << 24 || (double)d[MLP_MB] * d[MLP_S] * (widest + 8) > 1 << 27)
+        return hone_fail(HONE_EPARSE, "a net of more than %d parameters, or rows of more than %d "
+                         "numbers in all, is not small", 1 << 24, 1 << 27);
     if (!(p->value[MLP_DROP] >= 0 && p->value[MLP_DROP] < 1))
         return hone_fail(HONE_EPARSE, "drop is %g; it must be from 0 and below 1",
                          p->value[MLP_DROP]);

@@ -27,6 +27,7 @@ struct walk {
     struct nums a[MLP_MAX_LAYERS + 1];          /* what layer l reads; [nlayers]: Y of this step */
     struct nums pre[MLP_MAX_LAYERS];            /* what layer l activates */
     struct nums dz[MLP_MAX_LAYERS + 1], grad;   /* gradients: before layer l's activation; of P */
+    double *rows;                               /* what softmax's rows share */
     double *end;
 };
 
@@ -49,6 +50,7 @@ static struct walk walk_of(const struct hone_problem *p, double *base)
     w.loss = take(&w, rows);
     w.hit = take(&w, rows);
     w.grad = take(&w, m->numbers);
+    w.rows = take(&w, 2 * (int64_t)m->mb).v;
     for (int l = 0; l <= m->nlayers; l++) {
         w.a[l] = take(&w, (int64_t)m->mb * m->width[l]);
         w.dz[l] = take(&w, (int64_t)m->mb * m->width[l]);
@@ -183,10 +185,10 @@ static void loss(struct walk *w, int s)
     const int64_t first = (int64_t)s * mb;
     const double *t = w->in[m->arg.t] + (ce ? first : first * n);
     struct nums x = w->a[m->nlayers], dx = w->dz[m->nlayers];
-    double shared[ce ? p.op->nshared(&p) : 1];
-    const double *in[5] = { ce ? shared : NULL, NULL, ce ? NULL : x.v, ce ? x.v : t,
+    const double *in[5] = { ce ? w->rows : NULL, NULL, ce ? NULL : x.v, ce ? x.v : t,
                             ce ? t : NULL };
-    if (ce) p.op->share(&p, in, shared);
+    assert(!ce || p.op->nshared(&p) <= 4 * (int64_t)mb);
+    if (ce) p.op->share(&p, in, w->rows);
     for (int64_t i = 0; i < (int64_t)mb * n; i++) {
         double scale;
         dx.v[i] = p.op->ref(&p, in, CE_DX, i, &scale);
