@@ -30,10 +30,10 @@ code=$?
 grep '^not ok\|^Bail' proof >out
 [ $code = 0 ] && [ "$(grep '^ok' proof | grep -c 'lib_cublas/algo=')" -ge 60 ]
 tap $? "products of all layouts, epilogues, alpha and beta are right ($(grep '^ok' proof | grep -c 'lib_cublas/algo=') proofs)"
-for t in f32 bf16; do
+for t in f32 bf16 f16; do
     HONE_CHECK_DEVICE=gpu0 HONE_CHECK_BUILD=lib; export HONE_CHECK_DEVICE HONE_CHECK_BUILD
     printf 'gemm:%s:nn:m9n17k5:bias+relu\ngemm:%s:nt:m9n17k5:beta2+alpha3\ngemm:%s:tn:m9n17k5:bias+gelu_tanh\n' $t $t $t >few.txt
-    [ $t = f32 ] && echo gemm:f32:nn:m9n17k5:tf32 >>few.txt || echo gemm:bf16:tn:m9n17k5:wide >>few.txt
+    [ $t = f32 ] && echo gemm:f32:nn:m9n17k5:tf32 >>few.txt || echo gemm:$t:tn:m9n17k5:wide >>few.txt
     "$builddir/tests/check_kernels" few.txt >out 2>err && [ "$(grep -c '^ok.*lib_cublas/algo=' out)" -ge 4 ]
     tap $? "$t, bias and activation, alpha and beta, and tf32 or f32 sums"
 done

@@ -7,12 +7,12 @@ n=0 bad=0
 tmp=$(mktemp -d) || exit 99
 trap 'rm -rf "$tmp"' EXIT
 : > "$tmp/config.h"   # what this machine's configure found is not there
-# Kernels for bf16 are compiled as such, too: those that SIMD_BF16_KERNELS names, up to its last line.
-bf16=$(sed -n '/^SIMD_BF16_KERNELS/,/[^\\]$/p' "$srcdir/Makefile.am" | grep -o 'kernels/[a-z0-9_/]*\.c' | sed 's/$/:-DHONE_REAL=16/')
-[ -n "$bf16" ] || { echo "Bail out! Makefile.am has no SIMD_BF16_KERNELS"; exit 1; }
-for f in $(cd "$srcdir" && ls kernels/*.c kernels/*/*.c | grep -v '/lib_') $bf16; do
+# Kernels for halves are compiled as such, too: those that SIMD_HALF_KERNELS names, up to its last line.
+half=$(sed -n '/^SIMD_HALF_KERNELS/,/[^\\]$/p' "$srcdir/Makefile.am" | grep -o 'kernels/[a-z0-9_/]*\.c' | sed 's/\(.*\)/\1:-DHONE_REAL=16 \1:-DHONE_REAL=16:-DHONE_DIGITS=11/')
+[ -n "$half" ] || { echo "Bail out! Makefile.am has no SIMD_HALF_KERNELS"; exit 1; }
+for f in $(cd "$srcdir" && ls kernels/*.c kernels/*/*.c | grep -v '/lib_') $half; do
     n=$((n + 1)) flag=
-    case $f in *:*) flag=${f#*:}; f=${f%%:*} ;; esac
+    case $f in *:*) flag=$(echo "${f#*:}" | tr : " "); f=${f%%:*} ;; esac
     if ! command -v $cross >/dev/null 2>&1; then
         echo "ok $n - $f $flag compiles for AArch64 # SKIP no $cross"
     elif out=$($cross -std=gnu11 -D_GNU_SOURCE -O1 -fopenmp -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes \

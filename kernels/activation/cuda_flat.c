@@ -22,7 +22,7 @@ static struct activation_flat_sizes sizes_of(const struct hone_problem *p)
 {
     int i = 0;
     while (ops[i] != p->op) i++;
-    return (struct activation_flat_sizes){ p->dim[ACT_N], i / 2, i % 2, p->dtype == HONE_BF16 };
+    return (struct activation_flat_sizes){ p->dim[ACT_N], i / 2, i % 2, hone_cuda_half(p->dtype) };
 }
 
 static int valid(const struct hone_problem *p, const struct hone_config *c,
@@ -61,7 +61,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 }
 
 const struct hone_kernel hone_activation_cuda_flat = {
-    .name = "cuda_flat", .ops = ops, HONE_CUDA_F32_BF16,
+    .name = "cuda_flat", .ops = ops, HONE_CUDA_F32_HALF,
     .param = { HONE_PARAM("wide", 1, 4), HONE_PARAM("block", 128, 256, 512, 1024) },
     .valid = valid, .guess = guess, .prepare = prepare, .run = run,
 };

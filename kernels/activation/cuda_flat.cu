@@ -8,37 +8,22 @@ DEVICE float one(const struct activation_flat_sizes s, float x, float from)
     return s.backward ? act_gradient(s.act, x, from) : act_value(s.act, x);
 }
 
-DEVICE float read(const void *p, int64 i, int half)
-{
-    return half ? from_bf16(((const unsigned short *)p)[i]) : ((const float *)p)[i];
-}
-
 DEVICE void single(const struct activation_flat given, const struct activation_flat_sizes s,
                    int64 i)
 {
-    const float from = s.backward ? read(given.from, i, s.half) : 0.0f;
-    stored_save(given.y, i, one(s, read(given.x, i, s.half), from), s.half);
+    const float from = s.backward ? stored_read(given.from, i, s.half) : 0.0f;
+    stored_save(given.y, i, one(s, stored_read(given.x, i, s.half), from), s.half);
 }
 
 DEVICE float4 read_4(const void *p, int64 i, int half)
 {
-    float4 v;
-    ushort4 h;
-    if (!half) return ((const float4 *)p)[i];
-    h = ((const ushort4 *)p)[i];
-    v.x = from_bf16(h.x), v.y = from_bf16(h.y), v.z = from_bf16(h.z), v.w = from_bf16(h.w);
-    return v;
+    return half ? from_half_4(((const ushort4 *)p)[i], half) : ((const float4 *)p)[i];
 }
 
 DEVICE void save_4(void *p, int64 i, float4 v, int half)
 {
-    ushort4 h;
-    if (!half) {
-        ((float4 *)p)[i] = v;
-        return;
-    }
-    h.x = to_bf16(v.x), h.y = to_bf16(v.y), h.z = to_bf16(v.z), h.w = to_bf16(v.w);
-    ((ushort4 *)p)[i] = h;
+    if (half) ((ushort4 *)p)[i] = to_half_4(v, half);
+    else ((float4 *)p)[i] = v;
 }
 
 KERNEL(activation_flat_1, struct activation_flat, 1024)

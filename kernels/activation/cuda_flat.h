@@ -2,7 +2,7 @@
 #ifndef HONE_ACTIVATION_CUDA_FLAT_H
 #define HONE_ACTIVATION_CUDA_FLAT_H
 
-struct activation_flat_sizes { int n, act, backward, half; };   /* half: bf16 */
+struct activation_flat_sizes { int n, act, backward, half; };   /* half: hone_cuda_half() */
 
 struct activation_flat {
     void *y;              /* or DX */

@@ -56,15 +56,67 @@ DEVICE unsigned short to_bf16(float v)
     return (unsigned short)((x.u + 0x7fff + (x.u >> 16 & 1)) >> 16);
 }
 
-/* Number i of an array of floats, or where `narrow`, of bf16. */
-DEVICE float stored_load(const void *p, int64 i, int narrow)
+/* An f16 is IEEE 754's binary16, rounded to in the same way. */
+#ifdef __CUDACC__
+DEVICE float from_f16(unsigned short v)
 {
-    return narrow ? from_bf16(LOAD((const unsigned short *)p + i)) : LOAD((const float *)p + i);
+    float f;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(v));
+    return f;
 }
 
-DEVICE void stored_save(void *p, int64 i, float v, int narrow)
+DEVICE unsigned short to_f16(float v)
 {
-    if (narrow) ((unsigned short *)p)[i] = to_bf16(v);
+    unsigned short h;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(v));
+    return h;
+}
+#endif
+
+/* What arrays hold, as hone_cuda_half() says: floats, or halves of one kind. */
+enum { HALF_NONE, HALF_BF16, HALF_F16 };
+
+DEVICE float from_half(unsigned short v, int half)
+{
+    return half == HALF_F16 ? from_f16(v) : from_bf16(v);
+}
+
+DEVICE unsigned short to_half(float v, int half)
+{
+    return half == HALF_F16 ? to_f16(v) : to_bf16(v);
+}
+
+DEVICE float4 from_half_4(ushort4 h, int half)
+{
+    float4 v;
+    v.x = from_half(h.x, half), v.y = from_half(h.y, half);
+    v.z = from_half(h.z, half), v.w = from_half(h.w, half);
+    return v;
+}
+
+DEVICE ushort4 to_half_4(float4 v, int half)
+{
+    ushort4 h;
+    h.x = to_half(v.x, half), h.y = to_half(v.y, half);
+    h.z = to_half(v.z, half), h.w = to_half(v.w, half);
+    return h;
+}
+
+/* Number i of an array; stored_read() also of one that the kernel writes. */
+DEVICE float stored_load(const void *p, int64 i, int half)
+{
+    return half ? from_half(LOAD((const unsigned short *)p + i), half)
+                : LOAD((const float *)p + i);
+}
+
+DEVICE float stored_read(const void *p, int64 i, int half)
+{
+    return half ? from_half(((const unsigned short *)p)[i], half) : ((const float *)p)[i];
+}
+
+DEVICE void stored_save(void *p, int64 i, float v, int half)
+{
+    if (half) ((unsigned short *)p)[i] = to_half(v, half);
     else ((float *)p)[i] = v;
 }
 

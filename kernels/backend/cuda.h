@@ -44,10 +44,17 @@ const struct hone_jit_cost *hone_cuda_jit_cost(const struct hone_plan *plan);
     .backend = &hone_backend_cuda, .dtypes = (dtypes_), .release = hone_cuda_close,                \
     .jit_cost = hone_cuda_jit_cost
 #define HONE_CUDA_F32 HONE_CUDA(1u << HONE_F32)
-#define HONE_CUDA_F32_BF16 HONE_CUDA(1u << HONE_F32 | 1u << HONE_BF16)
+#define HONE_CUDA_F32_HALF HONE_CUDA(1u << HONE_F32 | HONE_HALVES)
 
 /* sizes and nsizes of a struct of ints. */
 #define HONE_CUDA_SIZES(s) .sizes = (const int *)&(s), .nsizes = (int)(sizeof(s) / sizeof(int))
+
+/* What cuda.cuh's stored_load() and stored_save() are told of arrays of type t: 0 floats, 1 bf16,
+ * 2 f16. */
+static inline int hone_cuda_half(enum hone_dtype t)
+{
+    return t == HONE_F16 ? 2 : t == HONE_BF16;
+}
 
 /* A number as an int of the same bits, since sizes are ints. */
 static inline int hone_cuda_bits(double v)

@@ -66,6 +66,15 @@ DEVICE void mma_bf16(float c[4], const unsigned a[4], const unsigned b[2])
           : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/* The same in f16. */
+DEVICE void mma_f16(float c[4], const unsigned a[4], const unsigned b[2])
+{
+    SM_80("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+          "{%8, %9}, {%0, %1, %2, %3};"
+          : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 /* c (16, 8) += a (16, 8) b (8, 8) in tf32.  a: [g][t], [g + 8][t], [g][t + 4], [g + 8][t + 4]; b:
  * [t][g] and [t + 4][g]. */
 DEVICE void mma_tf32(float c[4], const unsigned a[4], const unsigned b[2])

@@ -9,7 +9,7 @@ static struct bias_columns_sizes sizes_of(const struct hone_problem *p, const st
 {
     const int m = p->dim[BIAS_M], part = (m + c->v[SPLIT] - 1) / c->v[SPLIT];
     return (struct bias_columns_sizes){ m, p->dim[BIAS_N], part, (m + part - 1) / part,
-                                        p->dtype == HONE_BF16 };
+                                        hone_cuda_half(p->dtype) };
 }
 
 static int valid(const struct hone_problem *p, const struct hone_config *c,
@@ -59,7 +59,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_bias_bwd, NULL };
 
 const struct hone_kernel hone_bias_cuda_columns = {
-    .name = "cuda_columns", .ops = ops, HONE_CUDA_F32_BF16,
+    .name = "cuda_columns", .ops = ops, HONE_CUDA_F32_HALF,
     .param = { HONE_PARAM("split", 1, 4, 16, 64, 256) },
     .valid = valid, .guess = guess, .workspace = workspace, .prepare = prepare, .run = run,
 };

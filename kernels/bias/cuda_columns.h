@@ -2,7 +2,7 @@
 #ifndef HONE_BIAS_CUDA_COLUMNS_H
 #define HONE_BIAS_CUDA_COLUMNS_H
 
-/* Rows of a part; how many; is DY of bf16? */
+/* Rows of a part; how many; half: hone_cuda_half() of DY. */
 struct bias_columns_sizes { int m, n, part, parts, half; };
 
 struct bias_columns {

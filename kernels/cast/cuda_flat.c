@@ -1,4 +1,4 @@
-/* Casts between f32 and bf16 on a GPU. */
+/* Casts between f32 and halves on a GPU. */
 #include "kernels/backend/cuda.h"
 #include "kernels/cast/cast.h"
 #include "kernels/cast/cuda_flat.h"
@@ -7,7 +7,8 @@ enum { BLOCK };
 
 static struct cast_flat_sizes sizes_of(const struct hone_problem *p)
 {
-    return (struct cast_flat_sizes){ p->dim[CAST_N], p->op == &hone_op_widen };
+    return (struct cast_flat_sizes){ p->dim[CAST_N], p->op == &hone_op_widen,
+                                     hone_cuda_half(p->dtype) };
 }
 
 static int prepare(struct hone_plan *plan)
@@ -32,6 +33,6 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_narrow, &hone_op_widen, NULL };
 
 const struct hone_kernel hone_cast_cuda_flat = {
-    .name = "cuda_flat", .ops = ops, HONE_CUDA(1u << HONE_BF16),
+    .name = "cuda_flat", .ops = ops, HONE_CUDA(HONE_HALVES),
     .param = { HONE_PARAM("block", 256, 128, 512, 1024) }, .prepare = prepare, .run = run,
 };

@@ -2,7 +2,8 @@
 #ifndef HONE_CAST_CUDA_FLAT_H
 #define HONE_CAST_CUDA_FLAT_H
 
-struct cast_flat_sizes { int n, widen; };
+/* half: hone_cuda_half() of the one that is not f32. */
+struct cast_flat_sizes { int n, widen, half; };
 
 struct cast_flat {
     void *y;

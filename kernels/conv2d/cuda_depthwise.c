@@ -17,7 +17,7 @@ static struct conv_depthwise_sizes sizes_of(const struct hone_problem *p,
     return (struct conv_depthwise_sizes){
         v.mb, v.ic, v.ih, v.iw, v.oh, v.ow, v.kh, v.kw, v.sh, v.sw, v.ph, v.pw, v.dh, v.dw,
         .act = fwd ? (int)hone_act_of(p) : (int)HONE_ACT_none,
-        .bias = fwd && hone_problem_has(p, "bias"), .half = p->dtype == HONE_BF16,
+        .bias = fwd && hone_problem_has(p, "bias"), .half = hone_cuda_half(p->dtype),
         .part = part, .parts = (pixels + part - 1) / part
     };
 }
@@ -117,7 +117,7 @@ static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2
                                              &hone_op_conv2d_wgrad, NULL };
 
 const struct hone_kernel hone_conv2d_cuda_depthwise = {
-    .name = "cuda_depthwise", .ops = ops, HONE_CUDA_F32_BF16,
+    .name = "cuda_depthwise", .ops = ops, HONE_CUDA_F32_HALF,
     .param = { HONE_PARAM("split", 1, 4, 16, 64) },
     .refuse = refuse, .suits = suits, .valid = valid, .guess = guess, .workspace = workspace,
     .prepare = prepare, .run = run,

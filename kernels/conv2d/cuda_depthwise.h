@@ -2,7 +2,7 @@
 #ifndef HONE_CONV2D_CUDA_DEPTHWISE_H
 #define HONE_CONV2D_CUDA_DEPTHWISE_H
 
-/* struct conv's sizes, ic channels; half: inputs, Y and DX are bf16. */
+/* struct conv's sizes, ic channels; half: hone_cuda_half() of inputs, Y, DX. */
 struct conv_depthwise_sizes {
     int mb, ic, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw;
     int act, bias, half;

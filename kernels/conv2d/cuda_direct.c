@@ -17,7 +17,7 @@ static struct conv_direct_sizes sizes_of(const struct hone_problem *p, const str
     return (struct conv_direct_sizes){
         v.mb, v.ic, v.ih, v.iw, v.oc, v.oh, v.ow, v.kh, v.kw, v.sh, v.sw, v.ph, v.pw, v.dh, v.dw,
         v.icg, v.ocg, .act = fwd ? (int)hone_act_of(p) : (int)HONE_ACT_none,
-        .bias = fwd && hone_problem_has(p, "bias"), .half = p->dtype == HONE_BF16,
+        .bias = fwd && hone_problem_has(p, "bias"), .half = hone_cuda_half(p->dtype),
         .part = part, .parts = (pixels + part - 1) / part
     };
 }
@@ -108,7 +108,7 @@ static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2
                                              &hone_op_conv2d_wgrad, NULL };
 
 const struct hone_kernel hone_conv2d_cuda_direct = {
-    .name = "cuda_direct", .ops = ops, HONE_CUDA_F32_BF16,
+    .name = "cuda_direct", .ops = ops, HONE_CUDA_F32_HALF,
     .param = { HONE_PARAM("block", 128, 256, 512), HONE_PARAM("split", 1, 4, 16, 64) },
     .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace,
     .prepare = prepare, .run = run,

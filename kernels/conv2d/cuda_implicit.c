@@ -100,7 +100,7 @@ static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2
                                              &hone_op_conv2d_wgrad, NULL };
 
 const struct hone_kernel hone_conv2d_cuda_implicit = {
-    .name = "cuda_implicit", .ops = ops, HONE_CUDA_F32_BF16,
+    .name = "cuda_implicit", .ops = ops, HONE_CUDA_F32_HALF,
     .param = { HONE_PARAM("tile", 0, 1, 2, 3, 4, 5), HONE_PARAM("split", 1, 2, 4, 8, 16, 32) },
     .refuse = refuse, .suits = suits, .valid = valid, .guess = guess, .workspace = workspace,
     .prepare = prepare, .run = run,

@@ -15,7 +15,7 @@ struct conv_implicit_sizes {
     int m, n, k;
     int a_turned, b_turned, a_wide, b_wide;
     int stages, part, parts;
-    int half, narrow;                  /* inputs are bf16, the output too */
+    int half, narrow;                  /* hone_cuda_half() of inputs, of the output */
     int act, bias, pass;
     int mb, ic, ih, iw, oc, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw;
     /* Of a class: its first pixel and tap, how many pixels and taps, and dy's row of the first. */

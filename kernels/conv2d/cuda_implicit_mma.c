@@ -1,4 +1,4 @@
-/* Convolution in a GPU's tensor cores, three passes: as cuda_implicit.c, of bf16, and of f32
+/* Convolution in a GPU's tensor cores, three passes: as cuda_implicit.c, of halves, and of f32
  * rounded to tf32 where the user's limit on errors allows that. */
 #include "kernels/conv2d/implicit_host.h"
 
@@ -13,7 +13,7 @@ static const struct tile { int bm, bn, bk, wm, wn; } tiles[] = {
 };
 enum { NTILES = sizeof tiles / sizeof *tiles };
 
-static int is_half(const struct hone_problem *p) { return p->dtype == HONE_BF16; }
+static int half_of(const struct hone_problem *p) { return hone_cuda_half(p->dtype); }
 
 static struct conv_implicit_sizes sizes_of(const struct hone_problem *p,
                                            const struct hone_config *c)
@@ -34,13 +34,13 @@ static unsigned shared_of(const struct conv_implicit_sizes *s, const struct tile
 static double growth(const struct hone_problem *p, const struct hone_config *c)
 {
     (void)c;
-    return 2 * p->op->growth(p) + (is_half(p) ? 0 : 0x1p14 + 4);
+    return 2 * p->op->growth(p) + (half_of(p) ? 0 : 0x1p14 + 4);
 }
 
 static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
 {
     if (hone_cuda_limits(d)->major < 8) return "it needs tensor cores as of sm_80";
-    if (!is_half(p) && d->max_error <= 0)
+    if (!half_of(p) && d->max_error <= 0)
         return "f32 would be rounded to tf32: --max-error 1e-2 allows it";
     return implicit_refuse(p);
 }
@@ -94,8 +94,9 @@ static int prepare(struct hone_plan *plan)
 {
     const struct conv_implicit_sizes s = sizes_of(&plan->problem, &plan->config);
     const struct tile *t = &tiles[plan->config.v[TILE]];
+    static const char *const kinds[] = { "tf32", "bf16", "f16" };
     char name[64], config[64];
-    snprintf(name, sizeof name, "conv_implicit_%s_%d_%d", s.half ? "bf16" : "tf32", t->bm, t->bn);
+    snprintf(name, sizeof name, "conv_implicit_%s_%d_%d", kinds[s.half], t->bm, t->bn);
     snprintf(config, sizeof config, "X(%d, %d, %d, %d, %d)", t->bm, t->bn, t->bk, t->wm, t->wn);
     const struct hone_cuda_code code = {
         .function = { name, "conv_implicit_mma_join" }, .shared_bytes = { shared_of(&s, t) },
@@ -116,7 +117,7 @@ static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2
                                              &hone_op_conv2d_wgrad, NULL };
 
 const struct hone_kernel hone_conv2d_cuda_implicit_mma = {
-    .name = "cuda_implicit_mma", .ops = ops, HONE_CUDA_F32_BF16,
+    .name = "cuda_implicit_mma", .ops = ops, HONE_CUDA_F32_HALF,
     .param = { HONE_PARAM("tile", 0, 1, 2, 3), HONE_PARAM("stages", 2, 3, 4),
                HONE_PARAM("split", 1, 2, 4, 8, 16) },
     .refuse = refuse, .suits = suits, .valid = valid, .guess = guess, .workspace = workspace,

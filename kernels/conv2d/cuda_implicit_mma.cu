@@ -13,6 +13,7 @@
     }
 #define KINDS(bm, bn, bk, wm, wn)                                                                  \
     MMA(conv_implicit_bf16_##bm##_##bn, 1, bm, bn, bk, wm, wn)                                     \
+    MMA(conv_implicit_f16_##bm##_##bn, 2, bm, bn, bk, wm, wn)                                      \
     MMA(conv_implicit_tf32_##bm##_##bn, 0, bm, bn, bk, wm, wn)
 #ifndef CONFIGS
 #define CONFIGS(X) MMA_TILES(X)

@@ -83,7 +83,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad, NULL };
 
 const struct hone_kernel hone_conv2d_cuda_winograd = {
-    .name = "cuda_winograd", .ops = ops, HONE_CUDA_F32_BF16,
+    .name = "cuda_winograd", .ops = ops, HONE_CUDA_F32_HALF,
     .param = { WINOGRAD_PARAMS, HONE_PARAM("tile", 0, 1, 2, 3, 4, 5) },
     .refuse = refuse, .suits = winograd_suits, .valid = valid, .guess = guess,
     .workspace = winograd_workspace, .growth = growth, .scale = scale, .amplify = amplify,

@@ -11,7 +11,7 @@ struct conv_winograd_sizes {
     int m, n, k;                       /* m: tiles of a part; the last may have fewer */
     int a_turned, b_turned, a_wide, b_wide;
     int stages, half;                  /* operands are floats: half is 0 */
-    int narrow;                        /* tensors are bf16 */
+    int narrow;                        /* hone_cuda_half() of tensors */
     int act, bias, dgrad;
     int in_h, in_w, out_h, out_w;      /* of an image */
     int from_h, from_w;                /* input under the first tap of output (0, 0) */

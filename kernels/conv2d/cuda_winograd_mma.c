@@ -29,8 +29,10 @@ static unsigned shared_of(const struct conv_winograd_sizes *s, const struct tile
 static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
 {
     if (hone_cuda_limits(d)->major < 8) return "it needs tensor cores as of sm_80";
-    if (p->dtype == HONE_F32 && d->max_error <= 0)
-        return "f32 would be rounded to tf32: --max-error 1e-2 allows it";
+    /* bf16 has fewer bits than tf32. */
+    if (p->dtype != HONE_BF16 && d->max_error <= 0)
+        return p->dtype == HONE_F16 ? "points would be rounded to tf32: --max-error 1e-2 allows it"
+                                    : "f32 would be rounded to tf32: --max-error 1e-2 allows it";
     return winograd_cannot(p);
 }
 
@@ -99,7 +101,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad, NULL };
 
 const struct hone_kernel hone_conv2d_cuda_winograd_mma = {
-    .name = "cuda_winograd_mma", .ops = ops, HONE_CUDA_F32_BF16,
+    .name = "cuda_winograd_mma", .ops = ops, HONE_CUDA_F32_HALF,
     .param = { WINOGRAD_PARAMS, HONE_PARAM("tile", 0, 1, 2, 3), HONE_PARAM("stages", 2, 3, 4) },
     .refuse = refuse, .suits = winograd_suits, .valid = valid, .guess = guess,
     .workspace = winograd_workspace, .growth = growth, .scale = scale, .amplify = amplify,

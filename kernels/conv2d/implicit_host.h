@@ -26,14 +26,14 @@ static inline struct conv_implicit_sizes implicit_sizes(const struct hone_proble
                                                         int bk)
 {
     const struct conv v = conv_of(p);
-    const int pass = implicit_pass(p), fwd = pass == CONV_PASS_FWD, half = p->dtype == HONE_BF16;
+    const int pass = implicit_pass(p), fwd = pass == CONV_PASS_FWD, half = hone_cuda_half(p->dtype);
     const int wgrad = pass == CONV_PASS_WGRAD, run = half ? 8 : 4, taps = v.kh * v.kw;
     struct conv_implicit_sizes s = {
         .m = wgrad ? v.oc : v.mb * v.oh * v.ow, .n = fwd ? v.oc : wgrad ? taps * v.ic : v.ic,
         .k = fwd ? taps * v.ic : v.mb * v.oh * v.ow,
         .a_turned = wgrad, .b_turned = !fwd, .stages = 2,
         .a_wide = (fwd ? v.ic : v.oc) % run == 0, .b_wide = v.ic % run == 0,
-        .half = half, .narrow = half && !wgrad, .act = fwd ? (int)hone_act_of(p) : HONE_ACT_none,
+        .half = half, .narrow = wgrad ? 0 : half, .act = fwd ? (int)hone_act_of(p) : HONE_ACT_none,
         .bias = fwd && hone_problem_has(p, "bias"), .pass = pass,
         v.mb, v.ic, v.ih, v.iw, v.oc, v.oh, v.ow, v.kh, v.kw, v.sh, v.sw, v.ph, v.pw, v.dh, v.dw
     };

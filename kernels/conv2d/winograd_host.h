@@ -29,7 +29,7 @@ static inline struct conv_winograd_sizes winograd_sizes(const struct hone_proble
     return (struct conv_winograd_sizes){
         .m = (int)winograd_above(tiles, c->v[WINOGRAD_PARTS]), .n = q.outc, .k = q.inc,
         .b_turned = q.dgrad, .a_wide = q.inc % 4 == 0, .b_wide = wide, .stages = 2,
-        .narrow = p->dtype == HONE_BF16,
+        .narrow = hone_cuda_half(p->dtype),
         .act = q.dgrad ? HONE_ACT_none : (int)hone_act_of(p),
         .bias = !q.dgrad && hone_problem_has(p, "bias"), .dgrad = q.dgrad,
         .in_h = q.in_h, .in_w = q.in_w, .out_h = q.out_h, .out_w = q.out_w,

@@ -10,7 +10,7 @@ static struct dropout_hash_sizes sizes_of(const struct hone_problem *p)
     return (struct dropout_hash_sizes){ p->dim[DROP_N], (int)p->value[DROP_STREAM],
                                         (int)dropout_threshold(p->value[DROP_P]),
                                         hone_cuda_bits(1 / (1 - p->value[DROP_P])),
-                                        p->dtype == HONE_BF16 };
+                                        hone_cuda_half(p->dtype) };
 }
 
 static int prepare(struct hone_plan *plan)
@@ -36,6 +36,6 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_dropout, NULL };
 
 const struct hone_kernel hone_dropout_cuda_hash = {
-    .name = "cuda_hash", .ops = ops, HONE_CUDA_F32_BF16,
+    .name = "cuda_hash", .ops = ops, HONE_CUDA_F32_HALF,
     .param = { HONE_PARAM("block", 256, 128) }, .prepare = prepare, .run = run,
 };

@@ -5,8 +5,7 @@
 DEVICE void drop(const struct dropout_hash given, const struct dropout_hash_sizes s, int64 i,
                  float factor)
 {
-    const float x = s.half ? from_bf16(((const unsigned short *)given.x)[i])
-                           : ((const float *)given.x)[i];
+    const float x = stored_read(given.x, i, s.half);
     stored_save(given.y, i, factor != 0.0f ? x * factor : 0.0f, s.half);
 }
 

@@ -2,7 +2,7 @@
 #ifndef HONE_DROPOUT_CUDA_HASH_H
 #define HONE_DROPOUT_CUDA_HASH_H
 
-/* factor: bits of 1 / (1 - p); half: X and Y are bf16. */
+/* factor: bits of 1 / (1 - p); half: hone_cuda_half(). */
 struct dropout_hash_sizes { int n, stream, threshold, factor, half; };
 
 struct dropout_hash {

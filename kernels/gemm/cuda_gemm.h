@@ -12,7 +12,7 @@ struct gemm_sizes {
     int stages, part, parts;
     int alpha, beta;                 /* bits of floats */
     int act, bias;
-    int half, narrow;                /* half: A and B are bf16; narrow: so is C */
+    int half, narrow;                /* hone_cuda_half() of A and B, and of C */
 };
 
 struct gemm_given {

@@ -1,6 +1,6 @@
-/* gemm in a GPU's tensor cores, from sm_80 on: bf16, and f32 rounded to tf32 where the user's limit
- * on errors allows that.  Tiles of C, one a block, and the terms shared by several blocks as in
- * cuda_tiled.c. */
+/* gemm in a GPU's tensor cores, from sm_80 on: bf16, f16, and f32 rounded to tf32 where the user's
+ * limit on errors allows that.  Tiles of C, one a block, and the terms shared by several blocks as
+ * in cuda_tiled.c. */
 #include "kernels/backend/cuda.h"
 #include "kernels/gemm/cuda_gemm.h"
 #include "kernels/gemm/gemm.h"
@@ -16,14 +16,14 @@ static const struct tile { int bm, bn, bk, wm, wn; } tiles[] = {
 };
 enum { NTILES = sizeof tiles / sizeof *tiles };
 
-static int is_half(const struct hone_problem *p) { return p->dtype == HONE_BF16; }
+static int half_of(const struct hone_problem *p) { return hone_cuda_half(p->dtype); }
 static int round_up(int n, int by) { return (n + by - 1) / by * by; }
 
 static struct gemm_sizes sizes_of(const struct hone_problem *p, const struct hone_config *c)
 {
     const int m = p->dim[GEMM_M], n = p->dim[GEMM_N], k = p->dim[GEMM_K], split = c->v[SPLIT];
     const int tn = p->layout == GEMM_TN, nn = p->layout == GEMM_NN || tn;
-    const int run = is_half(p) ? 8 : 4;
+    const int run = half_of(p) ? 8 : 4;
     const int part = round_up((k + split - 1) / split, tiles[c->v[TILE]].bk);
     return (struct gemm_sizes){
         .m = m, .n = n, .k = k, .a_turned = tn, .b_turned = nn,
@@ -31,7 +31,7 @@ static struct gemm_sizes sizes_of(const struct hone_problem *p, const struct hon
         .stages = c->v[STAGES], .part = part, .parts = (k + part - 1) / part,
         .alpha = hone_cuda_bits(p->value[GEMM_ALPHA]), .beta = hone_cuda_bits(p->value[GEMM_BETA]),
         .act = (int)hone_act_of(p), .bias = hone_problem_has(p, "bias"),
-        .half = is_half(p), .narrow = is_half(p) && !hone_problem_has(p, "wide"),
+        .half = half_of(p), .narrow = hone_problem_has(p, "wide") ? 0 : half_of(p),
     };
 }
 
@@ -39,7 +39,7 @@ static unsigned shared_of(const struct hone_problem *p, const struct hone_config
 {
     const struct gemm_sizes s = sizes_of(p, c);
     const struct tile *t = &tiles[c->v[TILE]];
-    const int size = is_half(p) ? 2 : 4;
+    const int size = half_of(p) ? 2 : 4;
     return (unsigned)(s.stages * (MMA_BYTES(t->bm, t->bk, size, s.a_turned) +
                                   MMA_BYTES(t->bn, t->bk, size, s.b_turned)));
 }
@@ -55,14 +55,14 @@ static int64_t blocks_of(const struct hone_problem *p, const struct tile *t)
 static double growth(const struct hone_problem *p, const struct hone_config *c)
 {
     (void)c;
-    return 2 * p->op->growth(p) + (is_half(p) ? 0 : 0x1p14 + 4);
+    return 2 * p->op->growth(p) + (half_of(p) ? 0 : 0x1p14 + 4);
 }
 
 static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
 {
     if (hone_cuda_limits(d)->major < 8) return "it needs tensor cores as of sm_80";
     if (p->dim[GEMM_M] > 65535 * 32) return "m has more rows than a grid of the smallest tiles";
-    return !is_half(p) && d->max_error <= 0
+    return !half_of(p) && d->max_error <= 0
                ? "f32 would be rounded to tf32: --max-error 1e-2 allows it"
                : NULL;
 }
@@ -113,8 +113,9 @@ static int prepare(struct hone_plan *plan)
     const struct hone_problem *p = &plan->problem;
     const struct gemm_sizes s = sizes_of(p, &plan->config);
     const struct tile *t = &tiles[plan->config.v[TILE]];
+    static const char *const kinds[] = { "tf32", "bf16", "f16" };
     char name[64], config[64];
-    snprintf(name, sizeof name, "gemm_mma_%s_%d_%d", is_half(p) ? "bf16" : "tf32", t->bm, t->bn);
+    snprintf(name, sizeof name, "gemm_mma_%s_%d_%d", kinds[half_of(p)], t->bm, t->bn);
     snprintf(config, sizeof config, "X(%d, %d, %d, %d, %d)", t->bm, t->bn, t->bk, t->wm, t->wn);
     const struct hone_cuda_code code = {
         .function = { name, "gemm_mma_join" }, .shared_bytes = { shared_of(p, &plan->config) },
@@ -146,7 +147,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_gemm, NULL };
 
 const struct hone_kernel hone_gemm_cuda_mma = {
-    .name = "cuda_mma", .ops = ops, HONE_CUDA_F32_BF16,
+    .name = "cuda_mma", .ops = ops, HONE_CUDA_F32_HALF,
     .param = { HONE_PARAM("tile", 0, 1, 2, 3), HONE_PARAM("stages", 2, 3, 4),
                HONE_PARAM("split", 1, 2, 4, 8, 16) },
     .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace, .growth = growth,

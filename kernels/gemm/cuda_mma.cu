@@ -1,4 +1,4 @@
-/* C = act(alpha op(A) op(B) + beta C + bias) in tensor cores: bf16, and f32 rounded to tf32. */
+/* C = act(alpha op(A) op(B) + beta C + bias) in tensor cores: bf16, f16, and f32 rounded to tf32. */
 #include "kernels/gemm/cuda_gemm.cuh"
 #include "kernels/gemm/mma.cuh"
 
@@ -12,6 +12,7 @@
     }
 #define KINDS(bm, bn, bk, wm, wn)                                                                  \
     MMA(gemm_mma_bf16_##bm##_##bn, 1, bm, bn, bk, wm, wn)                                          \
+    MMA(gemm_mma_f16_##bm##_##bn, 2, bm, bn, bk, wm, wn)                                           \
     MMA(gemm_mma_tf32_##bm##_##bn, 0, bm, bn, bk, wm, wn)
 #ifndef CONFIGS
 #define CONFIGS(X) MMA_TILES(X)

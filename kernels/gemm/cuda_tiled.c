@@ -29,7 +29,7 @@ static unsigned shared_of(const struct tile *t)
 static struct gemm_sizes sizes_of(const struct hone_problem *p, const struct hone_config *c)
 {
     const int m = p->dim[GEMM_M], n = p->dim[GEMM_N], k = p->dim[GEMM_K], split = c->v[SPLIT];
-    const int bk = tiles[c->v[TILE]].bk, half = p->dtype == HONE_BF16;
+    const int bk = tiles[c->v[TILE]].bk, half = hone_cuda_half(p->dtype);
     const int part = ((k + split - 1) / split + bk - 1) / bk * bk;
     return (struct gemm_sizes){
         .m = m, .n = n, .k = k,
@@ -37,7 +37,7 @@ static struct gemm_sizes sizes_of(const struct hone_problem *p, const struct hon
         .alpha = hone_cuda_bits(p->value[GEMM_ALPHA]), .beta = hone_cuda_bits(p->value[GEMM_BETA]),
         .act = (int)hone_act_of(p), .bias = hone_problem_has(p, "bias"),
         .part = part, .parts = (k + part - 1) / part,
-        .half = half, .narrow = half && !hone_problem_has(p, "wide"),
+        .half = half, .narrow = hone_problem_has(p, "wide") ? 0 : half,
     };
 }
 
@@ -129,7 +129,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_gemm, NULL };
 
 const struct hone_kernel hone_gemm_cuda_tiled = {
-    .name = "cuda_tiled", .ops = ops, HONE_CUDA_F32_BF16,
+    .name = "cuda_tiled", .ops = ops, HONE_CUDA_F32_HALF,
     .param = { HONE_PARAM("tile", 0, 1, 2, 3, 4, 5), HONE_PARAM("split", 1, 2, 4, 8, 16, 32) },
     .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace,
     .prepare = prepare, .run = run,

@@ -1,4 +1,4 @@
-/* C = act(alpha op(A) op(B) + beta C + bias) on all GPUs: f32, and bf16 with sums in f32. */
+/* C = act(alpha op(A) op(B) + beta C + bias) on all GPUs: f32, and halves with sums in f32. */
 #include "kernels/gemm/cuda_gemm.cuh"
 #include "kernels/gemm/tiled.cuh"
 

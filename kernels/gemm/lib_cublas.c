@@ -87,7 +87,10 @@ static int epilogue_of(const struct hone_problem *p)
     }
 }
 
-static int type_of(enum hone_dtype t) { return t == HONE_BF16 ? LT_CUDA_R_16BF : LT_CUDA_R_32F; }
+static int type_of(enum hone_dtype t)
+{
+    return t == HONE_BF16 ? LT_CUDA_R_16BF : t == HONE_F16 ? LT_CUDA_R_16F : LT_CUDA_R_32F;
+}
 
 static void close_product(struct product *q)
 {
@@ -327,7 +330,7 @@ const struct hone_kernel hone_gemm_lib_cublas = {
     .ops = ops,
     .backend = &hone_backend_cuda,
     .build = HONE_LIB,
-    .dtypes = 1u << HONE_F32 | 1u << HONE_BF16,
+    .dtypes = 1u << HONE_F32 | HONE_HALVES,
     .version = version,
     .param = { HONE_PARAM_120("algo"), HONE_PARAM_40("setting") },
     .refuse = refuse,

@@ -20,7 +20,7 @@
 #include "kernels/backend/cuda_mma.cuh"
 #include "kernels/gemm/run.cuh"
 
-/* bm, bn, ... and half (1: bf16, 0: f32 as tf32) are constants to the compiler in all of these. */
+/* bm, bn, ... and half (none: f32 as tf32) are constants to the compiler in all of these. */
 
 /* `rows` rows of 16-byte runs into shared memory, `pitch` numbers apart: at once where they begin
  * on boundaries, else number by number. */
@@ -119,7 +119,8 @@ DEVICE void multiply(float sum[4][8][4], const TILE_SIZES s, const char *sa, con
             for (int i = 0; i < mt; i++)
                 UNROLLED
                 for (int h = 0; h < 2; h++) {
-                    if (half) mma_bf16(sum[i][j + h], a[i], b + 2 * h);
+                    if (half == HALF_F16) mma_f16(sum[i][j + h], a[i], b + 2 * h);
+                    else if (half) mma_bf16(sum[i][j + h], a[i], b + 2 * h);
                     else mma_tf32(sum[i][j + h], a[i], b + 2 * h);
                 }
         }

@@ -15,7 +15,7 @@ DEVICE struct run run_of_none(const void *from)
     return r;
 }
 
-/* n numbers from place `at` of an array of bf16 (half) or floats. */
+/* n numbers from place `at` of an array of halves or floats. */
 DEVICE struct run run_from(const void *from, int64 at, int n, int half)
 {
     struct run r;

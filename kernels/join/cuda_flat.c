@@ -20,7 +20,7 @@ static struct join_flat_sizes sizes_of(const struct hone_problem *p)
 {
     const int32_t *d = p->dim;
     const int kind = kind_of(p);
-    const int half = p->dtype == HONE_BF16;
+    const int half = hone_cuda_half(p->dtype);
     if (kind == ADD)
         return (struct join_flat_sizes){ .m = d[ADD_N], .act = (int)hone_act_of(p), .half = half };
     if (kind <= CONCAT_BWD)
@@ -73,6 +73,6 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 }
 
 const struct hone_kernel hone_join_cuda_flat = {
-    .name = "cuda_flat", .ops = ops, HONE_CUDA_F32_BF16,
+    .name = "cuda_flat", .ops = ops, HONE_CUDA_F32_HALF,
     .param = { HONE_PARAM("block", 256, 128) }, .refuse = refuse, .prepare = prepare, .run = run,
 };

@@ -2,25 +2,20 @@
 #include "kernels/activation/act.cuh"
 #include "kernels/join/cuda_flat.h"
 
-/* TO of add may be A or B. */
-DEVICE float read(const void *p, int64 i, int half)
-{
-    return half ? from_bf16(((const unsigned short *)p)[i]) : ((const float *)p)[i];
-}
-
 DEVICE void copy(void *to, int64 i, const void *from, int64 j, int half)
 {
     if (half) ((unsigned short *)to)[i] = LOAD((const unsigned short *)from + j);
     else ((float *)to)[i] = LOAD((const float *)from + j);
 }
 
+/* TO may be A or B. */
 KERNEL(join_flat_add, struct join_flat, 256)
 {
     SIZES(struct join_flat_sizes, s);
     for (int64 i = FIRST; i < s.m; i += STRIDE)
         stored_save(given.to, i,
-                    act_epilogue(s.act, read(given.a, i, s.half) + read(given.b, i, s.half)),
-                    s.half);
+                    act_epilogue(s.act, stored_read(given.a, i, s.half) +
+                                            stored_read(given.b, i, s.half)), s.half);
 }
 
 KERNEL(join_flat_concat_fwd, struct join_flat, 256)

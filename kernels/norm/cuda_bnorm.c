@@ -11,7 +11,7 @@ static const struct hone_op *const ops[] = { &hone_op_bnorm_fwd, &hone_op_bnorm_
 static struct norm_bnorm_sizes sizes_of(const struct hone_problem *p)
 {
     struct norm_bnorm_sizes s = { .m = p->dim[NORM_M], .n = p->dim[NORM_N],
-                                  .act = (int)hone_act_of(p), .half = p->dtype == HONE_BF16 };
+                                  .act = (int)hone_act_of(p), .half = hone_cuda_half(p->dtype) };
     if (p->op != &hone_op_bnorm_bwd) {
         s.add = hone_problem_has(p, "add");
         s.momentum = hone_cuda_bits(p->value[NORM_MOMENTUM]);
@@ -67,5 +67,5 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 }
 
 const struct hone_kernel hone_norm_cuda_bnorm = {
-    .name = "cuda_bnorm", .ops = ops, HONE_CUDA_F32_BF16, .prepare = prepare, .run = run,
+    .name = "cuda_bnorm", .ops = ops, HONE_CUDA_F32_HALF, .prepare = prepare, .run = run,
 };

@@ -2,8 +2,8 @@
 #ifndef HONE_NORM_CUDA_BNORM_H
 #define HONE_NORM_CUDA_BNORM_H
 
-/* act: as act.cuh has them, relu, relu6 or none; momentum, eps: bits of floats; half: X, Y,
- * DY, DX and what is added are bf16. */
+/* act: as act.cuh has them, relu, relu6 or none; momentum, eps: bits of floats; half:
+ * hone_cuda_half() of X, Y, DY, DX and what is added. */
 struct norm_bnorm_sizes { int m, n, act, add, momentum, eps, half; };
 
 struct norm_bnorm {

@@ -9,6 +9,7 @@
 
 #define LT_NUMBERS(X)                                                                              \
     X(CUDA_R_32F, 0)                                                                               \
+    X(CUDA_R_16F, 2)                                                                               \
     X(CUDA_R_16BF, 14)                                                                             \
     X(CUBLAS_COMPUTE_32F, 68)                                                                      \
     X(CUBLAS_COMPUTE_32F_FAST_TF32, 77)                                                            \

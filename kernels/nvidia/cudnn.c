@@ -72,7 +72,7 @@ void hone_cudnn_drop(dnn_descriptor d)
 
 int hone_cudnn_type(enum hone_dtype t)
 {
-    return t == HONE_BF16 ? DNN_DATA_BFLOAT16 : DNN_DATA_FLOAT;
+    return t == HONE_BF16 ? DNN_DATA_BFLOAT16 : t == HONE_F16 ? DNN_DATA_HALF : DNN_DATA_FLOAT;
 }
 
 /* ---- graphs ---- */

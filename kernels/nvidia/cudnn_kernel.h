@@ -66,7 +66,7 @@ int  hone_cudnn_run(const struct hone_plan *plan, void *const mem[], void *works
 
 #define HONE_CUDNN_MEMBERS                                                                         \
     .backend = &hone_backend_cuda, .build = HONE_LIB,                                              \
-    .dtypes = 1u << HONE_F32 | 1u << HONE_BF16, .version = hone_cudnn_version,                     \
+    .dtypes = 1u << HONE_F32 | HONE_HALVES, .version = hone_cudnn_version,                         \
     .param = { HONE_CUDNN_PARAMS }, .refuse = refuse, .valid = valid, .guess = guess,              \
     .workspace = workspace, .candidates = candidates, .prepare = prepare,                          \
     .release = hone_cudnn_release, .run = hone_cudnn_run

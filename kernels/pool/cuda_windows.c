@@ -17,7 +17,7 @@ static struct pool_windows_sizes sizes_of(const struct hone_problem *p)
     return (struct pool_windows_sizes){
         d[POOL_MB], d[POOL_IC], d[POOL_IH], d[POOL_IW], d[POOL_OH], d[POOL_OW], d[POOL_KH],
         d[POOL_KW], d[POOL_SH], d[POOL_SW], d[POOL_PH], d[POOL_PW], average,
-        average && hone_problem_has(p, "include_pad"), p->dtype == HONE_BF16
+        average && hone_problem_has(p, "include_pad"), hone_cuda_half(p->dtype)
     };
 }
 
@@ -46,6 +46,6 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 }
 
 const struct hone_kernel hone_pool_cuda_windows = {
-    .name = "cuda_windows", .ops = ops, HONE_CUDA_F32_BF16,
+    .name = "cuda_windows", .ops = ops, HONE_CUDA_F32_HALF,
     .param = { HONE_PARAM("block", 256, 128, 64) }, .prepare = prepare, .run = run,
 };

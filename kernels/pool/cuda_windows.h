@@ -4,7 +4,7 @@
 
 struct pool_windows_sizes {
     int mb, ic, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw;   /* as problem.dim */
-    int average, include_pad, half;                       /* half: numbers are bf16 */
+    int average, include_pad, half;                       /* half: hone_cuda_half() */
 };
 
 struct pool_windows {

@@ -2,6 +2,7 @@
  * as that one is documented to, one number after another, and proposes algorithms that differ by
  * name and workspace.  $PRETEND: "none" proposes nothing, "fail" fails at heuristics. */
 #include "kernels/nvidia/cublas_abi.h"
+#include "tests/cuda/half.h"
 
 #include <dlfcn.h>
 #include <math.h>
@@ -39,20 +40,16 @@ static void *driver(const char *name)
 
 static double number(const void *at, int type, uint64_t i)
 {
-    float f;
+    const uint16_t *half = at;
     if (type == LT_CUDA_R_32F) return ((const float *)at)[i];
-    uint32_t bits = (uint32_t)((const uint16_t *)at)[i] << 16;
-    memcpy(&f, &bits, sizeof f);
-    return f;
+    return type == LT_CUDA_R_16F ? f16_number(half[i]) : bf16_number(half[i]);
 }
 
 static void put(void *at, int type, uint64_t i, double v)
 {
-    float f = (float)v;
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
+    const float f = (float)v;
     if (type == LT_CUDA_R_32F) ((float *)at)[i] = f;
-    else ((uint16_t *)at)[i] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    else ((uint16_t *)at)[i] = type == LT_CUDA_R_16F ? f16_rounded(f) : bf16_rounded(f);
 }
 
 static size_t bytes_of(const struct layout *m)

@@ -2,6 +2,7 @@
  * what was set, one engine computes every graph, and executing walks its operations number by
  * number, as cuDNN's documentation defines them. */
 #include "kernels/nvidia/cudnn_abi.h"
+#include "tests/cuda/half.h"
 
 #include <dlfcn.h>
 #include <math.h>
@@ -137,10 +138,22 @@ static void *address(int64_t id)
     return NULL;
 }
 
-static int is_half(const struct desc *d)
+/* Number i of an array of this type. */
+static float got(int type, const void *at, int64_t i)
 {
-    return number(d, DNN_ATTR_TENSOR_DATA_TYPE) == DNN_DATA_BFLOAT16;
+    return type == DNN_DATA_BFLOAT16 ? bf16_number(((const uint16_t *)at)[i])
+           : type == DNN_DATA_HALF   ? f16_number(((const uint16_t *)at)[i])
+                                     : ((const float *)at)[i];
 }
+
+static void put(int type, void *at, int64_t i, float v)
+{
+    if (type == DNN_DATA_BFLOAT16) ((uint16_t *)at)[i] = bf16_rounded(v);
+    else if (type == DNN_DATA_HALF) ((uint16_t *)at)[i] = f16_rounded(v);
+    else ((float *)at)[i] = v;
+}
+
+static size_t width_of(int type) { return type == DNN_DATA_FLOAT ? 4 : 2; }
 
 static int64_t place(const struct tensor *t, int64_t i)
 {
@@ -172,32 +185,22 @@ static struct tensor *tensor(const struct desc *d, int reads)
         t->v[0] = *(float *)address(id);
         return t;
     }
-    const size_t width = is_half(d) ? 2 : 4;
+    const int type = number(d, DNN_ATTR_TENSOR_DATA_TYPE);
+    const size_t width = width_of(type);
     char *host = malloc((size_t)t->n * width);
     int (*get)(void *, uint64_t, size_t, void *) = driver("cuMemcpyDtoHAsync_v2");
     if (get(host, (uint64_t)(uintptr_t)address(id), (size_t)t->n * width, stream)) abort();
-    for (int64_t i = 0; i < t->n; i++) {
-        uint32_t bits = 0;
-        float f;
-        memcpy((char *)&bits + 4 - width, host + (size_t)place(t, i) * width, width);
-        memcpy(&f, &bits, sizeof f);
-        t->v[i] = f;
-    }
+    for (int64_t i = 0; i < t->n; i++) t->v[i] = got(type, host, place(t, i));
     free(host);
     return t;
 }
 
 static int store(const struct tensor *t)
 {
-    const size_t width = is_half(t->d) ? 2 : 4;
+    const int type = number(t->d, DNN_ATTR_TENSOR_DATA_TYPE);
+    const size_t width = width_of(type);
     char *host = malloc((size_t)t->n * width);
-    for (int64_t i = 0; i < t->n; i++) {
-        const float f = (float)t->v[i];
-        uint32_t bits;
-        memcpy(&bits, &f, sizeof bits);
-        if (width == 2) bits += f == f ? 0x7fff + (bits >> 16 & 1) : 0;
-        memcpy(host + (size_t)place(t, i) * width, (char *)&bits + 4 - width, width);
-    }
+    for (int64_t i = 0; i < t->n; i++) put(type, host, place(t, i), (float)t->v[i]);
     int (*set)(uint64_t, const void *, size_t, void *) = driver("cuMemcpyHtoDAsync_v2");
     const int bad = set((uint64_t)(uintptr_t)address(t->id), host, (size_t)t->n * width, stream);
     free(host);

@@ -51,6 +51,10 @@ float shim_shuffle(float v, int lane);
 #define __shfl_xor_sync(mask, v, d) shim_shuffle((v), (int)(threadIdx.x % 32) ^ (d))
 #define __shfl_sync(mask, v, lane) shim_shuffle((v), (lane))
 
+/* kernels/backend/cuda.cuh's. */
+float from_f16(unsigned short v);
+unsigned short to_f16(float v);
+
 /* kernels/backend/cuda_mma.cuh's: a warp's instructions, and copies that are done when they are
  * waited for. */
 void copy_16(void *to, const void *p, int n);
@@ -59,6 +63,7 @@ void copies_wait(int pending);
 void load_matrices(unsigned r[4], const void *row);
 void load_turned(unsigned r[4], const void *row);
 void mma_bf16(float c[4], const unsigned a[4], const unsigned b[2]);
+void mma_f16(float c[4], const unsigned a[4], const unsigned b[2]);
 void mma_tf32(float c[4], const unsigned a[4], const unsigned b[2]);
 unsigned to_tf32(float v);
 

@@ -1,6 +1,7 @@
 /* The warp's instructions of kernels/backend/cuda_mma.cuh for the shim: which lane has which
  * numbers is PTX's, so that a kernel that brings them to the wrong lanes is wrong here, too.  Copies
  * happen when they are waited for, and what they overwrite must be free from the start. */
+#include "tests/cuda/half.h"
 #include "tests/cuda/shim.h"
 #include "tests/cuda/shim_warp.h"
 
@@ -74,21 +75,20 @@ static float number(unsigned bits)
     return f;
 }
 
-/* Half `odd` of a register, a bf16. */
-static float half(unsigned reg, unsigned odd)
+/* a[row][l] and b[l][col] of a warp, out of its lanes' registers: of halves, one of two. */
+static uint16_t a_half(unsigned row, unsigned l)
 {
-    return number(odd ? reg & 0xffff0000u : reg << 16);
+    const unsigned reg = shim_lane_at(row % 8 * 4 + l % 8 / 2)->given[row / 8 + l / 8 * 2];
+    return (uint16_t)(reg >> l % 2 * 16);
 }
-
-/* a[row][l] and b[l][col] of a warp, out of its lanes' registers. */
-static float a_bf16(unsigned row, unsigned l)
+static uint16_t b_half(unsigned l, unsigned col)
 {
-    return half(shim_lane_at(row % 8 * 4 + l % 8 / 2)->given[row / 8 + l / 8 * 2], l % 2);
+    return (uint16_t)(shim_lane_at(col * 4 + l % 8 / 2)->given[4 + l / 8] >> l % 2 * 16);
 }
-static float b_bf16(unsigned l, unsigned col)
-{
-    return half(shim_lane_at(col * 4 + l % 8 / 2)->given[4 + l / 8], l % 2);
-}
+static float a_bf16(unsigned row, unsigned l) { return bf16_number(a_half(row, l)); }
+static float b_bf16(unsigned l, unsigned col) { return bf16_number(b_half(l, col)); }
+static float a_f16(unsigned row, unsigned l) { return f16_number(a_half(row, l)); }
+static float b_f16(unsigned l, unsigned col) { return f16_number(b_half(l, col)); }
 /* Tensor cores do not see the last 13 bits of what should be tf32. */
 static float a_tf32(unsigned row, unsigned l)
 {
@@ -118,6 +118,14 @@ void mma_bf16(float c[4], const unsigned a[4], const unsigned b[2])
 {
     multiply(c, a, b, 16, a_bf16, b_bf16);
 }
+
+void mma_f16(float c[4], const unsigned a[4], const unsigned b[2])
+{
+    multiply(c, a, b, 16, a_f16, b_f16);
+}
+
+float from_f16(unsigned short v) { return f16_number(v); }
+unsigned short to_f16(float v) { return f16_rounded(v); }
 
 void mma_tf32(float c[4], const unsigned a[4], const unsigned b[2])
 {
