@@ -1,6 +1,6 @@
 /* Checkpoints: a net's tensors with the optimizer's, and as texts the numbers of the training loop,
  * the options that a continuation must have alike, and the command's own state. */
-#include "nets/checkpoint.h"
+#include "nets/loss_scale.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -155,6 +155,7 @@ int hone_checkpoint_save(const struct hone_trainer *t, const char *path, json_t 
     struct numbers n = numbers_of(t);
     if (!metadata) return hone_fail(HONE_ENOMEM, "%s: its metadata", path);
     write_numbers(&n, metadata);
+    hone_loss_scale_write(t, metadata);
     write_group("options", options, metadata);
     write_group("state", state, metadata);
     int err = hone_tensors_save(&t->net, t->train, path, 1, metadata);
@@ -187,6 +188,7 @@ int hone_checkpoint_load(struct hone_trainer *t, const char *path, json_t *optio
     if (!err) err = hone_tensors_read(&t->net, &file, 0, 0);
     if (!err) err = check_options(&file, options);
     if (!err) err = check_position(t, &n);
+    if (!err) err = hone_loss_scale_read(t, &file);
     if (!err) err = hone_tensors_read(&t->net, &file, 1, 1);
     if (!err) {
         restore(t, &n);

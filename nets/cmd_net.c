@@ -100,7 +100,7 @@ static const struct argp_option argp_options[] = {
     { "problems", 'p', "OP", OPTION_ARG_OPTIONAL,
       "the problems of a training step, one a line, of ops whose name begins with OP; of all nets "
       "where none is named", 0 },
-    { "dtype", DTYPE, "TYPE", 0, "numbers of those problems: f32, f64 or bf16 (default f32)", 0 },
+    { "dtype", DTYPE, "TYPE", 0, "numbers of those problems: f32, f64, bf16 or f16 (default f32)", 0 },
     { "json", 'j', NULL, 0, "print JSON: layers and the steps of training", 0 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };

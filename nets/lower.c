@@ -231,7 +231,7 @@ int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_p
     s->nargs = nargs;
     int err = hone_problem_parse(problem, &s->problem);
     if (err) return err;
-    /* Kinds write f32.  Losses and optimizers compute in floats what is bf16 elsewhere. */
+    /* Kinds write f32.  Losses and optimizers compute in floats what are halves elsewhere. */
     if (s->problem.dtype == HONE_F32)
         s->problem.dtype = s->problem.op->dtypes >> net->dtype & 1 ? net->dtype
                                                                    : hone_dtype_wide(net->dtype);

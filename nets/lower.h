@@ -81,7 +81,7 @@ struct hone_node {
     int y;                                   /* tensor with the output */
     int pre;                                 /* what act was applied to, where kept; else -1 */
     int weight, bias;                        /* tensors; -1; of bnorm: gamma, beta */
-    int matrix;                              /* the weight as steps read it: of bf16 in such a net */
+    int matrix;                              /* the weight as steps read it, maybe as halves */
     int mean, rstd;                          /* of bnorm: tensors for its backward */
     int dsum;                                /* where sum >= 0: the gradient of both its terms */
     int backward;                            /* 1: weights here or before it need a gradient */
@@ -113,17 +113,17 @@ static inline int hone_node_is_flat(const struct hone_node *n) { return n->h == 
 /* ---- what kinds call; all return a negative code on errors ---- */
 
 /* A new tensor; returns its index.  The name is for messages and reports.  HONE_F32 stands for the
- * net's number type, here and in the problems of hone_lower_step(); but in a net of bf16 only
- * activations are bf16, and problems of ops that have such. */
+ * net's number type, here and in the problems of hone_lower_step(); but in a net of bf16 or f16
+ * only activations are such, and problems of ops that have such. */
 int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype dtype, int layer,
                       int rank, const int64_t dim[], const char *fmt, ...)
     __attribute__((format(printf, 7, 8)));
 
-/* Stands for the type that numbers of the net are added up in: f32 of bf16, else the net's. */
+/* Stands for the type that numbers of the net are added up in: f32 of halves, else the net's. */
 static const enum hone_dtype HONE_WIDE = HONE_NDTYPES;
 
-/* In a net of bf16, a new tensor with the numbers of t, which are floats, as bf16, or the other way
- * round, and the step of n that makes it; else, or where t is of that type, t. */
+/* In a net of halves, a new tensor with the numbers of t, which are floats, as such, or the other
+ * way round, and the step of n that makes it; else, or where t is of that type, t. */
 int hone_lower_narrow(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase, int t);
 int hone_lower_widen(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase, int t);
 

@@ -1,5 +1,5 @@
-/* Nets of bf16: weights, their gradients, statistics, losses and data are floats, activations and
- * their gradients bf16, and these are the steps between. */
+/* Nets of bf16 or f16: weights, their gradients, statistics, losses and data are floats,
+ * activations and their gradients halves, and these are the steps between. */
 #include "nets/lower.h"
 
 static int cast(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase, int t,
@@ -8,18 +8,19 @@ static int cast(struct hone_lower *b, const struct hone_node *n, enum hone_phase
     if (t < 0) return t;
     const struct hone_tensor from = b->net->tensor[t];
     char text[HONE_TEXT];
-    if (b->net->dtype != HONE_BF16 || from.dtype == to) return t;
+    if (!hone_dtype_is_half(b->net->dtype) || from.dtype == to) return t;
     int y = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, to == HONE_F32 ? HONE_WIDE : to,
                               hone_node_index(b, n), from.rank, from.dim, "%.50s.%s", from.name,
                               hone_dtype_name(to));
-    snprintf(text, sizeof text, "%s:bf16:any:n%lld", op, (long long)hone_tensor_len(&from));
+    snprintf(text, sizeof text, "%s:%s:any:n%lld", op, hone_dtype_name(b->net->dtype),
+             (long long)hone_tensor_len(&from));
     int err = hone_lower_step(b, n, phase, text, (int[]){ y, t }, 2);
     return err ? err : y;
 }
 
 int hone_lower_narrow(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase, int t)
 {
-    return cast(b, n, phase, t, HONE_BF16, "narrow");
+    return cast(b, n, phase, t, b->net->dtype, "narrow");
 }
 
 int hone_lower_widen(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase, int t)

@@ -167,10 +167,10 @@ int hone_net_problems(const struct hone_net *net, struct hone_problem p[], int m
 
 int hone_net_dtype_find(const char *name, enum hone_dtype *dtype)
 {
-    static const enum hone_dtype known[] = { HONE_F32, HONE_F64, HONE_BF16 };
+    static const enum hone_dtype known[] = { HONE_F32, HONE_F64, HONE_BF16, HONE_F16 };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(name, hone_dtype_name(*dtype = known[i]))) return HONE_OK;
-    return hone_fail(HONE_EINVAL, "'%s': a net computes in f32, f64 or bf16", name);
+    return hone_fail(HONE_EINVAL, "'%s': a net computes in f32, f64, bf16 or f16", name);
 }
 
 int hone_net_problems_of(const char *name, int batch, const char *dtype, const char *optimizers,

@@ -186,8 +186,8 @@ int hone_launch_wanted(void);   /* $HONE_LAUNCH; below 0: nothing is said */
 struct hone_lowering {
     int batch;
     int train;                    /* 0: evaluation: forward and loss only, no dropout */
-    /* HONE_F32 or HONE_F64: of everything but labels and seeds.  HONE_BF16: of activations, their
-     * gradients and what convolutions and products read of the weights; the rest is floats. */
+    /* HONE_F32 or HONE_F64: of everything but labels and seeds.  HONE_BF16, HONE_F16: of activations,
+     * their gradients and what convolutions and products read of the weights; the rest is floats. */
     enum hone_dtype dtype;
     struct hone_optim optim;
     const char *loss;             /* NULL: as the text says */
@@ -397,6 +397,7 @@ struct hone_train_options {
     struct hone_augment augment;  /* of the training rows */
     enum hone_feeding feeding;    /* changes no result */
     struct hone_teacher_choice teacher;
+    double loss_scale;            /* of nets of f16; 0: found while training */
     /* Called after every step of training with its number from 0 on and its loss; may be NULL. */
     void (*each_step)(void *ctx, int64_t step, double loss);
     void *ctx;
@@ -460,6 +461,13 @@ struct hone_teacher {
     double cache_seconds;         /* before the first epoch */
 };
 
+/* By what the gradient of the loss is multiplied on its way backward, in nets of f16. */
+struct hone_loss_scale {
+    double now;
+    int64_t good;                 /* steps since it changed, or since one was skipped */
+    int64_t skipped;              /* steps without an update, since gradients were not finite */
+};
+
 /* A net in training: it and, where rows are left over, its twin for the short batch; likewise for
  * evaluation. */
 struct hone_trainer {
@@ -478,6 +486,7 @@ struct hone_trainer {
     double norm;                  /* mean before clipping; NAN: none */
     int64_t nnorms, nclipped;
     char no_graph[HONE_TEXT];     /* what kept steps from being one graph of the device; or "" */
+    struct hone_loss_scale scale;
     int restored;                 /* 1: the next epoch goes on where the four above say */
     struct hone_teacher teacher;
     struct hone_scores *scores;   /* the caller's: filled in by evaluation; NULL: none */
@@ -554,7 +563,7 @@ int hone_train_option_list(struct argp_option *list, int max);
 int hone_net_problems_of(const char *net, int batch, const char *dtype, const char *optimizers,
                          struct hone_problem p[], int times[], int max);
 
-/* The number type that --dtype means: f32 or f64. */
+/* The number type that --dtype means: f32, f64, bf16 or f16. */
 int hone_net_dtype_find(const char *name, enum hone_dtype *dtype);
 
 #endif

@@ -56,7 +56,8 @@ enum {
     SMOOTHING,
     METRICS,
     ACTIVATION,
-    MAX_ERROR
+    MAX_ERROR,
+    LOSS_SCALE
 };
 
 static const struct argp_option options[] = {
@@ -79,7 +80,13 @@ static const struct argp_option options[] = {
       "relu, gelu (the exact form, gelu_erf), gelu_tanh, ... in place of every hidden activation "
       "of the net, which is then called NET:activation=ACT",
       2 },
-    { "dtype", DTYPE, "TYPE", 0, "numbers of the net: f32, f64, or bf16 with f32 weights (default f32)", 2 },
+    { "dtype", DTYPE, "TYPE", 0,
+      "numbers of the net: f32, f64, or bf16 or f16 with f32 weights (default f32)", 2 },
+    { "loss-scale", LOSS_SCALE, "N", 0,
+      "of nets of f16: the gradient of the loss goes backward times N, and what comes of it is "
+      "divided by N; auto: 65536, halved where gradients become infinite, and that step is "
+      "skipped, and doubled after 2000 steps without (default auto)",
+      2 },
     { "init", INIT, "HOW", 0,
       "first weights, uniform: glorot, he before relu and its like, or pytorch (default: as the "
       "net's text says, else glorot)",
@@ -106,6 +113,8 @@ static void complete(struct hone_train_command *c, struct argp_state *state)
     if (c->untuned && c->train.how.reference)
         argp_error(state, "--untuned and --reference exclude each other");
     if (!c->data.data) c->data.data = hone_data_of_net(c->net);
+    if (c->train.loss_scale > 0 && c->train.how.dtype != HONE_F16)
+        argp_error(state, "--loss-scale is for --dtype f16");
     if (c->keep.folds && c->data.split > 0)
         argp_error(state, "--folds and --split exclude each other");
     c->train.net = c->net;
@@ -162,6 +171,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case DTYPE:
         if (hone_net_dtype_find(arg, &c->train.how.dtype))
             argp_error(state, "--dtype: %s", hone_errmsg());
+        return 0;
+    case LOSS_SCALE:
+        c->train.loss_scale = !strcmp(arg, "auto")
+                                  ? 0
+                                  : hone_option_real(state, "loss-scale", arg, 0, 0x1p100, 1);
         return 0;
     case INIT:
         if (hone_init_find(arg) < 0) argp_error(state, "--init: %s", hone_errmsg());

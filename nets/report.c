@@ -89,6 +89,14 @@ void hone_report_rate(const struct hone_report *r, const struct hone_trainer *t)
                         number(hone_optim_lr(&t->net.optim, t->step ? t->step - 1 : 0)));
     json_object_set_new(epoch, "gradient_norm", number(t->norm));
     json_object_set_new(epoch, "clipped", number(clipped));
+    if (t->net.dtype == HONE_F16) {
+        json_object_set_new(epoch, "loss_scale", number(t->scale.now));
+        json_object_set_new(epoch, "skipped_steps", json_integer(t->scale.skipped));
+    }
+    if (t->scale.skipped && !r->quiet)
+        fprintf(stderr, "epoch %d: loss scale %g; %lld steps so far were skipped, whose gradients "
+                        "were infinite\n",
+                t->epoch, t->scale.now, (long long)t->scale.skipped);
     if (t->nnorms && !r->quiet)
         fprintf(stderr, "epoch %d: gradients' mean norm %.4g; %.1f %% of steps clipped to %g\n",
                 t->epoch, t->norm, 100 * clipped, t->net.optim.clip);

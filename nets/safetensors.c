@@ -17,7 +17,7 @@ static const struct {
     int bytes, dtype; /* dtype: ours; -1: none */
 } types[] = {
     { "F32", 4, HONE_F32 }, { "F64", 8, HONE_F64 }, { "BF16", 2, HONE_BF16 },
-    { "I32", 4, HONE_I32 }, { "U64", 8, HONE_U64 }, { "F16", 2, -1 },
+    { "I32", 4, HONE_I32 }, { "U64", 8, HONE_U64 }, { "F16", 2, HONE_F16 },
     { "I64", 8, -1 },       { "I16", 2, -1 },       { "U32", 4, -1 },
     { "U16", 2, -1 },       { "I8", 1, -1 },        { "U8", 1, -1 },
     { "BOOL", 1, -1 },      { "F8_E4M3", 1, -1 },   { "F8_E5M2", 1, -1 },

@@ -1,4 +1,5 @@
 /* The training loop: gather a batch, set this step's numbers, run the steps, add up the losses. */
+#include "nets/loss_scale.h"
 #include "nets/teacher.h"
 
 #include <assert.h>
@@ -251,7 +252,8 @@ static int put_numbers(struct hone_trainer *t, const struct hone_net *net)
     double hyper[8 * HONE_MAX_LAUNCH], now[8 * HONE_MAX_LAUNCH];
     uint64_t seed[2 * HONE_MAX_LAUNCH];
     for (size_t k = 0; k < n; k++) {
-        hone_optim_hyper(&net->optim, t->step + (int64_t)k, hyper + 8 * k);
+        /* A step that was skipped is none to the optimizer. */
+        hone_optim_hyper(&net->optim, t->step - t->scale.skipped + (int64_t)k, hyper + 8 * k);
         seed[2 * k] = hone_dropout_seed(t->options.seed);
         seed[2 * k + 1] = (uint64_t)t->step + k;
     }
@@ -281,7 +283,8 @@ static int train_step(struct hone_trainer *t, struct hone_net *net, struct hone_
     int err = hone_trainer_put_batch(t, net, feed);
     if (!err && net->teacher >= 0) err = hone_teacher_answer(t, net, order);
     if (!err) err = put_numbers(t, net);
-    const int whole = hone_net_has_graph(net);
+    const int scaled = hone_loss_scale_is_on(t), whole = !scaled && hone_net_has_graph(net);
+    int skipped = 0;
     if (!err && whole) err = hone_net_run_whole(net, t->no_graph);
     else if (!err) err = hone_net_run(net, 0, net->first_backward);
     if (!err) err = add_batch(t, net, t->train, order, m, loss);
@@ -290,8 +293,9 @@ static int train_step(struct hone_trainer *t, struct hone_net *net, struct hone_
         if (!err) t->step++;
     }
     if (err) return err;
-    if (!whole) err = hone_net_run(net, net->first_backward, net->nsteps);
-    return err || net->norm < 0 ? err : add_norm(t, net);
+    if (scaled) err = hone_loss_scale_run(t, net, &skipped);
+    else if (!whole) err = hone_net_run(net, net->first_backward, net->nsteps);
+    return err || skipped || net->norm < 0 ? err : add_norm(t, net);
 }
 
 /* Begins an epoch, or goes on with the one that was restored. */
@@ -492,6 +496,7 @@ int hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o
     if (!err && !t->order) err = hone_fail(HONE_ENOMEM, "the order of %lld rows", (long long)rows);
     if (!err && !reads_host(&t->net)) err = allocate_host(t);
     if (!err) err = hone_teacher_open(t, d);
+    if (!err) hone_loss_scale_open(t);
     if (!err) err = hone_net_init(&t->net, o->seed);
     if (err) hone_trainer_close(t);
     return err;

@@ -359,7 +359,7 @@ static const struct argp_option option[] = {
     { "net", 'n', "NET", 0, "a built-in net's name, or the path of a .net file", 0 },
     { "batch", 'b', "LIST", 0, "samples in a step (default 64)", 0 },
     { "optimizer", OPT_OPTIMIZER, "NAME", 0, "as for `hone autotune` (default sgd)", 0 },
-    { "dtype", OPT_DTYPE, "LIST", 0, "numbers of the net: f32, f64, bf16 (default f32)", 0 },
+    { "dtype", OPT_DTYPE, "LIST", 0, "numbers of the net: f32, f64, bf16, f16 (default f32)", 0 },
     { "device", 'd', "DEVICE", 0, "device whose records are read (default cpu0)", 0 },
     { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },
     { "json", OPT_JSON, 0, 0, "print JSON", 0 },

@@ -28,6 +28,7 @@ prove() { # prove FILE CONFIGS FLOPS BUILDS
     tap $? "GPU kernels ($4) are right on $(grep -c . right) of tests/shapes/$1.txt"
 }
 prove activation 1 1e5 aot
+prove half 1 1e5 aot
 prove gemm 1 2e5 aot
 for f in bias pool loss optimizer; do prove $f 1 1e5 aot; done
 prove mlp 1 1e6 aot
@@ -108,13 +109,15 @@ tap $? "a launch that fails is told: $(grep -o 'epoch.*' err | head -1)"
 HONE_LAUNCH=1 "$hone" profile --device gpu0 --net housing-mlp --batch 4 >out 2>err
 has '^(net)  *whole .*cuda_block' "hone profile shows it as one row"
 
-for d in cpu0 gpu0; do
-    "$hone" train --device $d --dtype bf16 --net lenet5 --data synthetic:28x28x1:10:12 --batch 4 --epochs 1 --optimizer sgd --lr 0.1 >out 2>err
-    # Losses are about 2.3, and bf16 rounds a number that is not far from 1 by up to 0.004.
-    sed -n 's/^ *1  *[0-9.]* *[0-9]* *\([0-9]\.[0-9][0-9]\).*/\1/p' out >loss.$d
+for t in bf16 f16; do
+    for d in cpu0 gpu0; do
+        "$hone" train --device $d --dtype $t --net lenet5 --data synthetic:28x28x1:10:12 --batch 4 --epochs 1 --optimizer sgd --lr 0.1 >out 2>err
+        # Losses are about 2.3, and bf16 rounds a number that is not far from 1 by up to 0.004.
+        sed -n 's/^ *1  *[0-9.]* *[0-9]* *\([0-9]\.[0-9][0-9]\).*/\1/p' out >loss.$d
+    done
+    [ -s loss.gpu0 ] && cmp -s loss.cpu0 loss.gpu0
+    tap $? "lenet5 trains in $t on the GPU: loss $(cat loss.gpu0) as on the CPU"
 done
-[ -s loss.gpu0 ] && cmp -s loss.cpu0 loss.gpu0
-tap $? "lenet5 trains in bf16 on the GPU: loss $(cat loss.gpu0) as on the CPU"
 "$hone" profile --device gpu0 --net housing-mlp --batch 4 >out 2>err
 grep -q '^fwd ' out && grep -q ' n/a .*cuda_tiled' out
 tap $? "hone profile tells a step's parts on the GPU, without a roof"

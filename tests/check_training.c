@@ -284,13 +284,13 @@ static int first_losses(const struct hone_data *data, enum hone_dtype dtype, int
     return err;
 }
 
-/* In bf16, kernels and reference round a number to different sides where what they have in f32, off
+/* In halves, kernels and reference round a number to different sides where what they have in f32, off
  * by e, lies about the middle: with the chance e / eps, and then they are eps apart.  The deviation
  * of that is sqrt(e eps). */
 static double deviation(enum hone_dtype dtype, double growth)
 {
     double e = hone_dtype_eps(hone_dtype_wide(dtype)) * 8 * sqrt(growth);
-    return dtype == HONE_BF16 ? sqrt(e * hone_dtype_eps(dtype)) : e;
+    return hone_dtype_is_half(dtype) ? sqrt(e * hone_dtype_eps(dtype)) : e;
 }
 
 /* A loss has gone through the roundings of one pass forward, and of a whole step for every step
@@ -612,6 +612,7 @@ int main(void)
     check_losses(HONE_F32);
     check_losses(HONE_F64);
     check_losses(HONE_BF16);
+    check_losses(HONE_F16);
     check_allocations("lenet5", &few);
     check_allocations("housing-mlp", &few_rows);
     check_batches(&few);

@@ -176,7 +176,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_gemm, NULL };
 
 const struct hone_kernel hone_gemm_cuda_wgmma = {
-    .name = "cuda_wgmma", .ops = ops, HONE_CUDA_F32_BF16,
+    .name = "cuda_wgmma", .ops = ops, HONE_CUDA(1u << HONE_F32 | 1u << HONE_BF16),
     .param = { HONE_PARAM("tile", 0, 1, 2, 3, 4), HONE_PARAM("stages", 2, 3, 4, 5, 6),
                HONE_PARAM("split", 1, 2, 4, 8, 16) },
     .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace, .growth = growth,

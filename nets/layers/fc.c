@@ -2,7 +2,7 @@
  * one for the weights' (tn). */
 #include "nets/lower.h"
 
-/* In a net of bf16 the result is floats where its tensor is. */
+/* In a net of halves the result is floats where its tensor is. */
 static int gemm(struct hone_lower *b, struct hone_node *n, enum hone_phase phase,
                 const char *layout, int64_t sizes[3], const char *attrs, const int arg[], int nargs)
 {
