@@ -48,11 +48,13 @@ static void usage(FILE *f)
 
 /* GCC's OpenMP lets a thread that waits spin for milliseconds (17 ms on a 2.5 GHz Skylake), and on a
  * busy machine it spins on the very core that the thread it waits for needs: steps of 2 ms then take
- * 400.  It reads the number of turns before main() begins, so the program starts itself again with about 50 us.  What the
- * user has set stays. */
+ * 400.  OpenBLAS's own threads spin for 107 ms beside whatever kernel comes next.  Both read how
+ * long before main() begins, so the program starts itself again with about 50 us and less than 1 ms.
+ * What the user has set stays. */
 static void spin_briefly(char **argv)
 {
-    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") || setenv("GOMP_SPINCOUNT", "1000", 1)) return;
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
+    if (setenv("OPENBLAS_THREAD_TIMEOUT", "20", 0) || setenv("GOMP_SPINCOUNT", "1000", 1)) return;
     execv("/proc/self/exe", argv);   /* where that fails, the old way is good enough */
 }
 
