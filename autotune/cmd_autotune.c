@@ -264,6 +264,18 @@ static int add_problem(struct session *s, const struct hone_problem *p, int time
     return HONE_OK;
 }
 
+/* A step that is one op on some devices only, such as an MLP's, is nothing to tune on the others. */
+static int is_choice(const struct hone_problem *p, const struct hone_device *d)
+{
+    for (int i = 0; hone_kernels[i]; i++) {
+        const struct hone_kernel *k = hone_kernels[i];
+        if (k->slow || k->backend != d->backend) continue;
+        for (int j = 0; k->ops[j]; j++)
+            if (k->ops[j] == p->op) return 1;
+    }
+    return 0;
+}
+
 static int list_problems(struct session *s, hone_net_problems_fn *net_problems)
 {
     const struct options *o = s->o;
@@ -280,7 +292,8 @@ static int list_problems(struct session *s, hone_net_problems_fn *net_problems)
                 ? net_problems(o->net, o->batch, o->dtype, o->optimizers, of_net, times, MAX_PROBLEMS)
                 : hone_fail(HONE_ENOMEM, "%d problems", MAX_PROBLEMS);
     if (n < 0) err = n;
-    for (int i = 0; !err && i < n; i++) err = add_problem(s, &of_net[i], times[i]);
+    for (int i = 0; !err && i < n; i++)
+        if (is_choice(&of_net[i], &s->d)) err = add_problem(s, &of_net[i], times[i]);
     free(of_net);
     free(times);
     return err;
