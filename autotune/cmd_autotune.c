@@ -52,7 +52,8 @@ static const struct argp_option option[] = {
     { "problem", 'p', "PROBLEM", 0, "a problem to tune; may be given again, or as an argument", 0 },
     { "net", 'n', "NET", 0, "all problems of a training step of this net", 0 },
     { "batch", 'b', "N", 0, "samples in a step of the net (default 64)", 0 },
-    { "dtype", OPT_DTYPE, "TYPE", 0, "number type of the net: f32, f64, bf16 or f16 (default f32)", 0 },
+    { "dtype", OPT_DTYPE, "TYPE", 0,
+      "number type of the net: f32, tf32, f64, bf16 or f16 (default f32)", 0 },
     { "optimizer", OPT_OPTIMIZER, "LIST", 0,
       "optimizers of the net to tune for, such as sgd+momentum+wd,adamw,rmsprop+clip: sgd, adam, "
       "adamw, rmsprop or adadelta with +momentum, +nesterov, +wd, +clip (default sgd,adam)",

@@ -8,7 +8,7 @@
 
 enum op {
     CONSTANT, PARAM, OR, AND, EQ, NE, LE, GE, LT, GT, ADD, SUB, MUL, DIV, MOD, NOT, MIN, MAX, CEIL,
-    NEEDED
+    NEEDED, OCCUPANCY
 };
 enum { MAX_DEPTH = 40 };
 
@@ -17,7 +17,7 @@ struct reader {
     const struct hone_problem *p;
     const struct hone_device *d;
     const char *s;
-    int depth, err;
+    int depth, err, knows_gpu;
 };
 
 /* ---- reading ---- */
@@ -60,8 +60,35 @@ static int64_t vector_bytes(enum hone_isa isa)
     return bytes[isa];
 }
 
+/* Read from the driver once a text, and only for texts that ask. */
+static const struct hone_gpu_limits *gpu_of(struct reader *r)
+{
+    if (!r->knows_gpu++ && (r->d->description || !strcmp(r->d->backend->name, "cuda")))
+        hone_gpu_limits(r->d, &r->t->gpu);
+    return &r->t->gpu;
+}
+
+static int gpu_limit(struct reader *r, const char *name, size_t len, int64_t *value)
+{
+    static const struct { const char *name; size_t at; } limit[] = {
+        { "sms", offsetof(struct hone_gpu_limits, nsms) },
+        { "sm_threads", offsetof(struct hone_gpu_limits, threads) },
+        { "sm_blocks", offsetof(struct hone_gpu_limits, blocks) },
+        { "sm_registers", offsetof(struct hone_gpu_limits, registers) },
+        { "sm_shared", offsetof(struct hone_gpu_limits, shared_bytes) },
+    };
+    for (size_t i = 0; i < sizeof limit / sizeof *limit; i++)
+        if (strlen(limit[i].name) == len && !strncmp(limit[i].name, name, len)) {
+            *value = *(const int *)((const char *)gpu_of(r) + limit[i].at);
+            return 1;
+        }
+    if (len != strlen("thread_registers") || strncmp(name, "thread_registers", len)) return 0;
+    *value = gpu_of(r)->nsms ? HONE_GPU_THREAD_REGISTERS : 0;
+    return 1;
+}
+
 /* A size of the problem or a limit of the device. */
-static int constant_of(const struct reader *r, const char *name, size_t len, int64_t *value)
+static int constant_of(struct reader *r, const char *name, size_t len, int64_t *value)
 {
     const struct hone_problem *p = r->p;
     const int64_t word = (int64_t)hone_dtype_bytes(hone_dtype_wide(p->dtype));
@@ -80,6 +107,7 @@ static int constant_of(const struct reader *r, const char *name, size_t len, int
             *value = limit[i].value;
             return 1;
         }
+    if (gpu_limit(r, name, len, value)) return 1;
     if (len != 5 || strncmp(name, "bytes", len)) return 0;
     *value = (int64_t)hone_problem_bytes(p);
     return 1;
@@ -103,10 +131,29 @@ static int arguments(struct reader *r, enum op op, const char *name)
     return a;
 }
 
+/* The least of what each bound allows; a node's value says which one it is. */
+static int occupancy(struct reader *r)
+{
+    int arg[3], n = 0, least = -1;
+    gpu_of(r);
+    do arg[n++] = either(r);
+    while (!r->err && n < 3 && eat(r, ","));
+    if (!r->err && !eat(r, ")")) return fail(r, "')'");
+    if (!r->err && n < 3)
+        r->err = hone_fail(HONE_EPARSE, "constraint of %s: occupancy() of %d arguments",
+                           r->t->kernel->name, n);
+    for (int by = 0; !r->err && by < HONE_NGPU_BOUNDS; by++) {
+        const int node = add(r, OCCUPANCY, arg[by == HONE_BY_SHARED], arg[2], by);
+        least = least < 0 ? node : add(r, MIN, least, node, 0);
+    }
+    return r->err ? 0 : least;
+}
+
 static int name(struct reader *r)
 {
     static const struct { const char *name; enum op op; } function[] = {
-        { "min", MIN }, { "max", MAX }, { "ceil", CEIL }, { "needed", NEEDED }
+        { "min", MIN }, { "max", MAX }, { "ceil", CEIL }, { "needed", NEEDED },
+        { "occupancy", OCCUPANCY }
     };
     const char *s = r->s;
     size_t len = 0;
@@ -116,7 +163,9 @@ static int name(struct reader *r)
     for (size_t i = 0; i < sizeof function / sizeof *function; i++) {
         if (strlen(function[i].name) != len || strncmp(function[i].name, s, len)) continue;
         r->s += len;
-        return eat(r, "(") ? arguments(r, function[i].op, function[i].name) : fail(r, "'('");
+        if (!eat(r, "(")) return fail(r, "'('");
+        return function[i].op == OCCUPANCY ? occupancy(r)
+                                           : arguments(r, function[i].op, function[i].name);
     }
     if (param >= 0 && constant && !r->err)
         r->err = hone_fail(HONE_EPARSE, "constraint of %s: '%.*s' is a parameter and a size",
@@ -236,6 +285,7 @@ int hone_constraint_parse(struct hone_constraint *t, const struct hone_kernel *k
     struct reader r = { .t = t, .p = p, .d = d, .s = k->constraint };
     t->kernel = k;
     t->n = t->nclauses = 0;
+    t->gpu = (struct hone_gpu_limits){ 0 };
     if (!k->constraint) return HONE_OK;
     int root = either(&r);
     eat(&r, "");
@@ -265,6 +315,18 @@ static int needed(const struct hone_constraint *t, const struct hone_node *x, in
     return 1;
 }
 
+/* Percent of the warps that one bound lets be in flight. */
+static enum state filled(const struct hone_gpu_limits *l, enum hone_gpu_bound by, int64_t amount,
+                         int64_t threads, int64_t *v)
+{
+    enum { WARP = 32 };
+    if (amount < 0 || amount > 1 << 24 || threads < 1 || threads > 1 << 24 || l->threads < WARP)
+        return BROKEN;
+    *v = 100 * hone_gpu_blocks(l, by, (int)amount, (int)threads) * ((threads + WARP - 1) / WARP) /
+         (l->threads / WARP);
+    return KNOWN;
+}
+
 static enum state apply(const struct hone_constraint *t, const struct hone_node *x, int64_t a,
                         int64_t b, int64_t *v)
 {
@@ -286,6 +348,7 @@ static enum state apply(const struct hone_constraint *t, const struct hone_node 
     case MIN: *v = a < b ? a : b; break;
     case MAX: *v = a > b ? a : b; break;
     case NEEDED: *v = needed(t, x, a, b); break;
+    case OCCUPANCY: return filled(&t->gpu, (enum hone_gpu_bound)x->value, a, b, v);
     default: *v = !a; break;
     }
     return KNOWN;

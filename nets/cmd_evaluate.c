@@ -190,7 +190,9 @@ static const struct argp_option argp_options[] = {
     { "seed", 's', "S", 0, "of the split (default 1)", 0 },
     { "target", TARGET, "COL", 0, "target column of a CSV file, see `hone data`", 0 },
     { "loss", LOSS, "LOSS", 0, "instead of the net's own", 0 },
-    { "dtype", DTYPE, "TYPE", 0, "numbers of the net: f32, f64, or bf16 or f16 with f32 weights (default f32)", 0 },
+    { "dtype", DTYPE, "TYPE", 0,
+      "numbers of the net: f32, tf32 (f32, but a GPU's products may round to 11 bits), f64, or "
+      "bf16 or f16 with f32 weights (default f32)", 0 },
     { "metrics", METRICS, NULL, 0,
       "print the confusion matrix and each class's precision, recall and F1; --json always has them",
       0 },

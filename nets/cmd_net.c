@@ -12,6 +12,7 @@ struct options {
     const char *net, *problems;   /* problems: of ops whose name begins so; NULL: not asked for */
     int batch, json;
     enum hone_dtype dtype;
+    const char *dtype_name;       /* as the user wrote it */
 };
 
 static int dump(json_t *root)
@@ -52,7 +53,7 @@ static int by_text(const void *a, const void *b)
 /* The problems of one net's training step after the n that are there; how many these are then. */
 static int add_problems(const struct options *o, const char *net, struct hone_problem p[], int n)
 {
-    int more = hone_net_problems_of(net, o->batch, "f32", "sgd", p + n, NULL,
+    int more = hone_net_problems_of(net, o->batch, o->dtype_name, "sgd", p + n, NULL,
                                     MAX_PROBLEMS - n);
     return more < 0 ? more : n + more;
 }
@@ -100,7 +101,8 @@ static const struct argp_option argp_options[] = {
     { "problems", 'p', "OP", OPTION_ARG_OPTIONAL,
       "the problems of a training step, one a line, of ops whose name begins with OP; of all nets "
       "where none is named", 0 },
-    { "dtype", DTYPE, "TYPE", 0, "numbers of those problems: f32, f64, bf16 or f16 (default f32)", 0 },
+    { "dtype", DTYPE, "TYPE", 0,
+      "numbers of those problems: f32, tf32, f64, bf16 or f16 (default f32)", 0 },
     { "json", 'j', NULL, 0, "print JSON: layers and the steps of training", 0 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
@@ -120,6 +122,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'j': o->json = 1; return 0;
     case DTYPE:
         if (hone_net_dtype_find(arg, &o->dtype)) argp_error(state, "--dtype: %s", hone_errmsg());
+        o->dtype_name = arg;
         return 0;
     case 'p': o->problems = arg ? arg : ""; return 0;
     case ARGP_KEY_ARG:
@@ -147,7 +150,7 @@ static const char about[] =
 int hone_cmd_net(int argc, char **argv)
 {
     static const struct argp argp = { argp_options, parse, "[NET]", about, NULL, NULL, NULL };
-    struct options o = { .batch = 64 };
+    struct options o = { .batch = 64, .dtype_name = "f32" };
     argp_err_exit_status = 2;
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return 2;
     int err = o.problems ? list_problems(&o) : o.net ? show(&o) : list(&o);

@@ -210,7 +210,9 @@ static const struct argp_option argp_options[] = {
     { "split", SPLIT, "SHARE", 0, "of --data, as in training, with the same --seed", 0 },
     { "seed", 's', "S", 0, "of the split (default 1)", 0 },
     { "target", TARGET, "COL", 0, "column of the CSV file that is a target, and not a feature", 0 },
-    { "dtype", DTYPE, "TYPE", 0, "numbers of the net: f32, f64, or bf16 or f16 with f32 weights (default f32)", 0 },
+    { "dtype", DTYPE, "TYPE", 0,
+      "numbers of the net: f32, tf32 (f32, but a GPU's products may round to 11 bits), f64, or "
+      "bf16 or f16 with f32 weights (default f32)", 0 },
     { "db", DB, "FILE", 0, "database of plans (default $HONE_DB, else the user's)", 0 },
     { "untuned", UNTUNED, NULL, 0, "default kernels, whatever the database knows", 0 },
     { "json", 'j', NULL, 0, "print JSON", 0 },

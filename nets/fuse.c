@@ -45,7 +45,7 @@ static double known(const struct hone_lower *b, const char *const problem[])
         struct hone_problem p;
         struct hone_record best;
         if (hone_problem_parse(*problem, &p)) return -1;
-        p.dtype = b->net->dtype;
+        hone_lower_dtype(b->net, &p);
         if (hone_db_best(b->how->db, &p, b->how->device, &best, 1) != 1) return -1;
         sum += best.ms_median;
     }

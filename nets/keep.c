@@ -57,7 +57,7 @@ json_t *hone_train_signature(const struct hone_train_command *c, const struct ho
     set_text(s, "--last", "%s", c->data.drop_last ? "drop" : "short");
     set_text(s, "--batch", "%d", t->net.batch);
     set_text(s, "--seed", "%llu", (unsigned long long)c->train.seed);
-    set_text(s, "--dtype", "%s", hone_dtype_name(t->net.dtype));
+    set_text(s, "--dtype", "%s", hone_net_dtype_name(&t->net));
     if (t->net.dtype == HONE_F16) set_text(s, "--loss-scale", "%.17g", c->train.loss_scale);
     set_text(s, "--loss", "%s", c->train.how.loss ? c->train.how.loss : "of the net");
     set_text(s, "--delta", "%.17g", c->train.how.huber_delta);

@@ -214,6 +214,16 @@ int hone_lower_gradient_of(struct hone_lower *b, int t)
     return sum.gradient;
 }
 
+/* Kinds write f32.  Losses and optimizers compute in floats what are halves elsewhere. */
+void hone_lower_dtype(const struct hone_net *net, struct hone_problem *p)
+{
+    const struct hone_op *op = p->op;
+    if (p->dtype == HONE_F32)
+        p->dtype = op->dtypes >> net->dtype & 1 ? net->dtype : hone_dtype_wide(net->dtype);
+    for (int i = 0; net->tf32 && i < HONE_MAX_ATTRS && op->attr[i].name; i++)
+        if (!strcmp(op->attr[i].name, "tf32")) p->attrs |= 1u << i;
+}
+
 int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase,
                     const char *problem, const int arg[], int nargs)
 {
@@ -231,10 +241,7 @@ int hone_lower_step(struct hone_lower *b, const struct hone_node *n, enum hone_p
     s->nargs = nargs;
     int err = hone_problem_parse(problem, &s->problem);
     if (err) return err;
-    /* Kinds write f32.  Losses and optimizers compute in floats what are halves elsewhere. */
-    if (s->problem.dtype == HONE_F32)
-        s->problem.dtype = s->problem.op->dtypes >> net->dtype & 1 ? net->dtype
-                                                                   : hone_dtype_wide(net->dtype);
+    hone_lower_dtype(net, &s->problem);
     if (s->problem.op->args(&s->problem, want) != nargs)
         return hone_fail(HONE_EINVAL, "%s: the net gives it %d arguments", problem, nargs);
     for (int i = 0; i < nargs; i++) {
@@ -475,7 +482,8 @@ int hone_net_parse(struct hone_net *net, const char *file, const char *text,
     const char *base = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;
     snprintf(net->name, HONE_NAME, "%.*s", (int)strcspn(base, "."), base);
     net->batch = how->batch;
-    net->dtype = how->dtype;
+    net->tf32 = how->dtype == HONE_TF32;
+    net->dtype = net->tf32 ? HONE_F32 : how->dtype;
     net->reference = how->reference;
     net->init = how->init ? how->init : HONE_INIT_GLOROT;
     net->optim = how->optim;

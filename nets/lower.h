@@ -119,6 +119,9 @@ int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype
                       int rank, const int64_t dim[], const char *fmt, ...)
     __attribute__((format(printf, 7, 8)));
 
+/* Gives a problem that a kind wrote in f32 the net's number type, or f32 where its op has no such. */
+void hone_lower_dtype(const struct hone_net *net, struct hone_problem *p);
+
 /* Stands for the type that numbers of the net are added up in: f32 of halves, else the net's. */
 static const enum hone_dtype HONE_WIDE = HONE_NDTYPES;
 

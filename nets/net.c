@@ -170,7 +170,16 @@ int hone_net_dtype_find(const char *name, enum hone_dtype *dtype)
     static const enum hone_dtype known[] = { HONE_F32, HONE_F64, HONE_BF16, HONE_F16 };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(name, hone_dtype_name(*dtype = known[i]))) return HONE_OK;
-    return hone_fail(HONE_EINVAL, "'%s': a net computes in f32, f64, bf16 or f16", name);
+    if (!strcmp(name, "tf32")) {
+        *dtype = HONE_TF32;
+        return HONE_OK;
+    }
+    return hone_fail(HONE_EINVAL, "'%s': a net computes in f32, tf32, f64, bf16 or f16", name);
+}
+
+const char *hone_net_dtype_name(const struct hone_net *net)
+{
+    return net->tf32 ? "tf32" : hone_dtype_name(net->dtype);
 }
 
 int hone_net_problems_of(const char *name, int batch, const char *dtype, const char *optimizers,

@@ -139,11 +139,16 @@ enum hone_task { HONE_CLASSIFY, HONE_REGRESS };
 
 struct hone_data;
 
+/* For hone_lowering.dtype: f32, of which products and convolutions may round their factors to tf32's
+ * 11 bits, as a GPU's tensor cores do: these problems have the attribute tf32. */
+static const enum hone_dtype HONE_TF32 = HONE_NDTYPES + 1;
+
 struct hone_net {
     char name[128];                          /* "resnet56:n=3": what differs is in it */
     char params_text[HONE_TEXT];             /* "n=3 width=16": parameters of the text */
     int batch;
     enum hone_dtype dtype;
+    int tf32;                                /* 1: its products may round f32 to tf32 */
     enum hone_task task;
     int64_t parameters;                      /* trainable numbers */
     int nlayers, ntensors, nsteps;
@@ -563,7 +568,8 @@ int hone_train_option_list(struct argp_option *list, int max);
 int hone_net_problems_of(const char *net, int batch, const char *dtype, const char *optimizers,
                          struct hone_problem p[], int times[], int max);
 
-/* The number type that --dtype means: f32, f64, bf16 or f16. */
+/* The number type that --dtype means, which may be HONE_TF32; and a net's, as --dtype takes it. */
 int hone_net_dtype_find(const char *name, enum hone_dtype *dtype);
+const char *hone_net_dtype_name(const struct hone_net *net);
 
 #endif

@@ -81,7 +81,8 @@ static const struct argp_option options[] = {
       "of the net, which is then called NET:activation=ACT",
       2 },
     { "dtype", DTYPE, "TYPE", 0,
-      "numbers of the net: f32, f64, or bf16 or f16 with f32 weights (default f32)", 2 },
+      "numbers of the net: f32, tf32 (f32, but a GPU's products may round to 11 bits), f64, or "
+      "bf16 or f16 with f32 weights (default f32)", 2 },
     { "loss-scale", LOSS_SCALE, "N", 0,
       "of nets of f16: the gradient of the loss goes backward times N, and what comes of it is "
       "divided by N; auto: 65536, halved where gradients become infinite, and that step is "

@@ -307,8 +307,30 @@ static void print_space(const struct hone_kernel *k, const struct hone_configs *
            all->exact ? "" : "about ", all->valid, all->ngroups, guess);
 }
 
+/* What a multiprocessor has, by the names that a constraint may use. */
+static json_t *gpu_json(const struct hone_device *d)
+{
+    struct hone_gpu_limits l;
+    if (strcmp(d->backend->name, "cuda") || hone_gpu_limits(d, &l)) return NULL;
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i}", "sms", l.nsms, "sm_threads", l.threads,
+                     "sm_blocks", l.blocks, "sm_registers", l.registers, "sm_shared",
+                     l.shared_bytes, "thread_registers", HONE_GPU_THREAD_REGISTERS);
+}
+
+static void print_gpu(const struct hone_device *d)
+{
+    const char *name;
+    json_t *value, *gpu = gpu_json(d);
+    if (!gpu) return;
+    printf("  GPU:");
+    json_object_foreach(gpu, name, value) printf(" %s %lld", name, json_integer_value(value));
+    putchar('\n');
+    json_decref(gpu);
+}
+
 static json_t *space_json(const struct hone_kernel *k, const struct hone_problem *p,
-                          const struct hone_configs *all, const char *guess)
+                          const struct hone_configs *all, const char *guess,
+                          const struct hone_device *d)
 {
     char text[HONE_TEXT];
     json_t *params = json_object();
@@ -319,10 +341,10 @@ static json_t *space_json(const struct hone_kernel *k, const struct hone_problem
             json_array_append_new(values, json_integer(k->param[i].value[j]));
         json_object_set_new(params, k->param[i].name, values);
     }
-    return json_pack("{s:s, s:s, s:o, s:s?, s:b, s:f, s:f, s:b, s:i, s:s}", "kernel", k->name,
+    return json_pack("{s:s, s:s, s:o, s:s?, s:b, s:f, s:f, s:b, s:i, s:s, s:o*}", "kernel", k->name,
                      "problem", text, "parameters", params, "constraint", k->constraint, "coded",
                      all->coded, "combinations", all->raw, "valid", all->valid, "exact", all->exact,
-                     "groups", all->ngroups, "guess", guess);
+                     "groups", all->ngroups, "guess", guess, "gpu", gpu_json(d));
 }
 
 static int show_space(const struct options *o, const struct hone_problem *p,
@@ -342,9 +364,10 @@ static int show_space(const struct options *o, const struct hone_problem *p,
     if (err) return err;
     hone_config_guess(k, p, d, &c);
     hone_config_print(k, &c, guess);
-    if (o->json) *root = space_json(k, p, &all, guess);
+    if (o->json) *root = space_json(k, p, &all, guess, d);
     else {
         printf("%s for %s on %s\n", k->name, text, d->name);
+        print_gpu(d);
         print_space(k, &all, guess);
     }
     hone_configs_close(&all);
@@ -404,6 +427,7 @@ static const char about[] =
     "  hone kernels --problem conv2d_fwd:f32:nhwc:mb128ic16ih32oc16oh32kh3ph1 --json\n"
     "  hone kernels --space cpu_blocked_avx2 --problem gemm:f32:nn:m512n512k512\n"
     "  hone kernels --problem conv2d_fwd:f32:nhwc:mb128ic64ih8oc64oh8kh3ph1 --max-error 1e-4\n"
+    "  hone kernels --problem conv2d_fwd:f32:nchw:mb32ic64ih8oc64kh3ph1\n"
     "  hone kernels --device gpu0:h200 --problem conv2d_fwd:bf16:nhwc:mb128ic64ih8oc64oh8kh3ph1\n\n"
     "Exit status: 0 good, 1 the device is absent, 2 wrong usage.";
 

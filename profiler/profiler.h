@@ -3,6 +3,7 @@
 #ifndef HONE_PROFILER_H
 #define HONE_PROFILER_H
 
+#include "kernels/gpu_limits.h"
 #include "kernels/kernel.h"
 
 #include <stdio.h>
@@ -133,22 +134,6 @@ void hone_gpu_facts(const struct hone_plan *plan, struct hone_case *c, char *tex
 
 /* Do these facts say that something kept the clocks down?  why: "power cap, heat". */
 int hone_gpu_throttled(const char *facts, char why[160]);
-
-/* What a multiprocessor has, and the GPU's highest clocks; 0: not known. */
-struct hone_gpu_limits {
-    int major, minor, nsms;
-    int threads, blocks, registers, shared_bytes;   /* of a multiprocessor */
-    int reserved_bytes;                             /* of shared memory, of each block */
-    int clock_khz, memory_khz, bus_bits;
-};
-
-/* Of a GPU that is here, or described. */
-int hone_gpu_limits(const struct hone_device *d, struct hone_gpu_limits *l);
-
-/* Share of a multiprocessor's warps that are in flight at most, of a kernel whose threads have so many
- * registers and whose blocks so many bytes and threads; *by: what allows no more. */
-double hone_occupancy(const struct hone_gpu_limits *l, int registers, int shared_bytes, int threads,
-                      const char **by);
 
 /* ---- activity: what ran on a GPU when; needs no rights, but a GPU ---- */
 

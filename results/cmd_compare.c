@@ -34,7 +34,7 @@ static const struct argp_option option[] = {
     { "loss", OPT_LOSSES, "N", 0, "first steps whose losses are compared (default 10)", 0 },
     { "threads", OPT_THREADS, "N", 0, "processors for each way (default: all)", 0 },
     { "seed", OPT_SEED, "N", 0, "of weights and batches (default 1)", 0 },
-    { "device", 'd', "DEVICE", 0, "device that we run on (default cpu0)", 0 },
+    { "device", 'd', "DEVICE", 0, "device that all run on (default cpu0)", 0 },
     { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },
     { "json", OPT_JSON, 0, 0, "print JSON", 0 },
     { "csv", OPT_CSV, 0, 0, "print CSV: a line for each way", 0 },
@@ -106,9 +106,12 @@ static const char doc[] =
     "the framework.  A peer that is missing or fails has its reason in its line, and the rest "
     "stands.  On a GPU our step is one graph, as in training; HONE_GRAPH=0 in the environment: "
     "without.\n\n"
-    "  pytorch     eager, channels_last, compile (torch.compile), compile+channels_last\n"
+    "  pytorch     eager, channels_last, compile (torch.compile), compile+channels_last; on a\n"
+    "              GPU also graphs (the step as a CUDA graph) and compile+graphs\n"
+    "              (reduce-overhead), each also with +channels_last\n"
     "  tensorflow  eager, function (tf.function), xla (tf.function with XLA)\n"
     "  jax         jit\n\n"
+    "Peers compute on the device that --device names, or say that they find none.  "
     "Batches are in memory before the first step.  Tune before: `hone autotune --net NET --batch "
     "N`.\n\n"
     "Examples:\n"

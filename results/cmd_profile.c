@@ -25,7 +25,7 @@ static const struct argp_option option[] = {
     { "optimizer", OPT_OPTIMIZER, "NAME", 0,
       "as for `hone autotune`, such as sgd+momentum or adamw (default sgd)", 0 },
     { "dtype", OPT_DTYPE, "TYPE", 0,
-      "numbers of the net: f32, f64, or bf16 or f16 with f32 weights (default f32)", 0 },
+      "numbers of the net: f32, tf32, f64, or bf16 or f16 with f32 weights (default f32)", 0 },
     { "rounds", OPT_ROUNDS, "N", 0, "steps measured, traced and untraced in turn (default 101)",
       0 },
     { "seconds", OPT_SECONDS, "S", 0,

@@ -259,11 +259,11 @@ static int write_job(const struct hone_compare *c, const struct hone_way *w, con
         hone_optimizer_name(o->kind), "lr", o->lr, "momentum", o->momentum, "weight_decay",
         o->weight_decay, "beta1", o->beta1, "beta2", o->beta2, "rho", o->rho, "epsilon",
         o->epsilon, "nesterov", o->nesterov, "clip", o->clip);
-    json_t *job = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:o}", "mode", w->mode,
-                            "device", c->net.device->backend->name, "net",
-                            net, "weights", weights, "batches", batches, "batch", c->net.batch,
-                            "nbatches", c->nbatches, "threads", c->o->threads, "seed",
-                            (json_int_t)c->o->seed, "optimizer", optimizer);
+    json_t *job = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:o}", "mode",
+                            w->mode, "device", c->net.device->backend->name, "index",
+                            c->net.device->index, "net", net, "weights", weights, "batches",
+                            batches, "batch", c->net.batch, "nbatches", c->nbatches, "threads", c->o->threads,
+                            "seed", (json_int_t)c->o->seed, "optimizer", optimizer);
     int bad = !job || json_dump_file(job, path, JSON_INDENT(1));
     json_decref(job);
     return bad ? hone_fail(HONE_EIO, "cannot write %s", path) : HONE_OK;
@@ -325,8 +325,16 @@ static struct hone_way *add_way(struct hone_compare *c, const char *peer, const 
 
 static int no_room(void) { return hone_fail(HONE_ENOMEM, "more than %d ways", HONE_MAX_WAYS - 1); }
 
+/* A mode is for every device, or "graphs@cuda" for those of one backend alone. */
+static int is_for(const struct hone_device *d, char *mode)
+{
+    char *of = strchr(mode, '@');
+    if (of) *of++ = 0;
+    return !of || !strcmp(of, d->backend->name);
+}
+
 /* "pytorch:compile", or "pytorch" for all of its modes, each of them in a process of its own. */
-static int add_peer(struct hone_compare *c, char *name)
+static int add_peer(struct hone_compare *c, const struct hone_device *d, char *name)
 {
     struct hone_peer first;
     char *wanted = strchr(name, ':'), *mode, *modes, python[256], *all;
@@ -340,6 +348,7 @@ static int add_peer(struct hone_compare *c, char *name)
     modes = all = strdup(wanted ? wanted : first.line + strlen("modes "));
     int n = 0;
     while (!err && all && (mode = strsep(&modes, " "))) {
+        if (!is_for(d, mode)) continue;
         struct hone_way *w = add_way(c, name, mode);
         if (!w) {
             err = no_room();
@@ -355,13 +364,13 @@ static int add_peer(struct hone_compare *c, char *name)
     return err;
 }
 
-static int add_ways(struct hone_compare *c)
+static int add_ways(struct hone_compare *c, const struct hone_device *d)
 {
     char *list = strdup(c->o->peers), *rest = list, *one;
     struct hone_way *ours = add_way(c, "hone", "");
     int err = list && ours ? HONE_OK : hone_fail(HONE_ENOMEM, "the peers");
     while (!err && (one = strsep(&rest, ",")))
-        if (*one) err = add_peer(c, one);
+        if (*one) err = add_peer(c, d, one);
     free(list);
     return err;
 }
@@ -474,7 +483,7 @@ int hone_compare_open(struct hone_compare *c, const struct hone_compare_options 
     if (!err && o->data) err = load(&train, &test, c);
     if (!err && !mkdtemp(c->dir)) err = hone_fail(HONE_EIO, "cannot make directory %s", c->dir);
     if (err) c->dir[0] = 0;
-    if (!err) err = add_ways(c);
+    if (!err) err = add_ways(c, d);
     if (!err) err = assemble(c, db, d, &train);
     if (!err) err = measure(c);
     hone_data_close(&train);

@@ -166,7 +166,7 @@ json_t *hone_profile_json(const struct hone_profile *prof)
                      "s:f, s:f, s:o, s:o, s:o, s:o*, s:s*, s:o*, s:o*, s:s*}",
                      "hone", HONE_LAYERS_KIND, "version", HONE_LAYERS_VERSION, "net", net->name,
                      "params", net->params_text, "batch", net->batch, "dtype",
-                     hone_dtype_name(net->dtype), "optimizer", optimizer, "device",
+                     hone_net_dtype_name(net), "optimizer", optimizer, "device",
                      net->device->name, "device_text", net->device->text, "device_id",
                      net->device->id, "rounds", prof->rounds, "step_ms", stats_json(&prof->step_ms),
                      "traced_ms", stats_json(&prof->traced_ms), "profiler_overhead",

@@ -180,7 +180,7 @@ static void print(const struct report *t, FILE *f)
     const struct limit *end = &t->limit[t->nlimits - 1];
     char text[16];
     fprintf(f, "%s, batch %d, %s on %s (%s)\n\n%-52s %5s %12s %9s %-17s %7s  %s\n", t->net.name,
-            t->net.batch, hone_dtype_name(t->net.dtype), t->device->name, t->device->text, "problem",
+            t->net.batch, hone_net_dtype_name(&t->net), t->device->name, t->device->text, "problem",
             "steps", "workspace", "ms", "[95 %]", "speedup", "kernel and config");
     for (int i = 0; i < t->nrows; i++) print_row(&t->row[i], f);
     fprintf(f, "\n%12s %11s %9s\n", "limit", "steps' ms", "of best");
@@ -203,7 +203,7 @@ static void print(const struct report *t, FILE *f)
 
 static void csv_end(const struct report *t, int64_t workspace, FILE *f)
 {
-    fprintf(f, ",%d,%s,", t->net.batch, hone_dtype_name(t->net.dtype));
+    fprintf(f, ",%d,%s,", t->net.batch, hone_net_dtype_name(&t->net));
     if (workspace >= 0) fprintf(f, "%lld", (long long)(t->fixed_bytes + workspace));
     putc('\n', f);
 }
@@ -265,7 +265,7 @@ static json_t *report_json(const struct report *t)
     }
     return json_pack("{s:s, s:i, s:s, s:i, s:s, s:s, s:i, s:i, s:o, s:o}", "hone",
                             "tradeoff", "version", 1, "net", t->net.name, "batch", t->net.batch,
-                            "dtype", hone_dtype_name(t->net.dtype), "device", t->device->id, "steps",
+                            "dtype", hone_net_dtype_name(&t->net), "device", t->device->id, "steps",
                             t->net.nsteps, "untuned", t->nuntuned, "problems", rows, "limits",
                             limits);
 }
@@ -297,7 +297,7 @@ static void print_together(const struct report *t, int n, FILE *f)
             char limit[16], memory[16];
             if (l->nwithout) continue;
             fprintf(f, "%6d %5s %12s %12s %11.4f %12.4f %8.2fx  %d of %d\n", t[i].net.batch,
-                    hone_dtype_name(t[i].net.dtype), hone_layers_bytes(l->bytes, limit),
+                    hone_net_dtype_name(&t[i].net), hone_layers_bytes(l->bytes, limit),
                     hone_layers_bytes(t[i].fixed_bytes + l->bytes, memory), l->ms,
                     1e3 * l->ms / t[i].net.batch, l->ms / end->ms, t[i].nuntuned, t[i].net.nsteps);
         }
@@ -319,7 +319,7 @@ static const char *put_tradeoff(const void *of, FILE *data, FILE *script)
     fputs("# memory in MiB, steps' us a sample; a block for each batch and number type\n", data);
     for (int i = 0; i < c->n; i++) {
         const struct report *t = &c->of[i];
-        fprintf(data, "# batch %d, %s\n", t->net.batch, hone_dtype_name(t->net.dtype));
+        fprintf(data, "# batch %d, %s\n", t->net.batch, hone_net_dtype_name(&t->net));
         for (int k = 0; k < t->nlimits; k++)
             if (!t->limit[k].nwithout)
                 fprintf(data, "%.6g %.6g\n",
@@ -337,7 +337,7 @@ static const char *put_tradeoff(const void *of, FILE *data, FILE *script)
                 "%s'tradeoff.dat' index %d using 1:2 with steps lc %d title 'batch %d, %s', \\\n"
                 "        '' index %d using 1:2 with points pt 7 lc %d notitle",
                 i ? ", \\\n        " : "    plot ", i, i + 1, c->of[i].net.batch,
-                hone_dtype_name(c->of[i].net.dtype), i, i + 1);
+                hone_net_dtype_name(&c->of[i].net), i, i + 1);
     fputc('\n', script);
     hone_output_gnuplot_end(script);
     return NULL;
@@ -349,7 +349,7 @@ struct options {
     const char *device, *net, *db, *plot;
     struct hone_lowering how;
     int batch[MOST], nbatches, ndtypes;
-    enum hone_dtype dtype[HONE_NDTYPES];
+    enum hone_dtype dtype[HONE_NDTYPES + 1];
     int json, csv;
 };
 
@@ -359,7 +359,8 @@ static const struct argp_option option[] = {
     { "net", 'n', "NET", 0, "a built-in net's name, or the path of a .net file", 0 },
     { "batch", 'b', "LIST", 0, "samples in a step (default 64)", 0 },
     { "optimizer", OPT_OPTIMIZER, "NAME", 0, "as for `hone autotune` (default sgd)", 0 },
-    { "dtype", OPT_DTYPE, "LIST", 0, "numbers of the net: f32, f64, bf16, f16 (default f32)", 0 },
+    { "dtype", OPT_DTYPE, "LIST", 0,
+      "numbers of the net: f32, tf32, f64, bf16, f16 (default f32)", 0 },
     { "device", 'd', "DEVICE", 0, "device whose records are read (default cpu0)", 0 },
     { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },
     { "json", OPT_JSON, 0, 0, "print JSON", 0 },
@@ -385,7 +386,7 @@ static void add_dtypes(struct options *o, char *list, struct argp_state *state)
 {
     char *one;
     while ((one = strsep(&list, ","))) {
-        if (o->ndtypes == HONE_NDTYPES || hone_net_dtype_find(one, &o->dtype[o->ndtypes]))
+        if (o->ndtypes > HONE_NDTYPES || hone_net_dtype_find(one, &o->dtype[o->ndtypes]))
             argp_error(state, "--dtype: %s", hone_errmsg());
         o->ndtypes++;
     }

@@ -33,6 +33,39 @@ static struct hone_kernel kernel_with(const char *constraint)
 
 /* ---- the language ---- */
 
+/* By NVIDIA's occupancy calculator for sm_90: 64 warps, 32 blocks, 65536 registers, 228 KiB. */
+static void check_gpu(void)
+{
+    static const char *const truths[] = {
+        "sms == 132 && sm_threads == 2048 && sm_blocks == 32 && sm_registers == 65536",
+        "sm_shared == 233472 && thread_registers == 255", "occupancy(32, 0, 256) == 100",
+        "occupancy(128, 0, 256) == 25", "occupancy(32, 100000, 256) == 25",
+        "occupancy(32, 0, 32) == 50", "occupancy(255, 0, 1024) == 0",
+        "occupancy(32, c * 1024, 128 * threads) == 100 && c == 8",
+    };
+    static const char *const lies[] = { "occupancy(32, 0, 0) == 0", "occupancy(-1, 0, 32) == 0" };
+    const struct hone_config c = { { 3, 1, 8, -3, 2 } };
+    struct hone_device gpu = { 0 };
+    struct hone_constraint t;
+    if (hone_device_describe(&gpu, "gpu0:h200")) {
+        skip(hone_errmsg(), "occupancy of a described GPU");
+        return;
+    }
+    for (size_t i = 0; i < sizeof truths / sizeof *truths; i++) {
+        const struct hone_kernel k = kernel_with(truths[i]);
+        ok(!hone_constraint_parse(&t, &k, &gemm, &gpu) && hone_constraint_holds(&t, &c), "on a GPU: %s",
+           truths[i]);
+    }
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+        const struct hone_kernel k = kernel_with(lies[i]);
+        ok(!hone_constraint_parse(&t, &k, &gemm, &gpu) && !hone_constraint_holds(&t, &c),
+           "is false on a GPU: %s", lies[i]);
+    }
+    const struct hone_kernel two = kernel_with("occupancy(1, 2) == 3");
+    ok(hone_constraint_parse(&t, &two, &gemm, &gpu) == HONE_EPARSE, "occupancy() of two arguments is none");
+    hone_device_close(&gpu);
+}
+
 static void check_values(void)
 {
     /* What is true, all names having their values: a=3 b=1 c=8 e=-3 threads=2. */
@@ -44,10 +77,12 @@ static void check_values(void)
         "m == 48 && n == 33 && k == 7", "ceil(m, a) * ceil(n, c) == 80", "l1 <= l2 && cores >= 1 && memory > l2",
         "lanes == 8 && word == 4", "bytes == 4 * (m * n + m * k + k * n)",
         "needed(c, 5) && needed(c, 8) && needed(c, 100)", "!needed(c, 4) && !needed(c, 1)", "\ta\t==3 ",
+        "sms == 0 && sm_shared == 0 && thread_registers == 0",
     };
     static const char *const lies[] = {
         "a == 4", "a / b == 4", "a && 0", "a % 0 == 0", "1 / 0 == 1 / 0", "!(a == 3)", "1 / 0",
         "9223372036854775807 + 1 > 0", "9223372036854775807 * 2 != 0", "needed(a, 2)",
+        "occupancy(32, 0, 256) >= 0 || occupancy(32, 0, 256) < 0",
     };
     const struct hone_config c = { { 3, 1, 8, -3, 2 } };
     struct hone_constraint t;
@@ -265,6 +300,8 @@ int main(void)
     }
     cpu.ncores = 8;   /* the same spaces on every machine */
     check_values();
+    check_gpu();
+    check_gpu();
     check_errors();
     check_kernels();
     check_counts();

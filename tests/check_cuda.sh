@@ -19,7 +19,7 @@ has() { # has TEXT NAME
 # ---- kernels ----
 prove() { # prove FILE CONFIGS FLOPS BUILDS
     HONE_CHECK_DEVICE=gpu0 HONE_CHECK_CONFIGS=$2 HONE_CHECK_FLOPS=$3 HONE_CHECK_BUILD=$4 \
-        "$builddir/tests/check_kernels" "$srcdir/tests/shapes/$1.txt" >proof 2>err
+        "$builddir/tests/check_kernels" "${shapes:-$srcdir/tests/shapes}/$1.txt" >proof 2>err
     code=$?
     sed -n 's/^ok [0-9]* - //p' proof | grep -v SKIP >right
     while read -r name; do tap 0 "$name"; done <right
@@ -34,13 +34,21 @@ for f in bias pool loss optimizer; do prove $f 1 1e5 aot; done
 prove mlp 1 1e6 aot
 for f in norm join dropout cast; do prove $f 1 3e4 aot; done
 prove conv 1 1e4 aot
-# f32 in tensor cores is tf32, which must be allowed.
-HONE_CHECK_ERROR=1e-2 HONE_CHECK_ONLY=cuda_mma prove gemm 1 1e5 aot
-HONE_CHECK_ERROR=1e-2 HONE_CHECK_ONLY=implicit prove conv 1 5e4 aot
-HONE_CHECK_ERROR=1 HONE_CHECK_ONLY=cuda_winograd prove conv 4 1e5 aot
+prove conv-nchw 1 1e4 aot
+# f32 in tensor cores is tf32, which the problem must allow; Winograd's bound is loose.
+mkdir tf32
+for f in gemm conv conv-nchw; do
+    sed -n 's/^\([a-z_0-9]*:f32:[a-z]*:[a-z0-9_]*\):\(.*\)$/\1:tf32+\2/p; s/^\([a-z_0-9]*:f32:[a-z]*:[a-z0-9_]*\)$/\1:tf32/p' \
+        "$srcdir/tests/shapes/$f.txt" | grep -v '+.*tf32' >tf32/$f.txt
+done
+shapes=tf32 HONE_CHECK_ONLY=cuda_mma prove gemm 1 1e5 aot
+shapes=tf32 HONE_CHECK_ONLY=implicit_mma prove conv 1 5e4 aot
+shapes=tf32 HONE_CHECK_ONLY=implicit_mma prove conv-nchw 1 2e4 aot
+shapes=tf32 HONE_CHECK_ONLY=cuda_winograd prove conv 4 1e5 aot
+HONE_CHECK_ONLY=cuda_winograd prove conv 4 1e5 aot
 HONE_CHECK_ONLY=cuda_depthwise prove conv 1 3e4 aot
-HONE_CHECK_ERROR=1e-2 prove tensor 1 1e7 aot
-HONE_CHECK_ERROR=1e-2 HONE_CHECK_ONLY=cuda_wgmma prove tensor 3 1e7 aot
+prove tensor 1 1e7 aot
+HONE_CHECK_ONLY=cuda_wgmma prove tensor 3 1e7 aot
 prove jit 1 1e6 jit
 
 # ---- devices ----
@@ -132,7 +140,13 @@ has 'cuda_wgmma.*sm_90a' "or that it is another"
 "$hone" kernels --device gpu0 --problem gemm:bf16:nn:m64n60k64 >out 2>err
 has 'cuda_wgmma.*rows of B.*16 bytes' "rows that no box can begin with are refused"
 "$hone" kernels --device gpu0 --problem gemm:f32:nn:m64n64k64 >out 2>err
-has 'cuda_mma.*tf32.*max-error' "f32 is not rounded to tf32 unasked"
+has 'cuda_mma.*tf32.*attribute' "f32 is not rounded to tf32 unasked"
+"$hone" kernels --device gpu0 --problem gemm:f32:nn:m64n64k64:tf32 >out 2>err
+grep -q '^  cuda_mma .*aot' out
+tap $? "and where the problem has the attribute tf32, it is"
+"$hone" net lenet5 --problems --batch 8 --dtype tf32 >out 2>err
+grep -q '^conv2d_wgrad:f32:.*:tf32$' out && grep -q '^gemm:f32:.*tf32$' out && ! grep -q '^relu.*tf32' out
+tap $? "which --dtype tf32 gives a net's products and convolutions"
 bench() { "$hone" bench --device gpu0 --problem gemm:f32:nn:m64n64k64 --windows 1 "$@" >out 2>err; }
 bench --build aot
 has '^cuda_tiled ' "hone bench runs on the GPU"

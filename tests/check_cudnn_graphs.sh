@@ -20,6 +20,7 @@ prove activation 90
 prove pool 50
 prove norm 60
 prove conv 100
+prove conv-nchw 40
 "$builddir/hone" bench --device gpu0 --problem bnorm_fwd:f32:any:m9n5:add+relu --kernel lib_cudnn --windows 3 >out 2>err
 grep -q 'lib_cudnn .*right.*engine=0,knobs=0' out && grep -q '256 B' out
 tap $? 'and are timed, with their workspace'

@@ -5,9 +5,10 @@
  *     conv2d_dgrad  dx = dy *' w         gradient with respect to the input ("data")
  *     conv2d_wgrad  dw = x *' dy         gradient with respect to the weights
  *
- * Layout nhwc: x (mb, ih, iw, ic), y (mb, oh, ow, oc), w (oc, kh, kw, ic/g).  Sizes are those of
- * oneDNN's benchdnn: dh = 0 means no dilation, and where oh is given the padding after the last
- * row follows from it: it may differ from ph. */
+ * Layout nhwc: x (mb, ih, iw, ic), y (mb, oh, ow, oc), w (oc, kh, kw, ic/g).  Layout nchw, which nets
+ * of other programs have: x (mb, ic, ih, iw), y (mb, oc, oh, ow), w (oc, ic/g, kh, kw).  Sizes are
+ * those of oneDNN's benchdnn: dh = 0 means no dilation, and where oh is given the padding after the
+ * last row follows from it: it may differ from ph. */
 #ifndef HONE_CONV2D_H
 #define HONE_CONV2D_H
 
@@ -20,6 +21,7 @@ enum {   /* problem.dim */
     CONV_G, CONV_MB, CONV_IC, CONV_IH, CONV_IW, CONV_OC, CONV_OH, CONV_OW, CONV_KH, CONV_KW,
     CONV_SH, CONV_SW, CONV_PH, CONV_PW, CONV_DH, CONV_DW
 };
+enum { CONV_NHWC, CONV_NCHW };                /* problem.layout */
 enum { CONV_Y, CONV_X, CONV_W, CONV_BIAS };   /* arguments of fwd; BIAS only with attribute bias */
 enum { CONV_DX, CONV_DX_DY, CONV_DX_W };      /* of dgrad */
 enum { CONV_DWT, CONV_DWT_X, CONV_DWT_DY };   /* of wgrad */
@@ -37,6 +39,30 @@ static inline struct conv conv_of(const struct hone_problem *p)
                           d[CONV_OH], d[CONV_OW], d[CONV_KH], d[CONV_KW], d[CONV_SH], d[CONV_SW],
                           d[CONV_PH], d[CONV_PW], d[CONV_DH] + 1, d[CONV_DW] + 1,
                           d[CONV_IC] / d[CONV_G], d[CONV_OC] / d[CONV_G] };
+}
+
+/* How far apart neighbours in each direction are, in images of c channels of h x w pixels, or in
+ * weights, whose n is oc and c is ic/g. */
+struct conv_steps {
+    int64_t n, h, w, c;
+};
+
+static inline struct conv_steps conv_steps_of(const struct hone_problem *p, int64_t c, int64_t h,
+                                              int64_t w)
+{
+    return p->layout == CONV_NCHW ? (struct conv_steps){ c * h * w, w, 1, h * w }
+                                  : (struct conv_steps){ c * h * w, w * c, c, 1 };
+}
+
+static inline int64_t conv_at(struct conv_steps s, int64_t n, int64_t h, int64_t w, int64_t c)
+{
+    return n * s.n + h * s.h + w * s.w + c * s.c;
+}
+
+/* Why a kernel for nhwc alone refuses, or NULL. */
+static inline const char *hone_conv2d_not_nhwc(const struct hone_problem *p)
+{
+    return p->layout == CONV_NHWC ? NULL : "it is for nhwc";
 }
 
 /* The parameter that says how many threads share the work, and its guess: all cores where one

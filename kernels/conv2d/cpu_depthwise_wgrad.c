@@ -134,6 +134,7 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 {
     const struct conv v = conv_of(p);
     (void)d;
+    if (hone_conv2d_not_nhwc(p)) return hone_conv2d_not_nhwc(p);
     return v.g != v.ic || v.g != v.oc
                ? "not depthwise: groups, input and output channels differ in number"
                : NULL;

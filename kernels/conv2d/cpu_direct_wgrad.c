@@ -188,6 +188,12 @@ static void add_up(const struct layout *l, int threads, int i, int kh, const rea
 
 /* ---- the kernel ---- */
 
+static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
+{
+    (void)d;
+    return hone_conv2d_not_nhwc(p);
+}
+
 static int valid(const struct hone_problem *p, const struct hone_config *c,
                  const struct hone_device *d)
 {
@@ -264,6 +270,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_direct_wgrad) = {
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("rr", 4, 6, 8, 10, 12, 14, 16), HONE_PARAM("nv", 1, 2, 3, 4),
                HONE_PARAM("rows", 0, 4, 8, 16), CONV_THREADS },
+    .refuse = refuse,
     .suits = suits,
     .valid = valid,
     .guess = guess,

@@ -69,6 +69,7 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 {
     struct hone_problem gemm;
     struct im2col s = im2col_of(p, 64);
+    if (hone_conv2d_not_nhwc(p)) return hone_conv2d_not_nhwc(p);
     if (s.v.g != 1) return "the channels of a group do not lie as gemm needs them";
     if (product_of(&s, p, WHOLE, SET, &gemm)) return "its matrices are too large for gemm";
     return kernel_of(&gemm, d, &(struct hone_config){ 0 })

@@ -188,6 +188,7 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 {
     const struct conv v = conv_of(p);
     (void)d;
+    if (hone_conv2d_not_nhwc(p)) return hone_conv2d_not_nhwc(p);
     if (v.g != 1) return "it has groups";
     return v.kh * v.kw > MAX_TAPS ? "the kernel has more than 64 taps" : NULL;
 }

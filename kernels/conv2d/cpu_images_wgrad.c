@@ -149,6 +149,7 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 {
     const struct conv v = conv_of(p);
     (void)d;
+    if (hone_conv2d_not_nhwc(p)) return hone_conv2d_not_nhwc(p);
     if (v.g != 1) return "it has groups";
     return v.oh * v.ow > MAX_PIXELS ? "the output has more than 64 pixels" : NULL;
 }

@@ -212,7 +212,7 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 {
     struct gather q = gather_of(p);
     (void)d;
-    return planes_refuse(&q);
+    return hone_conv2d_not_nhwc(p) ? hone_conv2d_not_nhwc(p) : planes_refuse(&q);
 }
 
 static int valid(const struct hone_problem *p, const struct hone_config *c,

@@ -133,6 +133,7 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 {
     const struct conv v = conv_of(p);
     (void)d;
+    if (hone_conv2d_not_nhwc(p)) return hone_conv2d_not_nhwc(p);
     if (v.kh != 1 || v.kw != 1) return "the kernel is not 1x1";
     if (v.g != 1) return "it has groups";
     if (p->op == &hone_op_conv2d_dgrad && (v.sh != 1 || v.sw != 1))

@@ -31,6 +31,7 @@ static unsigned shared_of(const struct hone_problem *p)
 static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
 {
     const struct conv v = conv_of(p);
+    if (hone_conv2d_not_nhwc(p)) return hone_conv2d_not_nhwc(p);
     if (v.g != v.ic || v.ic != v.oc) return "there are not as many groups as channels";
     if ((double)v.mb * v.oh * v.ow >= 0x1p30 || (double)v.mb * v.ih * v.iw >= 0x1p30)
         return "the pixels have more than 30 bits";

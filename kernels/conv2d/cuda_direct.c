@@ -18,6 +18,7 @@ static struct conv_direct_sizes sizes_of(const struct hone_problem *p, const str
         v.mb, v.ic, v.ih, v.iw, v.oc, v.oh, v.ow, v.kh, v.kw, v.sh, v.sw, v.ph, v.pw, v.dh, v.dw,
         v.icg, v.ocg, .act = fwd ? (int)hone_act_of(p) : (int)HONE_ACT_none,
         .bias = fwd && hone_problem_has(p, "bias"), .half = hone_cuda_half(p->dtype),
+        .nchw = p->layout == CONV_NCHW,
         .part = part, .parts = (pixels + part - 1) / part
     };
 }

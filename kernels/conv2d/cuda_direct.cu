@@ -3,31 +3,49 @@
  * a matrix product nothing to reuse; and correct for all. */
 #include "kernels/activation/act.cuh"
 #include "kernels/conv2d/cuda_direct.h"
+#include "kernels/conv2d/place.cuh"
+
+/* Which number of an image's or a weight's element i is, of `channels` channels. */
+struct place { int64 n; int h, w, c; };
+
+DEVICE struct place place_at(int nchw, int64 i, int height, int width, int channels)
+{
+    struct place p;
+    if (nchw) {
+        p.w = (int)(i % width);
+        p.h = (int)(i / width % height);
+        p.c = (int)(i / width / height % channels);
+    } else {
+        p.c = (int)(i % channels);
+        p.w = (int)(i / channels % width);
+        p.h = (int)(i / channels / width % height);
+    }
+    p.n = i / channels / width / height;
+    return p;
+}
 
 KERNEL(conv_direct_fwd, struct conv_direct, 1024)
 {
     SIZES(struct conv_direct_sizes, s);
     const int64 n = (int64)s.mb * s.oh * s.ow * s.oc;
+    const int64 step = channel_step(s.nchw, s.ih, s.iw), w_step = channel_step(s.nchw, s.kh, s.kw);
     for (int64 i = FIRST; i < n; i += STRIDE) {
-        const int oc = (int)(i % s.oc);
-        int64 at = i / s.oc;
-        const int ow = (int)(at % s.ow), oh = (int)(at / s.ow % s.oh);
-        const int64 image = at / s.ow / s.oh;
+        const struct place y = place_at(s.nchw, i, s.oh, s.ow, s.oc);
         float sum = 0.0f;
         for (int kh = 0; kh < s.kh; kh++) {
-            const int ih = oh * s.sh - s.ph + kh * s.dh;
+            const int ih = y.h * s.sh - s.ph + kh * s.dh;
             if (ih < 0 || ih >= s.ih) continue;
             for (int kw = 0; kw < s.kw; kw++) {
-                const int iw = ow * s.sw - s.pw + kw * s.dw;
+                const int iw = y.w * s.sw - s.pw + kw * s.dw;
                 if (iw < 0 || iw >= s.iw) continue;
-                const int64 x = ((image * s.ih + ih) * s.iw + iw) * s.ic + oc / s.ocg * s.icg;
-                const int64 w = (((int64)oc * s.kh + kh) * s.kw + kw) * s.icg;
+                const int64 x = place_of(s.nchw, y.n, ih, iw, y.c / s.ocg * s.icg, s.ih, s.iw, s.ic);
+                const int64 w = place_of(s.nchw, y.c, kh, kw, 0, s.kh, s.kw, s.icg);
                 for (int c = 0; c < s.icg; c++)
-                    sum += stored_load(given.from, x + c, s.half) *
-                           stored_load(given.other, w + c, s.half);
+                    sum += stored_load(given.from, x + c * step, s.half) *
+                           stored_load(given.other, w + c * w_step, s.half);
             }
         }
-        if (s.bias) sum += LOAD(given.bias + oc);
+        if (s.bias) sum += LOAD(given.bias + y.c);
         stored_save(given.to, i, act_epilogue(s.act, sum), s.half);
     }
 }
@@ -36,25 +54,23 @@ KERNEL(conv_direct_dgrad, struct conv_direct, 1024)
 {
     SIZES(struct conv_direct_sizes, s);
     const int64 n = (int64)s.mb * s.ih * s.iw * s.ic;
+    const int64 step = channel_step(s.nchw, s.oh, s.ow), filter = (int64)s.kh * s.kw * s.icg;
     for (int64 i = FIRST; i < n; i += STRIDE) {
-        const int ic = (int)(i % s.ic), c = ic % s.icg, first = ic / s.icg * s.ocg;
-        int64 at = i / s.ic;
-        const int iw = (int)(at % s.iw), ih = (int)(at / s.iw % s.ih);
-        const int64 image = at / s.iw / s.ih;
+        const struct place x = place_at(s.nchw, i, s.ih, s.iw, s.ic);
+        const int c = x.c % s.icg, first = x.c / s.icg * s.ocg;
         float sum = 0.0f;
         for (int kh = 0; kh < s.kh; kh++) {
-            const int h = ih + s.ph - kh * s.dh;
+            const int h = x.h + s.ph - kh * s.dh;
             if (h < 0 || h % s.sh || h / s.sh >= s.oh) continue;
             for (int kw = 0; kw < s.kw; kw++) {
-                const int w = iw + s.pw - kw * s.dw;
+                const int w = x.w + s.pw - kw * s.dw;
                 if (w < 0 || w % s.sw || w / s.sw >= s.ow) continue;
                 const int64 dy =
-                    ((image * s.oh + h / s.sh) * s.ow + w / s.sw) * s.oc + first;
-                for (int o = 0; o < s.ocg; o++) {
-                    const int64 at = (((int64)(first + o) * s.kh + kh) * s.kw + kw) * s.icg + c;
-                    sum += stored_load(given.from, dy + o, s.half) *
-                           stored_load(given.other, at, s.half);
-                }
+                    place_of(s.nchw, x.n, h / s.sh, w / s.sw, first, s.oh, s.ow, s.oc);
+                const int64 at = place_of(s.nchw, first, kh, kw, c, s.kh, s.kw, s.icg);
+                for (int o = 0; o < s.ocg; o++)
+                    sum += stored_load(given.from, dy + o * step, s.half) *
+                           stored_load(given.other, at + o * filter, s.half);
             }
         }
         stored_save(given.to, i, sum, s.half);
@@ -67,18 +83,19 @@ KERNEL(conv_direct_wgrad, struct conv_direct, 128)
 {
     SIZES(struct conv_direct_sizes, s);
     SHARED(part);
-    const int i = blockIdx.x, kw = i / s.icg % s.kw, kh = i / s.icg / s.kw % s.kh;
-    const int oc = i / s.icg / s.kw / s.kh, ic = oc / s.ocg * s.icg + i % s.icg;
+    const struct place w = place_at(s.nchw, blockIdx.x, s.kh, s.kw, s.icg);
+    const int i = blockIdx.x, oc = (int)w.n, ic = oc / s.ocg * s.icg + w.c;
     const int from = blockIdx.y * s.part, pixels = s.mb * s.oh * s.ow;
     const int to = from + s.part < pixels ? from + s.part : pixels;
     float sum = 0.0f;
     for (int at = from + threadIdx.x; at < to; at += blockDim.x) {
         const int ow = at % s.ow, oh = at / s.ow % s.oh;
-        const int ih = oh * s.sh - s.ph + kh * s.dh, iw = ow * s.sw - s.pw + kw * s.dw;
+        const int ih = oh * s.sh - s.ph + w.h * s.dh, iw = ow * s.sw - s.pw + w.w * s.dw;
         if (ih < 0 || ih >= s.ih || iw < 0 || iw >= s.iw) continue;
-        const int64 image = at / s.ow / s.oh;
-        sum += stored_load(given.from, ((image * s.ih + ih) * s.iw + iw) * s.ic + ic, s.half) *
-               stored_load(given.other, (int64)at * s.oc + oc, s.half);
+        const int image = at / s.ow / s.oh;
+        const int64 x = place_of(s.nchw, image, ih, iw, ic, s.ih, s.iw, s.ic);
+        const int64 dy = place_of(s.nchw, image, oh, ow, oc, s.oh, s.ow, s.oc);
+        sum += stored_load(given.from, x, s.half) * stored_load(given.other, dy, s.half);
     }
     sum = block_sum(sum, part);
     if (threadIdx.x == 0) {

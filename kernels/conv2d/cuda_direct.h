@@ -7,6 +7,7 @@ struct conv_direct_sizes {
     int mb, ic, ih, iw, oc, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw, icg, ocg;
     int act, bias;
     int half;              /* hone_cuda_half() of inputs, Y and DX */
+    int nchw;              /* the layout, else nhwc */
     int part, parts;       /* wgrad: pixels of dy that one of `parts` blocks adds up */
 };
 

@@ -10,13 +10,14 @@ enum { CONV_PASS_FWD, CONV_PASS_DGRAD, CONV_PASS_WGRAD };
 /* m, n, k of the product: fwd pixels of y, oc, taps and channels; dgrad pixels of dx, ic, taps and
  * channels of dy; wgrad oc, taps and channels, pixels of dy.  Of dgrad with strides the pixels of
  * dx fall into sh sw classes, by which taps they see; then m and k are the largest class's, and the
- * kernel makes its own of them. */
+ * kernel makes its own of them.  In nchw the weights lie channel by channel, and so do fwd's and
+ * wgrad's taps; the operand of pixels is read along these, which lie side by side. */
 struct conv_implicit_sizes {
     int m, n, k;
     int a_turned, b_turned, a_wide, b_wide;
     int stages, part, parts;
     int half, narrow;                  /* hone_cuda_half() of inputs, of the output */
-    int act, bias, pass;
+    int act, bias, pass, nchw;
     int mb, ic, ih, iw, oc, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw;
     /* Of a class: its first pixel and tap, how many pixels and taps, and dy's row of the first. */
     int ih0, iw0, kh0, kw0, nih, niw, nkh, nkw, oh0, ow0;

@@ -1,5 +1,6 @@
 /* Convolution in a GPU's tensor cores, three passes: as cuda_implicit.c, of halves, and of f32
- * rounded to tf32 where the user's limit on errors allows that. */
+ * rounded to tf32 where the problem allows that. */
+#include "kernels/backend/cuda_tensor.h"
 #include "kernels/conv2d/implicit_host.h"
 
 #include <stdio.h>
@@ -12,8 +13,6 @@ static const struct tile { int bm, bn, bk, wm, wn; } tiles[] = {
 #undef X
 };
 enum { NTILES = sizeof tiles / sizeof *tiles };
-
-static int half_of(const struct hone_problem *p) { return hone_cuda_half(p->dtype); }
 
 static struct conv_implicit_sizes sizes_of(const struct hone_problem *p,
                                            const struct hone_config *c)
@@ -30,18 +29,16 @@ static unsigned shared_of(const struct conv_implicit_sizes *s, const struct tile
                                    MMA_BYTES(t->bn, t->bk, size, s->b_turned)));
 }
 
-/* As gemm's: inputs are rounded to 11 bits, and sums cut off. */
 static double growth(const struct hone_problem *p, const struct hone_config *c)
 {
     (void)c;
-    return 2 * p->op->growth(p) + (half_of(p) ? 0 : 0x1p14 + 4);
+    return hone_cuda_tensor_growth(p);
 }
 
 static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
 {
     if (hone_cuda_limits(d)->major < 8) return "it needs tensor cores as of sm_80";
-    if (!half_of(p) && d->max_error <= 0)
-        return "f32 would be rounded to tf32: --max-error 1e-2 allows it";
+    if (hone_cuda_refuse_tf32(p)) return hone_cuda_refuse_tf32(p);
     return implicit_refuse(p);
 }
 

@@ -1,6 +1,7 @@
 /* 3x3 convolution without stride on a GPU by Winograd's minimal filtering, the products in tensor
- * cores: as cuda_winograd.c, but transformed weights and inputs, of f32 and of bf16, are rounded to
+ * cores: as cuda_winograd.c, but transformed weights and inputs, of f32 and of halves, are rounded to
  * tf32 where they are multiplied. */
+#include "kernels/backend/cuda_tensor.h"
 #include "kernels/conv2d/winograd_host.h"
 
 enum { TILE = WINOGRAD_TILE, STAGES };
@@ -29,10 +30,8 @@ static unsigned shared_of(const struct conv_winograd_sizes *s, const struct tile
 static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
 {
     if (hone_cuda_limits(d)->major < 8) return "it needs tensor cores as of sm_80";
-    /* bf16 has fewer bits than tf32. */
-    if (p->dtype != HONE_BF16 && d->max_error <= 0)
-        return p->dtype == HONE_F16 ? "points would be rounded to tf32: --max-error 1e-2 allows it"
-                                    : "f32 would be rounded to tf32: --max-error 1e-2 allows it";
+    /* f16 has as many bits as tf32, and bf16 fewer. */
+    if (hone_cuda_refuse_tf32(p)) return hone_cuda_refuse_tf32(p);
     return winograd_cannot(p);
 }
 

@@ -5,23 +5,26 @@
 
 #include "kernels/activation/act.cuh"
 #include "kernels/conv2d/cuda_implicit.h"
+#include "kernels/conv2d/place.cuh"
 #include "kernels/gemm/run.cuh"
 
 #define GIVEN struct conv_implicit
 #define TILE_SIZES struct conv_implicit_sizes
 
-/* What pixel `row` of y sees: numbers [col, col + n) of its taps' channels of x. */
+/* What pixel `row` of y sees: numbers [col, col + n) of its taps' channels of x; in nchw one number,
+ * or of 1x1 the same of pixels [row, row + n). */
 DEVICE struct run x_run(const void *x, const TILE_SIZES s, int row, int col, int n)
 {
-    const int c = col % s.ic, tap = col / s.ic, kw = tap % s.kw, kh = tap / s.kw;
+    const int taps = s.kh * s.kw, c = s.nchw ? col / taps : col % s.ic;
+    const int tap = s.nchw ? col % taps : col / s.ic, kw = tap % s.kw, kh = tap / s.kw;
     const int ow = row % s.ow, at = row / s.ow, oh = at % s.oh, image = at / s.oh;
     const int ih = oh * s.sh - s.ph + kh * s.dh, iw = ow * s.sw - s.pw + kw * s.dw;
-    if (image >= s.mb || kh >= s.kh || ih < 0 || ih >= s.ih || iw < 0 || iw >= s.iw)
+    if (image >= s.mb || kh >= s.kh || c >= s.ic || ih < 0 || ih >= s.ih || iw < 0 || iw >= s.iw)
         return run_of_none(x);
-    return run_from(x, (((int64)image * s.ih + ih) * s.iw + iw) * s.ic + c, n, s.half);
+    return run_from(x, place_of(s.nchw, image, ih, iw, c, s.ih, s.iw, s.ic), n, s.half);
 }
 
-/* What pixel `row` of a class of dx is seen by: of its taps the channels of dy. */
+/* What pixel `row` of a class of dx is seen by: of its taps the channels of dy; in nchw as x_run. */
 DEVICE struct run dy_run(const void *dy, const TILE_SIZES s, int row, int col, int n)
 {
     const int o = col % s.oc, tap = col / s.oc, kw = tap % s.nkw, kh = tap / s.nkw;
@@ -29,7 +32,7 @@ DEVICE struct run dy_run(const void *dy, const TILE_SIZES s, int row, int col, i
     const int oh = h + s.oh0 - kh * s.dh, ow = w + s.ow0 - kw * s.dw;
     if (image >= s.mb || kh >= s.nkh || oh < 0 || oh >= s.oh || ow < 0 || ow >= s.ow)
         return run_of_none(dy);
-    return run_from(dy, (((int64)image * s.oh + oh) * s.ow + ow) * s.oc + o, n, s.half);
+    return run_from(dy, place_of(s.nchw, image, oh, ow, o, s.oh, s.ow, s.oc), n, s.half);
 }
 
 /* Row `row` of the weights as dgrad multiplies them: a tap of a class and a channel of dy. */
@@ -38,13 +41,23 @@ DEVICE struct run w_run(const void *w, const TILE_SIZES s, int row, int col, int
     const int o = row % s.oc, tap = row / s.oc;
     const int kw = s.kw0 + tap % s.nkw * s.sw, kh = s.kh0 + tap / s.nkw * s.sh;
     if (row >= s.k || col >= s.ic) return run_of_none(w);
-    return run_from(w, (((int64)o * s.kh + kh) * s.kw + kw) * s.ic + col, n, s.half);
+    return run_from(w, place_of(s.nchw, o, kh, kw, col, s.kh, s.kw, s.ic), n, s.half);
+}
+
+/* dy as wgrad multiplies it in nchw: channel `row` of pixels [col, col + n). */
+DEVICE struct run plane_run(const void *dy, const TILE_SIZES s, int row, int col, int n)
+{
+    const int pixels = s.oh * s.ow, image = col / pixels;
+    if (row >= s.oc || image >= s.mb) return run_of_none(dy);
+    return run_from(dy, ((int64)image * s.oc + row) * pixels + col % pixels, n, s.half);
 }
 
 DEVICE struct run a_run(const GIVEN given, const TILE_SIZES s, int row, int col, int n)
 {
-    if (s.pass == CONV_PASS_FWD) return x_run(given.from, s, row, col, n);
-    if (s.pass == CONV_PASS_DGRAD) return dy_run(given.from, s, row, col, n);
+    const int pixel = s.nchw ? col : row, term = s.nchw ? row : col;
+    if (s.pass == CONV_PASS_FWD) return x_run(given.from, s, pixel, term, n);
+    if (s.pass == CONV_PASS_DGRAD) return dy_run(given.from, s, pixel, term, n);
+    if (s.nchw) return plane_run(given.other, s, row, col, n);
     return matrix_run(given.other, s.half, row, col, s.k, s.m, n);
 }
 
@@ -52,18 +65,27 @@ DEVICE struct run b_run(const GIVEN given, const TILE_SIZES s, int row, int col,
 {
     if (s.pass == CONV_PASS_FWD) return matrix_run(given.other, s.half, row, col, s.n, s.k, n);
     if (s.pass == CONV_PASS_DGRAD) return w_run(given.other, s, row, col, n);
-    return x_run(given.from, s, row, col, n);
+    return s.nchw ? x_run(given.from, s, col, row, n) : x_run(given.from, s, row, col, n);
+}
+
+/* Where number (i, j) of the product belongs. */
+DEVICE int64 place_of_result(const TILE_SIZES s, int i, int j)
+{
+    int h, w, at;
+    if (s.pass == CONV_PASS_WGRAD || (s.pass == CONV_PASS_FWD && !s.nchw))
+        return (int64)i * s.n + j;
+    if (s.pass == CONV_PASS_FWD) {
+        at = i / s.ow;
+        return place_of(1, at / s.oh, at % s.oh, i % s.ow, j, s.oh, s.ow, s.oc);
+    }
+    w = i % s.niw, at = i / s.niw, h = at % s.nih;
+    return place_of(s.nchw, at / s.nih, s.ih0 + h * s.sh, s.iw0 + w * s.sw, j, s.ih, s.iw, s.ic);
 }
 
 DEVICE void finish(const GIVEN given, const TILE_SIZES s, int i, int j, float sum)
 {
-    int64 row = i;
-    if (s.pass == CONV_PASS_DGRAD) {
-        const int w = i % s.niw, at = i / s.niw, h = at % s.nih;
-        row = ((int64)(at / s.nih) * s.ih + s.ih0 + h * s.sh) * s.iw + s.iw0 + w * s.sw;
-    }
     if (s.bias) sum += LOAD(given.bias + j);
-    stored_save(given.to, row * s.n + j, act_epilogue(s.act, sum), s.narrow);
+    stored_save(given.to, place_of_result(s, i, j), act_epilogue(s.act, sum), s.narrow);
 }
 
 DEVICE void result(const GIVEN given, const TILE_SIZES s, int i, int j, float sum)

@@ -28,18 +28,26 @@ static inline struct conv_implicit_sizes implicit_sizes(const struct hone_proble
     const struct conv v = conv_of(p);
     const int pass = implicit_pass(p), fwd = pass == CONV_PASS_FWD, half = hone_cuda_half(p->dtype);
     const int wgrad = pass == CONV_PASS_WGRAD, run = half ? 8 : 4, taps = v.kh * v.kw;
+    const int nchw = p->layout == CONV_NCHW;
     struct conv_implicit_sizes s = {
         .m = wgrad ? v.oc : v.mb * v.oh * v.ow, .n = fwd ? v.oc : wgrad ? taps * v.ic : v.ic,
         .k = fwd ? taps * v.ic : v.mb * v.oh * v.ow,
-        .a_turned = wgrad, .b_turned = !fwd, .stages = 2,
+        .a_turned = wgrad != nchw, .b_turned = nchw ? pass == CONV_PASS_DGRAD : !fwd, .stages = 2,
         .a_wide = (fwd ? v.ic : v.oc) % run == 0, .b_wide = v.ic % run == 0,
         .half = half, .narrow = wgrad ? 0 : half, .act = fwd ? (int)hone_act_of(p) : HONE_ACT_none,
-        .bias = fwd && hone_problem_has(p, "bias"), .pass = pass,
+        .bias = fwd && hone_problem_has(p, "bias"), .pass = pass, nchw,
         v.mb, v.ic, v.ih, v.iw, v.oc, v.oh, v.ow, v.kh, v.kw, v.sh, v.sw, v.ph, v.pw, v.dh, v.dw
     };
     if (pass == CONV_PASS_DGRAD) {
         s.m = v.mb * implicit_above(v.ih, v.sh) * implicit_above(v.iw, v.sw);
         s.k = implicit_above(v.kh, v.sh) * implicit_above(v.kw, v.sw) * v.oc;
+    }
+    if (nchw) {
+        /* Of 1x1 pixels are runs, too. */
+        const int plain = taps == 1 && v.sh == 1 && v.sw == 1 && !v.ph && !v.pw && v.oh == v.ih &&
+                          v.ow == v.iw, pixels = plain || wgrad;
+        s.a_wide = pixels && v.oh * v.ow % run == 0;
+        s.b_wide = fwd ? s.k % run == 0 : wgrad ? plain && s.a_wide : taps == 1 && v.ic % run == 0;
     }
     s.part = implicit_above(implicit_above(s.k, split), bk) * bk;
     s.parts = implicit_above(s.k, s.part);

@@ -11,10 +11,18 @@ extern const struct hone_kernel hone_conv2d_lib_cudnn;
 
 /* ---- the graph ---- */
 
-/* (n, c, h, w) of an argument, whose dimensions are (n, h, w, c). */
+/* (n, c, h, w) of an argument, whose dimensions are (n, h, w, c), or in nchw these. */
+static void size_of(const struct hone_cudnn_graph *g, const struct hone_arg *arg, int64_t size[4])
+{
+    const int64_t *d = arg->dim;
+    const int channels = g->nchw ? 1 : 3, rows = g->nchw ? 2 : 1;
+    size[0] = d[0], size[1] = d[channels], size[2] = d[rows], size[3] = d[rows + 1];
+}
+
 static dnn_descriptor tensor_of(struct hone_cudnn_graph *g, const struct hone_arg *arg, int id)
 {
-    const int64_t *d = arg[id].dim, size[4] = { d[0], d[3], d[1], d[2] };
+    int64_t size[4];
+    size_of(g, &arg[id], size);
     return hone_cudnn_tensor(g, id, hone_cudnn_type(arg[id].dtype), size);
 }
 
@@ -77,7 +85,8 @@ static const struct pass {
 /* y's shape in floats, between two operations; ids of such tensors are below 0. */
 static dnn_descriptor between(struct hone_cudnn_graph *g, const struct hone_arg *y, int id)
 {
-    const int64_t size[4] = { y->dim[0], y->dim[3], y->dim[1], y->dim[2] };
+    int64_t size[4];
+    size_of(g, y, size);
     return hone_cudnn_tensor(g, id, DNN_DATA_FLOAT, size);
 }
 
@@ -103,6 +112,7 @@ static int build(struct hone_cudnn_graph *g, const struct hone_problem *p)
     struct hone_arg arg[HONE_MAX_ARGS];
     const struct pass *pass = passes;
     const float one = 1, zero = 0;
+    g->nchw = p->layout == CONV_NCHW;
     g->tf32 = hone_problem_has(p, "tf32");
     g->needs_f32 = p->dtype == HONE_F32 && !g->tf32;
     p->op->args(p, arg);

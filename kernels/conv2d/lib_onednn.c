@@ -23,21 +23,21 @@ enum { SRC, WEIGHTS, DST, BIAS };
 static void add_args(struct hone_onednn *o, const struct hone_problem *p, int own)
 {
     const struct conv v = conv_of(p);
-    const int64_t taps = (int64_t)v.kh * v.kw * v.icg;
+    const struct conv_steps x = conv_steps_of(p, v.ic, v.ih, v.iw),
+                            w = conv_steps_of(p, v.icg, v.kh, v.kw),
+                            y = conv_steps_of(p, v.oc, v.oh, v.ow);
     const int dgrad = p->op == &hone_op_conv2d_dgrad, wgrad = p->op == &hone_op_conv2d_wgrad;
     hone_onednn_add(o, dgrad ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, dgrad ? CONV_DX : CONV_X, dgrad, 4,
-                    (int64_t[]){ v.mb, v.ic, v.ih, v.iw },
-                    (int64_t[]){ (int64_t)v.ih * v.iw * v.ic, 1, (int64_t)v.iw * v.ic, v.ic }, own);
+                    (int64_t[]){ v.mb, v.ic, v.ih, v.iw }, (int64_t[]){ x.n, x.c, x.h, x.w }, own);
     /* A group is a dimension of its own. */
     int64_t size[] = { v.g, v.ocg, v.icg, v.kh, v.kw };
-    int64_t stride[] = { v.ocg * taps, taps, 1, (int64_t)v.kw * v.icg, v.icg };
+    int64_t stride[] = { v.ocg * w.n, w.n, w.c, w.h, w.w };
     hone_onednn_add(o, wgrad ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, wgrad ? CONV_DWT : CONV_W,
                     wgrad, v.g > 1 ? 5 : 4, v.g > 1 ? size : size + 1,
                     v.g > 1 ? stride : stride + 1, 1);
     hone_onednn_add(o, dgrad || wgrad ? DNNL_ARG_DIFF_DST : DNNL_ARG_DST,
                     dgrad ? CONV_DX_DY : wgrad ? CONV_DWT_DY : CONV_Y, !dgrad && !wgrad, 4,
-                    (int64_t[]){ v.mb, v.oc, v.oh, v.ow },
-                    (int64_t[]){ (int64_t)v.oh * v.ow * v.oc, 1, (int64_t)v.ow * v.oc, v.oc }, own);
+                    (int64_t[]){ v.mb, v.oc, v.oh, v.ow }, (int64_t[]){ y.n, y.c, y.h, y.w }, own);
     if (p->op == &hone_op_conv2d_fwd && hone_problem_has(p, "bias"))
         hone_onednn_add(o, DNNL_ARG_BIAS, CONV_BIAS, 0, 1, (int64_t[]){ v.oc }, (int64_t[]){ 1 },
                         0);

@@ -135,6 +135,7 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 {
     struct im2col s = im2col_of(p, 64);
     (void)d;
+    if (hone_conv2d_not_nhwc(p)) return hone_conv2d_not_nhwc(p);
     return s.k > INT32_MAX || s.block * s.v.ow > INT32_MAX
                ? "its matrices are too large for OpenBLAS"
                : NULL;

@@ -1,6 +1,8 @@
 /* conv2d_fwd, conv2d_dgrad, conv2d_wgrad: sizes, arguments, flops, error bounds. */
 #include "kernels/conv2d/conv2d.h"
 
+#include <string.h>
+
 /* One direction of a convolution, h or w. */
 struct axis { const char *name; int i, o, k, s, p, d; };
 
@@ -69,21 +71,27 @@ static int check(struct hone_problem *p)
 static struct hone_arg arg_x(const struct hone_problem *p, const char *name, enum hone_io io)
 {
     const int32_t *d = p->dim;
-    return HONE_ARG(name, io, p->dtype, d[CONV_MB], d[CONV_IH], d[CONV_IW], d[CONV_IC]);
+    return p->layout == CONV_NCHW
+               ? HONE_ARG(name, io, p->dtype, d[CONV_MB], d[CONV_IC], d[CONV_IH], d[CONV_IW])
+               : HONE_ARG(name, io, p->dtype, d[CONV_MB], d[CONV_IH], d[CONV_IW], d[CONV_IC]);
 }
 
 static struct hone_arg arg_y(const struct hone_problem *p, const char *name, enum hone_io io)
 {
     const int32_t *d = p->dim;
-    return HONE_ARG(name, io, p->dtype, d[CONV_MB], d[CONV_OH], d[CONV_OW], d[CONV_OC]);
+    return p->layout == CONV_NCHW
+               ? HONE_ARG(name, io, p->dtype, d[CONV_MB], d[CONV_OC], d[CONV_OH], d[CONV_OW])
+               : HONE_ARG(name, io, p->dtype, d[CONV_MB], d[CONV_OH], d[CONV_OW], d[CONV_OC]);
 }
 
 static struct hone_arg arg_w(const struct hone_problem *p, const char *name, enum hone_io io)
 {
     const int32_t *d = p->dim;
-    struct hone_arg w =
-        HONE_ARG(name, io, io == HONE_IN ? p->dtype : hone_dtype_wide(p->dtype), d[CONV_OC],
-                 d[CONV_KH], d[CONV_KW], d[CONV_IC] / d[CONV_G]);
+    const enum hone_dtype type = io == HONE_IN ? p->dtype : hone_dtype_wide(p->dtype);
+    const int icg = d[CONV_IC] / d[CONV_G];
+    struct hone_arg w = p->layout == CONV_NCHW
+                            ? HONE_ARG(name, io, type, d[CONV_OC], icg, d[CONV_KH], d[CONV_KW])
+                            : HONE_ARG(name, io, type, d[CONV_OC], d[CONV_KH], d[CONV_KW], icg);
     w.weight = io == HONE_IN;
     return w;
 }
@@ -232,13 +240,16 @@ static int wgrad_exact(const struct hone_problem *p) { return biggest(wgrad_term
     { "dh", 0, 0, 0 }, { "dw", 0, 0, "dh" }
 
 const struct hone_op hone_op_conv2d_fwd = {
-    .name = "conv2d_fwd", .dtypes = HONE_F32_F64_HALF, .layout = { "nhwc" }, .dim = { CONV_DIMS },
-    .attr = { { "bias", 0, 0 }, HONE_ACT_ATTRS { "tf32", 0, 0 } }, .check = check, .args = fwd_args, .flops = flops,
+    .name = "conv2d_fwd", .dtypes = HONE_F32_F64_HALF, .layout = { "nhwc", "nchw" },
+    .dim = { CONV_DIMS },
+    .attr = { { "bias", 0, 0 }, HONE_ACT_ATTRS { "tf32", 0, 0 } },
+    .check = check, .args = fwd_args, .flops = flops,
     .ref = hone_conv2d_fwd_meaning, .growth = fwd_growth, .exact = fwd_exact,
 };
 
 const struct hone_op hone_op_conv2d_dgrad = {
-    .name = "conv2d_dgrad", .dtypes = HONE_F32_F64_HALF, .layout = { "nhwc" }, .dim = { CONV_DIMS },
+    .name = "conv2d_dgrad", .dtypes = HONE_F32_F64_HALF, .layout = { "nhwc", "nchw" },
+    .dim = { CONV_DIMS },
     .attr = { { "tf32", 0, 0 } }, .check = check, .args = dgrad_args, .flops = flops,
     .ref = hone_conv2d_dgrad_meaning, .growth = dgrad_growth, .exact = dgrad_exact,
 };
@@ -264,12 +275,19 @@ static double *planes(const double *from, int64_t samples, int64_t pixels, int64
 static void wgrad_share(const struct hone_problem *p, const double *const in[], double *shared)
 {
     const struct conv v = conv_of(p);
+    if (p->layout == CONV_NCHW) {
+        const int64_t nx = (int64_t)v.mb * v.ic * v.ih * v.iw;
+        memcpy(shared, in[CONV_DWT_X], (size_t)nx * sizeof *shared);
+        memcpy(shared + nx, in[CONV_DWT_DY], (size_t)(wgrad_nshared(p) - nx) * sizeof *shared);
+        return;
+    }
     double *dy = planes(in[CONV_DWT_X], v.mb, (int64_t)v.ih * v.iw, v.ic, shared);
     planes(in[CONV_DWT_DY], v.mb, (int64_t)v.oh * v.ow, v.oc, dy);
 }
 
 const struct hone_op hone_op_conv2d_wgrad = {
-    .name = "conv2d_wgrad", .dtypes = HONE_F32_F64_HALF, .layout = { "nhwc" }, .dim = { CONV_DIMS },
+    .name = "conv2d_wgrad", .dtypes = HONE_F32_F64_HALF, .layout = { "nhwc", "nchw" },
+    .dim = { CONV_DIMS },
     .attr = { { "tf32", 0, 0 } }, .check = check, .args = wgrad_args, .flops = flops,
     .shared_arg = CONV_DWT, .nshared = wgrad_nshared, .share = wgrad_share,
     .ref = hone_conv2d_wgrad_meaning, .growth = wgrad_growth, .exact = wgrad_exact,

@@ -27,8 +27,10 @@ double hone_conv2d_fwd_meaning(const struct hone_problem *p, const double *const
                                int64_t i, double *scale)
 {
     const struct conv v = conv_of(p);
-    int64_t oc = i % v.oc, ow = i / v.oc % v.ow, oh = i / v.oc / v.ow % v.oh,
-            n = i / v.oc / v.ow / v.oh;
+    const struct conv_steps sx = conv_steps_of(p, v.ic, v.ih, v.iw),
+                            sw = conv_steps_of(p, v.icg, v.kh, v.kw),
+                            sy = conv_steps_of(p, v.oc, v.oh, v.ow);
+    int64_t oc = i / sy.c % v.oc, ow = i / sy.w % v.ow, oh = i / sy.h % v.oh, n = i / sy.n;
     int64_t group = oc / v.ocg;
     double sum = 0, size = 0;
     (void)out;
@@ -37,9 +39,9 @@ double hone_conv2d_fwd_meaning(const struct hone_problem *p, const double *const
         for (int64_t kw = 0; kw < v.kw; kw++) {
             int64_t ih = oh * v.sh - v.ph + kh * v.dh, iw = ow * v.sw - v.pw + kw * v.dw;
             if (ih < 0 || ih >= v.ih || iw < 0 || iw >= v.iw) continue;
-            const double *x = in[CONV_X] + ((n * v.ih + ih) * v.iw + iw) * v.ic + group * v.icg;
-            const double *w = in[CONV_W] + ((oc * v.kh + kh) * v.kw + kw) * v.icg;
-            sum += dot(x, 1, w, 1, v.icg, &size);
+            const double *x = in[CONV_X] + conv_at(sx, n, ih, iw, group * v.icg);
+            const double *w = in[CONV_W] + conv_at(sw, oc, kh, kw, 0);
+            sum += dot(x, sx.c, w, sw.c, v.icg, &size);
         }
     if (hone_problem_has(p, "bias")) {
         sum += in[CONV_BIAS][oc];
@@ -62,8 +64,10 @@ double hone_conv2d_dgrad_meaning(const struct hone_problem *p, const double *con
                                  int64_t i, double *scale)
 {
     const struct conv v = conv_of(p);
-    int64_t ic = i % v.ic, iw = i / v.ic % v.iw, ih = i / v.ic / v.iw % v.ih,
-            n = i / v.ic / v.iw / v.ih;
+    const struct conv_steps sx = conv_steps_of(p, v.ic, v.ih, v.iw),
+                            sw = conv_steps_of(p, v.icg, v.kh, v.kw),
+                            sy = conv_steps_of(p, v.oc, v.oh, v.ow);
+    int64_t ic = i / sx.c % v.ic, iw = i / sx.w % v.iw, ih = i / sx.h % v.ih, n = i / sx.n;
     int64_t group = ic / v.icg;
     double sum = 0, size = 0;
     (void)out;
@@ -74,9 +78,9 @@ double hone_conv2d_dgrad_meaning(const struct hone_problem *p, const double *con
                     ow = reached(iw, kw, v.sw, v.pw, v.dw, v.ow);
             if (oh < 0 || ow < 0) continue;
             const int64_t oc = group * v.ocg;
-            const double *dy = in[CONV_DX_DY] + ((n * v.oh + oh) * v.ow + ow) * v.oc + oc,
-                         *w = in[CONV_DX_W] + ((oc * v.kh + kh) * v.kw + kw) * v.icg + ic % v.icg;
-            sum += dot(dy, 1, w, (int64_t)v.kh * v.kw * v.icg, v.ocg, &size);
+            const double *dy = in[CONV_DX_DY] + conv_at(sy, n, oh, ow, oc),
+                         *w = in[CONV_DX_W] + conv_at(sw, oc, kh, kw, ic % v.icg);
+            sum += dot(dy, sy.c, w, sw.n, v.ocg, &size);
         }
     *scale = size;
     return sum;
@@ -86,25 +90,27 @@ double hone_conv2d_dgrad_meaning(const struct hone_problem *p, const double *con
  * far apart samples and pixels are. */
 struct channel { const double *at; int64_t sample, pixel; };
 
-static struct channel channel_of(const double *planes, const double *nhwc, int64_t pixels,
-                                 int64_t channels, int64_t c)
+static struct channel channel_of(const double *planes, const double *images, struct conv_steps s,
+                                 int64_t pixels, int64_t c)
 {
-    if (planes) return (struct channel){ planes + c * pixels, channels * pixels, 1 };
-    return (struct channel){ nhwc + c, channels * pixels, channels };
+    if (planes) return (struct channel){ planes + c * pixels, s.n, 1 };
+    return (struct channel){ images + c * s.c, s.n, s.w };
 }
 
 double hone_conv2d_wgrad_meaning(const struct hone_problem *p, const double *const in[], int out,
                                  int64_t i, double *scale)
 {
     const struct conv v = conv_of(p);
-    int64_t c = i % v.icg, kw = i / v.icg % v.kw, kh = i / v.icg / v.kw % v.kh,
-            oc = i / v.icg / v.kw / v.kh;
+    const struct conv_steps sx = conv_steps_of(p, v.ic, v.ih, v.iw),
+                            sw = conv_steps_of(p, v.icg, v.kh, v.kw),
+                            sy = conv_steps_of(p, v.oc, v.oh, v.ow);
+    int64_t c = i / sw.c % v.icg, kw = i / sw.w % v.kw, kh = i / sw.h % v.kh, oc = i / sw.n;
     const int64_t pixels = (int64_t)v.ih * v.iw, nx = (int64_t)v.mb * v.ic * pixels;
     const double *shared = in[CONV_DWT];
-    const struct channel x = channel_of(shared, in[CONV_DWT_X], pixels, v.ic,
+    const struct channel x = channel_of(shared, in[CONV_DWT_X], sx, pixels,
                                         oc / v.ocg * v.icg + c),
-                         dy = channel_of(shared ? shared + nx : NULL, in[CONV_DWT_DY],
-                                         (int64_t)v.oh * v.ow, v.oc, oc);
+                         dy = channel_of(shared ? shared + nx : NULL, in[CONV_DWT_DY], sy,
+                                         (int64_t)v.oh * v.ow, oc);
     double sum = 0, size = 0;
     (void)out;
 

@@ -70,6 +70,7 @@ static inline double winograd_chain(int m) { return m == 2 ? 12 : 18; }
 static inline const char *winograd_refuse(const struct hone_problem *p)
 {
     const struct conv v = conv_of(p);
+    if (hone_conv2d_not_nhwc(p)) return hone_conv2d_not_nhwc(p);
     if (v.kh != 3 || v.kw != 3) return "the kernel is not 3x3";
     if (v.sh != 1 || v.sw != 1) return "stride is not 1";
     if (v.dh != 1 || v.dw != 1) return "taps are dilated";

@@ -1,7 +1,8 @@
-/* gemm in a GPU's tensor cores, from sm_80 on: bf16, f16, and f32 rounded to tf32 where the user's
- * limit on errors allows that.  Tiles of C, one a block, and the terms shared by several blocks as
- * in cuda_tiled.c. */
+/* gemm in a GPU's tensor cores, from sm_80 on: bf16, f16, and f32 rounded to tf32 where the problem
+ * allows that.  Tiles of C, one a block, and the terms shared by several blocks as in
+ * cuda_tiled.c. */
 #include "kernels/backend/cuda.h"
+#include "kernels/backend/cuda_tensor.h"
 #include "kernels/gemm/cuda_gemm.h"
 #include "kernels/gemm/gemm.h"
 
@@ -50,21 +51,17 @@ static int64_t blocks_of(const struct hone_problem *p, const struct tile *t)
            ((p->dim[GEMM_N] + t->bn - 1) / t->bn);
 }
 
-/* Inputs are rounded to 11 bits, which is 2^-10 of a product; and tensor cores cut sums off where
- * others round them. */
 static double growth(const struct hone_problem *p, const struct hone_config *c)
 {
     (void)c;
-    return 2 * p->op->growth(p) + (half_of(p) ? 0 : 0x1p14 + 4);
+    return hone_cuda_tensor_growth(p);
 }
 
 static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
 {
     if (hone_cuda_limits(d)->major < 8) return "it needs tensor cores as of sm_80";
     if (p->dim[GEMM_M] > 65535 * 32) return "m has more rows than a grid of the smallest tiles";
-    return !half_of(p) && d->max_error <= 0
-               ? "f32 would be rounded to tf32: --max-error 1e-2 allows it"
-               : NULL;
+    return hone_cuda_refuse_tf32(p);
 }
 
 static int valid(const struct hone_problem *p, const struct hone_config *c,

@@ -1,7 +1,8 @@
 /* gemm on GPUs of compute capability 9.0: operands are fetched by the GPU itself and multiplied by
- * four warps together (cuda_wgmma.cuh).  bf16, and f32 as tf32 where the user's limit on errors
- * allows that; terms are shared by several blocks as in cuda_tiled.c. */
+ * four warps together (cuda_wgmma.cuh).  bf16, and f32 as tf32 where the problem has the attribute
+ * tf32; terms are shared by several blocks as in cuda_tiled.c. */
 #include "kernels/backend/cuda.h"
+#include "kernels/backend/cuda_tensor.h"
 #include "kernels/gemm/cuda_wgmma.h"
 #include "kernels/gemm/gemm.h"
 
@@ -60,8 +61,7 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
     const char *why = hone_cuda_refuse_groups(d);
     const int whole = 16 / size_of(p), tn = p->layout == GEMM_TN, nt = p->layout == GEMM_NT;
     if (why) return why;
-    if (p->dtype == HONE_F32 && d->max_error <= 0)
-        return "f32 would be rounded to tf32: --max-error 1e-2 allows it";
+    if (hone_cuda_refuse_tf32(p)) return hone_cuda_refuse_tf32(p);
     if (p->dtype == HONE_F32 && !nt) return "tf32 operands must lie along k: layout nt";
     if (p->dim[tn ? GEMM_M : GEMM_K] % whole) return "rows of A are no whole multiples of 16 bytes";
     if (p->dim[nt ? GEMM_K : GEMM_N] % whole) return "rows of B are no whole multiples of 16 bytes";

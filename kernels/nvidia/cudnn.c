@@ -122,17 +122,18 @@ void hone_cudnn_add_op(struct hone_cudnn_graph *g, dnn_descriptor op, const char
     if (!g->err) g->op[g->nops++] = op;
 }
 
-/* Channels lie together; by_value: the number lies on the host. */
+/* by_value: the number lies on the host. */
 static dnn_descriptor tensor(struct hone_cudnn_graph *g, int64_t id, int type,
                              const int64_t size[4], uint8_t by_value)
 {
     dnn_descriptor d = hone_cudnn_part(g, DNN_BACKEND_TENSOR_DESCRIPTOR);
-    const int64_t stride[4] = { size[1] * size[2] * size[3], 1, size[3] * size[1], size[1] };
+    const int64_t nhwc[4] = { size[1] * size[2] * size[3], 1, size[3] * size[1], size[1] },
+                  nchw[4] = { size[1] * size[2] * size[3], size[2] * size[3], size[3], 1 };
     const int64_t align = 16;
     const uint8_t is_virtual = id < 0;
     hone_cudnn_set(g, d, DNN_ATTR_TENSOR_DATA_TYPE, DNN_TYPE_DATA_TYPE, 1, &type);
     hone_cudnn_set(g, d, DNN_ATTR_TENSOR_DIMENSIONS, DNN_TYPE_INT64, 4, size);
-    hone_cudnn_set(g, d, DNN_ATTR_TENSOR_STRIDES, DNN_TYPE_INT64, 4, stride);
+    hone_cudnn_set(g, d, DNN_ATTR_TENSOR_STRIDES, DNN_TYPE_INT64, 4, g->nchw ? nchw : nhwc);
     hone_cudnn_set(g, d, DNN_ATTR_TENSOR_UNIQUE_ID, DNN_TYPE_INT64, 1, &id);
     hone_cudnn_set(g, d, DNN_ATTR_TENSOR_BYTE_ALIGNMENT, DNN_TYPE_INT64, 1, &align);
     hone_cudnn_set(g, d, DNN_ATTR_TENSOR_IS_VIRTUAL, DNN_TYPE_BOOLEAN, 1, &is_virtual);

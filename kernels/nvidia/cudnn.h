@@ -32,6 +32,7 @@ struct hone_cudnn_graph {
     } extra[HONE_CUDNN_EXTRAS];
     /* 1: there are products whose factors must stay f32; 1: whose f32 may be rounded to tf32. */
     int needs_f32, tf32;
+    int nchw;                             /* 1: its tensors lie as their sizes are listed */
 };
 
 dnn_descriptor hone_cudnn_part(struct hone_cudnn_graph *g, int kind);
@@ -44,7 +45,8 @@ void hone_cudnn_finish(struct hone_cudnn_graph *g, dnn_descriptor d, const char 
 /* Finishes an operation and puts it into the graph. */
 void hone_cudnn_add_op(struct hone_cudnn_graph *g, dnn_descriptor op, const char *what);
 
-/* A tensor (n, c, h, w) whose channels lie together; id < 0: it exists between operations only. */
+/* A tensor (n, c, h, w) whose channels lie together, or where g->nchw its pixels; id < 0: it exists
+ * between operations only. */
 dnn_descriptor hone_cudnn_tensor(struct hone_cudnn_graph *g, int64_t id, int type,
                                  const int64_t size[4]);
 

@@ -1,7 +1,7 @@
 """What the peers of `hone compare` share: the job, the net, its weights and batches, and the talk.
 
-A peer is a program peer_NAME.py.  It prints "modes A B ..." and reads "job FILE", JSON that says
-what to train and how; then it answers, a line for a line:
+A peer is a program peer_NAME.py.  It prints "modes A B ..." (C@cuda: a mode that is for GPUs alone)
+and reads "job FILE", JSON that says what to train and how; then it answers, a line for a line:
 
     ready NAME VERSION             the net is built
     losses K   ->  losses S L...   the first K steps: seconds of the very first, a loss for each
@@ -17,6 +17,10 @@ import json
 import os
 import sys
 import time
+
+
+class Missing(Exception):
+    """What a user has to hear as it is: there is no such device."""
 
 
 def is_trained(name):
@@ -44,7 +48,7 @@ class Job:
         with open(self.job["net"]) as f:
             self.layers = json.load(f)["layers"]
         self.mode, self.threads, self.seed = self.job["mode"], self.job["threads"], self.job["seed"]
-        self.device = self.job.get("device", "cpu")  # or "cuda"
+        self.device, self.index = self.job.get("device", "cpu"), self.job.get("index", 0)  # or "cuda"
         self.optimizer, self.nbatches = self.job["optimizer"], self.job["nbatches"]
         self.loss = self.layers[-1]
         self.by_name = {layer["name"]: layer for layer in self.layers}
@@ -158,5 +162,7 @@ def serve(name, module, modes, build):
                 say("losses", f"{times[0]:.9f}", *(f"{loss:.9g}" for loss in losses))
             else:
                 say("seconds", *(f"{t:.9f}" for t in times))
+    except Missing as error:
+        fail(error)
     except Exception as error:  # whatever it is, it is this peer's line in the table
         fail(f"{type(error).__name__}: {error}")

@@ -149,6 +149,12 @@ def narrays(o):
 
 def build(job):
     import jax
+    kind = "gpu" if job.device == "cuda" else "cpu"
+    try:
+        jax.config.update("jax_default_device", jax.devices(kind)[job.index])
+    except (RuntimeError, IndexError):
+        raise peer.Missing(f"JAX {jax.__version__} finds no {kind.upper()} {job.index} here") from None
+    jax.config.update("jax_default_matmul_precision", "highest")  # f32 means f32
     jnp, o = jax.numpy, job.optimizer
     jax.jit(jax.grad(lambda a: (a @ a).sum()))(jnp.ones((8, 8))).block_until_ready()
     before = peer.memory()  # what first steps load is the library's

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""`hone compare --peer pytorch`: a net in PyTorch, eager or by torch.compile, NCHW or channels_last.
+"""`hone compare --peer pytorch`: a net in PyTorch, eager or by torch.compile, NCHW or channels_last;
+on a GPU also with CUDA graphs: `graphs` records the whole step once, `compile+graphs` is
+torch.compile's mode "reduce-overhead".
 
 The loss is a function of tensors by Hone's names, written with torch.nn.functional as modules are;
 the optimizers are torch.optim's, at PyTorch's defaults."""
 import peer
 
-MODES = ["eager", "channels_last", "compile", "compile+channels_last"]
+MODES = ["eager", "channels_last", "compile", "compile+channels_last", "graphs@cuda", "graphs+channels_last@cuda",
+         "compile+graphs@cuda", "compile+graphs+channels_last@cuda"]
+WARM_UPS = 3  # steps before a graph is recorded, which choose algorithms and allocate
 
 
 class Ops:
@@ -117,16 +121,50 @@ def tensor_of(job, name, array, torch):
     return t.t().contiguous()
 
 
-def optimizer_of(torch, o, params):
+def optimizer_of(torch, o, params, **how):
+    """how: capturable, of those whose count of steps would else lie on the host."""
     optim, name = torch.optim, o["name"]
     if name == "sgd":
         return optim.SGD(params, o["lr"], o["momentum"], weight_decay=o["weight_decay"], nesterov=bool(o["nesterov"]))
     if name in ("adam", "adamw"):
         make = optim.Adam if name == "adam" else optim.AdamW
-        return make(params, o["lr"], (o["beta1"], o["beta2"]), o["epsilon"], o["weight_decay"])
+        return make(params, o["lr"], (o["beta1"], o["beta2"]), o["epsilon"], o["weight_decay"], **how)
     if name == "rmsprop":
-        return optim.RMSprop(params, o["lr"], o["rho"], o["epsilon"], o["weight_decay"], o["momentum"])
-    return optim.Adadelta(params, o["lr"], o["rho"], o["epsilon"], o["weight_decay"])
+        return optim.RMSprop(params, o["lr"], o["rho"], o["epsilon"], o["weight_decay"], o["momentum"],
+                             **how)
+    return optim.Adadelta(params, o["lr"], o["rho"], o["epsilon"], o["weight_decay"], **how)
+
+
+def recorded(torch, train, params, kept, optimizer, batch):
+    """train(x, y) as a CUDA graph that is replayed on each batch.  The steps that warm it up are undone:
+    weights, statistics and the optimizer's arrays are then as before the first."""
+    held = [t.clone() for t in batch]
+    before = [t.detach().clone() for t in params + kept]
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARM_UPS):
+            train(*held)
+    torch.cuda.current_stream().wait_stream(side)
+    optimizer.zero_grad(set_to_none=True)  # gradients belong into the graph's memory
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        loss = train(*held)
+    with torch.no_grad():
+        for t, was in zip(params + kept, before):
+            t.copy_(was)
+        for arrays in optimizer.state.values():
+            for t in arrays.values():
+                if torch.is_tensor(t):
+                    t.zero_()
+
+    def step(x, y):
+        held[0].copy_(x)
+        held[1].copy_(y)
+        graph.replay()
+        return loss
+
+    return step
 
 
 def build(job):
@@ -134,6 +172,14 @@ def build(job):
     if job.threads:
         torch.set_num_threads(job.threads)
     on_gpu = job.device == "cuda"
+    words = job.mode.split("+")
+    graphs, compiled = "graphs" in words, "compile" in words
+    if graphs and not on_gpu:
+        raise peer.Missing("CUDA graphs are for GPUs: hone compare --device gpu0")
+    if on_gpu:
+        if not torch.cuda.is_available() or torch.cuda.device_count() <= job.index:
+            raise peer.Missing(f"PyTorch {torch.__version__} finds no GPU {job.index} here")
+        torch.cuda.set_device(job.index)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # f32 means f32
     torch.backends.cudnn.benchmark = on_gpu
     torch.manual_seed(job.seed)
@@ -142,7 +188,7 @@ def build(job):
     (a @ a).sum().backward()
     first.step()
     before = peer.memory()
-    last = torch.channels_last if "channels_last" in job.mode else torch.contiguous_format
+    last = torch.channels_last if "channels_last" in words else torch.contiguous_format
 
     def placed(t):
         t = t.to(job.device)
@@ -154,20 +200,32 @@ def build(job):
     batches = [(placed(torch.from_numpy(x).permute(0, 3, 1, 2).contiguous() if x.ndim == 4 else torch.from_numpy(x)),
                 placed(torch.from_numpy(y).long() if y.ndim == 1 else torch.from_numpy(y))) for x, y in batches]
     loss_of = peer.walk(job, Ops(job))
-    if "compile" in job.mode:
-        loss_of = torch.compile(loss_of)
-    optimizer, clip = optimizer_of(torch, job.optimizer, params), job.optimizer["clip"]
+    if compiled:
+        loss_of = torch.compile(loss_of, mode="reduce-overhead" if graphs else None)
+    how = {"capturable": True} if graphs and not compiled and job.optimizer["name"] != "sgd" else {}
+    optimizer, clip = optimizer_of(torch, job.optimizer, params, **how), job.optimizer["clip"]
 
-    def step(i):
+    def train(x, y):
         optimizer.zero_grad()
-        loss = loss_of(w, *batches[i])
+        if graphs and compiled:
+            torch.compiler.cudagraph_mark_step_begin()  # what the last step gave is not needed any more
+        loss = loss_of(w, x, y)
         loss.backward()
         if clip > 0:
             torch.nn.utils.clip_grad_norm_(params, clip)
         optimizer.step()
+        return loss.detach()
+
+    kept = [t for name, t in w.items() if not peer.is_trained(name)]
+    run = [] if graphs and not compiled else [train]
+
+    def step(i):
+        if not run:  # recording is a part of the very first step
+            run.append(recorded(torch, train, params, kept, optimizer, batches[i]))
+        loss = run[0](*batches[i])
         if on_gpu:
             torch.cuda.synchronize()
-        return loss.detach()
+        return loss
 
     return step, torch.__version__, before
 

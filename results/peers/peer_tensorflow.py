@@ -148,6 +148,13 @@ def optimizer_of(tf, o):
 def build(job):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
+    gpus = tf.config.list_physical_devices("GPU")
+    if job.device == "cuda":
+        if len(gpus) <= job.index:
+            raise peer.Missing(f"TensorFlow {tf.__version__} finds no GPU {job.index} here")
+        tf.config.experimental.enable_tensor_float_32_execution(False)  # f32 means f32
+        tf.config.experimental.set_memory_growth(gpus[job.index], True)
+    tf.config.set_visible_devices([gpus[job.index]] if job.device == "cuda" else [], "GPU")
     if job.threads:
         tf.config.threading.set_intra_op_parallelism_threads(job.threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
