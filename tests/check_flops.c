@@ -240,6 +240,7 @@ static const struct {
     { "bnorm_bwd:f32:any:m7n11", 77, { bnorm_bwd } },
     { "narrow:bf16:any:n77", 77, { NULL } }, /* another form of the same number is no work */
     { "widen:bf16:any:n77", 77, { NULL } },
+    { "gather:f32:nhwc:m7r9c11", 77, { NULL } }, /* nor are rows in another place */
 };
 
 static void claims(const char *text, double want)
