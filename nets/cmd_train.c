@@ -195,6 +195,8 @@ static int open_run(struct session *s, struct training *r, const char *resume)
     int err = open_data(s, r, options.seed);
     if (!err) err = hone_trainer_open(&r->t, &options, &s->device, &r->train, &r->test);
     if (err) return err;
+    if (r->t.no_resident[0])
+        fprintf(stderr, "the data are not kept on the device: %s\n", r->t.no_resident);
     const struct hone_net *net = &r->t.net;
     err = hone_scores_open(&r->scores, net->task, (int)net->tensor[net->output].dim[1]);
     if (err) return err;

@@ -72,6 +72,7 @@ int hone_feed_open(struct hone_feed *f, const struct hone_feed_source *s, enum h
            target = d->label ? sizeof *d->label : (size_t)d->outputs * sizeof *d->y;
     memset(f, 0, sizeof *f);
     f->source = *s;
+    if (s->resident) return hone_resident_epoch(s->resident, s->order, s->key);
     f->background = how == HONE_FEED_BACKGROUND ||
                     (how == HONE_FEED_AUTO && (int64_t)(batch * row) >= BACKGROUND_BYTES &&
                      sysconf(_SC_NPROCESSORS_ONLN) > 1);
@@ -100,6 +101,13 @@ void hone_feed_next(struct hone_feed *f, struct hone_batch *b)
     } else
         gather(f, b);
     f->wait += hone_now() - started;
+}
+
+int hone_feed_gather(struct hone_feed *f, int n, void *x, void *target)
+{
+    const int64_t at = f->source.at;
+    f->source.at += n;
+    return hone_resident_gather(f->source.resident, at, n, x, target);
 }
 
 void hone_feed_close(struct hone_feed *f)

@@ -3,7 +3,7 @@
 #ifndef HONE_NETS_FEED_H
 #define HONE_NETS_FEED_H
 
-#include "nets/nets.h"
+#include "nets/resident.h"
 
 #include <pthread.h>
 
@@ -16,6 +16,7 @@ struct hone_feed_source {
     int batch, rest;
     struct hone_augment augment;
     uint64_t key; /* of the augmentation */
+    struct hone_resident *resident; /* has the data and this augmentation; NULL: the host gathers */
 };
 
 struct hone_batch {
@@ -37,12 +38,15 @@ struct hone_feed {
     pthread_cond_t changed;
 };
 
-/* Data and order must outlive it. */
+/* Data and order must outlive it.  Of resident data the device gets order and key. */
 int hone_feed_open(struct hone_feed *f, const struct hone_feed_source *s, enum hone_feeding how);
 
 /* The next batch.  *b comes in as a place that may be written, and goes out as the place where the
  * batch is: this one, or the feed's own, which holds until the next call. */
 void hone_feed_next(struct hone_feed *f, struct hone_batch *b);
+
+/* The same of resident data: the next n rows, to x and target on the device. */
+int hone_feed_gather(struct hone_feed *f, int n, void *x, void *target);
 
 void hone_feed_close(struct hone_feed *f);
 

@@ -378,13 +378,15 @@ uint64_t hone_augment_key(uint64_t seed, int epoch);
 void hone_data_gather_augmented(const struct hone_data *d, const int64_t *order, int n,
                                 const struct hone_augment *a, uint64_t key, float *x, void *target);
 
-/* Who makes the next batch ready: the thread that trains, when it needs it; another one, while the
- * step runs; or the second where batches are so large that it pays. */
+/* Who makes the next batch ready: the thread that trains, when it needs it; or another one, while the
+ * step runs.  AUTO: the device itself, where it has its own memory and the data fit into it; else the
+ * second where batches are so large that it pays. */
 enum hone_feeding { HONE_FEED_AUTO, HONE_FEED_INLINE, HONE_FEED_BACKGROUND };
 
 /* ---- training ---- */
 
 struct hone_trainer;
+struct hone_resident;
 
 /* A net that is trained already, from whose answers another one learns. */
 struct hone_teacher_choice {
@@ -495,6 +497,9 @@ struct hone_trainer {
     int restored;                 /* 1: the next epoch goes on where the four above say */
     struct hone_teacher teacher;
     struct hone_scores *scores;   /* the caller's: filled in by evaluation; NULL: none */
+    /* The training and the test rows on the device; NULL: batches are put there, and why. */
+    struct hone_resident *resident[2];
+    char no_resident[HONE_TEXT];  /* "" where it goes without saying */
     void *host;                   /* a batch, for a device that does not share our memory */
     void *wide;                   /* as large: for numbers on their way to another type */
 };

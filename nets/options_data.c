@@ -30,8 +30,8 @@ static const struct argp_option options[] = {
       "random place, flip mirrors every second one; crop:4,flip: both",
       3 },
     { "feed", FEED, "HOW", 0,
-      "who makes the next batch: background, a thread while the step runs, or inline (default: by "
-      "the size of a batch)",
+      "who makes the next batch: background, a thread while the step runs, or inline (default: the "
+      "GPU itself where the data fit into half of its memory, else by the size of a batch)",
       3 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };

@@ -44,6 +44,9 @@ static int put(struct hone_trainer *t, const struct hone_net *net, int tensor, c
 int hone_trainer_put_batch(struct hone_trainer *t, struct hone_net *net, struct hone_feed *feed)
 {
     const int64_t n = hone_tensor_len(&net->tensor[net->input]);
+    if (feed->source.resident)
+        return hone_feed_gather(feed, net->batch, hone_net_mem(net, net->input),
+                                hone_net_mem(net, net->target));
     struct hone_batch b = { host_side(t, net, net->input, 0),
                             host_side(t, net, net->target, n * (int64_t)sizeof *b.x) };
     const float *offered = b.x;
@@ -327,6 +330,7 @@ static int open_feed(struct hone_trainer *t, struct hone_feed *feed, int64_t at,
         .rest = t->net.batch,
         .augment = t->options.augment,
         .key = hone_augment_key(t->options.seed, t->epoch),
+        .resident = t->resident[0],
     };
     return hone_feed_open(feed, &s, t->options.feeding);
 }
@@ -388,7 +392,8 @@ int hone_trainer_evaluate(struct hone_trainer *t, struct hone_metrics *m)
 {
     int64_t rows = t->test->rows, whole = t->eval.nsteps ? rows / t->eval.batch * t->eval.batch : 0;
     struct hone_feed_source s = {
-        .data = t->test, .order = t->order, .end = rows, .batch = t->net.batch
+        .data = t->test, .order = t->order, .end = rows, .batch = t->net.batch,
+        .resident = t->resident[1]
     };
     struct hone_feed feed;
     double loss;
@@ -497,6 +502,7 @@ int hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o
     if (!err && !reads_host(&t->net)) err = allocate_host(t);
     if (!err) err = hone_teacher_open(t, d);
     if (!err) hone_loss_scale_open(t);
+    if (!err) hone_trainer_reside(t);
     if (!err) err = hone_net_init(&t->net, o->seed);
     if (err) hone_trainer_close(t);
     return err;
@@ -504,6 +510,7 @@ int hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o
 
 void hone_trainer_close(struct hone_trainer *t)
 {
+    hone_trainer_leave(t);
     hone_teacher_close(&t->teacher);
     hone_net_close(&t->several);
     hone_net_close(&t->rest);
