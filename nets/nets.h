@@ -378,9 +378,9 @@ uint64_t hone_augment_key(uint64_t seed, int epoch);
 void hone_data_gather_augmented(const struct hone_data *d, const int64_t *order, int n,
                                 const struct hone_augment *a, uint64_t key, float *x, void *target);
 
-/* Who makes the next batch ready: the thread that trains, when it needs it; or another one, while the
- * step runs.  AUTO: the device itself, where it has its own memory and the data fit into it; else the
- * second where batches are so large that it pays. */
+/* Who makes the next batch ready: the thread that trains, when it needs it; or another one, while
+ * the step runs.  AUTO: the device itself, where it has its own memory and the data fit into it;
+ * else the second where batches are so large that it pays. */
 enum hone_feeding { HONE_FEED_AUTO, HONE_FEED_INLINE, HONE_FEED_BACKGROUND };
 
 /* ---- training ---- */

@@ -1,6 +1,6 @@
-/* A data set on the device, whence each step gathers its batch: bytes of pictures as they are, which
- * are looked up and augmented there.  The bits are those of data_gather.c.  An epoch puts the order
- * of its rows once; a step's batch is a launch, and nothing of it passes the host. */
+/* A data set on the device, whence each step gathers its batch: bytes of pictures as they are,
+ * which are looked up and augmented there.  The bits are those of data_gather.c.  An epoch puts the
+ * order of its rows once; a step's batch is a launch, and nothing of it passes the host. */
 #include "nets/resident.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* nets/resident.h -- a data set in the memory of a device that does not share ours.  For nets/ alone;
- * others include nets.h. */
+/* nets/resident.h -- a data set in the memory of a device that does not share ours.  For nets/
+ * alone; others include nets.h. */
 #ifndef HONE_NETS_RESIDENT_H
 #define HONE_NETS_RESIDENT_H
 

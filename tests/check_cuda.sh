@@ -32,7 +32,7 @@ prove half 1 1e5 aot
 prove gemm 1 2e5 aot
 for f in bias pool loss optimizer; do prove $f 1 1e5 aot; done
 prove mlp 1 1e6 aot
-for f in norm join dropout cast; do prove $f 1 3e4 aot; done
+for f in norm join dropout cast gather; do prove $f 1 3e4 aot; done
 prove conv 1 1e4 aot
 prove conv-nchw 1 1e4 aot
 # f32 in tensor cores is tf32, which the problem must allow; Winograd's bound is loose.
@@ -116,6 +116,67 @@ HONE_PRETEND_FAIL=cuLaunchKernel:2 whole 5 no
 tap $? "a launch that fails is told: $(grep -o 'epoch.*' err | head -1)"
 HONE_LAUNCH=1 "$hone" profile --device gpu0 --net housing-mlp --batch 4 >out 2>err
 has '^(net)  *whole .*cuda_block' "hone profile shows it as one row"
+
+# ---- data on the device ----
+# Pictures of 12 x 12 bytes, 42 of them: two whole batches of 16 and a short one.
+mkdir pictures
+{ printf '\0\0\10\3\0\0\0\52\0\0\0\14\0\0\0\14'; head -c 6048 "$srcdir/nets/README.md"; } >pictures/train-images-idx3-ubyte
+{ printf '\0\0\10\1\0\0\0\52'; for i in 1 2 3 4 5 6; do printf '\0\1\2\3\2\1\0'; done; } >pictures/train-labels-idx1-ubyte
+for f in images-idx3 labels-idx1; do cp pictures/train-$f-ubyte pictures/t10k-$f-ubyte; done
+printf 'input x c=1 h=12 w=12\nconv c = x k=4 r=3 stride=2 act=relu\nflatten f = c\nfc y = f k=4\nsoftmax_ce l = y\n' >small.net
+printf 'input x c=6\nfc y = x k=1\nmse l = y\n' >line.net
+fed() { # fed NAME OPTIONS...
+    name=$1
+    shift
+    HONE_PRETEND_COUNTS=$tmp/counts.$name "$hone" train --device gpu0 --untuned --batch 16 --lr 0.01 --losses 99 --save "$tmp/$name" "$@" >out 2>err
+    code=$?
+    sed -n 's/^step //p; s/^ *\([12]\)  *[0-9.]* *[0-9]* *\(.*\) [0-9.]*$/\1 \2/p' out >losses.$name
+    grep -q 'pretend driver' err && code=99
+}
+count() { sed "s/.*$2 \([0-9]*\).*/\1/" "counts.$1"; }
+alike() { [ $code = 0 ] && [ -s losses.put ] && cmp -s losses.put losses.there && cmp -s put there; }
+for augment in '' '--augment flip' '--augment crop:3,flip'; do
+    run="--net small.net --data pictures --optimizer adam --epochs 2 $augment"
+    fed put $run --feed inline
+    fed there $run
+    alike && [ "$(count there puts)" -lt "$(count put puts)" ]
+    tap $? "pictures on the device $augment: the same bits, $(count put puts) puts before, $(count there puts) now"
+done
+run='--net line.net --data synthetic:1x1x6:0:90 --optimizer sgd --epochs 2'
+fed put $run --feed background
+fed there $run
+alike
+tap $? "features and values on the device: the same bits"
+# An epoch puts the order of its rows, its key, and of each step the optimizer's numbers.
+fed one --net small.net --data pictures --optimizer adam --epochs 1
+fed two --net small.net --data pictures --optimizer adam --epochs 2
+[ $(($(count two puts) - $(count one puts))) = 7 ]
+tap $? "an epoch of 3 steps and its evaluation puts $(($(count two puts) - $(count one puts))) times"
+for steps in 2 5; do
+    HONE_LAUNCH=$steps fed put --net letter-mlp --data synthetic:1x1x16:26:112 --split 0.8 --optimizer adam --epochs 2 --feed inline
+    HONE_LAUNCH=$steps fed there --net letter-mlp --data synthetic:1x1x16:26:112 --split 0.8 --optimizer adam --epochs 2
+    alike
+    tap $? "so do $steps steps in a launch"
+done
+run='--net small.net --data pictures --optimizer adam --epochs 1 --augment crop:3,flip'
+fed put $run --feed inline
+HONE_PRETEND_MEMORY=20000 fed there $run
+alike && grep -q '^the data are not kept on the device: 0 MB are more than half of its 0 MB' err
+tap $? "data that do not fit into half of its memory are put batch by batch"
+for call in cuMemAlloc_v2 cuMemcpyHtoDAsync_v2; do
+    kept=0 put=0 told=0 other=0
+    for i in $(seq 1 45); do
+        rm -f there
+        HONE_PRETEND_FAIL=$call:$i fed there $run
+        if [ $code = 1 ] && grep -q "${call%_v2}: CUDA_ERROR_UNKNOWN" err; then told=$((told + 1))
+        elif ! alike; then other=$((other + 1))
+        elif ! grep -q '^the data are not kept' err; then kept=$((kept + 1))
+        elif grep -q "not kept on the device: .*${call%_v2}: CUDA_ERROR_UNKNOWN" err; then put=$((put + 1))
+        fi
+    done
+    [ $other = 0 ] && [ $put -ge 6 ] && [ $told -ge 5 ] && [ $((kept + put + told)) = 45 ]
+    tap $? "$call fails: $told times told, $put times the data stay here, $kept times not needed"
+done
 
 for t in bf16 f16; do
     for d in cpu0 gpu0; do

@@ -1,5 +1,6 @@
 /* From rows to batches: pictures kept as bytes against the same as floats, augmentation against its
- * definition, and the thread that makes batches against making them in line. */
+ * definition, and the thread that makes batches, and the op that does so on a device, against
+ * making them in line. */
 #include "nets/feed.h"
 #include "tests/tap.h"
 
@@ -255,6 +256,49 @@ static void check_feed(void)
     hone_data_close(&d);
 }
 
+/* ---- on a device ---- */
+
+/* Batches of rows that the op gathers, against the host's. */
+static void check_resident(struct hone_device *device, int c, int as_bytes, int crop, int flip)
+{
+    enum { BATCH = 16 };
+    static float want[BATCH * H * W * 4], got[BATCH * H * W * 4];
+    int32_t labels[BATCH], label[BATCH];
+    struct hone_data d = pictures(c, as_bytes), none = { 0 };
+    const struct hone_augment a = { crop, flip };
+    struct hone_resident r = { 0 };
+    int64_t order[ROWS];
+    const size_t bytes = (size_t)(BATCH * H * W * c) * sizeof *want;
+    int err = hone_data_normalise(&d, &none), same = 0, tries = 0;
+    if (!err) err = hone_resident_open(&r, &d, &a, device);
+    if (!err) err = hone_resident_batch(&r, NULL, BATCH);
+    for (int epoch = 1; !err && epoch <= 5; epoch++) {
+        const uint64_t key = hone_augment_key(3, epoch);
+        hone_data_shuffle(order, ROWS, 3, epoch);
+        err = hone_resident_epoch(&r, order, key);
+        for (int64_t at = 0; !err && at + BATCH <= ROWS; at += 12, tries++) {
+            hone_data_gather_augmented(&d, order + at, BATCH, &a, key, want, labels);
+            err = hone_resident_gather(&r, at, BATCH, got, label);
+            same += !memcmp(want, got, bytes) && !memcmp(labels, label, sizeof label);
+        }
+    }
+    ok(!err && same == tries && tries == 15,
+       "device: crop %d, flip %d, %d channels, %s: the host's bits", crop, flip, c,
+       as_bytes ? "bytes" : "floats");
+    ok(hone_resident_gather(&r, 0, BATCH + 1, got, label) == HONE_EINVAL,
+       "device: a batch that nothing was made ready for is an error");
+    hone_resident_close(&r);
+    hone_data_close(&d);
+}
+
+static void check_residents(void)
+{
+    struct hone_device device = { 0 };
+    ok(!hone_device_open(&device, "cpu0"), "device: cpu0");
+    for (int i = 0; i < 16; i++) check_resident(&device, 1 + i / 8 * 2, i & 1, i & 2, i >> 2 & 1);
+    hone_device_close(&device);
+}
+
 /* ---- training ---- */
 
 struct losses {
@@ -329,6 +373,7 @@ int main(void)
     check_augment(4, 1, 1, 1);
     check_parse();
     check_feed();
+    check_residents();
     check_training();
     return tap_end();
 }

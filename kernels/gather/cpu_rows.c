@@ -85,7 +85,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const int threads = hone_plan_config(plan)->v[THREADS], m = hone_plan_problem(plan)->dim[GATHER_M];
+    const int threads = hone_plan_config(plan)->v[THREADS],
+              m = hone_plan_problem(plan)->dim[GATHER_M];
     (void)workspace;
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
     for (int b = 0; b < m; b++) gather_row(hone_plan_problem(plan), mem, b);

@@ -14,7 +14,8 @@ DEVICE float moved(const struct gather_rows given, const struct gather_rows_size
         if (s.flip && hash >> 63) x = s.w - 1 - x;
         y += (int)((unsigned)hash % places) - s.crop;
         x += (int)((unsigned)(hash >> 32 & 0x7fffffff) % places) - s.crop;
-        if (y < 0 || y >= s.h || x < 0 || x >= s.w) return LOAD(given.table + (s.bytes ? 256 * k : k));
+        if (y < 0 || y >= s.h || x < 0 || x >= s.w)
+            return LOAD(given.table + (s.bytes ? 256 * k : k));
     }
     const int64 from = (((int64)row * s.h + y) * s.w + x) * s.c + k;
     return s.bytes ? LOAD(given.table + (256 * k + LOAD((const unsigned char *)given.x + from)))

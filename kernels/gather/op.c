@@ -6,7 +6,8 @@
 static int check(struct hone_problem *p)
 {
     const int32_t *d = p->dim;
-    const double crop = p->value[GATHER_CROP], row = (double)d[GATHER_H] * d[GATHER_W] * d[GATHER_C];
+    const double crop = p->value[GATHER_CROP],
+                 row = (double)d[GATHER_H] * d[GATHER_W] * d[GATHER_C];
     if (!(crop >= 0 && crop < d[GATHER_H] && crop < d[GATHER_W]) || crop != rint(crop))
         return hone_fail(HONE_EPARSE, "crop is %g; it must be a whole number below h %d and w %d",
                          crop, d[GATHER_H], d[GATHER_W]);
