@@ -89,7 +89,7 @@ i=0
 while [ $i -lt 300 ] && ! grep -q '^step 60' out; do sleep 0.02; i=$((i + 1)); done
 kill -INT $pid
 wait $pid
-[ $? = 1 ] && grep -q '^hone train: interrupted in epoch' err && grep -q '^run.ckpt: --resume goes on from here$' err; tap $? 'Ctrl-C'
+[ $? = 1 ] && grep -q '^hone train: interrupted in e[pv]' err && grep -q '^run.ckpt: --resume goes on from here$' err; tap $? 'Ctrl-C'
 grep ^step out >steps
 # shellcheck disable=SC2086
 train $run --resume run.ckpt --save got.safetensors; status=$?

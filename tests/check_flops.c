@@ -113,6 +113,11 @@ static void sgd(void) { sub(p, mul(0.1, g)); }
 static void momentum(void) { m = add(mul(0.9, m), g); }
 static void nesterov(void) { g = add(g, mul(0.9, m)); }
 static void decay(void) { g = add(g, mul(0.01, p)); }
+static void momentum_sgd(void)
+{
+    momentum();
+    sgd();
+}
 static void mean_of(double *to, double what) { *to = add(mul(0.9, *to), mul(0.1, what)); }
 static void adam(void)
 {
@@ -325,6 +330,39 @@ static void check_pool(void)
     }
 }
 
+/* ---- steps of a small net: 5 inputs, 3 hidden numbers with relu, 4 outputs; 7 rows ---- */
+
+static void times(int n, formula *f)
+{
+    for (int i = 0; i < n; i++) f();
+}
+
+static void multiply_add(void) { m = add(m, mul(x, g)); }
+
+/* Places of parameters are padded to whole lines of 16. */
+static double mlp(int steps, formula *loss, formula *first, formula *update)
+{
+    counted = 0;
+    for (int i = 0; i < steps; i++) {
+        times(2 * 7 * 5 * 3 + 3 * 7 * 3 * 4, multiply_add);
+        times(7 * 3, relu);
+        times(7 * 3, pass_or_stop);
+        times(7 * (3 + 4), sum);
+        times(7 * 4, loss);
+        if (first) times(64, first);
+        times(64, update);
+    }
+    return counted;
+}
+
+static void check_mlp(void)
+{
+    claims("mlp_mse:f32:any:mb7s2i5h3o4:relu", mlp(2, mse, NULL, sgd));
+    claims("mlp_mae:f32:any:mb7i5h3o4:relu+momentum", mlp(1, mae, NULL, momentum_sgd));
+    claims("mlp_huber:f32:any:mb7s3i5h3o4:relu+adam", mlp(3, huber, NULL, adam));
+    claims("mlp_ce:f32:any:mb7i5h3o4:relu+adam+wd", mlp(1, softmax, decay, adam));
+}
+
 /* ---- bytes: what is read, once, and what is written, once ---- */
 
 static const struct {
@@ -371,7 +409,8 @@ static int is_covered(const char *op)
 {
     static const char *const others[] = { "gemm",         "conv2d_fwd",  "conv2d_dgrad",
                                           "conv2d_wgrad", "maxpool_fwd", "maxpool_bwd",
-                                          "avgpool_fwd",  "avgpool_bwd" };
+                                          "avgpool_fwd",  "avgpool_bwd", "mlp_ce",
+                                          "mlp_mse",      "mlp_mae",     "mlp_huber" };
     size_t len = strlen(op);
     for (size_t i = 0; i < sizeof simple / sizeof *simple; i++)
         if (!strncmp(simple[i].problem, op, len) && simple[i].problem[len] == ':') return 1;
@@ -388,6 +427,7 @@ int main(void)
     claims("gemm:f32:nn:m7n5k11", counted);
     check_conv();
     check_pool();
+    check_mlp();
     check_bytes();
     for (int i = 0; hone_ops[i]; i++)
         ok(is_covered(hone_ops[i]->name), "%s is counted", hone_ops[i]->name);

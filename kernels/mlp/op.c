@@ -2,6 +2,9 @@
 #include "kernels/mlp/mlp.h"
 #include "kernels/optimizer/optimizer.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 /* ---- what follows from a problem ---- */
 
 static int padded(int n) { return (n + MLP_LINE - 1) / MLP_LINE * MLP_LINE; }
@@ -126,15 +129,45 @@ static int args(const struct hone_problem *p, struct hone_arg arg[])
     return at->n;
 }
 
+/* Of the op that a step done apart has. */
+__attribute__((format(printf, 1, 2))) static double flops_of(const char *format, ...)
+{
+    struct hone_problem p;
+    char text[HONE_TEXT];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    return hone_problem_parse(text, &p) ? 0 : p.op->flops(&p);
+}
+
 /* Each layer is three products, and the first but two, as nothing wants its input's gradient. */
+static double layer_flops(const struct mlp *m, const char *type, int l)
+{
+    const int in = m->width[l], out = m->width[l + 1], n = m->mb * out;
+    const char *act = hone_act_name(m->act);
+    double sum = (l ? 3 : 2) * flops_of("gemm:%s:nn:m%dn%dk%d", type, m->mb, out, in) +
+                 flops_of("bias_bwd:%s:any:m%dn%d", type, m->mb, out);
+    if (l == m->nlayers - 1) return sum;
+    if (m->act != HONE_ACT_none)
+        sum += flops_of("%s:%s:any:n%d", act, type, n) + flops_of("%s_bwd:%s:any:n%d", act, type, n);
+    if (m->drop > 0) sum += 2 * flops_of("dropout:%s:any:n%d:p%g", type, n, m->drop);
+    return sum;
+}
+
 static double flops(const struct hone_problem *p)
 {
+    static const char *const losses[] = { "mse", "mae", "huber", "softmax_ce" };
     const struct mlp m = mlp_of(p);
-    double products = 0;
-    for (int l = 0; l < m.nlayers; l++)
-        products += (l ? 6.0 : 4.0) * m.mb * m.width[l] * m.width[l + 1];
-    return m.steps *
-           (products + 14.0 * m.mb * m.width[m.nlayers] + (m.adam ? 13.0 : 4.0) * m.numbers);
+    const char *type = hone_dtype_name(p->dtype);
+    double step = flops_of("%s:%s:any:m%dn%d", losses[m.loss], type, m.mb, m.width[m.nlayers]) +
+                  flops_of("%s:%s:any:n%d%s%s%s%s%s", m.adam ? "adam" : "sgd", type, m.numbers,
+                           m.wd || m.momentum ? ":" : "", m.wd ? "wd" : "",
+                           m.wd && (m.momentum || m.decoupled) ? "+" : "",
+                           m.momentum ? "momentum" : m.decoupled ? "decoupled" : "",
+                           m.nesterov ? "+nesterov" : "");
+    for (int l = 0; l < m.nlayers; l++) step += layer_flops(&m, type, l);
+    return m.steps * step;
 }
 
 #define MLP_OP(loss, ...)                                                                          \
