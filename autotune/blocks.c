@@ -158,6 +158,7 @@ void hone_blocks_next(const struct hone_blocks *b, struct hone_race *r)
 
 void hone_blocks_add(struct hone_blocks *b, const struct hone_race *r)
 {
+    struct hone_stats over_lead[HONE_RACERS] = { { 0 } };
     double ratio[HONE_RACERS] = { 0 };
     int lead = -1;
     const int at = b->nblocks;
@@ -165,14 +166,19 @@ void hone_blocks_add(struct hone_blocks *b, const struct hone_race *r)
         if (!r->racer[i].out && r->racer[i].n &&
             (lead < 0 || hone_race_ratio(r, i, lead).median < 1))
             lead = i;
-    for (int i = 0; i < r->n; i++)
-        if (lead >= 0 && r->racer[i].n) ratio[i] = hone_race_ratio(r, i, lead).median;
+    for (int i = 0; lead >= 0 && i < r->n; i++) {
+        if (!r->racer[i].n) continue;
+        over_lead[i] = hone_race_ratio(r, i, lead);
+        ratio[i] = over_lead[i].median;
+    }
     for (int i = 0; i < r->n; i++) {
         struct hone_contender *a = &b->of[i];
         const struct hone_racer *q = &r->racer[i];
         if (a->out || a->rests) continue;
         a->rounds += q->n;
-        a->ms[a->n++] = a->ratio = ratio[i];
+        a->ms[a->n++] = ratio[i];
+        /* Of who goes no further; the others' figures are those of all blocks. */
+        if (!at) a->ratio = ratio[i], a->lo = over_lead[i].lo, a->hi = over_lead[i].hi;
         if (!q->out && ratio[i] > 0) continue;
         if (!at && !q->err && ratio[i] > 0 && asked_again(r, i, ratio)) continue;
         a->out = 1;

@@ -51,7 +51,7 @@ static void texts(void)
     bad(CONV("mb2147483647ic65536ih9oc1kh1"), "more than 2^48 numbers");
     bad(CONV("mb1ic1ih5oc1kh1:relu+tanh"), "two activations");
     bad("conv2d_dgrad:f32:nhwc:mb1ic1ih5oc1kh1:relu", "no attribute 'relu'");
-    bad("conv2d_fwd:f32:nchw:mb1ic1ih5oc1kh1", "no layout 'nchw'");
+    bad("conv2d_fwd:f32:chwn:mb1ic1ih5oc1kh1", "no layout 'chwn'");
 }
 
 /* ---- values ---- */

@@ -74,7 +74,7 @@ fails 2 'are needed' evaluate --net own.net
 fails 2 'are needed' predict --weights w rows.csv
 fails 2 'expected either --data' predict --net own.net --weights w
 fails 2 'expected one CSV file' predict --net own.net --weights w rows.csv bare.csv
-fails 2 "'i32': a net computes in f32, f64, bf16 or f16" evaluate --net own.net --weights w --data rows.csv --dtype i32
+fails 2 "'i32': a net computes in f32, tf32, f64, bf16 or f16" evaluate --net own.net --weights w --data rows.csv --dtype i32
 for c in evaluate predict; do hone $c --help; grep -q '^Examples:' out; tap $? "$c --help has examples"; done
 
 echo 1..$n
