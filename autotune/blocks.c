@@ -9,9 +9,13 @@
 
 static const double TIE = 1.01;      /* within this the rule of ties decides, not time */
 static const double ROUGH = 1.02;    /* how far off a close rival may be in the end */
-static const double SECOND = 1.15;   /* who was slower by less in the first block is asked again */
+static const double SECOND = 2;      /* who was slower by less in the first block, a process
+                                      * that may have been an unlucky one, is asked again */
 static const double APART = 1.05;    /* nobody nearer than this: two blocks will do */
 static const double USUAL_SPREAD = 0.008;   /* of ratios between processes, before any is known */
+/* Half an interval of what a state of the machine (neighbours, clocks) does to a ratio for longer
+ * than a session, and so no repetition within it averages out. */
+static const double LASTING = 0.006;
 
 enum {
     PRIOR = 4,          /* blocks that what is usual counts for */
@@ -93,7 +97,8 @@ static void compare(struct hone_blocks *b)
                      own = i == b->leader ? pooled * (n - 1) : squares(d, n),
                      spread = sqrt((PRIOR * pooled + own) / (PRIOR + n - 1)),
                      /* A median's error is up to 1.25 times a mean's. */
-                     half = student(PRIOR + n - 1) * (n > 2 ? 1.25 : 1) * spread / sqrt(n),
+                     within = student(PRIOR + n - 1) * (n > 2 ? 1.25 : 1) * spread / sqrt(n),
+                     half = hypot(within, LASTING),
                      figure = median_of(d, n);
         a->ratio = exp(figure);
         a->lo = exp(figure - half);

@@ -202,8 +202,8 @@ int hone_twice_run(struct hone_twice *x, const struct hone_problem *p, struct ho
     if (!err) err = measure(all, n, p, d, o, regrets);
     hone_progress_end();
     if (!err) {
-        const int agreed = same(&all[0][0], &all[1][0]) || ties(&all[0][0], all[1], n[1]) ||
-                           ties(&all[1][0], all[0], n[0]);
+        const int agreed = same(&all[0][0], &all[1][0]) || (ties(&all[0][0], all[1], n[1]) &&
+                                                            ties(&all[1][0], all[0], n[0]));
         tell(x, p, all, agreed, regrets);
     }
     free(all[0]);

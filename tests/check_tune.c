@@ -437,16 +437,16 @@ static void check_search(void)
     struct hone_tune_result r;
     struct hone_db db;
     /* The kernels wait by the clock, so another process that holds the core for a trial's few windows
-     * makes a good candidate a bad one: three sessions that know nothing of each other. */
+     * makes a good candidate a bad one: two of three sessions that know nothing of each other. */
     int err = HONE_OK, found = 0;
-    for (int i = 0; i < 3 && !err && !found; i++) {
+    for (int i = 0; i < 3 && !err && found < 2; i++) {
         if (i) hone_db_close(&db);
         open_db(&db, i == 0 ? "search.db" : i == 1 ? "search2.db" : "search3.db");
         err = hone_tune(&db, &gemm, &cpu, &o, &r);
-        found = !strcmp(r.podium.best.kernel, "test_bowl") &&
-                !strcmp(r.podium.best.config, "a=3,b=5");
+        found += !strcmp(r.podium.best.kernel, "test_bowl") &&
+                 !strcmp(r.podium.best.config, "a=3,b=5");
     }
-    if (!ok(!err && found, "the bottom of the bowl is found"))
+    if (!ok(!err && found == 2, "the bottom of the bowl is found"))
         printf("# %s %s, %d tried\n", r.podium.best.kernel, r.podium.best.config, r.ncandidates);
     ok(!strcmp(r.podium.library.kernel, "test_library") && r.podium.library.n > HONE_BLOCK_FIRST,
        "the library ran with it to the end");
