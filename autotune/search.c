@@ -54,6 +54,12 @@ void hone_search_tell(struct hone_search *s, int i, double ms)
     if (s->searcher->tell) s->searcher->tell(s, i);
 }
 
+void hone_search_amend(struct hone_search *s, int i, double ms)
+{
+    s->ms[i] = ms;
+    if (s->best < 0 || ms < s->ms[s->best]) s->best = i;
+}
+
 int hone_search_draw(struct hone_search *s, int n)
 {
     return (int)(hone_random(s->seed, s->drawn++) % (uint64_t)n);

@@ -79,6 +79,9 @@ int  hone_search_ask(struct hone_search *s);
 /* Candidate i, asked for or not, took so long; 0 or less: it does not work. */
 void hone_search_tell(struct hone_search *s, int i, double ms);
 
+/* Once the search is over: candidate i was asked again and took only so long. */
+void hone_search_amend(struct hone_search *s, int i, double ms);
+
 /* ---- for searchers ---- */
 
 /* A random number below n, the next of this search; one of [0, 1). */

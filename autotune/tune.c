@@ -242,6 +242,7 @@ static int run_trials(struct hone_tuning *t)
         if (!err && hone_now() - t->flushed > FLUSH) err = hone_tuning_prune(t);
         hone_tuning_report(t, 0.7 * t->r->ncandidates / t->space.n);
     }
+    if (!err && !t->exhaust) err = hone_tuning_again(t, last);
     if (!err) err = run_jit_trials(t, last);
     return err ? err : hone_tuning_prune(t);
 }

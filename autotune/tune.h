@@ -84,6 +84,11 @@ void hone_entrant_sample(struct hone_record *rec, double *ms, int n);   /* sorts
 void hone_entrant_drop(struct hone_entrant *e, const char *why);
 void hone_entrant_say_more(struct hone_entrant *e);     /* cost and facts, behind the reason */
 
+/* ---- again.c ---- */
+
+/* Tries those again who should have been good and were not, until `last` (0: no limit) at most. */
+int hone_tuning_again(struct hone_tuning *t, double last);
+
 /* ---- energy.c ---- */
 
 /* Drops those who finished the race, but take more energy than the least. */

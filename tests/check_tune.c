@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 extern const struct hone_backend hone_backend_cpu;
@@ -111,6 +112,22 @@ static int run_bowl(const struct hone_plan *plan, void *const mem[], void *w)
     return HONE_OK;
 }
 
+/* The best of its kernel, but not in the first process that it runs in: *unlucky, which processes
+ * share. */
+static pid_t *unlucky;
+
+static int run_unlucky(const struct hone_plan *plan, void *const mem[], void *w)
+{
+    const int a = plan->config.v[0];
+    if (a == 1 && !*unlucky) *unlucky = getpid();
+    const double until = hone_now() + 20e-6 * (0.5 + 0.5 * a) *
+                                          (a == 1 && *unlucky == getpid() ? 2.5 : 1);
+    (void)w;
+    product(plan, mem);
+    while (hone_now() < until) {}
+    return HONE_OK;
+}
+
 static int odd_sum_only(const struct hone_problem *p, const struct hone_config *c,
                         const struct hone_device *d)
 {
@@ -148,6 +165,11 @@ static const struct hone_kernel bowl = { .name = "test_bowl",
                                          .param = { HONE_PARAM("a", 1, 2, 3, 4, 5, 6),
                                                     HONE_PARAM("b", 1, 2, 3, 4, 5, 6, 7, 8) },
                                          .valid = odd_sum_only };
+static const struct hone_kernel starts_badly = { .name = "test_unlucky",
+                                                 .ops = ops,
+                                                 .backend = &hone_backend_cpu,
+                                                 .run = run_unlucky,
+                                                 .param = { HONE_PARAM("a", 1, 2, 3, 4) } };
 static const struct hone_kernel slow_library = { .name = "test_library",
                                                  .ops = ops,
                                                  .backend = &hone_backend_cpu,
@@ -469,6 +491,26 @@ static void check_search(void)
 }
 
 /* A real kernel of the registry, so that what was found can be looked up. */
+static void check_again(void)
+{
+    const struct hone_kernel *list[] = { &starts_badly, NULL };
+    struct hone_tune_options o = {
+        .kernels = list, .seconds = 8, .cache = HONE_CACHE_WARM, .seed = 1, .quiet = 1
+    };
+    struct hone_tune_result r;
+    struct hone_db db;
+    unlucky = mmap(NULL, sizeof *unlucky, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (!ok(unlucky != MAP_FAILED, "memory that processes share")) return;
+    open_db(&db, "again.db");
+    const int err = hone_tune(&db, &gemm, &cpu, &o, &r);
+    if (!ok(!err && *unlucky && !strcmp(r.podium.best.config, "a=1"),
+            "whose first trial was unlucky is asked again, and wins"))
+        printf("# %s, %.4f ms, %d tried\n", r.podium.best.config, r.podium.best.ms_median,
+               r.ncandidates);
+    hone_db_close(&db);
+    munmap(unlucky, sizeof *unlucky);
+}
+
 static void check_known(void)
 {
     const struct hone_kernel *one[] = { NULL, NULL }, *two[] = { NULL, NULL, NULL };
@@ -583,6 +625,7 @@ int main(void)
     check_race();
     check_faults();
     check_search();
+    check_again();
     check_known();
     check_incumbent();
     check_interrupt();
