@@ -121,6 +121,17 @@ struct hone_backend {
     int  (*put)(struct hone_device *d, void *dst, const void *host, size_t bytes);
     int  (*get)(struct hone_device *d, void *host, const void *src, size_t bytes);
     int  (*sync)(struct hone_device *d);
+    /* Copies that nobody waits for, from and to memory of the host that pin() gives.  They come in
+     * the order of what is enqueued: until reach() has waited for a mark() that was set behind them,
+     * what send() reads must stay, and what receive() writes is not there.  mark() makes a mark
+     * where *mark is NULL, else sets it anew.  All NULL: the device's memory is ours. */
+    int  (*pin)(struct hone_device *d, size_t bytes, void **host);
+    void (*unpin)(struct hone_device *d, void *host);
+    int  (*send)(struct hone_device *d, void *dst, const void *pinned, size_t bytes);
+    int  (*receive)(struct hone_device *d, void *pinned, const void *src, size_t bytes);
+    int  (*mark)(struct hone_device *d, void **mark);
+    int  (*reach)(struct hone_device *d, void *mark);
+    void (*unmark)(struct hone_device *d, void *mark);
     /* The seconds that the device takes for what is enqueued between the two; the second waits for
      * it.  Both NULL: run() returns when its work is done, and wall time tells. */
     int  (*start)(struct hone_device *d);

@@ -1,6 +1,6 @@
 /* NVIDIA GPUs through the driver, which is opened at run time: one program for machines with and
- * without.  A device has one stream, in which everything is enqueued; copies go through pinned
- * memory in pieces, so that the host's may be used again at once. */
+ * without.  A device has one stream, in which everything is enqueued; put() and get() go through
+ * pinned memory in pieces, so that the host's may be used again at once. */
 #include "kernels/backend/cuda.h"
 #include "kernels/backend/cuda_driver.h"
 #include "kernels/library.h"
@@ -257,6 +257,53 @@ static int gpu_get(struct hone_device *d, void *host, const void *src, size_t by
 
 static int gpu_sync(struct hone_device *d) { return HONE_CU(cuStreamSynchronize, gpu_of(d)->stream); }
 
+/* ---- copies that nobody waits for ---- */
+
+static int pin(struct hone_device *d, size_t bytes, void **host)
+{
+    (void)d;
+    *host = NULL;
+    int err = HONE_CU(cuMemHostAlloc, host, bytes ? bytes : HONE_ALIGN, 0);
+    if (err) *host = NULL;
+    return err ? hone_fail_at(err, "%zu bytes of pinned memory", bytes) : HONE_OK;
+}
+
+static void unpin(struct hone_device *d, void *host)
+{
+    if (!host) return;
+    /* What is enqueued may use it still. */
+    hone_cu.cuStreamSynchronize(gpu_of(d)->stream);
+    hone_cu.cuMemFreeHost(host);
+}
+
+static int send(struct hone_device *d, void *dst, const void *pinned, size_t bytes)
+{
+    return HONE_CU(cuMemcpyHtoDAsync, (uintptr_t)dst, pinned, bytes, gpu_of(d)->stream);
+}
+
+static int receive(struct hone_device *d, void *pinned, const void *src, size_t bytes)
+{
+    return HONE_CU(cuMemcpyDtoHAsync, pinned, (uintptr_t)src, bytes, gpu_of(d)->stream);
+}
+
+static int mark(struct hone_device *d, void **mark)
+{
+    int err = *mark ? HONE_OK : HONE_CU(cuEventCreate, mark, HONE_CU_EVENT_DISABLE_TIMING);
+    return err ? err : HONE_CU(cuEventRecord, *mark, gpu_of(d)->stream);
+}
+
+static int reach(struct hone_device *d, void *mark)
+{
+    (void)d;
+    return HONE_CU(cuEventSynchronize, mark);
+}
+
+static void unmark(struct hone_device *d, void *mark)
+{
+    (void)d;
+    if (mark) hone_cu.cuEventDestroy(mark);
+}
+
 /* ---- time ---- */
 
 static int start(struct hone_device *d)
@@ -367,6 +414,8 @@ static const char *nvcc(void) { return hone_cuda_nvcc[0] ? hone_cuda_nvcc : "no 
 const struct hone_backend hone_backend_cuda = {
     .name = "cuda", .absent = absent, .count = count, .open = open_gpu, .close = close_gpu,
     .alloc = gpu_alloc, .free = gpu_free, .put = gpu_put, .get = gpu_get, .sync = gpu_sync,
+    .pin = pin, .unpin = unpin, .send = send, .receive = receive,
+    .mark = mark, .reach = reach, .unmark = unmark,
     .start = start, .stop = stop, .evict = evict,
     .record = record, .recorded = recorded, .replay = replay, .forget = forget,
     .refuse = refuse, .jit_compiler = hone_nvrtc_version, .aot_compiler = nvcc,
