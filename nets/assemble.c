@@ -1,6 +1,6 @@
 /* From steps to something that runs: a plan for every step, a place for every tensor, and no
  * allocation after that. */
-#include "nets/nets.h"
+#include "nets/arena.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,109 +34,8 @@ static int choose_plans(struct hone_net *net, struct hone_db *db, struct hone_de
             hone_problem_print(&s->problem, text);
             return hone_fail_at(err, "%s: %s", net->name, text);
         }
-        if ((int64_t)s->plan.workspace_bytes > net->workspace_bytes)
-            net->workspace_bytes = aligned((int64_t)s->plan.workspace_bytes);
     }
     return HONE_OK;
-}
-
-/* ---- the arena ---- */
-
-/* A tensor's bytes and the steps [first, last] between which they must stay. */
-struct block {
-    int tensor, first, last;
-    int64_t bytes, offset;
-};
-
-static int outlives_the_step(const struct hone_net *net, int t)
-{
-    return t == net->loss || t == net->hit || t == net->output;
-}
-
-void hone_net_lifetimes(const struct hone_net *net, int first[], int last[])
-{
-    for (int t = 0; t < net->ntensors; t++) first[t] = last[t] = -1;
-    for (int i = 0; i < net->nsteps; i++) {
-        for (int a = 0; a < net->step[i].nargs; a++) {
-            int t = net->step[i].arg[a];
-            if (net->tensor[t].role != HONE_ROLE_ACTIVATION) continue;
-            if (first[t] < 0) first[t] = i;
-            last[t] = outlives_the_step(net, t) ? net->nsteps : i;
-        }
-    }
-}
-
-/* The blocks of all activations that a step reads or writes; returns how many. */
-static int find_blocks(const struct hone_net *net, struct block *block, const int first[],
-                       const int last[])
-{
-    int n = 0;
-    for (int t = 0; t < net->ntensors; t++)
-        if (first[t] >= 0)
-            block[n++] = (struct block){ .tensor = t,
-                                         .first = first[t],
-                                         .last = last[t],
-                                         .bytes = aligned(hone_tensor_bytes(&net->tensor[t])) };
-    return n;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    const struct block *x = a, *y = b;
-    if (x->bytes != y->bytes) return x->bytes < y->bytes ? 1 : -1;
-    return x->tensor - y->tensor;
-}
-
-/* Inserts b among placed[0..n), which are in order of their offsets. */
-static void place(struct block *b, struct block *placed[], int n)
-{
-    int at = n;
-    for (; at && placed[at - 1]->offset > b->offset; at--) placed[at] = placed[at - 1];
-    placed[at] = b;
-}
-
-/* The smallest gap that holds b between those of placed[0..n) (by offset) that live when b does;
- * else behind them. */
-static int64_t best_fit(const struct block *b, struct block *const placed[], int n)
-{
-    int64_t end = 0, at = -1, gap = INT64_MAX;
-    for (int i = 0; i < n; i++) {
-        const struct block *p = placed[i];
-        if (p->last < b->first || p->first > b->last) continue;
-        int64_t room = p->offset - end;
-        if (room >= b->bytes && room < gap) {
-            at = end;
-            gap = room;
-        }
-        if (p->offset + p->bytes > end) end = p->offset + p->bytes;
-    }
-    return at >= 0 ? at : end;
-}
-
-/* Greedy by size, best fit (Pisarchyk and Lee 2020): largest first, each into the smallest gap
- * among those placed before whose lifetimes meet its own. */
-static int plan_arena(struct hone_net *net)
-{
-    size_t n = (size_t)net->ntensors;
-    struct block *block = calloc(n, sizeof *block), **placed = calloc(n, sizeof *placed);
-    int *first = calloc(2 * n, sizeof *first), err = HONE_OK, nblocks = 0;
-    if (!block || !placed || !first) err = hone_fail(HONE_ENOMEM, "an arena of %zu tensors", n);
-    if (!err) {
-        hone_net_lifetimes(net, first, first + n);
-        nblocks = find_blocks(net, block, first, first + n);
-    }
-    if (nblocks) qsort(block, (size_t)nblocks, sizeof *block, by_size);
-    for (int i = 0; i < nblocks; i++) {
-        block[i].offset = best_fit(&block[i], placed, i);
-        place(&block[i], placed, i);
-        net->tensor[block[i].tensor].offset = block[i].offset;
-        if (block[i].offset + block[i].bytes > net->arena_bytes)
-            net->arena_bytes = block[i].offset + block[i].bytes;
-    }
-    free(block);
-    free(placed);
-    free(first);
-    return err;
 }
 
 /* ---- memory ---- */
@@ -239,14 +138,14 @@ int hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_devi
 {
     net->device = d;
     int err = choose_plans(net, db, d, shared);
-    if (!err) err = plan_arena(net);
+    if (!err) err = hone_net_plan_arena(net);
     if (err) return err;
     plan_rest(net);
     if ((err = allocate(net, shared))) return hone_fail_at(err, "%s", net->name);
     for (int i = 0; i < net->nsteps; i++) {
         struct hone_step *s = &net->step[i];
         for (int a = 0; a < s->nargs; a++) s->mem[a] = hone_net_mem(net, s->arg[a]);
-        s->workspace = net->arena + net->arena_bytes;
+        s->workspace = net->arena + s->workspace_offset;
     }
     return HONE_OK;
 }

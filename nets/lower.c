@@ -41,8 +41,9 @@ int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype
     b->last = last;
     if (dtype == HONE_F32 && role == HONE_ROLE_ACTIVATION) dtype = net->dtype;
     else if (dtype == HONE_F32 || dtype == HONE_WIDE) dtype = hone_dtype_wide(net->dtype);
-    net->tensor[t] =
-        (struct hone_tensor){ .role = role, .dtype = dtype, .rank = rank, .layer = layer };
+    net->tensor[t] = (struct hone_tensor){
+        .role = role, .dtype = dtype, .rank = rank, .layer = layer, .over = -1
+    };
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(net->tensor[t].name, sizeof net->tensor[t].name, fmt, ap);

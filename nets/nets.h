@@ -31,6 +31,7 @@ struct hone_tensor {
     int64_t fan_in, fan_out;      /* of a weight, for its first values; fan_out 0: a bias */
     double first;                 /* fan_in 0: where all its numbers start */
     int rectified;                /* relu or the like comes next */
+    int over;                     /* after assemble: the tensor that it is written over; -1: none */
 };
 
 int64_t hone_tensor_len(const struct hone_tensor *t);
@@ -52,6 +53,7 @@ struct hone_step {
     int known;                    /* 1: the plan comes from a record, 0: untuned default */
     void *mem[HONE_MAX_ARGS];     /* after assemble: where the arguments lie */
     void *workspace;
+    int64_t workspace_offset;     /* after assemble: its bytes into the arena */
 };
 
 enum { HONE_MAX_KEYS = 12, HONE_MAX_INPUTS = 16 };
@@ -169,6 +171,7 @@ struct hone_net {
     char *arena, *weights, *gradients, *state, *data;
     int64_t trainable_bytes;                 /* of the weights' array; running values follow */
     void *fed[3];                            /* see hone_net_read_at(), hone_net_learn_from() */
+    /* arena: of activations alone; workspace: what workspaces need behind that */
     int64_t arena_bytes, weights_bytes, gradients_bytes, state_bytes, data_bytes, workspace_bytes;
     int owns_weights;
     void *graph;                             /* of all steps; see hone_net_run_whole() */
@@ -246,6 +249,9 @@ int hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_devi
 /* Of every activation the first step that has it as an argument and the last, between which its
  * place in the arena is its own (nsteps: what outlives the step); -1 of what is none. */
 void hone_net_lifetimes(const struct hone_net *net, int first[], int last[]);
+
+/* Can the step's kernel write the first argument over any other one that is as large? */
+int hone_step_in_place(const struct hone_step *s);
 
 /* Lets the steps read their batch at x and target, on the device, until the next call; NULL: in the
  * net's own memory. */

@@ -104,6 +104,37 @@ static int64_t integer_at(const json_t *j, const char *name)
     return (int64_t)json_integer_value(json_object_get(j, name));
 }
 
+/* What lives at the step that needs most of the arena, its workspace included, largest first. */
+static void print_fullest(const struct hone_layers *l, FILE *f)
+{
+    enum { MOST = 8 };
+    const struct hone_layers_memory *m = &l->memory;
+    const struct hone_layers_step *at = l->step_of;
+    const struct hone_layers_block *b[MOST];
+    int n = 0, rest = 0;
+    char text[16];
+    for (int i = 0; i < l->nsteps; i++)
+        if (l->step_of[i].live_bytes + l->step_of[i].workspace_bytes >
+            at->live_bytes + at->workspace_bytes)
+            at = &l->step_of[i];
+    for (int i = 0; i < m->nblocks; i++) {
+        const struct hone_layers_block *x = &m->block[i];
+        if (x->first > at - l->step_of || x->last < at - l->step_of) continue;
+        int k = n < MOST ? n++ : (rest++, MOST);
+        for (; k && b[k - 1]->bytes < x->bytes; k--)
+            if (k < MOST) b[k] = b[k - 1];
+        if (k < MOST) b[k] = x;
+    }
+    fprintf(f, "fullest at %s %s, %s:", at->layer, at->phase,
+            hone_layers_bytes(at->live_bytes + at->workspace_bytes, text));
+    for (int i = 0; i < n; i++)
+        fprintf(f, "%s %s %s", i ? "," : "", b[i]->tensor, hone_layers_bytes(b[i]->bytes, text));
+    if (rest) fprintf(f, ", %d smaller", rest);
+    if (at->workspace_bytes)
+        fprintf(f, ", workspace %s", hone_layers_bytes(at->workspace_bytes, text));
+    putc('\n', f);
+}
+
 static void print_memory(const struct hone_layers *l, FILE *f)
 {
     const struct hone_layers_memory *m = &l->memory;
@@ -121,9 +152,10 @@ static void print_memory(const struct hone_layers *l, FILE *f)
         fprintf(f, "%-10s %12s %12s %12s %12s\n", name ? name : "?", hone_layers_bytes(v[0], a),
                 hone_layers_bytes(v[1], b), hone_layers_bytes(v[2], c), hone_layers_bytes(v[3], d));
     }
-    fprintf(f, "%-10s %12s %12s %12s %12s   (activations share one arena, workspaces one buffer)\n",
+    fprintf(f, "%-10s %12s %12s %12s %12s   (activations share one arena; workspaces lie there too, and need so much more)\n",
             "net", hone_layers_bytes(m->weights, a), hone_layers_bytes(m->gradients, b),
             hone_layers_bytes(m->activations, c), hone_layers_bytes(m->workspace, d));
+    if (m->nblocks) print_fullest(l, f);
     fprintf(f, "optimizer %s, batch %s; planned in all %s\n", hone_layers_bytes(m->optimizer, a),
             hone_layers_bytes(m->batch, b), hone_layers_bytes(m->planned, c));
     if (m->libraries)

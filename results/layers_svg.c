@@ -241,7 +241,7 @@ void hone_layers_svg_arena(const struct hone_layers *l, FILE *f)
 {
     const struct hone_layers_memory *m = &l->memory;
     struct axis x = { 0, l->nsteps, LEFT, W - RIGHT, 0 };
-    struct axis y = { 0, (double)m->activations + 1, H - BOTTOM, TOP, 0 };
+    struct axis y = { 0, (double)(m->activations + m->workspace) + 1, H - BOTTOM, TOP, 0 };
     char size[16], tip[256];
     begin(f, "The arena: where each activation lies, and from which part to which");
     byte_axis(f, &y);

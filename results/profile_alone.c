@@ -17,6 +17,23 @@ static void borrow(struct hone_case *c, const struct hone_step *s, struct hone_d
     c->workspace_bytes = (s->plan.workspace_bytes + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN;
 }
 
+/* A step that writes over what it reads would feed on its own output: it gets another place to write
+ * to.  *mem: to be freed. */
+static int write_elsewhere(struct hone_case *c, const struct hone_step *s,
+                           const struct hone_net *net, void **mem)
+{
+    struct hone_device *d = net->device;
+    *mem = NULL;
+    if (net->tensor[s->arg[0]].over < 0) return HONE_OK;
+    for (int a = 1; a < c->nargs; a++)
+        if (c->mem[a] == c->mem[0] && !*mem) {
+            int err = d->backend->alloc(d, (size_t)hone_arg_bytes(&c->arg[0]), mem);
+            if (err) return err;
+        }
+    if (*mem) c->mem[0] = *mem;
+    return HONE_OK;
+}
+
 /* A window of short parts is of as many runs as last 50 us. */
 static int time_alone(const struct hone_step *s, struct hone_case *c, enum hone_cache cache,
                       double ms, struct hone_stats *stats)
@@ -50,12 +67,15 @@ int hone_profile_alone(struct hone_profile *prof, const char *counters)
         const struct hone_step *s = &net->step[i];
         struct hone_profile_row *row = &prof->row[i];
         struct hone_case c;
+        void *elsewhere;
         borrow(&c, s, net->device);
-        err = time_alone(s, &c, HONE_CACHE_WARM, row->ms.median, &row->warm_ms);
+        err = write_elsewhere(&c, s, net, &elsewhere);
+        if (!err) err = time_alone(s, &c, HONE_CACHE_WARM, row->ms.median, &row->warm_ms);
         int cold = err ? err : time_alone(s, &c, HONE_CACHE_COLD, row->ms.median, &row->cold_ms);
         /* A processor on which caches cannot be emptied has no such time. */
         if (!err && cold && cold != HONE_EINVAL) err = cold;
         if (!err && counters) err = count(row, s, &c, counters);
+        net->device->backend->free(net->device, elsewhere);
         if (!err && hone_interrupted()) err = hone_fail(HONE_EINTR, "interrupted");
         hone_progress("parts by themselves", i + 1, net->nsteps, started);
     }

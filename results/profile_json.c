@@ -102,13 +102,16 @@ static json_t *layer_memory_json(const struct hone_net *net, int layer)
                      (json_int_t)bytes[HONE_ROLE_ACTIVATION], "workspace", (json_int_t)workspace);
 }
 
-/* The arena's tensors, and at every step the bytes of those that live. */
+/* The arena's tensors, and at every step the bytes of those that live.  One that another is written
+ * over is not counted at that step. */
 static void arena_json(const struct hone_net *net, json_t *blocks, json_t *live)
 {
     size_t n = (size_t)net->ntensors;
     int *first = calloc(2 * n + 1, sizeof *first), *last = first + n;
     int64_t *sum = calloc((size_t)net->nsteps + 1, sizeof *sum);
     if (first && sum) hone_net_lifetimes(net, first, last);
+    for (int t = 0; first && sum && t < net->ntensors; t++)
+        if (net->tensor[t].over >= 0) last[net->tensor[t].over]--;
     for (int t = 0; first && sum && t < net->ntensors; t++) {
         const struct hone_tensor *tensor = &net->tensor[t];
         if (first[t] < 0) continue;

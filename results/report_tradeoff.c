@@ -16,7 +16,7 @@ struct row {
     struct hone_record *point; /* (npoints) least workspace first */
 };
 
-/* Under a limit on each step's workspace; all steps share one buffer, which is as large as the
+/* Under a limit on each step's workspace.  Steps share places, which take at most as much as the
  * largest. */
 struct limit {
     int64_t bytes;

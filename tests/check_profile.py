@@ -39,7 +39,7 @@ def sums(r):
     m = r["memory"]
     assert m["planned"] == sum(m[k] for k in ("weights", "gradients", "optimizer", "activations", "workspace", "batch"))
     assert m["predicted_peak"] == m["planned"] + m["base"] + m["libraries"]
-    assert m["workspace"] >= max(s["workspace_bytes"] for s in steps)
+    assert m["activations"] + m["workspace"] >= max(v + s["workspace_bytes"] for v, s in zip(m["live"], steps))
     assert len(m["live"]) == len(m["resident"]) == len(steps) and max(m["live"]) <= m["activations"]
     assert sum(l["weights"] for l in m["layers"]) <= m["weights"]
     assert r["advice"] and "untuned" in r["advice"][0]
@@ -48,7 +48,7 @@ def sums(r):
 def arena(r):
     blocks, live = r["memory"]["arena"], r["memory"]["live"]
     for i, a in enumerate(blocks):
-        assert a["offset"] + a["bytes"] <= r["memory"]["activations"]
+        assert a["offset"] + a["bytes"] <= r["memory"]["activations"] + r["memory"]["workspace"]
         for b in blocks[:i]:
             if a["first"] <= b["last"] and b["first"] <= a["last"]:
                 assert a["offset"] + a["bytes"] <= b["offset"] or b["offset"] + b["bytes"] <= a["offset"], (a, b)

@@ -126,6 +126,44 @@ static int overlap(const struct hone_net *net, int t, int u)
            b->offset < a->offset + hone_tensor_bytes(a);
 }
 
+/* Is u read for the last time by the step that first writes t, number by number over it? */
+static int is_over(const struct hone_net *net, int t, int u)
+{
+    static const char *const ops[] = { "add", "dropout", "relu", "relu_bwd", "gelu_tanh",
+                                       "gelu_tanh_bwd", "bnorm_infer", "bnorm_fwd", "bnorm_bwd",
+                                       "sigmoid_bwd" };
+    int f = 0, l = 0, g = 0, m = 0, known = 0;
+    if (!lifetime(net, t, &f, &l) || !lifetime(net, u, &g, &m) || f != m || g == f) return 0;
+    const struct hone_step *s = &net->step[f];
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+        known |= !strcmp(s->problem.op->name, ops[i]);
+    return known && s->arg[0] == t && net->tensor[t].offset == net->tensor[u].offset &&
+           hone_tensor_len(&net->tensor[t]) == hone_tensor_len(&net->tensor[u]);
+}
+
+/* A step's workspace lies in the arena, away from all that lives at the step. */
+static int workspaces_are_apart(const struct hone_net *net)
+{
+    int f = 0, l = 0;
+    for (int i = 0; i < net->nsteps; i++) {
+        const struct hone_step *s = &net->step[i];
+        const int64_t from = s->workspace_offset, to = from + (int64_t)s->plan.workspace_bytes;
+        if (from == to) continue;
+        if (from % HONE_ALIGN || to > net->arena_bytes + net->workspace_bytes ||
+            (char *)s->workspace != net->arena + from)
+            return 0;
+        for (int t = 0; t < net->ntensors; t++) {
+            const struct hone_tensor *of = &net->tensor[t];
+            if (of->role != HONE_ROLE_ACTIVATION || !lifetime(net, t, &f, &l) || i < f || i > l) continue;
+            if (from < of->offset + hone_tensor_bytes(of) && of->offset < to) {
+                printf("# the workspace of step %d lies on '%s'\n", i, of->name);
+                return 0;
+            }
+        }
+    }
+    return 1;
+}
+
 static int arena_is_sound(const struct hone_net *net, int64_t *all)
 {
     int f = 0, l = 0, g = 0, m = 0;
@@ -135,21 +173,21 @@ static int arena_is_sound(const struct hone_net *net, int64_t *all)
         if (of->role != HONE_ROLE_ACTIVATION || !lifetime(net, t, &f, &l)) continue;
         *all += hone_tensor_bytes(of);
         if (of->offset < 0 || of->offset % HONE_ALIGN ||
-            of->offset + hone_tensor_bytes(of) > net->arena_bytes) {
+            of->offset + hone_tensor_bytes(of) > net->arena_bytes + net->workspace_bytes) {
             printf("# '%s' lies at %lld, arena %lld\n", of->name, (long long)of->offset,
-                   (long long)net->arena_bytes);
+                   (long long)(net->arena_bytes + net->workspace_bytes));
             return 0;
         }
         for (int u = 0; u < t; u++) {
             if (net->tensor[u].role != HONE_ROLE_ACTIVATION || !lifetime(net, u, &g, &m) || m < f ||
                 g > l)
                 continue;
-            if (!overlap(net, t, u)) continue;
+            if (!overlap(net, t, u) || is_over(net, t, u) || is_over(net, u, t)) continue;
             printf("# '%s' and '%s' lie on each other\n", of->name, net->tensor[u].name);
             return 0;
         }
     }
-    return 1;
+    return workspaces_are_apart(net);
 }
 
 /* Weights on cache lines, side by side, gradients at the same places. */
