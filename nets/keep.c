@@ -214,10 +214,12 @@ int hone_keep_between(void *ctx, struct hone_trainer *t)
 {
     struct hone_keep *k = ctx;
     const struct hone_keep_choice *c = k->choice;
-    if ((c->every_steps && t->step - k->written_step >= c->every_steps) ||
-        (c->every_seconds > 0 && hone_now() - k->written >= c->every_seconds))
-        write_or_warn(k, t);
-    return HONE_OK;
+    if (!(c->every_steps && t->step - k->written_step >= c->every_steps) &&
+        !(c->every_seconds > 0 && hone_now() - k->written >= c->every_seconds))
+        return HONE_OK;
+    int err = hone_trainer_catch_up(t);
+    if (!err) write_or_warn(k, t);
+    return err;
 }
 
 int hone_keep_is_stale(const struct hone_keep *k)

@@ -414,7 +414,8 @@ struct hone_train_options {
     /* Called after every step of training with its number from 0 on and its loss; may be NULL. */
     void (*each_step)(void *ctx, int64_t step, double loss);
     void *ctx;
-    /* Called between steps, where the trainer's state is whole and may be saved; may be NULL. */
+    /* Called between steps; may be NULL.  Who saves the trainer's state or reads its sums calls
+     * hone_trainer_catch_up() first. */
     int (*between)(void *ctx, struct hone_trainer *t);
     void *between_ctx;
 };
@@ -489,7 +490,9 @@ struct hone_trainer {
     /* nsteps 0 where there is none; several: net->launch steps at once, with net's state. */
     struct hone_net net, rest, eval, eval_rest, several;
     int64_t *order;               /* (rows of the larger set) */
-    int64_t step;                 /* steps done */
+    /* Steps done, or enqueued: on a device with its own memory, sums are of some steps less until
+     * hone_trainer_catch_up(). */
+    int64_t step;
     int epoch;                    /* in progress, or the last one done */
     int64_t position;             /* its rows done */
     struct hone_metrics sums;     /* over these rows: means come when the epoch ends */
@@ -506,8 +509,13 @@ struct hone_trainer {
     /* The training and the test rows on the device; NULL: batches are put there, and why. */
     struct hone_resident *resident[2];
     char no_resident[HONE_TEXT];  /* "" where it goes without saying */
-    void *host;                   /* a batch, for a device that does not share our memory */
-    void *wide;                   /* as large: for numbers on their way to another type */
+    void *host;                   /* a batch or any tensor, on its way to another type or device */
+    size_t host_bytes;
+    /* Batches for a device with its own memory; sent: a mark behind each, when it is there. */
+    struct hone_outgoing { char *mem; void *sent; } outgoing[2];
+    int turn;                     /* which of them is next */
+    struct hone_arrivals *arrivals;   /* what steps under way are going to tell */
+    int64_t at_work;              /* the first row of the step that is run or taken, for messages */
 };
 
 /* Checks that net and data go together, assembles, sets the first weights.  Data and device must
@@ -522,6 +530,9 @@ void hone_trainer_close(struct hone_trainer *t);
  * far; where the loss is no number HONE_EDATA, with epoch, step and the first layer that is not
  * finite. */
 int  hone_trainer_epoch(struct hone_trainer *t, int epoch, struct hone_metrics *m);
+
+/* Waits for the steps under way, and takes in what they tell: an error as of an epoch. */
+int  hone_trainer_catch_up(struct hone_trainer *t);
 
 /* Passes all rows of the test set forward. */
 int  hone_trainer_evaluate(struct hone_trainer *t, struct hone_metrics *m);

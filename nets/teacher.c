@@ -2,6 +2,7 @@
  * evaluation, and the student's loss reads its logits where they were written.  Or they are
  * computed once before training, and copied row by row. */
 #include "nets/teacher.h"
+#include "nets/arrivals.h"
 
 #include <math.h>
 #include <stdlib.h>

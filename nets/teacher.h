@@ -14,7 +14,4 @@ void hone_teacher_close(struct hone_teacher *teacher);
  * reads; adds the seconds to t->teacher.seconds.  net: the trainer's net or rest. */
 int hone_teacher_answer(struct hone_trainer *t, struct hone_net *net, const int64_t *order);
 
-/* train.c: the feed's next batch becomes what net reads. */
-int hone_trainer_put_batch(struct hone_trainer *t, struct hone_net *net, struct hone_feed *feed);
-
 #endif

@@ -39,6 +39,7 @@ static unsigned launch(const char *name, unsigned blocks, unsigned threads, unsi
     if (code) return 1000 + code;
     given.out = (float *)(uintptr_t)mem;
     code = cu.cuLaunchKernel(function, blocks, 1, 1, threads, 1, 1, shared, stream, arg, NULL);
+    if (!code) code = cu.cuStreamSynchronize(stream);
     cu.cuMemFree(mem);
     cu.cuStreamDestroy(stream);
     cu.cuModuleUnload(module);

@@ -5,11 +5,12 @@
  *
  * HONE_PRETEND_FAIL=SYMBOL:N lets the Nth call of SYMBOL fail; what was not given back is told on
  * stderr when the process ends; HONE_PRETEND_CC=75 is another architecture than 9.0;
- * HONE_PRETEND_COUNTS=FILE gets what was launched and copied in all; HONE_PRETEND_MEMORY is how
- * many bytes of memory the device says that it has. */
+ * HONE_PRETEND_COUNTS=FILE gets what was launched, copied and waited for in all;
+ * HONE_PRETEND_MEMORY is how many bytes of memory the device says that it has.  What is enqueued is
+ * done as late as it may be: pretend_stream.c. */
 #include "config.h"   /* _GNU_SOURCE */
 
-#include "kernels/backend/cuda_driver.h"
+#include "tests/cuda/pretend.h"
 #include "tests/cuda/shim.h"
 
 #include <dlfcn.h>
@@ -22,40 +23,33 @@
 #include <time.h>
 #include <unistd.h>
 
-#define X(name, symbol, parameters) hone_cu_result symbol parameters;
-HONE_CU_CALLS(X) HONE_CU_LATER_CALLS(X)
-#undef X
-extern const int hone_pretend_driver;
 const int hone_pretend_driver = 1;
-
-enum {
-    GOOD = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_IMAGE = 200, NOT_FOUND = 500,
-    OUT_OF_RESOURCES = 701, LAUNCH_FAILED = 719, UNKNOWN = 999, NO_CAPTURE = 900
-};
 
 static const struct { unsigned code; const char *name; } names[] = {
     { GOOD, "CUDA_SUCCESS" }, { INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE" },
     { OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY" }, { INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE" },
     { NOT_FOUND, "CUDA_ERROR_NOT_FOUND" },
     { OUT_OF_RESOURCES, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES" },
-    { LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED" }, { UNKNOWN, "CUDA_ERROR_UNKNOWN" },
+    { LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED" }, { NOT_READY, "CUDA_ERROR_NOT_READY" },
+    { UNKNOWN, "CUDA_ERROR_UNKNOWN" },
     { NO_CAPTURE, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED" },
 };
 
 /* ---- what is alive, and calls that fail ---- */
 
-static struct { int contexts, streams, events, memories, pinned, modules, graphs; } live;
-
-/* Launches by the program, of kernels and graphs; copies to the device and back, and their bytes. */
-static struct { unsigned long kernels, graphs, puts, gets, put_bytes, get_bytes; } counts;
+struct pretend_live pretend_live;
+struct pretend_counts pretend_counts;
+#define live pretend_live
+#define counts pretend_counts
 
 static void tell_counts(void)
 {
     const char *path = getenv("HONE_PRETEND_COUNTS");
     FILE *f = path ? fopen(path, "w") : NULL;
     if (!f) return;
-    fprintf(f, "launches %lu graphs %lu puts %lu bytes %lu gets %lu bytes %lu\n", counts.kernels,
-            counts.graphs, counts.puts, counts.put_bytes, counts.gets, counts.get_bytes);
+    fprintf(f, "launches %lu graphs %lu puts %lu bytes %lu gets %lu bytes %lu waits %lu\n",
+            counts.kernels, counts.graphs, counts.puts, counts.put_bytes, counts.gets,
+            counts.get_bytes, counts.waits);
     fclose(f);
 }
 
@@ -71,7 +65,7 @@ __attribute__((destructor)) static void tell(void)
         if (left[i].n) fprintf(stderr, "pretend driver: %d %s left\n", left[i].n, left[i].what);
 }
 
-static int fails(const char *symbol)
+int pretend_fails(const char *symbol)
 {
     static int calls;
     const char *which = getenv("HONE_PRETEND_FAIL");
@@ -79,8 +73,6 @@ static int fails(const char *symbol)
     if (!which || strncmp(which, symbol, n) || which[n] != ':') return 0;
     return ++calls == atoi(which + n + 1);
 }
-
-#define CALL() if (fails(__func__)) return UNKNOWN
 
 /* ---- memory ---- */
 
@@ -108,10 +100,10 @@ static size_t used(void)
 }
 
 /* The arena is the device's but while a call works on it. */
-static void unlock(void) { if (used()) mprotect(arena, used(), PROT_READ | PROT_WRITE); }
-static void lock(void) { if (used()) mprotect(arena, used(), PROT_NONE); }
+void pretend_unlock(void) { if (used()) mprotect(arena, used(), PROT_READ | PROT_WRITE); }
+void pretend_lock(void) { if (used()) mprotect(arena, used(), PROT_NONE); }
 
-/* The piece of memory that holds all of [at, at + bytes), or NULL. */
+/* The piece that holds all of [at, at + bytes), or NULL. */
 static const struct block *block_of(const char *at, size_t bytes)
 {
     static int last;
@@ -126,6 +118,8 @@ static const struct block *block_of(const char *at, size_t bytes)
     }
     return NULL;
 }
+
+int pretend_is_device(const void *at, size_t bytes) { return block_of(at, bytes) != NULL; }
 
 hone_cu_result cuMemAlloc_v2(hone_cu_address *mem, size_t bytes)
 {
@@ -146,9 +140,11 @@ hone_cu_result cuMemAlloc_v2(hone_cu_address *mem, size_t bytes)
     return GOOD;
 }
 
+/* Freeing waits. */
 hone_cu_result cuMemFree_v2(hone_cu_address mem)
 {
     CALL();
+    pretend_do_all();
     const struct block *b = block_of((char *)(uintptr_t)mem, 1);
     if (!b || arena + b->from != (char *)(uintptr_t)mem) return INVALID_VALUE;
     size_t end = used();
@@ -160,11 +156,28 @@ hone_cu_result cuMemFree_v2(hone_cu_address mem)
     return GOOD;
 }
 
+enum { PINNED = 64 };
+static struct { char *mem; size_t bytes; } pinned[PINNED];
+
+int pretend_is_pinned(const void *at, size_t bytes)
+{
+    const char *from = at;
+    for (int i = 0; i < PINNED; i++)
+        if (pinned[i].mem && from >= pinned[i].mem &&
+            from + bytes <= pinned[i].mem + pinned[i].bytes)
+            return 1;
+    return 0;
+}
+
 hone_cu_result cuMemHostAlloc(void **mem, size_t bytes, unsigned flags)
 {
     CALL();
+    int at = 0;
     (void)flags;
-    if (!(*mem = malloc(bytes))) return OUT_OF_MEMORY;
+    while (at < PINNED && pinned[at].mem) at++;
+    if (at == PINNED || !(*mem = malloc(bytes))) return OUT_OF_MEMORY;
+    pinned[at].mem = *mem;
+    pinned[at].bytes = bytes;
     live.pinned++;
     return GOOD;
 }
@@ -172,6 +185,11 @@ hone_cu_result cuMemHostAlloc(void **mem, size_t bytes, unsigned flags)
 hone_cu_result cuMemFreeHost(void *mem)
 {
     CALL();
+    int at = 0;
+    pretend_do_all();
+    while (at < PINNED && pinned[at].mem != mem) at++;
+    if (!mem || at == PINNED) return INVALID_VALUE;
+    pinned[at].mem = NULL;
     free(mem);
     live.pinned--;
     return GOOD;
@@ -287,18 +305,15 @@ hone_cu_result cuDevicePrimaryCtxRelease_v2(int device)
     return GOOD;
 }
 
-hone_cu_result cuCtxSetCurrent(void *context) { CALL(); return context == &live ? GOOD : INVALID_VALUE; }
+hone_cu_result cuCtxSetCurrent(void *context)
+{
+    CALL();
+    return context == &live ? GOOD : INVALID_VALUE;
+}
 
 /* ---- functions ---- */
 
-struct function {
-    char name[64];
-    void (*kernel)(void **arg);
-    unsigned bytes, threads, shared_bytes;
-    struct function *next;
-};
-
-struct module { void *lib; struct function *functions; };
+struct module { void *lib; struct pretend_function *functions; };
 
 /* This library itself, whose symbols all that is loaded later may use. */
 static void *self(void)
@@ -346,7 +361,8 @@ hone_cu_result cuModuleUnload(void *module)
 {
     CALL();
     struct module *m = module;
-    for (struct function *f = m->functions, *next; f; f = next) {
+    pretend_do_all();
+    for (struct pretend_function *f = m->functions, *next; f; f = next) {
         next = f->next;
         free(f);
     }
@@ -362,7 +378,7 @@ hone_cu_result cuModuleGetFunction(void **function, void *module, const char *na
     struct module *m = module;
     void *lib = m->lib ? m->lib : self();
     char symbol[96];
-    struct function *f = calloc(1, sizeof *f);
+    struct pretend_function *f = calloc(1, sizeof *f);
     if (!f) return OUT_OF_MEMORY;
     snprintf(f->name, sizeof f->name, "%s", name);
     *(void **)&f->kernel = dlsym(lib, name);
@@ -392,7 +408,7 @@ hone_cu_result cuFuncSetAttribute(void *function, unsigned attribute, int value)
 {
     CALL();
     if (attribute != HONE_CU_FUNC_MAX_DYNAMIC_SHARED || value > 227 << 10) return INVALID_VALUE;
-    ((struct function *)function)->shared_bytes = (unsigned)value;
+    ((struct pretend_function *)function)->shared_bytes = (unsigned)value;
     return GOOD;
 }
 
@@ -419,11 +435,11 @@ hone_cu_result cuTensorMapEncodeTiled(void *map, unsigned type, unsigned rank, v
     return GOOD;
 }
 
-/* ---- launches ---- */
+/* ---- what a kernel touches ---- */
 
 /* Two bytes that two threads of a launch touch and one writes, unless a barrier of their block
  * stands between. */
-static const char *look(const void *p, unsigned bytes, int writes, unsigned launch, unsigned thread,
+const char *pretend_look(const void *p, unsigned bytes, int writes, unsigned launch, unsigned thread,
                         unsigned epoch)
 {
     static char why[120];
@@ -443,216 +459,4 @@ static const char *look(const void *p, unsigned bytes, int writes, unsigned laun
         if (writes) *t = (struct trace){ launch, thread + 1, epoch };
     }
     return NULL;
-}
-
-struct node {
-    const struct function *function;
-    struct shim_index grid, block;
-    unsigned shared_bytes;
-    char args[1024];
-};
-
-static unsigned launches;
-
-static hone_cu_result run(struct node *n)
-{
-    /* A struct with maps in it begins on a boundary of 128 bytes. */
-    char args[sizeof n->args] __attribute__((aligned(128)));
-    memcpy(args, n->args, sizeof args);
-    void *arg[] = { args };
-    const struct shim_launch l = { n->function->name, n->function->kernel, arg, n->grid, n->block,
-                                   n->shared_bytes, ++launches, look };
-    unlock();
-    const char *why = shim_run(&l);
-    lock();
-    if (why) fprintf(stderr, "pretend driver: %s\n", why);
-    return why ? LAUNCH_FAILED : GOOD;
-}
-
-struct graph { int n, room; struct node *node; };
-static struct graph *recording;
-
-static hone_cu_result add(struct graph *g, const struct node *n)
-{
-    if (g->n == g->room) {
-        struct node *more = realloc(g->node, (size_t)(2 * g->room + 8) * sizeof *more);
-        if (!more) return OUT_OF_MEMORY;
-        g->node = more;
-        g->room = 2 * g->room + 8;
-    }
-    g->node[g->n++] = *n;
-    return GOOD;
-}
-
-hone_cu_result cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
-                              unsigned by, unsigned bz, unsigned shared_bytes, void *stream,
-                              void **arguments, void **extra)
-{
-    CALL();
-    const struct function *f = function;
-    struct node n = { f, { gx, gy, gz }, { bx, by, bz }, shared_bytes, { 0 } };
-    (void)extra;
-    if (!stream || !gx || !gy || !gz || !bx || !by || !bz || gy > 65535 || gz > 65535 || bz > 64 ||
-        f->bytes > sizeof n.args || (size_t)bx * by * bz > 1024 || shared_bytes > f->shared_bytes)
-        return INVALID_VALUE;
-    if (bx * by * bz > f->threads) return OUT_OF_RESOURCES;
-    memcpy(n.args, arguments[0], f->bytes);
-    counts.kernels += !recording;
-    return recording ? add(recording, &n) : run(&n);
-}
-
-hone_cu_result cuStreamBeginCapture_v2(void *stream, unsigned mode)
-{
-    CALL();
-    (void)stream, (void)mode;
-    if (recording || !(recording = calloc(1, sizeof *recording))) return UNKNOWN;
-    live.graphs++;
-    return GOOD;
-}
-
-hone_cu_result cuStreamEndCapture(void *stream, void **graph)
-{
-    (void)stream;
-    *graph = recording;
-    recording = NULL;
-    CALL();
-    return *graph ? GOOD : UNKNOWN;
-}
-
-hone_cu_result cuGraphDestroy(void *graph)
-{
-    struct graph *g = graph;
-    free(g->node);
-    free(g);
-    live.graphs--;
-    CALL();
-    return GOOD;
-}
-
-hone_cu_result cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long flags)
-{
-    CALL();
-    const struct graph *from = graph;
-    struct graph *g = calloc(1, sizeof *g);
-    (void)flags;
-    for (int i = 0; g && i < from->n; i++)
-        if (add(g, &from->node[i])) return OUT_OF_MEMORY;
-    *exec = g;
-    live.graphs++;
-    return g ? GOOD : OUT_OF_MEMORY;
-}
-
-hone_cu_result cuGraphExecDestroy(void *exec) { return cuGraphDestroy(exec); }
-
-hone_cu_result cuGraphLaunch(void *exec, void *stream)
-{
-    CALL();
-    struct graph *g = exec;
-    hone_cu_result err = GOOD;
-    counts.graphs++;
-    (void)stream;
-    for (int i = 0; !err && i < g->n; i++) err = run(&g->node[i]);
-    return err;
-}
-
-/* ---- streams, events, copies: all is done when it is enqueued ---- */
-
-hone_cu_result cuStreamCreate(void **stream, unsigned flags)
-{
-    CALL();
-    (void)flags;
-    live.streams++;
-    return (*stream = malloc(1)) ? GOOD : OUT_OF_MEMORY;
-}
-
-hone_cu_result cuStreamDestroy_v2(void *stream)
-{
-    CALL();
-    free(stream);
-    live.streams--;
-    return GOOD;
-}
-
-hone_cu_result cuStreamSynchronize(void *stream)
-{
-    CALL();
-    return !stream ? INVALID_VALUE : recording ? NO_CAPTURE : GOOD;
-}
-
-hone_cu_result cuEventCreate(void **event, unsigned flags)
-{
-    CALL();
-    (void)flags;
-    live.events++;
-    return (*event = calloc(1, sizeof(struct timespec))) ? GOOD : OUT_OF_MEMORY;
-}
-
-hone_cu_result cuEventDestroy_v2(void *event)
-{
-    CALL();
-    free(event);
-    live.events--;
-    return GOOD;
-}
-
-hone_cu_result cuEventRecord(void *event, void *stream)
-{
-    CALL();
-    (void)stream;
-    clock_gettime(CLOCK_MONOTONIC, event);
-    return GOOD;
-}
-
-hone_cu_result cuEventSynchronize(void *event)
-{
-    CALL();
-    return event && !recording ? GOOD : INVALID_VALUE;
-}
-
-hone_cu_result cuEventElapsedTime(float *ms, void *from, void *to)
-{
-    CALL();
-    const struct timespec *a = from, *b = to;
-    *ms = (float)(1e3 * (double)(b->tv_sec - a->tv_sec) + 1e-6 * (double)(b->tv_nsec - a->tv_nsec));
-    return GOOD;
-}
-
-static hone_cu_result copy(void *to, const void *from, size_t bytes, const void *device)
-{
-    if (recording) return NO_CAPTURE;
-    if (!block_of(device, bytes)) return INVALID_VALUE;
-    unlock();
-    memcpy(to, from, bytes);
-    lock();
-    return GOOD;
-}
-
-hone_cu_result cuMemcpyHtoDAsync_v2(hone_cu_address to, const void *from, size_t bytes, void *stream)
-{
-    CALL();
-    (void)stream;
-    counts.puts++;
-    counts.put_bytes += bytes;
-    return copy((void *)(uintptr_t)to, from, bytes, (void *)(uintptr_t)to);
-}
-
-hone_cu_result cuMemcpyDtoHAsync_v2(void *to, hone_cu_address from, size_t bytes, void *stream)
-{
-    CALL();
-    (void)stream;
-    counts.gets++;
-    counts.get_bytes += bytes;
-    return copy(to, (void *)(uintptr_t)from, bytes, (void *)(uintptr_t)from);
-}
-
-hone_cu_result cuMemsetD8Async(hone_cu_address to, unsigned char byte, size_t n, void *stream)
-{
-    CALL();
-    (void)stream;
-    if (recording) return NO_CAPTURE;
-    if (!block_of((char *)(uintptr_t)to, n)) return INVALID_VALUE;
-    unlock();
-    memset((void *)(uintptr_t)to, byte, n);
-    lock();
-    return GOOD;
 }
