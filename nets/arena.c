@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A tensor's bytes and the steps [first, last] between which they must stay; or a workspace's, whose
- * owner is ntensors and its step. */
+/* A tensor's bytes and the steps [first, last] between which they must stay; or a workspace's,
+ * whose owner is ntensors and its step. */
 struct block {
     int owner, first, last;
     int64_t bytes, offset;

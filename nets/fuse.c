@@ -1,6 +1,7 @@
 /* Which layers become part of the steps of the layer before them: an activation at the end of conv,
- * fc, bnorm or add, and add at the end of bnorm.  Each saves passes over memory; where both ways were
- * measured and the parts are faster, they stay apart. */
+ * fc, bnorm or add, and add at the end of bnorm.  Each saves passes over memory; where both ways
+ * were measured and the parts are faster, they stay apart.  And which activations' gradients become part
+ * of the maxpool above. */
 #include "nets/lower.h"
 
 #include <string.h>
@@ -28,12 +29,34 @@ static void join_act(struct hone_lower *b, struct hone_node *n)
     n->absorbed = 1;
 }
 
+int hone_lower_has_places(const struct hone_node *n)
+{
+    enum { PLACES = 255 };
+    return !strcmp(n->kind->name, "maxpool") &&
+           hone_node_int(n, "r") * hone_node_int(n, "kw") <= PLACES;
+}
+
+/* The gradient of a maximum passes relu where the maximum is above 0, and where it does not pass it
+ * matters not which of equal numbers is the maximum: so places that leave such maxima out give the
+ * gradient of both, bit by bit, and the output of conv or fc is not read again. */
+static void join_cut(struct hone_lower *b, struct hone_node *n)
+{
+    struct hone_node *in = &b->node[n->input[0]];
+    if (in->nreaders > 1) return;
+    if (in->absorbed) in = &b->node[in->input[0]];
+    if (in->nreaders > 1 || in->kind->takes_act != HONE_TAKES_ACT || !in->act || !in->act->cuts)
+        return;
+    n->cut = in->act;
+    in->is_cut_above = 1;
+}
+
 void hone_lower_fuse(struct hone_lower *b)
 {
     for (int i = 0; i < b->nnodes; i++) {
         struct hone_node *n = &b->node[i];
         if (n->kind->is_sum && !b->how->apart) join_sum(b, n);
         if (n->kind->is_act) join_act(b, n);
+        if (b->how->train && hone_lower_has_places(n)) join_cut(b, n);
     }
 }
 

@@ -82,6 +82,9 @@ struct hone_node {
     int pre;                                 /* what act was applied to, where kept; else -1 */
     int weight, bias;                        /* tensors; -1; of bnorm: gamma, beta */
     int matrix;                              /* the weight as steps read it, maybe as halves */
+    int places;                              /* of maxpool: tensor, of its maxima; -1 */
+    const struct hone_layer_kind *cut;       /* the activation below whose gradient is in them */
+    int is_cut_above;                        /* 1: this node's activation is such a one */
     int mean, rstd;                          /* of bnorm: tensors for its backward */
     int dsum;                                /* where sum >= 0: the gradient of both its terms */
     int backward;                            /* 1: weights here or before it need a gradient */
@@ -201,6 +204,9 @@ int hone_lower_act_backward(struct hone_lower *b, struct hone_node *n);
 
 /* Before the forward pass: sets nodes' act, absorbed, sum and sum_of. */
 void hone_lower_fuse(struct hone_lower *b);
+
+/* Can maxpool n keep the places of its maxima, each in a byte? */
+int hone_lower_has_places(const struct hone_node *n);
 
 /* Are the fused problems not known to be slower than those apart?  Both end with NULL. */
 int hone_lower_wins(const struct hone_lower *b, const char *const fused[],

@@ -152,7 +152,9 @@ static void print_memory(const struct hone_layers *l, FILE *f)
         fprintf(f, "%-10s %12s %12s %12s %12s\n", name ? name : "?", hone_layers_bytes(v[0], a),
                 hone_layers_bytes(v[1], b), hone_layers_bytes(v[2], c), hone_layers_bytes(v[3], d));
     }
-    fprintf(f, "%-10s %12s %12s %12s %12s   (activations share one arena; workspaces lie there too, and need so much more)\n",
+    fprintf(f,
+            "%-10s %12s %12s %12s %12s   (activations share one arena; workspaces lie there too, "
+            "and need so much more)\n",
             "net", hone_layers_bytes(m->weights, a), hone_layers_bytes(m->gradients, b),
             hone_layers_bytes(m->activations, c), hone_layers_bytes(m->workspace, d));
     if (m->nblocks) print_fullest(l, f);

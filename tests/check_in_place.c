@@ -142,9 +142,10 @@ int main(void)
         "bnorm_fwd:f32:any:m4099n48",   "bnorm_fwd:f32:any:m1031n17:add+relu",
         "bnorm_infer:f32:any:m1031n17:add+relu", "bnorm_infer:f64:any:m1031n16",
     };
-    static const char *const others[] = { "maxpool_bwd:f32:nhwc:mb1ic3ih4kh2sh2",
-                                          "gemm:f32:nn:m4n4k4", "bias_bwd:f32:any:m4n4",
-                                          "concat_bwd:f32:any:m4n4k4", "avgpool_fwd:f32:nhwc:mb1ic3ih4kh1" };
+    static const char *const others[] = {
+        "maxpool_bwd:f32:nhwc:mb1ic3ih4kh2sh2", "gemm:f32:nn:m4n4k4", "bias_bwd:f32:any:m4n4",
+        "concat_bwd:f32:any:m4n4k4",            "avgpool_fwd:f32:nhwc:mb1ic3ih4kh1",
+    };
     if (!ok(!hone_device_open(&device, "cpu0"), "cpu0 opens")) return tap_end();
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) check(texts[i]);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {

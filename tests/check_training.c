@@ -154,7 +154,8 @@ static int workspaces_are_apart(const struct hone_net *net)
             return 0;
         for (int t = 0; t < net->ntensors; t++) {
             const struct hone_tensor *of = &net->tensor[t];
-            if (of->role != HONE_ROLE_ACTIVATION || !lifetime(net, t, &f, &l) || i < f || i > l) continue;
+            if (of->role != HONE_ROLE_ACTIVATION || !lifetime(net, t, &f, &l) || i < f || i > l)
+                continue;
             if (from < of->offset + hone_tensor_bytes(of) && of->offset < to) {
                 printf("# the workspace of step %d lies on '%s'\n", i, of->name);
                 return 0;

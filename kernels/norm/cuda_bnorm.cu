@@ -1,5 +1,6 @@
 /* Batch normalisation: a block has 32 channels, which its 8 rows of threads walk down: for the mean,
- * for the variance about it, which keeps digits where x is far from 0, and for the output. */
+ * for the variance about it, which keeps digits where x is far from 0, and for the output, which may
+ * lie where x, dy or the addend do: a thread reads a number before it writes it. */
 #include "kernels/activation/act.cuh"
 #include "kernels/norm/cuda_bnorm.h"
 
@@ -19,7 +20,7 @@ DEVICE float column_sum(float v, float *part)
 
 DEVICE float ended(const struct norm_bnorm given, const struct norm_bnorm_sizes s, float y, int64 at)
 {
-    if (s.add) y += stored_load(given.addend, at, s.half);
+    if (s.add) y += stored_read(given.addend, at, s.half);
     return act_epilogue(s.act, y);
 }
 
@@ -31,10 +32,10 @@ KERNEL(norm_bnorm_fwd, struct norm_bnorm, 256)
     const float m = (float)s.m, momentum = number_of(s.momentum);
     float sum = 0.0f, squares = 0.0f;
     for (int row = y; inside && row < s.m; row += ROWS)
-        sum += stored_load(given.x, (int64)row * s.n + col, s.half);
+        sum += stored_read(given.x, (int64)row * s.n + col, s.half);
     const float mean = column_sum(sum, part) / m;
     for (int row = y; inside && row < s.m; row += ROWS) {
-        const float d = stored_load(given.x, (int64)row * s.n + col, s.half) - mean;
+        const float d = stored_read(given.x, (int64)row * s.n + col, s.half) - mean;
         squares += d * d;
     }
     const float var = column_sum(squares, part) / m, rstd = 1.0f / sqrtf(var + number_of(s.eps));
@@ -42,7 +43,7 @@ KERNEL(norm_bnorm_fwd, struct norm_bnorm, 256)
     const float slope = LOAD(given.gamma + col) * rstd, beta = LOAD(given.beta + col);
     for (int row = y; row < s.m; row += ROWS) {
         const int64 at = (int64)row * s.n + col;
-        const float x = stored_load(given.x, at, s.half);
+        const float x = stored_read(given.x, at, s.half);
         stored_save(given.y, at, ended(given, s, slope * (x - mean) + beta, at), s.half);
     }
     if (y) return;
@@ -61,7 +62,7 @@ KERNEL(norm_bnorm_infer, struct norm_bnorm, 256)
         const int col = (int)(i % s.n);
         const float slope =
             LOAD(given.gamma + col) / sqrtf(LOAD(given.rvar + col) + number_of(s.eps));
-        const float d = stored_load(given.x, i, s.half) - LOAD(given.rmean + col);
+        const float d = stored_read(given.x, i, s.half) - LOAD(given.rmean + col);
         stored_save(given.y, i, ended(given, s, slope * d + LOAD(given.beta + col), i), s.half);
     }
 }
@@ -70,7 +71,7 @@ KERNEL(norm_bnorm_infer, struct norm_bnorm, 256)
 DEVICE float passed(const struct norm_bnorm given, const struct norm_bnorm_sizes s, float slope,
                     float beta, float d, int64 at)
 {
-    const float dy = stored_load(given.dy, at, s.half);
+    const float dy = stored_read(given.dy, at, s.half);
     return s.act == ACT_NONE ? dy : act_gradient(s.act, dy, slope * d + beta);
 }
 
@@ -86,7 +87,7 @@ KERNEL(norm_bnorm_bwd, struct norm_bnorm, 256)
     float dgamma = 0.0f, dbeta = 0.0f;
     for (int row = y; inside && row < s.m; row += ROWS) {
         const int64 at = (int64)row * s.n + col;
-        const float d = stored_load(given.x, at, s.half) - mean;
+        const float d = stored_read(given.x, at, s.half) - mean;
         const float dy = passed(given, s, slope, beta, d, at);
         dgamma += dy * d * rstd;
         dbeta += dy;
@@ -96,7 +97,7 @@ KERNEL(norm_bnorm_bwd, struct norm_bnorm, 256)
     if (!inside) return;
     for (int row = y; row < s.m; row += ROWS) {
         const int64 at = (int64)row * s.n + col;
-        const float d = stored_load(given.x, at, s.half) - mean;
+        const float d = stored_read(given.x, at, s.half) - mean;
         const float dy = passed(given, s, slope, beta, d, at);
         stored_save(given.y, at, slope * (dy - dbeta / m - d * rstd * dgamma / m), s.half);
     }

@@ -8,101 +8,147 @@
 enum { BLOCK, THREADS };   /* vectors of channels at a time */
 
 /* Neighbouring pixels of one row whose windows have one shape, h x w: where the first window
- * begins in x and its result lies in y, and how far the next one's are. */
-struct pixels { const stored *x; stored *y; int n, h, w, ic; int64_t row, step; real scale; };
+ * begins in x and its result lies in y, and how far the next one's are.  Of an index: where it
+ * lies, the place of the windows' first input, and the places of a row of a window. */
+struct pixels {
+    const stored *x;
+    stored *y;
+    uint8_t *index;
+    int n, h, w, ic, first, kw;
+    int64_t row, step;
+    real scale, most;
+};
+
+typedef uint8_t bytes __attribute__((vector_size(HONE_LANES)));
+
+/* Stores the first n of VL bytes. */
+HONE_INLINE void put_bytes(uint8_t *to, vi v, int n)
+{
+    const bytes b = __builtin_convertvector(v, bytes);
+    memcpy(to, &b, (size_t)n);
+}
 
 /* `block` vectors of channels from c on, the last of them of n lanes, of every pixel. */
-HONE_INLINE void channels(int max, int block, int n, int h, int w, const struct pixels *job, int c)
+HONE_INLINE void channels(enum pool_way way, int block, int n, int h, int w,
+                          const struct pixels *job, int c)
 {
     const struct pixels s = *job;
+    const int indexed = way >= POOL_WITH_INDEX;
+    const vf zero = { 0 }, most = vf_set(s.most);
+    const vi none = (vi){ 0 } + POOL_NONE;
     const stored *x = s.x + c;
     stored *y = s.y + c;
+    uint8_t *index = indexed ? s.index + c : NULL;
     for (int o = 0; o < s.n; o++, x += s.step, y += s.ic) {
         vf v[4];
+        vi at[4];
         HONE_UNROLLED
-        for (int b = 0; b < block; b++)
-            v[b] = !max ? (vf){ 0 } : n == VL ? vs_load(x + b * VL) : vs_load_n(x, n);
+        for (int b = 0; b < block; b++) {
+            v[b] = way == POOL_AVERAGE ? zero : n == VL ? vs_load(x + b * VL) : vs_load_n(x, n);
+            at[b] = (vi){ 0 } + s.first;
+        }
         for (int i = 0; i < h; i++)
             for (int j = 0; j < w; j++) {
                 const stored *in = x + i * s.row + (int64_t)j * s.ic;
+                const vi here = (vi){ 0 } + (s.first + i * s.kw + j);
                 HONE_UNROLLED
                 for (int b = 0; b < block; b++) {
                     vf u = n == VL ? vs_load(in + b * VL) : vs_load_n(in, n);
-                    v[b] = max ? vf_max(u, v[b]) : v[b] + u;
+                    if (indexed) at[b] = (vi)vf_select(u > v[b], (vf)here, (vf)at[b]);
+                    v[b] = way == POOL_AVERAGE ? v[b] + u : vf_max(u, v[b]);
                 }
             }
         HONE_UNROLLED
         for (int b = 0; b < block; b++) {
-            if (!max) v[b] = v[b] * s.scale;
+            if (way == POOL_AVERAGE) v[b] = v[b] * s.scale;
+            if (way == POOL_WITH_CUT) {
+                at[b] = (vi)vf_select((v[b] > zero) & (v[b] < most), (vf)at[b], (vf)none);
+                v[b] = vf_min(most, vf_max(zero, v[b]));
+            }
             if (n == VL) vs_store(y + b * VL, v[b]);
             else vs_store_n(y, v[b], n);
+            if (indexed) put_bytes(index + b * VL, at[b], n);
         }
+        if (indexed) index += s.ic;
     }
 }
 
-HONE_INLINE void all_channels(int max, int block, int h, int w, const struct pixels *s)
+HONE_INLINE void all_channels(enum pool_way way, int block, int h, int w, const struct pixels *s)
 {
     int c = 0;
-    for (; c + block * VL <= s->ic; c += block * VL) channels(max, block, VL, h, w, s, c);
-    for (; block > 1 && c + VL <= s->ic; c += VL) channels(max, 1, VL, h, w, s, c);
-    if (c < s->ic) channels(max, 1, s->ic - c, h, w, s, c);
+    for (; c + block * VL <= s->ic; c += block * VL) channels(way, block, VL, h, w, s, c);
+    for (; block > 1 && c + VL <= s->ic; c += VL) channels(way, 1, VL, h, w, s, c);
+    if (c < s->ic) channels(way, 1, s->ic - c, h, w, s, c);
 }
 
-/* Pixels [from, to) of the row that s->x and s->y begin; their windows have columns u. */
-HONE_INLINE void some_pixels(int max, int block, const struct hone_problem *p,
-                             const struct pixels *row, int from, int to, struct pool_span u)
+/* Pixels [from, to) of the row that s->x and s->y begin; their windows have columns u, which begin
+ * at column `left` of the window. */
+HONE_INLINE void some_pixels(enum pool_way way, int block, const struct hone_problem *p,
+                             const struct pixels *row, int from, int to, struct pool_span u,
+                             int left)
 {
     struct pixels s = *row;
     int area = p->attrs & 1 ? p->dim[POOL_KH] * p->dim[POOL_KW] : s.h * (u.to - u.from);
     s.x += (int64_t)u.from * s.ic;
     s.y += (int64_t)from * s.ic;
+    s.index = s.index ? s.index + (int64_t)from * s.ic : NULL;
+    s.first += left;
     s.n = to - from;
     s.w = u.to - u.from;
     s.scale = 1 / (real)area;
-    if (s.h == 2 && s.w == 2) all_channels(max, block, 2, 2, &s);
-    else if (s.h == 3 && s.w == 3) all_channels(max, block, 3, 3, &s);
-    else all_channels(max, block, s.h, s.w, &s);
+    if (s.h == 2 && s.w == 2) all_channels(way, block, 2, 2, &s);
+    else if (s.h == 3 && s.w == 3) all_channels(way, block, 3, 3, &s);
+    else all_channels(way, block, s.h, s.w, &s);
 }
 
 /* Rows [from, to) of the mb*oh rows of y. */
-HONE_INLINE void rows(int max, int block, const struct hone_problem *p, const stored *x, stored *y,
-                      int64_t from, int64_t to)
+HONE_INLINE void rows(enum pool_way way, int block, const struct hone_problem *p, const stored *x,
+                      stored *y, uint8_t *index, int64_t from, int64_t to)
 {
     const int32_t *d = p->dim;
     const int oh = d[POOL_OH], ow = d[POOL_OW], kw = d[POOL_KW], sw = d[POOL_SW], pw = d[POOL_PW],
               iw = d[POOL_IW];
     const struct pool_span whole = pool_whole(kw, sw, pw, iw, ow);
     struct pixels row = { .ic = d[POOL_IC],
+                          .kw = kw,
                           .row = (int64_t)iw * d[POOL_IC],
-                          .step = (int64_t)sw * d[POOL_IC] };
+                          .step = (int64_t)sw * d[POOL_IC],
+                          .most = way == POOL_WITH_CUT ? (real)pool_cut(p) : 0 };
     for (int64_t r = from; r < to; r++) {
+        const int top = (int)(r % oh) * d[POOL_SH] - d[POOL_PH];
         struct pool_span v =
             pool_span((int)(r % oh), d[POOL_KH], d[POOL_SH], d[POOL_PH], d[POOL_IH]);
         row.x = x + (r / oh * d[POOL_IH] + v.from) * row.row;
         row.y = y + r * ow * row.ic;
+        row.index = index ? index + r * ow * row.ic : NULL;
+        row.first = (v.from - top) * kw;
         row.h = v.to - v.from;
         for (int o = 0; o < ow; o++) {
             int next = o == whole.from && whole.to > o ? whole.to : o + 1;
-            some_pixels(max, block, p, &row, o, next, pool_span(o, kw, sw, pw, iw));
+            const struct pool_span u = pool_span(o, kw, sw, pw, iw);
+            some_pixels(way, block, p, &row, o, next, u, u.from - (o * sw - pw));
             o = next - 1;
         }
     }
 }
 
-typedef void rows_of(const struct hone_problem *p, const stored *x, stored *y, int64_t from,
-                     int64_t to);
+typedef void rows_of(const struct hone_problem *p, const stored *x, stored *y, uint8_t *index,
+                     int64_t from, int64_t to);
 
-#define ROWS(MAX, BLOCK)                                                                           \
-    static void rows_##MAX##_##BLOCK(const struct hone_problem *p, const stored *x, stored *y,         \
-                                     int64_t from, int64_t to)                                     \
+#define ROWS(WAY, BLOCK)                                                                           \
+    static void rows_##WAY##_##BLOCK(const struct hone_problem *p, const stored *x, stored *y,     \
+                                     uint8_t *index, int64_t from, int64_t to)                     \
     {                                                                                              \
-        rows(MAX, BLOCK, p, x, y, from, to);                                                       \
+        rows(WAY, BLOCK, p, x, y, index, from, to);                                                \
     }
-ROWS(0, 1)
-ROWS(0, 2) ROWS(0, 4) ROWS(1, 1) ROWS(1, 2) ROWS(1, 4)
+ROWS(POOL_AVERAGE, 1) ROWS(POOL_AVERAGE, 2) ROWS(POOL_AVERAGE, 4)
+ROWS(POOL_MAXIMUM, 1) ROWS(POOL_MAXIMUM, 2) ROWS(POOL_MAXIMUM, 4)
+ROWS(POOL_WITH_INDEX, 1) ROWS(POOL_WITH_INDEX, 2) ROWS(POOL_WITH_INDEX, 4)
+ROWS(POOL_WITH_CUT, 1) ROWS(POOL_WITH_CUT, 2) ROWS(POOL_WITH_CUT, 4)
 
-    static rows_of *const variants[2][3] = { { rows_0_1, rows_0_2, rows_0_4 },
-                                             { rows_1_1, rows_1_2, rows_1_4 } };
+#define ROW(WAY) [WAY] = { rows_##WAY##_1, rows_##WAY##_2, rows_##WAY##_4 }
+static rows_of *const variants[][3] = { ROW(POOL_AVERAGE), ROW(POOL_MAXIMUM), ROW(POOL_WITH_INDEX),
+                                        ROW(POOL_WITH_CUT) };
 
 extern const struct hone_kernel HONE_SYM(pool_cpu_windows);
 
@@ -118,14 +164,16 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct hone_problem *p = hone_plan_problem(plan);
-    rows_of *f = variants[p->op == &hone_op_maxpool_fwd][hone_plan_config(plan)->v[BLOCK] / 2];
+    rows_of *f = variants[pool_way(p)][hone_plan_config(plan)->v[BLOCK] / 2];
     const int threads = hone_plan_config(plan)->v[THREADS];
     const int64_t n = (int64_t)p->dim[POOL_MB] * p->dim[POOL_OH];
+    uint8_t *index = pool_has_index(p) ? mem[POOL_INDEX] : NULL;
     (void)workspace;
-    if (threads == 1) { f(p, mem[POOL_X], mem[POOL_Y], 0, n); return HONE_OK; }
+    if (index) memset(index + pool_outputs(p), 0, (size_t)(-pool_outputs(p) & 3));
+    if (threads == 1) { f(p, mem[POOL_X], mem[POOL_Y], index, 0, n); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++)
-        f(p, mem[POOL_X], mem[POOL_Y], hone_part(n, 1, threads, t),
+        f(p, mem[POOL_X], mem[POOL_Y], index, hone_part(n, 1, threads, t),
           hone_part(n, 1, threads, t + 1));
     return HONE_OK;
 }

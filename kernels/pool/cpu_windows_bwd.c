@@ -12,12 +12,14 @@ enum { THREADS };
 enum { AHEAD = 16 };   /* pixels */
 
 /* Neighbouring pixels of one row whose windows have one shape, h x w: where the first window
- * begins in dx (and x, for the maximum) and where its dy lies, and how far the next one's are. */
+ * begins in dx (and x, for the maximum) and where its dy lies (and its index), and how far the next
+ * one's are.  first, kw: the place of the windows' first input, and the places of a row. */
 struct pixels {
     stored *dx;
     real *sum;   /* dx where windows add to it */
     const stored *x, *dy;
-    int n, h, w, ic;
+    const uint8_t *index;
+    int n, h, w, ic, first, kw;
     int64_t row, step;
     real scale;
 };
@@ -55,37 +57,51 @@ HONE_INLINE vi first_maximum(int n, int h, int w, const stored *x, int ic, int64
     return at;
 }
 
+/* n of VL places. */
+HONE_INLINE vi get_bytes(const uint8_t *from, int n)
+{
+    typedef uint8_t bytes __attribute__((vector_size(HONE_LANES)));
+    bytes b = { 0 };
+    memcpy(&b, from, (size_t)n);
+    return __builtin_convertvector(b, vi);
+}
+
 /* One vector of channels from c on, of n lanes, of every pixel.  A few pixels' maxima are found
  * before their gradients are written: x and dx often lie at the same place of a page, and a
  * processor that sees a load after such a store waits for it. */
-HONE_INLINE void channels(int max, int add, int n, int h, int w, const struct pixels *job, int c)
+HONE_INLINE void channels(enum pool_way way, int add, int n, int h, int w,
+                          const struct pixels *job, int c)
 {
     const struct pixels s = *job;
+    const int indexed = way == POOL_WITH_INDEX, base = indexed ? s.first : 0,
+              pitch = indexed ? s.kw : w;
     vi at[AHEAD];
     for (int from = 0; from < s.n; from += AHEAD) {
         int k = s.n - from < AHEAD ? s.n - from : AHEAD;
-        for (int o = 0; max && o < k; o++)
+        for (int o = 0; way == POOL_MAXIMUM && o < k; o++)
             at[o] = first_maximum(n, h, w, s.x + (from + o) * s.step + c, s.ic, s.row);
         for (int o = 0; o < k; o++) {
             const stored *dy = s.dy + (int64_t)(from + o) * s.ic + c;
             const int64_t first = (from + o) * s.step + c;
             vf g = n == VL ? vs_load(dy) : vs_load_n(dy, n), zero = { 0 };
-            if (!max) g = g * s.scale;
+            const vi most =
+                indexed ? get_bytes(s.index + (int64_t)(from + o) * s.ic + c, n) : at[o];
+            if (way == POOL_AVERAGE) g = g * s.scale;
             for (int i = 0; i < h; i++)
                 for (int j = 0; j < w; j++) {
-                    vi here = (vi){ 0 } + (i * w + j);
+                    vi here = (vi){ 0 } + (base + i * pitch + j);
                     put(add, n, &s, first + i * s.row + (int64_t)j * s.ic,
-                        max ? vf_select(at[o] == here, g, zero) : g);
+                        way == POOL_AVERAGE ? g : vf_select(most == here, g, zero));
                 }
         }
     }
 }
 
-HONE_INLINE void all_channels(int max, int add, int h, int w, const struct pixels *s)
+HONE_INLINE void all_channels(enum pool_way way, int add, int h, int w, const struct pixels *s)
 {
     int c = 0;
-    for (; c + VL <= s->ic; c += VL) channels(max, add, VL, h, w, s, c);
-    if (c < s->ic) channels(max, add, s->ic - c, h, w, s, c);
+    for (; c + VL <= s->ic; c += VL) channels(way, add, VL, h, w, s, c);
+    if (c < s->ic) channels(way, add, s->ic - c, h, w, s, c);
 }
 
 static int overlap(const struct hone_problem *p)
@@ -110,22 +126,26 @@ static int columns_covered(const struct hone_problem *p)
            (d[POOL_OW] - 1) * d[POOL_SW] - d[POOL_PW] + d[POOL_KW] >= d[POOL_IW];
 }
 
-/* Pixels [from, to) of the row that s->dx, s->x and s->dy begin; their windows have columns u. */
-HONE_INLINE void some_pixels(int max, const struct hone_problem *p, const struct pixels *row,
-                             int from, int to, struct pool_span u)
+/* Pixels [from, to) of the row that s->dx, s->x and s->dy begin; their windows have columns u,
+ * which begin at column `left` of the window. */
+HONE_INLINE void some_pixels(enum pool_way way, const struct hone_problem *p,
+                             const struct pixels *row, int from, int to, struct pool_span u,
+                             int left)
 {
     struct pixels s = *row;
     int area = p->attrs & 1 ? p->dim[POOL_KH] * p->dim[POOL_KW] : s.h * (u.to - u.from);
     s.dx += (int64_t)u.from * s.ic;
     s.sum = s.sum ? s.sum + (int64_t)u.from * s.ic : NULL;
-    s.x = max ? s.x + (int64_t)u.from * s.ic : NULL;
+    s.x = way == POOL_MAXIMUM ? s.x + (int64_t)u.from * s.ic : NULL;
+    s.index = way == POOL_WITH_INDEX ? s.index + (int64_t)from * s.ic : NULL;
+    s.first += left;
     s.dy += (int64_t)from * s.ic;
     s.n = to - from;
     s.w = u.to - u.from;
     s.scale = 1 / (real)area;
-    if (overlap(p)) all_channels(max, 1, s.h, s.w, &s);
-    else if (s.h == 2 && s.w == 2) all_channels(max, 0, 2, 2, &s);
-    else all_channels(max, 0, s.h, s.w, &s);
+    if (overlap(p)) all_channels(way, 1, s.h, s.w, &s);
+    else if (s.h == 2 && s.w == 2) all_channels(way, 0, 2, 2, &s);
+    else all_channels(way, 0, s.h, s.w, &s);
 }
 
 /* Clears what of row r's strip of dx (ih, row) its windows will not write; where windows add, the
@@ -144,14 +164,15 @@ static void clear(const struct hone_problem *p, int o, struct pool_span v, store
 
 /* Rows [from, to) of the mb*oh rows of windows; whole images where windows overlap, whose sums may
  * lie `beside`. */
-HONE_INLINE void rows(int max, const struct hone_problem *p, stored *dx, const stored *dy,
-                      const stored *x, real *beside, int64_t from, int64_t to)
+HONE_INLINE void rows(enum pool_way way, const struct hone_problem *p, stored *dx, const stored *dy,
+                      const void *which, real *beside, int64_t from, int64_t to)
 {
     const int32_t *d = p->dim;
     const int oh = d[POOL_OH], ow = d[POOL_OW], kw = d[POOL_KW], sw = d[POOL_SW], pw = d[POOL_PW],
               iw = d[POOL_IW];
     const struct pool_span whole = pool_whole(kw, sw, pw, iw, ow);
     struct pixels row = { .ic = d[POOL_IC],
+                          .kw = kw,
                           .row = (int64_t)iw * d[POOL_IC],
                           .step = (int64_t)sw * d[POOL_IC] };
     for (int64_t r = from; r < to; r++) {
@@ -162,12 +183,15 @@ HONE_INLINE void rows(int max, const struct hone_problem *p, stored *dx, const s
         clear(p, (int)(r % oh), v, dx + image * row.row, sum, row.row);
         row.dx = dx + (image + v.from) * row.row;
         row.sum = sum ? sum + v.from * row.row : NULL;
-        row.x = max ? x + (image + v.from) * row.row : NULL;
+        row.x = way == POOL_MAXIMUM ? (const stored *)which + (image + v.from) * row.row : NULL;
+        row.index = way == POOL_WITH_INDEX ? (const uint8_t *)which + r * ow * row.ic : NULL;
+        row.first = (v.from - ((int)(r % oh) * d[POOL_SH] - d[POOL_PH])) * kw;
         row.dy = dy + r * ow * row.ic;
         row.h = v.to - v.from;
         for (int o = 0; o < ow; o++) {
             int next = o == whole.from && whole.to > o ? whole.to : o + 1;
-            some_pixels(max, p, &row, o, next, pool_span(o, kw, sw, pw, iw));
+            const struct pool_span u = pool_span(o, kw, sw, pw, iw);
+            some_pixels(way, p, &row, o, next, u, u.from - (o * sw - pw));
             o = next - 1;
         }
         if (beside && r % oh == oh - 1)
@@ -175,11 +199,14 @@ HONE_INLINE void rows(int max, const struct hone_problem *p, stored *dx, const s
     }
 }
 
-static void share(const struct hone_problem *p, stored *dx, const stored *dy, const stored *x,
+/* which: x or the index, for the maximum. */
+static void share(const struct hone_problem *p, stored *dx, const stored *dy, const void *which,
                   real *beside, int64_t from, int64_t to)
 {
-    if (x) rows(1, p, dx, dy, x, beside, from, to);
-    else rows(0, p, dx, dy, x, beside, from, to);
+    const enum pool_way way = pool_way(p);
+    if (way == POOL_WITH_INDEX) rows(POOL_WITH_INDEX, p, dx, dy, which, beside, from, to);
+    else if (way == POOL_MAXIMUM) rows(POOL_MAXIMUM, p, dx, dy, which, beside, from, to);
+    else rows(POOL_AVERAGE, p, dx, dy, NULL, beside, from, to);
 }
 
 /* Reals of one thread's sums: of an image, in whole lines. */
@@ -217,17 +244,17 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct hone_problem *p = hone_plan_problem(plan);
-    const int max = p->op == &hone_op_maxpool_bwd, threads = hone_plan_config(plan)->v[THREADS],
-              whole = grain(p);
+    const int threads = hone_plan_config(plan)->v[THREADS], whole = grain(p);
     const int64_t n = (int64_t)p->dim[POOL_MB] * p->dim[POOL_OH];
     const int64_t each = beside_each(p);
     stored *dx = mem[POOL_DX];
-    const stored *dy = mem[POOL_DY], *x = max ? mem[POOL_BWD_X] : NULL;
+    const stored *dy = mem[POOL_DY];
+    const void *which = pool_is_max(p) ? mem[POOL_BWD_X] : NULL;
     real *beside = each ? workspace : NULL;
-    if (threads == 1) { share(p, dx, dy, x, beside, 0, n); return HONE_OK; }
+    if (threads == 1) { share(p, dx, dy, which, beside, 0, n); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++)
-        share(p, dx, dy, x, beside ? beside + t * each : NULL, hone_part(n, whole, threads, t),
+        share(p, dx, dy, which, beside ? beside + t * each : NULL, hone_part(n, whole, threads, t),
               hone_part(n, whole, threads, t + 1));
     return HONE_OK;
 }

@@ -17,7 +17,8 @@ static struct pool_windows_sizes sizes_of(const struct hone_problem *p)
     return (struct pool_windows_sizes){
         d[POOL_MB], d[POOL_IC], d[POOL_IH], d[POOL_IW], d[POOL_OH], d[POOL_OW], d[POOL_KH],
         d[POOL_KW], d[POOL_SH], d[POOL_SW], d[POOL_PH], d[POOL_PW], average,
-        average && hone_problem_has(p, "include_pad"), hone_cuda_half(p->dtype)
+        average && hone_problem_has(p, "include_pad"), hone_cuda_half(p->dtype),
+        pool_has_index(p), pool_way(p) != POOL_WITH_CUT ? 0 : hone_problem_has(p, "relu6") ? 2 : 1
     };
 }
 
@@ -34,14 +35,15 @@ static int prepare(struct hone_plan *plan)
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const int block = plan->config.v[BLOCK], backward = is_backward(&plan->problem);
-    struct pool_windows a = { mem[0], mem[1], NULL, sizes_of(&plan->problem) };
+    struct pool_windows a = { mem[0], mem[1], NULL, NULL, sizes_of(&plan->problem) };
     const int64_t pixels = (int64_t)a.s.mb * (backward ? (int64_t)a.s.ih * a.s.iw
                                                        : (int64_t)a.s.oh * a.s.ow);
     const struct hone_cuda_shape shape = {
         { hone_cuda_blocks(plan->device, pixels * a.s.ic, block), 1, 1 }, { (unsigned)block, 1, 1 }, 0
     };
     (void)workspace;
-    if (backward && !a.s.average) a.x = mem[POOL_BWD_X];
+    if (a.s.index) a.index = mem[backward ? (int)POOL_BWD_X : (int)POOL_INDEX];
+    else if (backward && !a.s.average) a.x = mem[POOL_BWD_X];
     return hone_cuda_launch(plan, 0, &shape, &a);
 }
 

@@ -11,25 +11,38 @@ DEVICE void span(int at, int k, int stride, int pad, int in, int *from, int *to)
     if (*from < 0) *from = 0;
 }
 
-/* Where the first largest number of a window lies in x. */
-DEVICE int64 first_most(const struct pool_windows_sizes s, const void *x, int64 image, int oh,
-                        int ow, int c)
+/* The place in its window of the first largest number, and that number. */
+DEVICE int first_most(const struct pool_windows_sizes s, const void *x, int64 image, int oh, int ow,
+                      int c, float *number)
 {
     int h0, h1, w0, w1;
     span(oh, s.kh, s.sh, s.ph, s.ih, &h0, &h1);
     span(ow, s.kw, s.sw, s.pw, s.iw, &w0, &w1);
-    int64 best = ((image * s.ih + h0) * s.iw + w0) * s.ic + c;
-    float most = stored_load(x, best, s.half);
+    const int top = oh * s.sh - s.ph, left = ow * s.sw - s.pw;
+    int best = (h0 - top) * s.kw + w0 - left;
+    float most = stored_load(x, ((image * s.ih + h0) * s.iw + w0) * s.ic + c, s.half);
     for (int h = h0; h < h1; h++)
         for (int w = w0; w < w1; w++) {
-            const int64 at = ((image * s.ih + h) * s.iw + w) * s.ic + c;
-            const float v = stored_load(x, at, s.half);
+            const float v = stored_load(x, ((image * s.ih + h) * s.iw + w) * s.ic + c, s.half);
             if (v > most) {
                 most = v;
-                best = at;
+                best = (h - top) * s.kw + w - left;
             }
         }
+    *number = most;
     return best;
+}
+
+/* The maximum as number i of the output, and its place. */
+DEVICE void save_most(const struct pool_windows given, const struct pool_windows_sizes s, int64 i,
+                      float most, int place)
+{
+    if (s.cut) {
+        if (!(most > 0.0f && (s.cut == 1 || most < 6.0f))) place = 255;
+        most = most < 0.0f ? 0.0f : s.cut == 2 && most > 6.0f ? 6.0f : most;
+    }
+    stored_save(given.to, i, most, s.half);
+    if (s.index) given.index[i] = (unsigned char)place;
 }
 
 /* One over what an average divides by. */
@@ -52,8 +65,11 @@ KERNEL(pool_windows_fwd, struct pool_windows, 256)
         int h0, h1, w0, w1;
         float sum = 0.0f;
         if (!s.average) {
-            const int64 at = first_most(s, given.from, image, oh, ow, c);
-            stored_save(given.to, i, stored_load(given.from, at, s.half), s.half);
+            float most;
+            const int place = first_most(s, given.from, image, oh, ow, c, &most);
+            save_most(given, s, i, most, place);
+            /* The last word of the index is whole. */
+            for (int64 k = n; s.index && i == n - 1 && k % 4; k++) given.index[k] = 0;
             continue;
         }
         span(oh, s.kh, s.sh, s.ph, s.ih, &h0, &h1);
@@ -89,8 +105,13 @@ KERNEL(pool_windows_bwd, struct pool_windows, 256)
         float sum = 0.0f;
         for (int oh = first_window(h, s.kh, s.sh, s.ph); oh < oh1; oh++)
             for (int ow = first_window(w, s.kw, s.sw, s.pw); ow < ow1; ow++) {
-                if (!s.average && first_most(s, given.x, image, oh, ow, c) != i) continue;
                 const int64 at = ((image * s.oh + oh) * s.ow + ow) * s.ic + c;
+                const int here = (h - (oh * s.sh - s.ph)) * s.kw + w - (ow * s.sw - s.pw);
+                float most;
+                if (s.index && given.index[at] != here) continue;
+                if (!s.index && !s.average &&
+                    first_most(s, given.x, image, oh, ow, c, &most) != here)
+                    continue;
                 const float dy = stored_load(given.from, at, s.half);
                 sum += s.average ? dy * share(s, oh, ow) : dy;
             }

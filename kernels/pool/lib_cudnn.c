@@ -1,5 +1,6 @@
 /* cuDNN's pooling: its operation is called resampling.  The gradient of a maximum needs the maximum
- * or its place from the forward pass, which our op finds again from x: cuDNN has none such. */
+ * or its place from the forward pass, in cuDNN's own numbering; ours finds it again from x, or
+ * counts places from where the window begins: cuDNN has none such. */
 #include "kernels/nvidia/cudnn_kernel.h"
 #include "kernels/pool/pool.h"
 
@@ -47,6 +48,8 @@ static int build(struct hone_cudnn_graph *g, const struct hone_problem *p)
     const int64_t large[4] = { d[POOL_MB], d[POOL_IC], d[POOL_IH], d[POOL_IW] },
                   small[4] = { d[POOL_MB], d[POOL_IC], d[POOL_OH], d[POOL_OW] };
     const int type = hone_cudnn_type(p->dtype);
+    if (pool_has_index(p))
+        return hone_fail(HONE_EREFUSED, "cuDNN numbers the places of a window in a way of its own");
     const struct pass *pass = &passes[p->op == &hone_op_avgpool_bwd];
     dnn_descriptor r = resampling(g, p, p->op == &hone_op_maxpool_fwd),
                    op = hone_cudnn_part(g, pass->kind);

@@ -42,6 +42,21 @@ static int check(struct hone_problem *p)
     return HONE_OK;
 }
 
+static int check_index(struct hone_problem *p)
+{
+    const int32_t *d = p->dim;
+    const int index = hone_problem_has(p, "index"), fwd = p->op == &hone_op_maxpool_fwd,
+              relu = fwd && hone_problem_has(p, "relu"),
+              relu6 = fwd && hone_problem_has(p, "relu6");
+    if (index && (int64_t)d[POOL_KH] * d[POOL_KW] > POOL_NONE)
+        return hone_fail(HONE_EPARSE, "index: a byte cannot tell the %lld places of a window apart",
+                         (long long)d[POOL_KH] * d[POOL_KW]);
+    if ((relu || relu6) && !index)
+        return hone_fail(HONE_EPARSE, "%s goes with index", relu ? "relu" : "relu6");
+    if (relu && relu6) return hone_fail(HONE_EPARSE, "relu and relu6: one at most");
+    return check(p);
+}
+
 /* ---- arguments ---- */
 
 static struct hone_arg arg_x(const struct hone_problem *p, const char *name, enum hone_io io)
@@ -63,6 +78,21 @@ static int fwd_args(const struct hone_problem *p, struct hone_arg arg[])
     return 2;
 }
 
+/* A word holds four bytes. */
+static struct hone_arg arg_index(const struct hone_problem *p, enum hone_io io)
+{
+    struct hone_arg a = HONE_ARG("index", io, HONE_I32, (pool_outputs(p) + 3) / 4);
+    a.lo = -0x1p31;
+    a.hi = 0x1p31 - 1;
+    return a;
+}
+
+static int max_fwd_args(const struct hone_problem *p, struct hone_arg arg[])
+{
+    if (pool_has_index(p)) arg[POOL_INDEX] = arg_index(p, HONE_OUT);
+    return fwd_args(p, arg) + pool_has_index(p);
+}
+
 static int avg_bwd_args(const struct hone_problem *p, struct hone_arg arg[])
 {
     arg[POOL_DX] = arg_x(p, "dx", HONE_OUT);
@@ -72,7 +102,7 @@ static int avg_bwd_args(const struct hone_problem *p, struct hone_arg arg[])
 
 static int max_bwd_args(const struct hone_problem *p, struct hone_arg arg[])
 {
-    arg[POOL_BWD_X] = arg_x(p, "x", HONE_IN);
+    arg[POOL_BWD_X] = pool_has_index(p) ? arg_index(p, HONE_IN) : arg_x(p, "x", HONE_IN);
     return avg_bwd_args(p, arg) + 1;
 }
 
@@ -131,8 +161,9 @@ const struct hone_op hone_op_maxpool_fwd = {
     .dtypes = HONE_F32_F64_HALF,
     .layout = { "nhwc" },
     .dim = SIZES,
-    .check = check,
-    .args = fwd_args,
+    .attr = { { "index", 0, 0 }, { "relu", 0, 0 }, { "relu6", 0, 0 } },
+    .check = check_index,
+    .args = max_fwd_args,
     .flops = flops,
     .ref = hone_maxpool_fwd_meaning,
     .growth = max_fwd_growth,
@@ -144,7 +175,8 @@ const struct hone_op hone_op_maxpool_bwd = {
     .dtypes = HONE_F32_F64_HALF,
     .layout = { "nhwc" },
     .dim = SIZES,
-    .check = check,
+    .attr = { { "index", 0, 0 } },
+    .check = check_index,
     .args = max_bwd_args,
     .flops = flops,
     .ref = hone_maxpool_bwd_meaning,

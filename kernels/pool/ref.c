@@ -55,13 +55,38 @@ static double divisor(const struct hone_problem *p, struct place at)
     return (double)(h.to - h.from) * (w.to - w.from);
 }
 
+/* The place in its window of input `i`. */
+static int place_in(const struct hone_problem *p, struct place o, int64_t i)
+{
+    const int32_t *d = p->dim;
+    const struct place at = place_of(p, i, d[POOL_IH], d[POOL_IW]);
+    return (at.y - (o.y * d[POOL_SH] - d[POOL_PH])) * d[POOL_KW] +
+           at.x - (o.x * d[POOL_SW] - d[POOL_PW]);
+}
+
+/* Byte i of the index. */
+static int index_of(const struct hone_problem *p, const double *x, int64_t i)
+{
+    const struct place o = place_of(p, i, p->dim[POOL_OH], p->dim[POOL_OW]);
+    const int64_t best = first_maximum(p, x, o);
+    const int passes = x[best] > 0 && x[best] < pool_cut(p);
+    return pool_way(p) == POOL_WITH_CUT && !passes ? POOL_NONE : place_in(p, o, best);
+}
+
 double hone_maxpool_fwd_meaning(const struct hone_problem *p, const double *const in[], int out,
                                 int64_t i, double *scale)
 {
-    (void)out;
     *scale = 0;
+    if (out == POOL_INDEX) {
+        uint32_t word = 0;
+        for (int64_t b = 4 * i; b < 4 * i + 4 && b < pool_outputs(p); b++)
+            word |= (uint32_t)index_of(p, in[POOL_X], b) << 8 * (b % 4);
+        return (int32_t)word;
+    }
     const struct place o = place_of(p, i, p->dim[POOL_OH], p->dim[POOL_OW]);
-    return in[POOL_X][first_maximum(p, in[POOL_X], o)];
+    const double y = in[POOL_X][first_maximum(p, in[POOL_X], o)];
+    if (pool_way(p) != POOL_WITH_CUT) return y;
+    return y < 0 ? 0 : y > pool_cut(p) ? pool_cut(p) : y;
 }
 
 double hone_avgpool_fwd_meaning(const struct hone_problem *p, const double *const in[], int out,
@@ -89,6 +114,14 @@ static int first_window(int at, int k, int stride, int pad)
     return n <= 0 ? 0 : (n + stride - 1) / stride;
 }
 
+/* Is input i the maximum of window o, as x or an index says? */
+static int is_maximum(const struct hone_problem *p, const double *from, struct place o, int64_t i)
+{
+    if (!pool_has_index(p)) return first_maximum(p, from, o) == i;
+    const int64_t at = output_at(p, o);
+    return (int)((uint32_t)(int32_t)from[at / 4] >> 8 * (at % 4) & 255) == place_in(p, o, i);
+}
+
 static double gradient(const struct hone_problem *p, const double *dy, const double *x, int64_t i,
                        double *scale)
 {
@@ -100,7 +133,7 @@ static double gradient(const struct hone_problem *p, const double *dy, const dou
          o.y < d[POOL_OH] && rows(p, o.y).from <= at.y; o.y++)
         for (o.x = first_window(at.x, d[POOL_KW], d[POOL_SW], d[POOL_PW]);
              o.x < d[POOL_OW] && columns(p, o.x).from <= at.x; o.x++) {
-            if (x && first_maximum(p, x, o) != i) continue;
+            if (x && !is_maximum(p, x, o, i)) continue;
             double term = dy[output_at(p, o)] / (x ? 1 : divisor(p, o));
             sum += term;
             *scale += fabs(term);

@@ -52,7 +52,7 @@ int hone_lower_act_forward(struct hone_lower *b, struct hone_node *n)
 
 int hone_lower_act_backward(struct hone_lower *b, struct hone_node *n)
 {
-    if (!n->act) return hone_lower_gradient_of(b, n->y);
+    if (!n->act || n->is_cut_above) return hone_lower_gradient_of(b, n->y);
     const struct hone_tensor y = b->net->tensor[n->y];
     int layer = hone_node_index(b, n);
     int dx = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, y.dtype, layer, y.rank, y.dim, "d %s.pre",

@@ -1,5 +1,9 @@
 /* maxpool and avgpool.  The stride is the window unless given; what does not fill a window is left
- * out.  gap: the average of the whole image. */
+ * out.  gap: the average of the whole image.
+ *
+ * For training a maximum keeps its place in the window, a byte, by which the gradient finds it: the
+ * pooled tensor need not be kept.  Where a cut of conv or fc lies below, the place also says that
+ * no gradient passes that: it needs no step of its own (fuse.c). */
 #include "nets/lower.h"
 
 static int is_whole(const struct hone_node *n) { return n->kind->name[0] == 'g'; }
@@ -9,10 +13,26 @@ static int pool(struct hone_lower *b, struct hone_node *n, enum hone_phase phase
                 const char *suffix, const int arg[], int nargs)
 {
     char text[2 * HONE_TEXT];
-    int include_pad = is_avg(n) && !is_whole(n) && hone_node_int(n, "include_pad");
-    snprintf(text, sizeof text, "%s_%s:f32:nhwc:%s%s", is_avg(n) ? "avgpool" : "maxpool", suffix,
-             n->sizes, include_pad ? ":include_pad" : "");
+    int include_pad = is_avg(n) && !is_whole(n) && hone_node_int(n, "include_pad"),
+        cut = n->cut && phase == HONE_FORWARD;
+    snprintf(text, sizeof text, "%s_%s:f32:nhwc:%s%s%s%s", is_avg(n) ? "avgpool" : "maxpool",
+             suffix, n->sizes, include_pad ? ":include_pad" : n->places >= 0 ? ":index" : "",
+             cut ? "+" : "", cut ? n->cut->name : "");
     return hone_lower_step(b, n, phase, text, arg, nargs);
+}
+
+/* The tensor with the places of n's maxima, four to a word; none where the gradient needs none, or
+ * a window has too many. */
+static int keep_places(struct hone_lower *b, struct hone_node *n)
+{
+    const struct hone_tensor y = b->net->tensor[n->y];
+    const int64_t words = (hone_tensor_len(&y) + 3) / 4;
+    if (!b->how->train || is_avg(n) || !hone_node_input(b, n)->backward ||
+        !hone_lower_has_places(n))
+        return HONE_OK;
+    n->places = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_I32, hone_node_index(b, n), 1,
+                                  (int64_t[]){ words }, "%s.places", n->name);
+    return n->places < 0 ? n->places : HONE_OK;
 }
 
 static int forward_gap(struct hone_lower *b, struct hone_node *n)
@@ -50,7 +70,8 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     if (s != r) hone_lower_say(b, n, " s%d", s);
     if (pad) hone_lower_say(b, n, " p%d", pad);
     if ((n->y = hone_lower_output(b, n, "")) < 0) return n->y;
-    return pool(b, n, HONE_FORWARD, "fwd", (int[]){ n->y, in->y }, 2);
+    if ((err = keep_places(b, n))) return err;
+    return pool(b, n, HONE_FORWARD, "fwd", (int[]){ n->y, in->y, n->places }, 2 + (n->places >= 0));
 }
 
 static int backward(struct hone_lower *b, struct hone_node *n)
@@ -59,7 +80,8 @@ static int backward(struct hone_lower *b, struct hone_node *n)
     int dy = hone_lower_gradient_of(b, n->y),
         dx = hone_lower_new_gradient(b, hone_node_index(b, n), in->y);
     if (dx < 0) return dx;
-    return pool(b, n, HONE_BACKWARD_DATA, "bwd", (int[]){ dx, dy, in->y }, is_avg(n) ? 2 : 3);
+    return pool(b, n, HONE_BACKWARD_DATA, "bwd",
+                (int[]){ dx, dy, n->places >= 0 ? n->places : in->y }, is_avg(n) ? 2 : 3);
 }
 
 /* clang-format off */

@@ -82,14 +82,14 @@ enum { ALIGN = 256, BLOCKS = 4096 };
 static struct block { size_t from, bytes; } block[BLOCKS];   /* by address */
 static int nblocks;
 static char *arena;
-/* Who wrote two bytes of the arena last: threads count from 1 over all blocks of a launch. */
+/* Who wrote a byte of the arena last: threads count from 1 over all blocks of a launch. */
 static struct trace { unsigned launch, thread, epoch; } *trace;
 
 static int open_arena(void)
 {
     if (arena) return 1;
     arena = mmap(NULL, ARENA, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    trace = mmap(NULL, ARENA / 2 * sizeof *trace, PROT_READ | PROT_WRITE,
+    trace = mmap(NULL, ARENA * sizeof *trace, PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return arena != MAP_FAILED && trace != MAP_FAILED;
 }
@@ -437,7 +437,7 @@ hone_cu_result cuTensorMapEncodeTiled(void *map, unsigned type, unsigned rank, v
 
 /* ---- what a kernel touches ---- */
 
-/* Two bytes that two threads of a launch touch and one writes, unless a barrier of their block
+/* A byte that two threads of a launch touch and one writes, unless a barrier of their block
  * stands between. */
 const char *pretend_look(const void *p, unsigned bytes, int writes, unsigned launch, unsigned thread,
                         unsigned epoch)
@@ -448,7 +448,7 @@ const char *pretend_look(const void *p, unsigned bytes, int writes, unsigned lau
         snprintf(why, sizeof why, "%u bytes at %p, which is no device memory", bytes, p);
         return why;
     }
-    for (size_t w = (size_t)(at - arena) / 2; w <= (size_t)(at - arena + bytes - 1) / 2; w++) {
+    for (size_t w = (size_t)(at - arena); w < (size_t)(at - arena) + bytes; w++) {
         struct trace *t = &trace[w];
         if (t->launch == launch && t->thread != thread + 1 &&
             ((t->thread - 1) / 1024 != thread / 1024 || t->epoch == epoch)) {
