@@ -50,6 +50,7 @@ struct hone_record {
                                   * and of the fastest few what was counted: hone_gpu_facts() */
     int n;                       /* windows behind the median; 0: no time was taken */
     double ms_median, ms_lo, ms_hi;
+    char counters[512];          /* of a run, where they were counted: "dram_read=1.2e+06 occupancy=47" */
     int64_t workspace_bytes;
     double error;                /* largest error in units of the bound */
     char cache[16];              /* cache mode of the timing */
@@ -159,6 +160,7 @@ struct hone_tune_options {
     uint64_t seed;
     int again;                   /* 1: measure even if known */
     int quiet;                   /* 1: no progress line */
+    const char *counters;        /* counted of a few candidates; NULL: what the device has, "none" */
     int energy;                  /* 1: the least energy wins; hone_tuning_meter() says if it can */
     int in_process;              /* 1: candidates run in this process, not in one of their own */
     double candidate_seconds;    /* that one phase of a candidate may take; 0: by its problem */
@@ -180,6 +182,8 @@ struct hone_tune_result {
     double self;                 /* A against A: the winner's odd rounds over its even ones, less 1 */
     int known;                   /* 1: was tuned before; nothing was measured */
     char wisdom[192];            /* nothing known, and best is a shipped record's: of this device */
+    int ncounted;                /* candidates whose counters were read */
+    char uncounted[160];         /* why nothing can be counted here; empty: it can, or was not tried */
     char wrong[512];             /* the first wrong or failed: kernel/config: why; empty: none */
 };
 

@@ -45,7 +45,7 @@ struct session {
 
 enum { OPT_SEARCH = 256, OPT_BUILD, OPT_CACHE, OPT_SEED, OPT_DB, OPT_JSON, OPT_AGAIN,
        OPT_OPTIMIZER, OPT_DTYPE, OPT_MAX_ERROR, OPT_IN_PROCESS, OPT_MAX_WORKSPACE, OPT_RECORD,
-       OPT_REPLAY, OPT_SEEDS, OPT_NOISE, OPT_BLIND, OPT_TRANSFER, OPT_TWICE, OPT_OBJECTIVE, OPT_COST };
+       OPT_REPLAY, OPT_SEEDS, OPT_NOISE, OPT_BLIND, OPT_TRANSFER, OPT_TWICE, OPT_OBJECTIVE, OPT_COST, OPT_COUNTERS };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to tune for (default cpu0)", 0 },
@@ -84,7 +84,7 @@ static const struct argp_option option[] = {
       0 },
     { "replay", OPT_REPLAY, "FILE", 0,
       "no tuning: how many measurements each searcher needs on a space that --record wrote, or on a "
-      "made-up one, synthetic:N; may be given again, and further arguments are files, too",
+      "made-up one, synthetic:N, or with counters roofline:N; may be given again, and further arguments are files, too",
       0 },
     { "seeds", OPT_SEEDS, "N", 0, "of a replay: searches of each space (default 20)", 0 },
     { "noise", OPT_NOISE, "WHAT", 0,
@@ -92,10 +92,14 @@ static const struct argp_option option[] = {
       "states=0.25,outliers=0.05,quantum=0.01",
       0 },
     { "blind", OPT_BLIND, NULL, 0, "of a replay: searchers do not know the kernels' guesses", 0 },
-    { "transfer", OPT_TRANSFER, NULL, 0,
-      "of a replay: each space is taught by the others that were given, except of its problem", 0 },
+    { "transfer", OPT_TRANSFER, "WHAT", OPTION_ARG_OPTIONAL,
+      "of a replay: each space is taught by the others that were given, except of its problem: their "
+      "times, the counters of a few of their candidates, or both (the default)", 0 },
     { "cost", OPT_COST, NULL, 0,
       "of a replay: the analytic model of cost, which a live search has, is known", 0 },
+    { "counters", OPT_COUNTERS, "LIST", 0,
+      "what is counted of a few candidates, for the search and for `hone db why`, as of hone bench; none: "
+      "nothing (default: what this device counts in hardware)", 0 },
     { "again", OPT_AGAIN, NULL, 0, "tune what is known, too", 0 },
     { "in-process", OPT_IN_PROCESS, NULL, 0,
       "run candidates in this process, for a debugger, and not in one of their own, where one that "
@@ -183,7 +187,17 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_NOISE: o->replay.noise = arg; break;
     case OPT_BLIND: o->replay.blind = 1; break;
     case OPT_COST: o->replay.cost = 1; break;
-    case OPT_TRANSFER: o->replay.transfer = 1; break;
+    case OPT_COUNTERS:
+        o->tune.counters = arg;
+        if (strcmp(arg, "none")) err = hone_counters_check(arg);
+        break;
+    case OPT_TRANSFER:
+        o->replay.transfer = !arg ? HONE_TEACH_TIMES | HONE_TEACH_COUNTERS
+                             : !strcmp(arg, "times") ? HONE_TEACH_TIMES
+                             : !strcmp(arg, "counters") ? HONE_TEACH_COUNTERS : 0;
+        if (!o->replay.transfer)
+            err = hone_fail(HONE_EPARSE, "transfer '%s': expected times or counters", arg);
+        break;
     case OPT_SEEDS:
         err = parse_number(arg, 1, 100000, "seeds", &value);
         o->replay.seeds = (int)value;
@@ -446,6 +460,14 @@ static void show(struct session *s, const struct hone_problem *p, const struct h
 
 /* ---- the session ---- */
 
+/* Where nothing can be counted that is said once, and not tried again. */
+static void tell_uncounted(struct hone_tune_options *o, const struct hone_tune_result *r)
+{
+    if (!r->uncounted[0]) return;
+    fprintf(stderr, "hone autotune: nothing is counted: %s; the search goes without\n", r->uncounted);
+    o->counters = "none";
+}
+
 /* How much the numbers above are to be believed. */
 static void conclude(const struct session *s, double seconds, double self, double noise,
                      double drift)
@@ -513,6 +535,7 @@ static int tune_all(struct session *s)
         if (fabs(r.self) > self) self = fabs(r.self);
         if (fabs(r.drift) > fabs(drift)) drift = r.drift;
         show(s, &s->p[i], &r);
+        tell_uncounted(&o, &r);
     }
     hone_progress_end();
     if (err == HONE_EINTR)
@@ -591,6 +614,7 @@ static int replay(struct options *o)
         o->replay.file[o->replay.nfiles++] = o->text[i];
     o->replay.search = o->tune.search;
     o->replay.json = o->json;
+    o->replay.uncounted = o->tune.counters && !strcmp(o->tune.counters, "none");
     int err = hone_replay_command(&o->replay);
     if (err) fprintf(stderr, "hone autotune: %s\n", hone_errmsg());
     return err ? 1 : 0;

@@ -54,17 +54,32 @@ static void count_good(struct space *s)
     for (int i = 0; i < s->r.pool.n; i++) s->good += s->r.ms[i] > 0 && 0.95 * s->r.ms[i] <= best;
 }
 
+/* "synthetic:1", "roofline:1" or a file. */
+static int open_space(struct hone_recording *r, const char *file)
+{
+    static const struct {
+        const char *name;
+        int (*make)(struct hone_recording *r, uint64_t seed);
+    } made_up[] = {
+        { "synthetic:", hone_recording_synthetic },
+        { "roofline:", hone_recording_roofline },
+    };
+    for (size_t i = 0; i < sizeof made_up / sizeof *made_up; i++) {
+        const size_t n = strlen(made_up[i].name);
+        if (strncmp(file, made_up[i].name, n)) continue;
+        return made_up[i].make(r, strtoull(file + n, NULL, 10));
+    }
+    return hone_recording_read(r, file);
+}
+
 static int open_spaces(struct bench *b)
 {
-    const char made_up[] = "synthetic:";
     b->space = calloc((size_t)b->o->nfiles, sizeof *b->space);
     if (!b->space) return hone_fail(HONE_ENOMEM, "%d spaces", b->o->nfiles);
     for (; b->nspaces < b->o->nfiles; b->nspaces++) {
         const char *file = b->o->file[b->nspaces];
         struct space *s = &b->space[b->nspaces];
-        int err = strncmp(file, made_up, strlen(made_up))
-                      ? hone_recording_read(&s->r, file)
-                      : hone_recording_synthetic(&s->r, strtoull(file + strlen(made_up), NULL, 10));
+        int err = open_space(&s->r, file);
         if (err) return err;
         s->real = !hone_problem_parse(s->r.problem, &s->p);
         count_good(s);
@@ -109,8 +124,12 @@ static int run(struct bench *b, int space, int searcher, struct score *score)
                                  .searcher = b->searcher[searcher],
                                  .prior = b->space[space].prior,
                                  .blind = b->o->blind,
+                                 .uncounted = b->o->uncounted,
                                  .noise = b->noise,
                                  .seed = hone_random(1, (uint64_t)i) };
+        for (int j = 0; b->o->transfer & HONE_TEACH_COUNTERS && j < b->nspaces; j++)
+            if (strcmp(b->space[j].r.problem, b->space[space].r.problem))
+                x.teacher[x.nteachers++] = &b->space[j].r;
         if (hone_interrupted()) err = hone_fail(HONE_EINTR, "interrupted");
         if (!err) err = hone_replay_run(&x, &reach);
         if (err) break;
@@ -192,7 +211,7 @@ static int print_json(const struct bench *b)
 static int run_all(struct bench *b)
 {
     int err = open_spaces(b);
-    if (!err && b->o->transfer) err = teach(b);
+    if (!err && b->o->transfer & HONE_TEACH_TIMES) err = teach(b);
     b->score = calloc((size_t)b->nspaces * (size_t)b->nsearchers + 1, sizeof *b->score);
     if (!err && !b->score) err = hone_fail(HONE_ENOMEM, "%d spaces", b->nspaces);
     if (!err && !b->o->json) print_head(b);

@@ -49,6 +49,7 @@ static void print_record(const struct hone_record *r)
         snprintf(spread, sizeof spread, "+-%.1f %%", 50 * (r->ms_hi - r->ms_lo) / r->ms_median);
     printf("%s  %-7s %10s ms %-9s n %-3d %-24s %-44s %s\n", r->when, hone_status_name(r->status),
            ms, spread, r->n, r->kernel, r->config, r->why);
+    if (r->counters[0]) printf("    counted: %s\n", r->counters);
 }
 
 int hone_db_show(struct hone_db *db, const struct hone_db_options *o, const char *problem)
@@ -169,6 +170,7 @@ static void print_verdict(const struct hone_kernel *k, const struct verdict *v,
     print_counts(v);
     if (v->best && v->best->status == HONE_TIMED && v->best->why[0])
         printf("      %s\n", v->best->why);
+    if (v->best && v->best->counters[0]) printf("      counted: %s\n", v->best->counters);
     if (v->best && hone_gpu_throttled(v->best->why, held))
         printf("      throttled: %s\n", held);
     if (v->fault)
@@ -193,6 +195,7 @@ static void print_candidates(const struct hone_kernel *k, const struct list *l, 
         printf("      %-7s %-44s %.4g ms [%.4g, %.4g], %d windows%s%s\n",
                hone_status_name(r->status), r->config, r->ms_median, r->ms_lo, r->ms_hi, r->n,
                r->why[0] ? ": " : "", r->why);
+        if (r->counters[0]) printf("              counted: %s\n", r->counters);
     }
 }
 

@@ -205,12 +205,8 @@ static int add_names(struct hone_db *db, const struct hone_record *r)
     return err;
 }
 
-static int add(struct hone_db *db, struct hone_record *r)
+static void bind(sqlite3_stmt *st, const struct hone_record *r)
 {
-    sqlite3_stmt *st;
-    int err = add_names(db, r);
-    if (!err) err = hone_db_statement(db, HONE_SQL_ADD, &st);
-    if (err) return err;
     const char *texts[] = { r->problem, r->device,  r->kernel, r->version, status_names[r->status],
                             r->when,    r->session, r->config, r->cache };
     for (int i = 0; i < 9; i++) sqlite3_bind_text(st, i + 1, texts[i], -1, SQLITE_STATIC);
@@ -221,11 +217,32 @@ static int add(struct hone_db *db, struct hone_record *r)
     sqlite3_bind_int64(st, 14, r->workspace_bytes);
     sqlite3_bind_double(st, 15, r->error);
     sqlite3_bind_text(st, 16, r->why, -1, SQLITE_STATIC);
+}
+
+/* Be the record new or known: what was counted may have been left out by who wrote it first. */
+static int add_counters(struct hone_db *db, const struct hone_record *r)
+{
+    sqlite3_stmt *st;
+    int err = hone_db_exec(db, hone_db_counters_schema);
+    if (!err) err = hone_db_statement(db, HONE_SQL_ADD_COUNTERS, &st);
+    if (err) return err;
+    bind(st, r);
+    sqlite3_bind_text(st, 17, r->counters, -1, SQLITE_STATIC);
+    return hone_db_do(db, st);
+}
+
+static int add(struct hone_db *db, struct hone_record *r)
+{
+    sqlite3_stmt *st;
+    int err = add_names(db, r);
+    if (!err) err = hone_db_statement(db, HONE_SQL_ADD, &st);
+    if (err) return err;
+    bind(st, r);
     int before = sqlite3_total_changes(db->sql);
     err = hone_db_do(db, st);
     int added = !err && sqlite3_total_changes(db->sql) > before;
     r->id = added ? sqlite3_last_insert_rowid(db->sql) : 0;
-    return err;
+    return err || !r->counters[0] ? err : add_counters(db, r);
 }
 
 int hone_db_add(struct hone_db *db, struct hone_record *r)
@@ -264,21 +281,25 @@ static void read_record(sqlite3_stmt *st, struct hone_record *r)
     r->workspace_bytes = sqlite3_column_int64(st, 14);
     r->error = sqlite3_column_double(st, 15);
     hone_db_text(st, 16, r->why, sizeof r->why);
+    hone_db_text(st, 17, r->counters, sizeof r->counters);
 }
 
 int hone_db_each(struct hone_db *db, const char *device, const char *problem,
                  int (*f)(void *ctx, const struct hone_record *r), void *ctx)
 {
-    char sql[1024];
+    char sql[1280];
     sqlite3_stmt *st;
     if (!db->sql) return HONE_OK;
+    const int counters = hone_db_has_counters(db);
     snprintf(sql, sizeof sql,
              "SELECT r.id, d.name, p.text, b.kernel, b.version, r.status, r.at, r.session,"
-             " r.config, r.cache, r.n, r.ms_median, r.ms_lo, r.ms_hi, r.workspace_bytes, r.error, r.why"
-             " FROM records r JOIN devices d ON d.id = r.device JOIN problems p ON p.id = r.problem"
+             " r.config, r.cache, r.n, r.ms_median, r.ms_lo, r.ms_hi, r.workspace_bytes, r.error, r.why,"
+             " %s FROM records r %s JOIN devices d ON d.id = r.device JOIN problems p ON p.id = r.problem"
              " JOIN builds b ON b.id = r.build WHERE 1 %s %s"
              " ORDER BY r.at, r.session, d.name, p.text, b.kernel, b.version, r.config, r.status,"
              " r.n, r.ms_median, r.ms_lo, r.ms_hi, r.workspace_bytes, r.error, r.cache, r.why",
+             counters ? "c.text" : "NULL",
+             counters ? "LEFT JOIN counters c ON c.record = r.id" : "",
              problem ? "AND r.problem = (SELECT id FROM problems WHERE text = ?1)" : "",
              device ? "AND r.device = (SELECT id FROM devices WHERE name = ?2)" : "");
     int rc = sqlite3_prepare_v2(db->sql, sql, -1, &st, NULL), stop = 0;
@@ -400,7 +421,7 @@ static void read_best(sqlite3_stmt *st, const char *problem, const char *device,
     r->ms_hi = sqlite3_column_double(st, HI);
     r->workspace_bytes = sqlite3_column_int64(st, WORKSPACE);
     r->error = sqlite3_column_double(st, ERROR);
-    r->why[0] = 0;
+    r->why[0] = r->counters[0] = 0;
     copy(r->device, device, sizeof r->device);
     copy(r->problem, problem, sizeof r->problem);
     copy(r->kernel, build->kernel->name, sizeof r->kernel);

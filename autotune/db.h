@@ -11,6 +11,11 @@ enum { HONE_DB_APPLICATION = 0x486f6e65, HONE_DB_VERSION = 1 };   /* "Hone" */
 
 extern const char hone_db_schema[];
 
+/* Counters of records have a table of their own, which a database gets with the first of them: older
+ * ones have none. */
+extern const char hone_db_counters_schema[];
+int hone_db_has_counters(struct hone_db *db);
+
 /* Puts "PATH: what went wrong" for SQLite's code rc, in one line; returns HONE_EDB. */
 int hone_db_fail(struct hone_db *db, int rc);
 
@@ -32,6 +37,8 @@ enum {
     HONE_SQL_ADD_EPOCH,
     HONE_SQL_EACH_EPOCH,
     HONE_SQL_RUN,
+    HONE_SQL_ADD_COUNTERS,
+    HONE_SQL_COUNTERS,
     HONE_SQL_COUNT
 };
 

@@ -35,6 +35,10 @@ const char hone_db_schema[] =
     "  seconds REAL, images_per_s REAL, train_loss REAL, train_accuracy REAL, test_loss REAL,\n"
     "  test_accuracy REAL, test_mae REAL, PRIMARY KEY (run, epoch)) WITHOUT ROWID;\n";
 
+const char hone_db_counters_schema[] =
+    "CREATE TABLE IF NOT EXISTS counters (record INTEGER PRIMARY KEY REFERENCES records"
+    " ON DELETE CASCADE, text TEXT NOT NULL)";
+
 /* What was once found wrong, or failed, is never served, whichever session found it.  Where nothing
  * ever was, which is asked once, no record need be asked for.  Asked of each status alone: a list of
  * them would make a table at every look-up. */
@@ -75,6 +79,19 @@ static const char *const text[HONE_SQL_COUNT] = {
     [HONE_SQL_ADD_EPOCH] =
         "INSERT OR IGNORE INTO epochs SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"
         " FROM runs WHERE session = ?1",
+    /* Of two texts of one record the later in order stands, whichever came first. */
+    [HONE_SQL_ADD_COUNTERS] =
+        "INSERT INTO counters (record, text) SELECT r.id, ?17 FROM records r"
+        " JOIN problems p ON p.id = r.problem JOIN devices d ON d.id = r.device"
+        " JOIN builds b ON b.id = r.build WHERE p.text = ?1 AND d.name = ?2 AND b.kernel = ?3"
+        " AND b.version = ?4 AND r.status = ?5 AND r.at = ?6 AND r.session = ?7 AND r.config = ?8"
+        " AND r.cache = ?9 AND r.n = ?10 AND r.ms_median = ?11 AND r.ms_lo = ?12 AND r.ms_hi = ?13"
+        " AND r.workspace_bytes = ?14 AND r.error = ?15 AND r.why = ?16"
+        " ON CONFLICT (record) DO UPDATE SET text = excluded.text WHERE excluded.text > text",
+    [HONE_SQL_COUNTERS] =
+        "SELECT d.name, b.kernel, r.config, c.text FROM counters c JOIN records r ON r.id = c.record"
+        " JOIN devices d ON d.id = r.device JOIN builds b ON b.id = r.build WHERE r.problem = ?1"
+        " ORDER BY d.name, b.kernel, r.config, c.text",
     [HONE_SQL_RUN] = "SELECT 1 FROM runs WHERE session = ?1",
     [HONE_SQL_EACH_EPOCH] =
         "SELECT epoch, seconds, images_per_s, train_loss, train_accuracy, test_loss, test_accuracy,"
@@ -142,6 +159,16 @@ int hone_db_do(struct hone_db *db, sqlite3_stmt *st)
     int err = rc == SQLITE_DONE || rc == SQLITE_ROW ? HONE_OK : hone_db_fail(db, rc);
     sqlite3_reset(st);
     return err;
+}
+
+int hone_db_has_counters(struct hone_db *db)
+{
+    sqlite3_stmt *st = NULL;
+    const char *sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'counters'";
+    const int has = db->sql && !sqlite3_prepare_v2(db->sql, sql, -1, &st, NULL) &&
+                    sqlite3_step(st) == SQLITE_ROW;
+    sqlite3_finalize(st);
+    return has;
 }
 
 /* IMMEDIATE: who waits for a lock waits here, where busy_timeout works, not half way through. */

@@ -9,7 +9,9 @@
 
 /* ---- fields: one table for both directions ---- */
 
-enum type { TEXT, WHOLE, REAL, MAYBE, STATUS };   /* MAYBE: a real or null, which is NAN */
+/* MAYBE: a real or null, which is NAN; COUNTERS: an object of numbers, which only a record that has
+ * any holds. */
+enum type { TEXT, WHOLE, REAL, MAYBE, STATUS, COUNTERS };
 
 struct field {
     const char *name;
@@ -34,6 +36,7 @@ static const struct field record_fields[] = {
     FIELD(REAL, hone_record, ms_hi, "ms_hi"),
     FIELD(WHOLE, hone_record, workspace_bytes, "workspace_bytes"),
     FIELD(REAL, hone_record, error, "error"),
+    FIELD(COUNTERS, hone_record, counters, "counters"),
     FIELD(TEXT, hone_record, cache, "cache"),
     FIELD(TEXT, hone_record, session, "session"),
     FIELD(TEXT, hone_record, when, "when"),
@@ -79,12 +82,42 @@ static json_t *text_json(const char *text)
     return j;
 }
 
+/* "dram_read=1.2e+06 occupancy=47" as {"dram_read": 1.2e6, ...}; NULL: nothing was counted. */
+static json_t *counters_json(const char *text)
+{
+    char name[64];
+    double v;
+    int used;
+    json_t *j = *text ? json_object() : NULL;
+    for (; j && sscanf(text, " %63[^= ]=%lf%n", name, &v, &used) == 2; text += used)
+        json_object_set_new(j, name, json_real(v));
+    return j;
+}
+
+static int read_counters(char *text, size_t size, json_t *j)
+{
+    const char *name;
+    const json_t *v;
+    size_t n = 0;
+    text[0] = 0;
+    if (!j) return HONE_OK;
+    if (!json_is_object(j)) return hone_fail(HONE_EPARSE, "'counters' is no object");
+    json_object_foreach(j, name, v) {
+        if (!json_is_number(v) || !name[0] || strpbrk(name, "= \t\n") || strlen(name) > 63)
+            return hone_fail(HONE_EPARSE, "counter '%.40s' is no number with a name", name);
+        n += (size_t)snprintf(text + n, size - n, "%s%s=%.6g", n ? " " : "", name, json_number_value(v));
+        if (n >= size) return hone_fail(HONE_EPARSE, "'counters' are longer than %zu bytes", size - 1);
+    }
+    return HONE_OK;
+}
+
 static json_t *get(const struct field *f, const void *s)
 {
     const char *at = (const char *)s + f->at;
     double v;
     switch (f->type) {
     case TEXT: return text_json(at);
+    case COUNTERS: return counters_json(at);
     case STATUS: return json_string(hone_status_name(*(const enum hone_status *)at));
     case WHOLE: return json_integer(f->size == 4 ? *(const int *)at : *(const int64_t *)at);
     case REAL:
@@ -97,6 +130,7 @@ static int set(const struct field *f, void *s, const json_t *j)
 {
     char *at = (char *)s + f->at;
     double v = f->type == MAYBE && json_is_null(j) ? NAN : json_number_value(j);
+    if (f->type == COUNTERS) return read_counters(at, f->size, (json_t *)(uintptr_t)j);
     if (!j) return hone_fail(HONE_EPARSE, "'%s' is missing", f->name);
     switch (f->type) {
     case TEXT:
@@ -127,6 +161,7 @@ static int set(const struct field *f, void *s, const json_t *j)
             return hone_fail(HONE_EPARSE, "'%s' is no number", f->name);
         memcpy(at, &v, sizeof v);
         return HONE_OK;
+    case COUNTERS: break;
     }
     return HONE_OK;
 }
@@ -141,7 +176,10 @@ struct writer {
 
 static void put_fields(json_t *j, const struct field fields[], const void *s)
 {
-    for (int i = 0; fields[i].name; i++) json_object_set_new(j, fields[i].name, get(&fields[i], s));
+    for (int i = 0; fields[i].name; i++) {
+        json_t *v = get(&fields[i], s);
+        if (v || fields[i].type != COUNTERS) json_object_set_new(j, fields[i].name, v);
+    }
 }
 
 json_t *hone_record_json(const struct hone_record *r)

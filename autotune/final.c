@@ -92,19 +92,22 @@ int hone_tuning_race(struct hone_tuning *t)
     return err;
 }
 
-/* Of the fastest few a GPU's counters are read, which takes many runs of each; such candidates run
- * in this process. */
-static void count_best(struct hone_tuning *t)
+/* Of the fastest few a GPU's state under load is read, which takes many runs of each. */
+static int explain_best(struct hone_tuning *t)
 {
     enum { FEW = 3 };
-    for (int i = 0; t->worker.host && i < t->n; i++) {
+    int err = HONE_OK;
+    for (int i = 0; !err && i < t->n; i++) {
         struct hone_entrant *e = &t->entrant[i];
+        struct hone_answer a;
         int faster = 0;
         for (int j = 0; j < t->n; j++)
             faster += t->entrant[j].record.ms_median < e->record.ms_median;
-        if (faster < FEW && e->facts[0])
-            hone_host_facts(t->worker.host, &e->job, e->facts, sizeof e->facts);
+        if (faster >= FEW || !e->facts[0] || strcmp(t->d->backend->name, "cuda")) continue;
+        err = hone_worker_facts(&t->worker, &e->job, &a);
+        if (!err && !a.err && a.facts[0]) memcpy(e->facts, a.facts, sizeof e->facts);
     }
+    return err;
 }
 
 int hone_tuning_finish(struct hone_tuning *t)
@@ -112,7 +115,8 @@ int hone_tuning_finish(struct hone_tuning *t)
     int err = t->o->energy ? hone_tuning_weigh(t) : HONE_OK;
     if (!err) err = hone_tuning_sweep(t);   /* those that the race dropped */
     const int n = t->n;
-    count_best(t);
+    if (!err) err = hone_tuning_count_best(t);
+    if (!err) err = explain_best(t);
     struct hone_record **out = calloc((size_t)n + 1, sizeof *out),
                        *all = calloc((size_t)n + 1, sizeof *all);
     if (!err && (!out || !all)) err = hone_fail(HONE_ENOMEM, "%d records", n);

@@ -197,12 +197,51 @@ void hone_host_weigh(struct hone_host *h)
     phase(h, HONE_IDLE);
 }
 
-void hone_host_facts(struct hone_host *h, const struct hone_job *job, char *text, size_t size)
+void hone_host_facts(struct hone_host *h)
 {
-    const struct hone_plan *plan = find(h, job->id);
-    text[0] = 0;
-    if (plan && !hone_case_reset(reals(h)) && !hone_case_workspace(reals(h), plan))
-        hone_gpu_facts(plan, reals(h), text, size);
+    struct hone_answer *a = &h->board->answer;
+    struct hone_plan *plan = NULL;
+    *a = (struct hone_answer){ 0 };
+    phase(h, HONE_RACING);
+    a->err = open_plan(h, &h->board->job, &plan);
+    if (!a->err) a->err = hone_case_reset(reals(h));
+    if (!a->err) a->err = hone_case_workspace(reals(h), plan);
+    if (!a->err) hone_gpu_facts(plan, reals(h), a->facts, sizeof a->facts);
+    if (a->err) say(h, h->board->job.kernel, a->err, a->why, sizeof a->why);
+    phase(h, HONE_IDLE);
+}
+
+/* "papi:PAPI_TOT_INS" and "GB/s from memory" as names that hold no sign of the text's. */
+static void add_count(char *text, size_t size, const struct hone_counter *c)
+{
+    const char *colon = strchr(c->name, ':'),
+               *name = colon && colon[1] != ':' ? colon + 1 : c->name;
+    const size_t at = strlen(text);
+    const int n = snprintf(text + at, size - at, "%s%s=%.6g", at ? " " : "", name, c->value);
+    if (n >= (int)(size - at)) { text[at] = 0; return; }
+    for (char *s = text + at + (at > 0); *s && *s != '='; s++)
+        if (*s == ' ') *s = '_';
+}
+
+void hone_host_count(struct hone_host *h)
+{
+    struct hone_answer *a = &h->board->answer;
+    struct hone_counter counter[HONE_MAX_COUNTERS];
+    struct hone_plan *plan = NULL;
+    int n = 0;
+    *a = (struct hone_answer){ 0 };
+    phase(h, HONE_COUNTING);
+    a->err = open_plan(h, &h->board->job, &plan);
+    if (!a->err) a->err = hone_case_reset(reals(h));
+    if (!a->err) a->err = hone_case_workspace(reals(h), plan);
+    if (!a->err)
+        a->err = hone_count_for(plan, reals(h), h->board->list, HONE_RACE_WINDOW, counter, &n);
+    for (int i = 0; !a->err && i < n; i++) {
+        if (counter[i].ok) add_count(a->counters, sizeof a->counters, &counter[i]);
+        else if (!a->why[0]) snprintf(a->why, sizeof a->why, "%s", counter[i].why);
+    }
+    if (a->err) say(h, h->board->job.kernel, a->err, a->why, sizeof a->why);
+    phase(h, HONE_IDLE);
 }
 
 /* ---- the race ---- */

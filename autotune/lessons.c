@@ -217,3 +217,45 @@ int hone_lessons(struct hone_db *db, const struct hone_problem *p, const struct 
     free(b.note);
     return err;
 }
+
+/* ---- counters ---- */
+
+static int read_counts(struct hone_db *db, const struct near *near, int *lesson,
+                       struct hone_search *s, struct hone_count_names *names)
+{
+    sqlite3_stmt *st;
+    char device[192], before[192] = "", kernel[64], config[HONE_TEXT], text[512];
+    int err = hone_db_statement(db, HONE_SQL_COUNTERS, &st), rc = SQLITE_DONE;
+    if (err) return err;
+    sqlite3_bind_int64(st, 1, near->id);
+    ++*lesson;
+    while (!err && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        int k = 0, v[HONE_MAX_PARAMS];
+        double value[HONE_COUNTS];
+        hone_db_text(st, 0, device, sizeof device);
+        hone_db_text(st, 1, kernel, sizeof kernel);
+        hone_db_text(st, 2, config, sizeof config);
+        hone_db_text(st, 3, text, sizeof text);
+        /* Another device is another lesson. */
+        if (before[0] && strcmp(before, device)) ++*lesson;
+        memcpy(before, device, sizeof before);
+        while (k < s->pool->nkernels && strcmp(s->pool->kernel[k].name, kernel)) k++;
+        if (k == s->pool->nkernels || !read_values(&s->pool->kernel[k], config, v)) continue;
+        const int at = hone_pool_find(s->pool, kernel, v, s->pool->kernel[k].nparams);
+        if (at >= 0 && hone_counts_read(names, text, value))
+            err = hone_search_count_taught(s, at, *lesson, value, HONE_COUNTS);
+    }
+    sqlite3_reset(st);
+    return err || rc == SQLITE_DONE ? err : hone_db_fail(db, rc);
+}
+
+int hone_lessons_count(struct hone_db *db, const struct hone_problem *p, struct hone_search *s,
+                       struct hone_count_names *names)
+{
+    struct near near[NEAREST] = { { 0, 0 } };
+    int n = 0, lesson = 0;
+    if (!hone_db_has_counters(db)) return HONE_OK;
+    int err = find_near(db, p, near, &n);
+    for (int i = 0; !err && i < n; i++) err = read_counts(db, &near[i], &lesson, s, names);
+    return err;
+}

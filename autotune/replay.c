@@ -93,22 +93,49 @@ static int shuffle(const struct hone_pool *from, struct hone_pool *to, int *plac
     return HONE_OK;
 }
 
-static void follow(struct hone_search *s, const struct hone_replay *x, const int *place,
-                   struct hone_reach *reach)
+static int follow(struct hone_search *s, const struct hone_replay *x, const int *place,
+                  struct hone_reach *reach)
 {
-    const double *ms = x->recording->ms;
+    const struct hone_recording *r = x->recording;
+    const double *ms = r->ms;
     struct machine m = { .noise = x->noise, .seed = hone_random(x->seed, 12345) };
-    int n = 0, i;
+    int n = 0, i, err = HONE_OK;
     for (int j = 0; j < s->pool->n; j++)
         if (ms[j] > 0 && (m.best <= 0 || ms[j] < m.best)) m.best = ms[j];
-    *reach = (struct hone_reach){ 0, 0 };
-    while (!reach->to95 && (i = hone_search_ask(s)) >= 0) {
+    *reach = (struct hone_reach){ .to90 = 0 };
+    while (!err && !reach->to95 && (i = hone_search_ask(s)) >= 0) {
         double true_ms = ms[place[i]];
         n++;
         if (true_ms > 0 && 0.90 * true_ms <= m.best && !reach->to90) reach->to90 = n;
         if (true_ms > 0 && 0.95 * true_ms <= m.best) reach->to95 = n;
         hone_search_tell(s, i, true_ms > 0 ? trial(&m, true_ms) : 0);
+        const int curious = x->uncounted || !r->nwhat ? -1 : hone_search_curious(s);
+        if (curious < 0) continue;
+        err = hone_search_count(s, curious, r->count + (size_t)place[curious] * (size_t)r->nwhat,
+                                r->nwhat);
+        reach->ncounted++;
+        n++;
     }
+    return err;
+}
+
+/* What a session on another space would have counted: a few candidates, drawn evenly. */
+static int teach(struct hone_search *s, const struct hone_recording *r,
+                 const struct hone_recording *from, const int *place, int lesson, uint64_t seed)
+{
+    enum { DRAWN = HONE_COUNTED };
+    int err = HONE_OK;
+    for (int i = 0; !err && from->nwhat && from->nwhat == r->nwhat && i < DRAWN; i++) {
+        const int j = (int)(hone_random(seed, (uint64_t)(1000 * lesson + i)) % (uint64_t)from->pool.n);
+        const struct hone_choice *a = &from->pool.at[j];
+        const struct hone_pool_kernel *k = &from->pool.kernel[a->kernel];
+        int at = hone_pool_find(&r->pool, k->name, a->v, k->nparams), to = 0;
+        while (at >= 0 && to < s->pool->n && place[to] != at) to++;
+        if (at >= 0)
+            err = hone_search_count_taught(s, to, lesson, from->count + (size_t)j * (size_t)from->nwhat,
+                                           from->nwhat);
+    }
+    return err;
 }
 
 int hone_replay_run(const struct hone_replay *x, struct hone_reach *reach)
@@ -123,7 +150,9 @@ int hone_replay_run(const struct hone_replay *x, struct hone_reach *reach)
     if (!err && x->blind) err = shuffle(pool, &hidden, place, x->seed);
     for (int i = 0; !err && x->prior && i < pool->n; i++) prior[i] = x->prior[place[i]];
     if (!err) err = hone_search_open(&s, x->searcher, &hidden, x->prior ? prior : NULL, x->seed);
-    if (!err) follow(&s, x, place, reach);
+    for (int k = 0; !err && k < x->nteachers && !x->uncounted; k++)
+        err = teach(&s, x->recording, x->teacher[k], place, k + 1, x->seed);
+    if (!err) err = follow(&s, x, place, reach);
     hone_search_close(&s);
     if (hidden.at != pool->at) {
         free(hidden.at);
@@ -131,51 +160,5 @@ int hone_replay_run(const struct hone_replay *x, struct hone_reach *reach)
     }
     free(place);
     free(prior);
-    return err;
-}
-
-/* ---- a space that nobody recorded ---- */
-
-static double made_up(uint64_t seed, int kernel, const int v[], int nparams)
-{
-    double log_ms = 0.35 * hone_random_unit(seed, (uint64_t)kernel);
-    for (int p = 0; p < nparams; p++) {
-        uint64_t of = hone_random(seed, (uint64_t)(100 + 16 * kernel + p));
-        double bottom = 6 * hone_random_unit(of, 0), depth = 0.06 * hone_random_unit(of, 1);
-        log_ms += depth * (v[p] - bottom) * (v[p] - bottom);
-        /* A cliff, as where a block no longer fits a cache. */
-        if (v[p] * v[(p + 1) % nparams] > 8 + 30 * hone_random_unit(of, 2)) log_ms += 0.4;
-    }
-    for (int p = 0; p < nparams; p++) seed = hone_random(seed, (uint64_t)(v[p] + 7 * kernel));
-    return exp(log_ms + 0.05 * hone_random_unit(seed, 9));
-}
-
-int hone_recording_synthetic(struct hone_recording *r, uint64_t seed)
-{
-    enum { KERNELS = 4, PARAMS = 4, VALUES = 6 };
-    int err = HONE_OK;
-    memset(r, 0, sizeof *r);
-    snprintf(r->problem, sizeof r->problem, "synthetic:%llu", (unsigned long long)seed);
-    snprintf(r->device, sizeof r->device, "synthetic");
-    snprintf(r->cache, sizeof r->cache, "warm");
-    for (int k = 0; !err && k < KERNELS; k++) {
-        struct hone_pool_kernel *q = hone_pool_kernel_add(&r->pool);
-        if (!q) return hone_fail(HONE_ENOMEM, "%d kernels", k);
-        snprintf(q->name, sizeof q->name, "made_up%d", k);
-        q->isa = HONE_ISA_avx2;
-        q->nparams = PARAMS;
-        for (int p = 0; p < PARAMS; p++) snprintf(q->param[p], sizeof q->param[p], "p%d", p);
-        for (int i = 0; !err && i < VALUES * VALUES * VALUES * VALUES; i += 3) {
-            int v[HONE_MAX_PARAMS] = { 1 + i % VALUES, 1 + i / VALUES % VALUES,
-                                       1 + i / (VALUES * VALUES) % VALUES,
-                                       1 + i / (VALUES * VALUES * VALUES) };
-            err = hone_pool_add(&r->pool, v);
-        }
-    }
-    if (!err) r->ms = calloc((size_t)r->pool.n, sizeof *r->ms);
-    if (!err && !r->ms) err = hone_fail(HONE_ENOMEM, "%d candidates", r->pool.n);
-    for (int i = 0; !err && i < r->pool.n; i++)
-        r->ms[i] = made_up(seed, r->pool.at[i].kernel, r->pool.at[i].v, PARAMS);
-    if (err) hone_recording_close(r);
     return err;
 }

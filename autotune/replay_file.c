@@ -22,25 +22,44 @@ static int index_of(const char *name, const char *(*of)(int), int n)
 static const char *isa_name(int i) { return hone_isa_name((enum hone_isa)i); }
 static const char *build_name(int i) { return builds[i]; }
 
+/* Room grows whenever n reaches a power of two. */
+int hone_recording_grow(struct hone_recording *r, int n)
+{
+    const size_t room = n ? 2 * (size_t)n : 1;
+    double *more;
+    if (n & (n - 1)) return 1;
+    if ((more = realloc(r->ms, room * sizeof *more))) r->ms = more;
+    if (more && r->nwhat) {
+        more = realloc(r->count, room * (size_t)r->nwhat * sizeof *more);
+        if (more) r->count = more;
+    }
+    if (!more) hone_fail(HONE_ENOMEM, "%d configs", n);
+    return more != NULL;
+}
+
 static int read_config(struct hone_recording *r, json_t *row, int nparams)
 {
     int v[HONE_MAX_PARAMS];
-    json_t *ms = json_array_get(row, (size_t)nparams);
-    if (json_array_size(row) != (size_t)nparams + 1 || !json_is_number(ms) ||
-        !(json_number_value(ms) >= 0))
+    const int n = r->pool.n;
+    int good = json_array_size(row) == (size_t)(nparams + 1 + r->nwhat);
+    for (int i = nparams; good && i < nparams + 1 + r->nwhat; i++) {
+        const json_t *value = json_array_get(row, (size_t)i);
+        good = json_is_number(value) && json_number_value(value) >= 0;
+    }
+    if (!good && !r->nwhat)
         return hone_fail(HONE_EPARSE, "expected [values of %d parameters, ms]", nparams);
+    if (!good)
+        return hone_fail(HONE_EPARSE, "expected [values of %d parameters, ms, %d counters]", nparams,
+                         r->nwhat);
     for (int i = 0; i < nparams; i++) {
         if (!json_is_integer(json_array_get(row, (size_t)i)))
             return hone_fail(HONE_EPARSE, "a parameter's value is no whole number");
         v[i] = (int)json_integer_value(json_array_get(row, (size_t)i));
     }
-    int n = r->pool.n;
-    if (!(n & (n - 1))) {
-        double *more = realloc(r->ms, (n ? 2 * (size_t)n : 1) * sizeof *more);
-        if (!more) return hone_fail(HONE_ENOMEM, "%d configs", n);
-        r->ms = more;
-    }
-    r->ms[n] = json_number_value(ms);
+    if (!hone_recording_grow(r, n)) return HONE_ENOMEM;
+    r->ms[n] = json_number_value(json_array_get(row, (size_t)nparams));
+    for (int w = 0; w < r->nwhat; w++)
+        r->count[n * r->nwhat + w] = json_number_value(json_array_get(row, (size_t)(nparams + 1 + w)));
     return hone_pool_add(&r->pool, v);
 }
 
@@ -70,6 +89,19 @@ static int read_kernel(struct hone_recording *r, json_t *j)
     return err;
 }
 
+static int read_counters(struct hone_recording *r, const json_t *names)
+{
+    const size_t n = json_array_size(names);
+    if (n > HONE_COUNTS) return hone_fail(HONE_EPARSE, "more than %d counters", HONE_COUNTS);
+    for (size_t w = 0; w < n; w++) {
+        const char *name = json_string_value(json_array_get(names, w));
+        if (!name) return hone_fail(HONE_EPARSE, "a counter's name is no text");
+        copy(r->what[w], sizeof r->what[w], name);
+    }
+    r->nwhat = (int)n;
+    return HONE_OK;
+}
+
 static int read_line(struct hone_recording *r, const char *line)
 {
     const char *type, *problem, *device, *cache;
@@ -86,6 +118,7 @@ static int read_line(struct hone_recording *r, const char *line)
             copy(r->problem, sizeof r->problem, problem);
             copy(r->device, sizeof r->device, device);
             copy(r->cache, sizeof r->cache, cache);
+            err = read_counters(r, json_object_get(j, "counters"));
         }
     } else if (r->problem[0] && !strcmp(type, "kernel")) err = read_kernel(r, j);
     else err = hone_fail(HONE_EPARSE, "type '%.20s' is not expected here", type);
@@ -118,6 +151,7 @@ void hone_recording_close(struct hone_recording *r)
 {
     hone_pool_close(&r->pool);
     free(r->ms);
+    free(r->count);
     memset(r, 0, sizeof *r);
 }
 
@@ -136,7 +170,8 @@ int hone_recording_write(const struct hone_recording *r, FILE *f)
     write_text(f, "{\"type\":\"space\",\"problem\":", r->problem);
     write_text(f, ",\"device\":", r->device);
     write_text(f, ",\"cache\":", r->cache);
-    fputs("}\n", f);
+    for (int w = 0; w < r->nwhat; w++) write_text(f, w ? "," : ",\"counters\":[", r->what[w]);
+    fputs(r->nwhat ? "]}\n" : "}\n", f);
     for (int i = 0; i < r->pool.nkernels; i++) {
         const struct hone_pool_kernel *k = &r->pool.kernel[i];
         write_text(f, "{\"type\":\"kernel\",\"name\":", k->name);
@@ -147,7 +182,9 @@ int hone_recording_write(const struct hone_recording *r, FILE *f)
         for (int j = k->first; j < k->first + k->n; j++) {
             fputs(j > k->first ? ",[" : "[", f);
             for (int p = 0; p < k->nparams; p++) fprintf(f, "%d,", r->pool.at[j].v[p]);
-            fprintf(f, "%.4g]", r->ms[j]);
+            fprintf(f, "%.4g", r->ms[j]);
+            for (int w = 0; w < r->nwhat; w++) fprintf(f, ",%.4g", r->count[j * r->nwhat + w]);
+            putc(']', f);
         }
         fputs("]}\n", f);
     }

@@ -37,6 +37,7 @@ void hone_search_close(struct hone_search *s)
 {
     if (s->searcher && s->searcher->close && s->state) s->searcher->close(s);
     free(s->ms);
+    hone_counts_close(&s->counts);
     memset(s, 0, sizeof *s);
 }
 

@@ -40,6 +40,43 @@ void hone_pool_close(struct hone_pool *pool);
 int  hone_pool_expect(struct hone_pool *pool, const struct hone_problem *p,
                       const struct hone_device *d);
 
+/* ---- search_counters.c: what was counted of some candidates, and what others should count ---- */
+
+enum { HONE_COUNTED = 16, HONE_COUNTS = 12 };   /* candidates and counters at most */
+
+/* What candidate `at` of the pool counted, in this search (lesson 0) or in another one. */
+struct hone_count_note {
+    int at, lesson;
+    double log[HONE_COUNTS];     /* logarithms of 1 + what was counted; NAN: was not counted */
+};
+
+struct hone_counts {
+    int n, nwhat, nactive;       /* candidates that this search counted; counters; those that differ */
+    int nnotes;
+    struct hone_count_note *note;   /* (nnotes) this search's and those that were taught */
+    float *place;                /* (pool->n, nwhat) what every candidate should count, in units of how
+                                  * much they differ; NULL: nothing was counted */
+    unsigned char *known;        /* (pool->nkernels) 1: enough is known of it to expect anything */
+};
+
+/* How alike two candidates of one kernel count, by their parameters: 1 for equals. */
+typedef double hone_alike_fn(const void *ctx, int i, int j);
+
+/* Expects of every candidate what it would count. */
+int  hone_counts_expect(struct hone_counts *c, const struct hone_pool *pool, hone_alike_fn *alike,
+                        const void *ctx);
+
+/* How far apart what two candidates count is expected to be; negative: nobody knows. */
+double hone_counts_apart(const struct hone_counts *c, const struct hone_pool *pool, int i, int j);
+void hone_counts_close(struct hone_counts *c);
+
+/* The counters of a session by name: HONE_COUNTS of them, as they come. */
+struct hone_count_names { char name[HONE_COUNTS][64]; };
+
+/* "dram_read=1.2e+06 occupancy=47" as values in the order of names, to which new ones are added; NAN
+ * where the text has none of that name.  How many it has. */
+int  hone_counts_read(struct hone_count_names *names, const char *text, double value[HONE_COUNTS]);
+
 /* ---- searchers: ask and tell ---- */
 
 struct hone_search {
@@ -53,6 +90,7 @@ struct hone_search {
                                   * the searcher can tell; else negative */
     uint64_t seed, drawn;
     int at;                      /* where a local search stands: a candidate, or below 0 */
+    struct hone_counts counts;
     void *state;                 /* the searcher's own */
 };
 
@@ -62,6 +100,7 @@ struct hone_searcher {
     void (*close)(struct hone_search *s);
     int  (*ask)(struct hone_search *s);     /* one that was not tried; there is one */
     void (*tell)(struct hone_search *s, int i);
+    int  (*count)(struct hone_search *s);   /* another was counted; NULL: does not care */
 };
 
 extern const struct hone_searcher *const hone_searchers[];   /* NULL-terminated, the default first */
@@ -81,6 +120,17 @@ void hone_search_tell(struct hone_search *s, int i, double ms);
 
 /* Once the search is over: candidate i was asked again and took only so long. */
 void hone_search_amend(struct hone_search *s, int i, double ms);
+
+/* Who should be counted now, of those that were tried: at most every eighth.  -1: nobody. */
+int  hone_search_curious(const struct hone_search *s);
+
+/* Candidate i counted value[nwhat], the same counters for all; NAN: this one not. */
+int  hone_search_count(struct hone_search *s, int i, const double value[], int nwhat);
+
+/* Likewise what it counted elsewhere: on another problem or device, which the lesson (from 1) stands
+ * for.  How counters change with parameters is much the same there. */
+int  hone_search_count_taught(struct hone_search *s, int i, int lesson, const double value[],
+                              int nwhat);
 
 /* ---- for searchers ---- */
 
@@ -104,6 +154,10 @@ int  hone_pool_differ(const struct hone_pool *pool, int i, int j);
  * of how many candidates they tell. */
 int hone_lessons(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d,
                  const struct hone_pool *pool, double *prior, int *taught);
+
+/* Tells the search what candidates counted on other problems and devices, and in earlier sessions. */
+int hone_lessons_count(struct hone_db *db, const struct hone_problem *p, struct hone_search *s,
+                       struct hone_count_names *names);
 
 /* ---- transfer.c: what other problems and devices teach ---- */
 

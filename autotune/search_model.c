@@ -8,8 +8,11 @@
  * vectors are faster, and a kernel's guess is good.
  *
  * Several such models stand side by side, which start from nothing, from what was taught, or from an
- * analytic model of cost (s->pool->cost), and with effects that reach far or near.  Each is weighed by how likely it made what was seen (its evidence), so that
- * knowledge that misleads is dropped after a few trials: that is the guard against bad transfer.
+ * analytic model of cost (s->pool->cost), and with effects that reach far or near.  Once some were
+ * counted (s->counts) there are two more, in which candidates are also alike that should count
+ * alike, be they of different kernels.  Each is weighed by how likely it made what was seen (its
+ * evidence), so that knowledge that misleads is dropped after a few trials: that is the guard
+ * against bad transfer.
  *
  * A trial costs O(candidates * trials): the Cholesky factor grows by a row, and the means and
  * variances of all candidates are kept (Rasmussen and Williams 2006, chapters 2 and 5). */
@@ -20,17 +23,23 @@
 #include <string.h>
 
 enum { UNTAUGHT, TAUGHT, COST };   /* what a model starts from */
-enum { MODELS = 6, TRIALS = 400, STEPS = 16 };
+enum { MODELS = 8, TRIALS = 400, STEPS = 16 };
 
-static const struct { int from; double reach, odds; } kinds[MODELS] = {
-    /* odds: before any trial */
-    { UNTAUGHT, 2.0, 1 }, { UNTAUGHT, 6.0, 1 }, { TAUGHT, 2.0, 3 }, { TAUGHT, 6.0, 3 },
-    { COST, 2.0, 1 },     { COST, 6.0, 1 }
+/* odds: before any trial; counted: how far counters reach, in how much they differ; 0: without. */
+static const struct { int from; double reach, odds, counted; } kinds[MODELS] = {
+    { UNTAUGHT, 2.0, 1, 0 }, { UNTAUGHT, 6.0, 1, 0 }, { TAUGHT, 2.0, 3, 0 }, { TAUGHT, 6.0, 3, 0 },
+    { COST, 2.0, 1, 0 },     { COST, 6.0, 1, 0 },     { TAUGHT, 6.0, 2, 1 }, { TAUGHT, 6.0, 2, 3 }
 };
 
 /* Shares of variance: kernels, families of kernels, effects of single parameters, of all together;
  * what two runs of one candidate differ by. */
 static const double KERNEL = 0.25, FAMILY = 0.10, SINGLE = 0.25, JOINT = 0.40, NOISE = 0.003;
+
+/* Of the values of a parameter, about. */
+static const double MIDDLE = 2.5;
+
+/* With counters: what of all that is said by them. */
+static const double COUNTED = 0.5;
 
 /* Prior variance of the logarithm of time, and of its level. */
 static const double SPREAD = 0.35, LEVEL = 4;
@@ -50,6 +59,7 @@ struct state {
     signed char (*step)[HONE_MAX_PARAMS];   /* (pool.n) ranks of values among the kernel's */
     int *family;                            /* (pool.nkernels) */
     double *row;                            /* (pool.n) */
+    int counted;                            /* 1: what candidates count is expected */
     double scale;                           /* first time: what logarithms are relative to */
     int n, at[TRIALS];
     double y[TRIALS];
@@ -92,7 +102,14 @@ static void describe(struct state *t, const struct hone_pool *pool)
     }
 }
 
-static double alike(const struct hone_search *s, const struct model *m, int i, int j)
+/* Of order 3/2. */
+static double matern(double apart, double reach)
+{
+    double x = sqrt(3) * apart / reach;
+    return (1 + x) * exp(-x);
+}
+
+static double by_values(const struct hone_search *s, const struct model *m, int i, int j)
 {
     const struct state *t = s->state;
     int a = s->pool->at[i].kernel, b = s->pool->at[j].kernel, n = s->pool->kernel[a].nparams;
@@ -106,6 +123,31 @@ static double alike(const struct hone_search *s, const struct model *m, int i, i
         product *= like;
     }
     return KERNEL + FAMILY + SINGLE * (n ? sum / n : 1) + JOINT * product;
+}
+
+static double alike(const struct hone_search *s, const struct model *m, int i, int j)
+{
+    const struct state *t = s->state;
+    const double own = by_values(s, m, i, j), reach = kinds[m - t->model].counted;
+    if (!(reach > 0)) return own;
+    const double apart = i == j ? 0 : hone_counts_apart(&s->counts, s->pool, i, j);
+    return (1 - COUNTED) * own + (apart < 0 ? 0 : COUNTED * matern(apart, reach));
+}
+
+/* What is counted is mostly a product of one effect of each parameter, often of a power of it. */
+static double count_alike(const void *ctx, int i, int j)
+{
+    const struct hone_search *s = ctx;
+    const struct state *t = s->state;
+    const int n = s->pool->kernel[s->pool->at[i].kernel].nparams;
+    double sum = 0, product = 1, line = 0;
+    for (int p = 0; p < n; p++) {
+        const double like = matern(abs(t->step[i][p] - t->step[j][p]), 6);
+        sum += like;
+        product *= like;
+        line += (t->step[i][p] - MIDDLE) * (t->step[j][p] - MIDDLE);
+    }
+    return n ? 0.5 * sum / n + 0.1 * product + 0.2 * line / n : 1;
 }
 
 /* ---- what is expected before any trial ---- */
@@ -131,7 +173,7 @@ static void expect(const struct hone_search *s, struct model *m, int from)
 {
     for (int i = 0; i < s->pool->n; i++) {
         double own = untaught(s, i);
-        if (from == TAUGHT && isfinite(s->prior[i])) own = s->prior[i];
+        if (from == TAUGHT && s->prior && isfinite(s->prior[i])) own = s->prior[i];
         if (from == COST && isfinite(s->pool->cost[i])) own = of_kernel(s, i) + s->pool->cost[i];
         m->expect[i] = own;
     }
@@ -143,10 +185,7 @@ static int open_model(struct hone_search *s, struct model *m, int kind)
 {
     size_t n = (size_t)s->pool->n;
     int room = s->pool->n < TRIALS ? s->pool->n : TRIALS;
-    for (int i = 0; i < STEPS; i++) {
-        double x = sqrt(3) * i / kinds[kind].reach;   /* Matern, 3/2 */
-        m->like[i] = (1 + x) * exp(-x);
-    }
+    for (int i = 0; i < STEPS; i++) m->like[i] = matern(i, kinds[kind].reach);
     double *mem = m->expect = calloc(4 * n + 2 * (size_t)room, sizeof *mem);
     m->v = calloc(n * (size_t)room, sizeof *m->v);
     if (!mem || !m->v) return hone_fail(HONE_ENOMEM, "model of %d candidates", s->pool->n);
@@ -162,15 +201,16 @@ static int open_model(struct hone_search *s, struct model *m, int kind)
 /* Is there what models of this kind start from? */
 static int stands(const struct hone_search *s, int kind)
 {
+    if (kinds[kind].counted > 0) return ((const struct state *)s->state)->counted;
     return kinds[kind].from == UNTAUGHT || (kinds[kind].from == TAUGHT && s->prior) ||
            (kinds[kind].from == COST && s->pool->cost);
 }
 
-/* Another observation: a row of the factor, and what it says of every candidate. */
-static void observe(struct hone_search *s, struct model *m, int i, double y)
+/* Observation n: a row of the factor, and what it says of every candidate. */
+static void observe(struct hone_search *s, struct model *m, int n, int i, double y)
 {
     struct state *t = s->state;
-    int n = t->n, all = s->pool->n;
+    int all = s->pool->n;
     double *row = t->row, own = alike(s, m, i, i) + NOISE, z = y - m->expect[i], b = 1;
     for (int j = 0; j < all; j++) row[j] = alike(s, m, i, j);
     for (int k = 0; k < n; k++) {
@@ -237,6 +277,26 @@ static double improvement(const struct model *m, struct level l, int i, double b
     return sd * (u * 0.5 * erfc(-u * M_SQRT1_2) + exp(-0.5 * u * u) * 0.3989422804014327);
 }
 
+/* What everybody should count has changed: models by counters begin anew with what was seen. */
+static int count(struct hone_search *s)
+{
+    struct state *t = s->state;
+    int known = 0, err = hone_counts_expect(&s->counts, s->pool, count_alike, s);
+    for (int q = 0; !err && q < s->pool->nkernels; q++) known |= s->counts.known[q];
+    t->counted = known;
+    for (int k = 0; !err && known && k < MODELS; k++) {
+        struct model *m = &t->model[k];
+        if (!(kinds[k].counted > 0)) continue;
+        free(m->expect);
+        free(m->v);
+        *m = (struct model){ .weight = 0 };
+        err = open_model(s, m, k);
+        for (int n = 0; !err && n < t->n; n++) observe(s, m, n, t->at[n], t->y[n]);
+    }
+    if (!err) weigh(s);
+    return err;
+}
+
 /* The first trial is what would run untuned, whatever was taught: it was chosen with care, and it is
  * what all else is measured by. */
 static int first(const struct hone_search *s)
@@ -257,6 +317,10 @@ static int ask(struct hone_search *s)
     int next = -1;
     for (int k = 0; k < t->n; k++)
         if (t->y[k] < best) best = t->y[k];
+    if (s->counts.nnotes && !s->counts.place) {   /* that were taught */
+        int err = count(s);
+        if (err) return err;
+    }
     if (!t->n || s->best < 0) return first(s);
     for (int m = 0; m < MODELS; m++) l[m] = level_of(&t->model[m], t->n);
     for (int i = 0; i < s->pool->n; i++) {
@@ -288,7 +352,7 @@ static void tell(struct hone_search *s, int i)
             if (t->y[k] > y) y = t->y[k];
     }
     for (int m = 0; m < MODELS; m++)
-        if (stands(s, m)) observe(s, &t->model[m], i, y);
+        if (stands(s, m)) observe(s, &t->model[m], t->n, i, y);
     t->y[t->n] = y;
     t->at[t->n++] = i;
     weigh(s);
@@ -326,5 +390,6 @@ static int open_state(struct hone_search *s)
 const struct hone_searcher hone_searcher_model = {
     .name = "model",
     .about = "a model of all candidates, which starts from what other problems taught",
-    .open = open_state, .close = close_state, .ask = ask, .tell = tell
+    .open = open_state, .close = close_state, .ask = ask, .tell = tell,
+    .count = count
 };

@@ -224,7 +224,9 @@ static int open_search(struct hone_tuning *t)
     int taught = 0;
     if (!err) err = hone_lessons(t->db, t->p, t->d, &t->pool, t->prior, &taught);
     if (err) return err;
-    return hone_search_open(&t->search, searcher, &t->pool, taught ? t->prior : NULL, t->o->seed);
+    err = hone_search_open(&t->search, searcher, &t->pool, taught ? t->prior : NULL, t->o->seed);
+    if (err || (t->o->counters && !strcmp(t->o->counters, "none"))) return err;
+    return hone_lessons_count(t->db, t->p, &t->search, &t->names);
 }
 
 static int run_trials(struct hone_tuning *t)
@@ -239,6 +241,7 @@ static int run_trials(struct hone_tuning *t)
         if (end > 0 && t->n && hone_now() > end) break;
         if (hone_interrupted()) return hone_fail(HONE_EINTR, "interrupted");
         err = try_candidate(t, i, 0);
+        if (!err) err = hone_tuning_count(t);
         if (!err && hone_now() - t->flushed > FLUSH) err = hone_tuning_prune(t);
         hone_tuning_report(t, 0.7 * t->r->ncandidates / t->space.n);
     }

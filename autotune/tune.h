@@ -55,6 +55,9 @@ struct hone_tuning {
     int n, room;
     double best_ms;
     int blocks;                          /* races so far */
+    struct hone_count_names names;       /* of counters */
+    double counting;                     /* seconds that counting took */
+    int uncounted;                       /* 1: nothing more is counted */
 };
 
 /* The progress line: `done` of the whole, where no budget tells that. */
@@ -88,6 +91,14 @@ void hone_entrant_say_more(struct hone_entrant *e);     /* cost and facts, behin
 
 /* Tries those again who should have been good and were not, until `last` (0: no limit) at most. */
 int hone_tuning_again(struct hone_tuning *t, double last);
+
+/* ---- counting.c ---- */
+
+/* Counts the candidate that the search is curious about, if that is within its share of the time. */
+int hone_tuning_count(struct hone_tuning *t);
+
+/* Likewise the fastest few of those who finished. */
+int hone_tuning_count_best(struct hone_tuning *t);
 
 /* ---- energy.c ---- */
 

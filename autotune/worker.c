@@ -29,7 +29,7 @@
 #include <sys/prctl.h>
 #endif
 
-enum { TRY = 't', FORGET = 'f', RACE = 'r', WEIGH = 'w', DONE = 'd' };
+enum { TRY = 't', FORGET = 'f', RACE = 'r', WEIGH = 'w', FACTS = 'g', COUNT = 'c', DONE = 'd' };
 
 static const int64_t NEAR = 64 << 20;   /* bytes below the limit: memory had run out */
 
@@ -115,6 +115,10 @@ static void *serve(void *ctx)
             hone_host_forget(&host);
         } else if (what == WEIGH) {
             hone_host_weigh(&host);
+        } else if (what == FACTS) {
+            hone_host_facts(&host);
+        } else if (what == COUNT) {
+            hone_host_count(&host);
         } else {
             w->board->answer.err = hone_host_race(&host);
             snprintf(w->board->answer.why, sizeof w->board->answer.why, "%s", hone_errmsg());
@@ -284,9 +288,10 @@ static const char *doing(const struct hone_worker *w)
         [HONE_IDLE] = "between candidates",   [HONE_STARTING] = "at the start",
         [HONE_OPENING] = "while it was opened", [HONE_PROVING] = "in the proof",
         [HONE_TIMING] = "in the first time",  [HONE_RACING] = "in the race",
+        [HONE_COUNTING] = "while it was counted",
     };
     const int phase = w->board->phase;
-    return phase >= HONE_IDLE && phase <= HONE_RACING ? text[phase] : "in a damaged process";
+    return phase >= HONE_IDLE && phase <= HONE_COUNTING ? text[phase] : "in a damaged process";
 }
 
 /* What became of a process that did not answer, in words that begin with the class of fault. */
@@ -367,17 +372,18 @@ void hone_worker_forget(struct hone_worker *w, const struct hone_job *job)
     else if (w->pid && ask(w, FORGET) != ANSWERED) end(w, &(int){ 0 });
 }
 
-int hone_worker_energy(struct hone_worker *w, const struct hone_job *job,
-                       struct hone_answer *answer)
+/* What is asked of a candidate that has been proven. */
+static int ask_more(struct hone_worker *w, const struct hone_job *job, char what,
+                    void (*here)(struct hone_host *h), struct hone_answer *answer)
 {
     int err = w->host ? HONE_OK : start(w);
     if (err) return err;
     w->board->job = *job;
     if (w->host) {
-        hone_host_weigh(w->host);
+        here(w->host);
     } else {
         w->njobs++;
-        const enum outcome o = ask(w, WEIGH);
+        const enum outcome o = ask(w, what);
         if (o == STOPPED) return stopped(w);
         if (o != ANSWERED) {
             *answer = (struct hone_answer){ .err = HONE_EDEVICE };
@@ -387,6 +393,24 @@ int hone_worker_energy(struct hone_worker *w, const struct hone_job *job,
     }
     *answer = w->board->answer;
     return HONE_OK;
+}
+
+int hone_worker_energy(struct hone_worker *w, const struct hone_job *job,
+                       struct hone_answer *answer)
+{
+    return ask_more(w, job, WEIGH, hone_host_weigh, answer);
+}
+
+int hone_worker_facts(struct hone_worker *w, const struct hone_job *job, struct hone_answer *answer)
+{
+    return ask_more(w, job, FACTS, hone_host_facts, answer);
+}
+
+int hone_worker_count(struct hone_worker *w, const struct hone_job *job, const char *list,
+                      struct hone_answer *answer)
+{
+    snprintf(w->board->list, sizeof w->board->list, "%s", list);
+    return ask_more(w, job, COUNT, hone_host_count, answer);
 }
 
 void hone_worker_renew(struct hone_worker *w) { end(w, &(int){ 0 }); }

@@ -12,7 +12,8 @@
 #include <sys/types.h>
 
 /* What the host is doing: a hang and a crash are told with it. */
-enum hone_phase { HONE_IDLE, HONE_STARTING, HONE_OPENING, HONE_PROVING, HONE_TIMING, HONE_RACING };
+enum hone_phase { HONE_IDLE, HONE_STARTING, HONE_OPENING, HONE_PROVING, HONE_TIMING, HONE_RACING,
+                  HONE_COUNTING };
 
 struct hone_job {
     int64_t id;                      /* of the candidate: its plan stays open under it */
@@ -30,7 +31,8 @@ struct hone_answer {
     double joules;                   /* hone_worker_energy() */
     int compiled;                    /* 1: cost is that of a jit kernel's code */
     struct hone_jit_cost cost;
-    char facts[128];                 /* hone_gpu_now() after the first time */
+    char facts[192];                 /* hone_gpu_now() after the first time, hone_worker_facts() */
+    char counters[512];              /* hone_worker_count(): as a record has them */
 };
 
 /* Memory that the session and its worker share. */
@@ -40,6 +42,7 @@ struct hone_board {
     volatile int sig, starved;       /* what the process died of; 1: at its limit of memory */
     volatile uintptr_t address;
     double best_ms;                  /* of all trials so far */
+    char list[256];                  /* of counters */
     struct hone_job job;
     struct hone_answer answer;
     struct hone_race race;
@@ -83,8 +86,10 @@ void hone_host_weigh(struct hone_host *h);
 /* energy.c: likewise, of a plan that is open. */
 int  hone_host_energy(struct hone_host *h, const struct hone_plan *plan, struct hone_case *c,
                       double *joules);
-/* hone_gpu_facts() of a job whose plan is open. */
-void hone_host_facts(struct hone_host *h, const struct hone_job *job, char *text, size_t size);
+/* hone_gpu_facts() of board->job: into board->answer. */
+void hone_host_facts(struct hone_host *h);
+/* board->list counted of board->job: into board->answer. */
+void hone_host_count(struct hone_host *h);
 
 /* ---- worker.c ---- */
 
@@ -119,6 +124,14 @@ void hone_worker_forget(struct hone_worker *w, const struct hone_job *job);
 /* Joules of a run of a candidate that has been proven. */
 int  hone_worker_energy(struct hone_worker *w, const struct hone_job *job,
                         struct hone_answer *answer);
+
+/* hone_gpu_facts() of one; "": none. */
+int  hone_worker_facts(struct hone_worker *w, const struct hone_job *job,
+                       struct hone_answer *answer);
+
+/* Counters of a run of one: answer->counters, or why none of the list can be read here. */
+int  hone_worker_count(struct hone_worker *w, const struct hone_job *job, const char *list,
+                       struct hone_answer *answer);
 
 /* Ends the process: the next job gets a new one, with other pages. */
 void hone_worker_renew(struct hone_worker *w);

@@ -182,8 +182,8 @@ static struct hone_counter metric_of(const struct hone_metric *m, const struct o
     return d;
 }
 
-int hone_count(const struct hone_plan *plan, struct hone_case *c, const char *list,
-               struct hone_counter counter[], int *ncounters)
+int hone_count_for(const struct hone_plan *plan, struct hone_case *c, const char *list, double window,
+                   struct hone_counter counter[], int *ncounters)
 {
     struct order o;
     double seconds = 0;
@@ -191,7 +191,7 @@ int hone_count(const struct hone_plan *plan, struct hone_case *c, const char *li
     *ncounters = 0;
     /* Counts of a run are near equal: enough runs that starting and stopping a meter is lost in
      * them. */
-    if (!err) err = hone_time_calibrate(plan, c, HONE_CACHE_WARM, 0.01, &runs, &seconds);
+    if (!err) err = hone_time_calibrate(plan, c, HONE_CACHE_WARM, window, &runs, &seconds);
     if (!err && o.nmetrics) err = time_run(plan, c, runs, &seconds);
     if (err) return err;
     for (int i = 0; i < o.n; i++) {
@@ -204,4 +204,10 @@ int hone_count(const struct hone_plan *plan, struct hone_case *c, const char *li
         counter[o.n + i] = metric_of(o.metric[i], &o, counter, seconds);
     if (!err) *ncounters = o.n + o.nmetrics;
     return err;
+}
+
+int hone_count(const struct hone_plan *plan, struct hone_case *c, const char *list,
+               struct hone_counter counter[], int *ncounters)
+{
+    return hone_count_for(plan, c, list, 0.01, counter, ncounters);
 }

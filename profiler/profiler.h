@@ -123,6 +123,10 @@ const struct hone_counter_group *hone_counter_group_find(const char *name, size_
 int hone_count(const struct hone_plan *plan, struct hone_case *c, const char *list,
                struct hone_counter counter[], int *ncounters);
 
+/* Likewise with runs for about so many seconds: hone_count() takes 0.01. */
+int hone_count_for(const struct hone_plan *plan, struct hone_case *c, const char *list, double seconds,
+                   struct hone_counter counter[], int *ncounters);
+
 /* Is the text such a list? */
 int hone_counters_check(const char *list);
 

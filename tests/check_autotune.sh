@@ -160,6 +160,17 @@ K=$("$builddir/hone" db ls --db a.db | awk -v p=$P '$1 == p { print $4 }')
 run 0 db export --db a.db --format cache --problem $P --kernel $K; good '"tune_params_keys"' '"time": [0-9]'
 run 0 db merge --db merged.db a.db l.db; good 'a.db: [1-9][0-9]* added, 0 known already, 0 bad'
 
+# ---- counters ----
+run 0 autotune --db count.db $P --budget 1s --counters rusage:minflt,model:flops; good
+run 0 db why $P --db count.db --all; good 'counted: minflt=.* flops=[1-9]'
+run 0 db show $P --db count.db; good 'counted: minflt='
+run 0 db export --db count.db; good '"counters":{"minflt":'
+run 0 autotune --db none.db $P $R --budget 1s --counters none; good
+[ "$("$builddir/hone" db --db none.db export | grep -c '"counters"')" = 0 ]; tap $? "none: nothing is counted"
+run 2 autotune $P --counters no_such_counter; fails "counter 'no_such_counter'"
+run 0 autotune --db none.db $P $R --budget 2s --again --counters papi:skx::NO_SUCH_EVENT; good
+[ "$(grep -c 'nothing is counted: .*; the search goes without' err)" = 1 ]; tap $? "what cannot be counted is told once"
+
 # ---- text ----
 run 0 db --db a.db export a.jsonl; good
 run 0 db --db b.db import a.jsonl; good ' added, 0 known already, 0 bad'

@@ -39,6 +39,82 @@ static void check_round_trip(void)
     hone_db_close(&db);
 }
 
+/* ---- counters ---- */
+
+static char exported[4096];
+
+static const char *export_of(const char *name)
+{
+    struct hone_db db;
+    FILE *f = fmemopen(exported, sizeof exported, "w");
+    memset(exported, 0, sizeof exported);
+    hone_db_open(&db, in_dir(name), 0);
+    hone_db_export(&db, f);
+    fclose(f);
+    hone_db_close(&db);
+    return exported;
+}
+
+static int add_text(const char *name, const char *text, struct hone_import *n)
+{
+    struct hone_db db;
+    FILE *f = fmemopen((void *)(uintptr_t)text, strlen(text), "r"), *bad = fopen("/dev/null", "w");
+    hone_db_open(&db, in_dir(name), 1);
+    int err = hone_db_import(&db, "text", f, bad, n);
+    fclose(f);
+    fclose(bad);
+    hone_db_close(&db);
+    return err;
+}
+
+static int has_table(const char *name)
+{
+    struct hone_db db;
+    hone_db_open(&db, in_dir(name), 0);
+    const int has = hone_db_has_counters(&db);
+    hone_db_close(&db);
+    return has;
+}
+
+/* A database of before there were counters is one in which nothing was counted. */
+static void check_counters(void)
+{
+    static const char counted[] = "dram_read=1.25e+06 occupancy=47";
+    struct hone_db db;
+    struct hone_record r = record_of("gemm:f32:nn:m4n4k4", "some_kernel", "aot x", 0.5, "s1"), plain = r,
+                       got = { 0 };
+    struct hone_import n;
+    char with[4096], without[4096];
+    snprintf(r.counters, sizeof r.counters, "%s", counted);
+    hone_db_open(&db, in_dir("older.db"), 1);
+    hone_db_add(&db, &plain);
+    hone_db_close(&db);
+    snprintf(without, sizeof without, "%s", export_of("older.db"));
+    ok(!has_table("older.db") && !strstr(without, "counters"),
+       "what nothing was counted of is kept as ever");
+    hone_db_open(&db, in_dir("older.db"), 1);
+    ok(!hone_db_add(&db, &r) && !r.id && hone_db_has_counters(&db),
+       "an older database takes counters of a record that it has");
+    hone_db_each(&db, NULL, NULL, copy_last, &got);
+    ok(!strcmp(got.counters, counted), "which come out as they went in");
+    hone_db_close(&db);
+    snprintf(with, sizeof with, "%s", export_of("older.db"));
+    ok(strstr(with, "\"counters\":{\"dram_read\":1250000.0,\"occupancy\":47.0}") != NULL, "as JSON");
+    add_text("a-b.db", with, &n);
+    add_text("a-b.db", without, &n);
+    ok(!strcmp(export_of("a-b.db"), with) && n.nknown == 1, "a text without takes none away");
+    add_text("b-a.db", without, &n);
+    add_text("b-a.db", with, &n);
+    ok(!strcmp(export_of("b-a.db"), with), "and one with brings them, whichever comes first");
+    char *at = strstr(with, "1250000.0");
+    memcpy(at, "\"many\"   ", 9);
+    ok(!add_text("bad.db", with, &n) && n.nbad == 1, "a counter that is no number is a bad line");
+    hone_db_open(&db, in_dir("older.db"), 1);
+    int rc = sqlite3_exec(db.sql, "DELETE FROM records", NULL, NULL, NULL);
+    ok(!rc && !strstr(export_of("older.db"), "counters"), "they go with their record");
+    hone_db_close(&db);
+}
+
 static int copy_run(void *ctx, const struct hone_run *r) { *(struct hone_run *)ctx = *r; return 0; }
 static int copy_epoch(void *ctx, const struct hone_epoch *e)
 {
@@ -332,6 +408,7 @@ int main(void)
 {
     if (!open_place()) return 1;
     check_round_trip();
+    check_counters();
     check_runs();
     check_ties();
     check_best();
