@@ -7,7 +7,8 @@
  * stderr when the process ends; HONE_PRETEND_CC=75 is another architecture than 9.0;
  * HONE_PRETEND_COUNTS=FILE gets what was launched, copied and waited for in all;
  * HONE_PRETEND_MEMORY is how many bytes of memory the device says that it has.  What is enqueued is
- * done as late as it may be: pretend_stream.c. */
+ * done as late as it may be: pretend_stream.c.  HONE_PRETEND_DEAF=1 lets who waits for an event go on
+ * at once, as a program would that forgot to. */
 #include "config.h"   /* _GNU_SOURCE */
 
 #include "tests/cuda/pretend.h"
