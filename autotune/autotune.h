@@ -162,6 +162,7 @@ struct hone_tune_options {
     int quiet;                   /* 1: no progress line */
     const char *counters;        /* counted of a few candidates; NULL: what the device has, "none" */
     int energy;                  /* 1: the least energy wins; hone_tuning_meter() says if it can */
+    int jobs;                    /* compilers at once; 0: as many as processors */
     int in_process;              /* 1: candidates run in this process, not in one of their own */
     double candidate_seconds;    /* that one phase of a candidate may take; 0: by its problem */
     int64_t candidate_bytes;     /* of memory that it may take; 0: by its problem */
@@ -182,6 +183,8 @@ struct hone_tune_result {
     double self;                 /* A against A: the winner's odd rounds over its even ones, less 1 */
     int known;                   /* 1: was tuned before; nothing was measured */
     char wisdom[192];            /* nothing known, and best is a shipped record's: of this device */
+    int nahead;                  /* candidates compiled ahead, some at once, */
+    double ahead_seconds;        /* and how long that took */
     int ncounted;                /* candidates whose counters were read */
     char uncounted[160];         /* why nothing can be counted here; empty: it can, or was not tried */
     char wrong[512];             /* the first wrong or failed: kernel/config: why; empty: none */

@@ -45,7 +45,8 @@ struct session {
 
 enum { OPT_SEARCH = 256, OPT_BUILD, OPT_CACHE, OPT_SEED, OPT_DB, OPT_JSON, OPT_AGAIN,
        OPT_OPTIMIZER, OPT_DTYPE, OPT_MAX_ERROR, OPT_IN_PROCESS, OPT_MAX_WORKSPACE, OPT_RECORD,
-       OPT_REPLAY, OPT_SEEDS, OPT_NOISE, OPT_BLIND, OPT_TRANSFER, OPT_TWICE, OPT_OBJECTIVE, OPT_COST, OPT_COUNTERS };
+       OPT_REPLAY, OPT_SEEDS, OPT_NOISE, OPT_BLIND, OPT_TRANSFER, OPT_TWICE, OPT_OBJECTIVE, OPT_COST, OPT_COUNTERS,
+       OPT_JOBS };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to tune for (default cpu0)", 0 },
@@ -100,6 +101,9 @@ static const struct argp_option option[] = {
     { "counters", OPT_COUNTERS, "LIST", 0,
       "what is counted of a few candidates, for the search and for `hone db why`, as of hone bench; none: "
       "nothing (default: what this device counts in hardware)", 0 },
+    { "jobs", OPT_JOBS, "N", 0,
+      "jit candidates that are compiled at once, before they are timed (default: a CPU's, as many as "
+      "it has processors)", 0 },
     { "again", OPT_AGAIN, NULL, 0, "tune what is known, too", 0 },
     { "in-process", OPT_IN_PROCESS, NULL, 0,
       "run candidates in this process, for a debugger, and not in one of their own, where one that "
@@ -187,6 +191,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_NOISE: o->replay.noise = arg; break;
     case OPT_BLIND: o->replay.blind = 1; break;
     case OPT_COST: o->replay.cost = 1; break;
+    case OPT_JOBS:
+        err = parse_number(arg, 1, 1024, "jobs", &value);
+        o->tune.jobs = (int)value;
+        break;
     case OPT_COUNTERS:
         o->tune.counters = arg;
         if (strcmp(arg, "none")) err = hone_counters_check(arg);
@@ -436,6 +444,8 @@ static json_t *row_json(const struct session *s, const struct hone_problem *p,
     json_object_update_new(j, json_pack("{si si si si si sf sf}", "candidates", r->ncandidates, "timed", r->ntimed, "dropped",
                                         r->ndropped, "wrong", r->nwrong, "failed", r->nfailed,
                                         "seconds", r->seconds, "noise", r->noise));
+    json_object_update_new(j, json_pack("{si sf si}", "compiled_ahead", r->nahead, "ahead_seconds",
+                                        r->ahead_seconds, "counted", r->ncounted));
     json_object_set_new(j, "ties", json_integer(r->nties));
     json_object_set_new(j, "a_against_a", json_real(r->self));
     json_object_set_new(j, "drift", json_real(r->drift));

@@ -46,6 +46,15 @@ int hone_search_ask(struct hone_search *s)
     return s->ntried == s->pool->n ? -1 : s->searcher->ask(s);
 }
 
+int hone_search_ask_few(struct hone_search *s, int n, int next[])
+{
+    const int left = s->pool->n - s->ntried;
+    if (n > left) n = left;
+    if (n > 1 && s->searcher->batch) return s->searcher->batch(s, n, next);
+    next[0] = hone_search_ask(s);
+    return next[0] < 0 ? next[0] : 1;
+}
+
 void hone_search_tell(struct hone_search *s, int i, double ms)
 {
     if (s->ms[i]) return;   /* told twice: the first answer stands */
@@ -68,16 +77,32 @@ int hone_search_draw(struct hone_search *s, int n)
 
 double hone_search_unit(struct hone_search *s) { return hone_random_unit(s->seed, s->drawn++); }
 
+static int is_among(const int list[], int n, int i)
+{
+    while (n && list[n - 1] != i) n--;
+    return n > 0;
+}
+
+int hone_search_guesses(const struct hone_search *s, int n, int next[])
+{
+    int found = 0;
+    for (int best = 0; best >= 0 && found < n;) {
+        best = -1;
+        for (int k = 0; k < s->pool->nkernels; k++) {
+            const int i = s->pool->kernel[k].first;
+            if (!s->pool->kernel[k].n || s->ms[i] || is_among(next, found, i)) continue;
+            /* Who was slow on other problems waits: the budget may be over before its turn. */
+            if (best < 0 || (s->prior && s->prior[i] < s->prior[best])) best = i;
+        }
+        if (best >= 0) next[found++] = best;
+    }
+    return found;
+}
+
 int hone_search_guess(const struct hone_search *s)
 {
-    int best = -1;
-    for (int k = 0; k < s->pool->nkernels; k++) {
-        const int i = s->pool->kernel[k].first;
-        if (!s->pool->kernel[k].n || s->ms[i]) continue;
-        /* Who was slow on other problems waits: the budget may be over before its turn. */
-        if (best < 0 || (s->prior && s->prior[i] < s->prior[best])) best = i;
-    }
-    return best;
+    int i;
+    return hone_search_guesses(s, 1, &i) ? i : -1;
 }
 
 int hone_search_any(struct hone_search *s)

@@ -100,6 +100,9 @@ struct hone_searcher {
     void (*close)(struct hone_search *s);
     int  (*ask)(struct hone_search *s);     /* one that was not tried; there is one */
     void (*tell)(struct hone_search *s, int i);
+    /* The next few to try, if what is told in between is what is expected: as many as n, the first
+     * the one that ask names; NULL: it says one at a time. */
+    int  (*batch)(struct hone_search *s, int n, int next[]);
     int  (*count)(struct hone_search *s);   /* another was counted; NULL: does not care */
 };
 
@@ -114,6 +117,9 @@ void hone_search_close(struct hone_search *s);
 
 /* The candidate to try next; -1: all were tried.  A negative code below -1 is an error. */
 int  hone_search_ask(struct hone_search *s);
+
+/* Likewise the next few, at most n: how many, or a code as of ask. */
+int  hone_search_ask_few(struct hone_search *s, int n, int next[]);
 
 /* Candidate i, asked for or not, took so long; 0 or less: it does not work. */
 void hone_search_tell(struct hone_search *s, int i, double ms);
@@ -139,6 +145,8 @@ int  hone_search_draw(struct hone_search *s, int n);
 double hone_search_unit(struct hone_search *s);
 
 int  hone_search_guess(const struct hone_search *s);   /* of a kernel, not tried yet, or -1 */
+/* Guesses of kernels that were not tried yet, at most n in their order: how many. */
+int  hone_search_guesses(const struct hone_search *s, int n, int next[]);
 int  hone_search_any(struct hone_search *s);           /* any that was not tried */
 
 /* One not tried of i's kernel that differs from i in as few parameters (*differ) as any does; -1:

@@ -335,6 +335,75 @@ static int ask(struct hone_search *s)
     return next;
 }
 
+/* What the models were before they believed anything. */
+struct before {
+    int n;
+    double gain, log_det[MODELS], weight[MODELS];
+    double *kept;              /* (MODELS, 3 * pool.n) */
+};
+
+static int remember(const struct hone_search *s, struct before *b)
+{
+    const struct state *t = s->state;
+    const size_t n = 3 * (size_t)s->pool->n;
+    *b = (struct before){ .n = t->n, .gain = s->gain, .kept = malloc(MODELS * n * sizeof *b->kept) };
+    for (int m = 0; b->kept && m < MODELS; m++) {
+        b->log_det[m] = t->model[m].log_det;
+        b->weight[m] = t->model[m].weight;
+        if (stands(s, m)) memcpy(b->kept + (size_t)m * n, t->model[m].mean_z, n * sizeof *b->kept);
+    }
+    return b->kept ? HONE_OK : hone_fail(HONE_ENOMEM, "%d candidates", s->pool->n);
+}
+
+static void restore(struct hone_search *s, struct before *b, const int believed[], int nbelieved)
+{
+    struct state *t = s->state;
+    const size_t n = 3 * (size_t)s->pool->n;
+    for (int m = 0; m < MODELS; m++) {
+        t->model[m].log_det = b->log_det[m];
+        t->model[m].weight = b->weight[m];
+        if (stands(s, m)) memcpy(t->model[m].mean_z, b->kept + (size_t)m * n, n * sizeof *b->kept);
+    }
+    for (int k = 0; k < nbelieved; k++) s->ms[believed[k]] = 0;
+    t->n = b->n;
+    s->gain = b->gain;
+    free(b->kept);
+}
+
+/* Candidate i takes what is expected of it ("kriging believer": Ginsbourger et al. 2010). */
+static void believe(struct hone_search *s, int i)
+{
+    struct state *t = s->state;
+    double y = 0;
+    for (int m = 0; m < MODELS; m++) {
+        const struct model *q = &t->model[m];
+        const struct level l = level_of(q, t->n);
+        if (q->weight > 1e-3)
+            y += q->weight * (q->expect[i] + l.mean + q->mean_z[i] - l.mean * q->mean_b[i]);
+    }
+    for (int m = 0; m < MODELS; m++)
+        if (stands(s, m)) observe(s, &t->model[m], t->n, i, y);
+    t->y[t->n] = y;
+    t->at[t->n++] = i;
+    s->ms[i] = t->scale * exp(y);
+}
+
+static int batch(struct hone_search *s, int n, int next[])
+{
+    const struct state *t = s->state;
+    struct before b;
+    int found = 1, err;
+    if ((next[0] = ask(s)) < 0) return next[0];
+    if (!t->n || s->best < 0 || t->n + n > TRIALS) return 1;
+    if ((err = remember(s, &b))) return err;
+    for (; found < n; found++) {
+        believe(s, next[found - 1]);
+        if ((next[found] = ask(s)) < 0) break;
+    }
+    restore(s, &b, next, found < n ? found : n - 1);
+    return found;
+}
+
 /* What is very slow says little about who is fast, and must not set the scale. */
 static double compressed(double y) { return y < 0.7 ? y : 0.7 + 0.3 * (y - 0.7); }
 
@@ -391,5 +460,5 @@ const struct hone_searcher hone_searcher_model = {
     .name = "model",
     .about = "a model of all candidates, which starts from what other problems taught",
     .open = open_state, .close = close_state, .ask = ask, .tell = tell,
-    .count = count
+    .batch = batch, .count = count
 };

@@ -116,19 +116,47 @@ static int was_wrong(const struct hone_tuning *t, int k, const struct hone_confi
     return 0;
 }
 
-/* The candidate whose turn it is: every kernel's guess first, so that each has a record, then whom
- * the searcher names.  -1: nobody is left, or nobody left is worth a trial. */
-static int next_candidate(struct hone_tuning *t, int *stale)
+static const struct hone_kernel *kernel_of(const struct hone_tuning *t, int i)
 {
-    int i = hone_search_guess(&t->search);
-    if (i >= 0) return i;
-    if (t->o->trials && t->r->ncandidates >= t->o->trials) return -1;
-    i = hone_search_ask(&t->search);
+    return t->space.kernel[t->pool.at[i].kernel].kernel;
+}
+
+static const struct hone_config *config_of(const struct hone_tuning *t, int i)
+{
+    const int k = t->pool.at[i].kernel;
+    return &t->space.kernel[k].config[i - t->pool.kernel[k].first];
+}
+
+/* The first of the candidates, and those behind it that are to be compiled with it; how many. */
+static int compile_few(struct hone_tuning *t, const int next[], int n, int *err)
+{
+    struct hone_said jobs[HONE_AHEAD];
+    int some = 0;
+    for (; some < n && kernel_of(t, next[some])->build == HONE_JIT; some++)
+        jobs[some] = (struct hone_said){ .kernel = kernel_of(t, next[some]),
+                                         .config = *config_of(t, next[some]) };
+    *err = hone_tuning_compile(t, jobs, some);
+    return some ? some : 1;
+}
+
+/* The candidates whose turn it is: every kernel's guess first, so that each has a record, then whom
+ * the searcher names; some at once where they are compiled at once.  0: nobody is left, or nobody
+ * left is worth a trial. */
+static int next_candidates(struct hone_tuning *t, int *stale, int next[HONE_AHEAD])
+{
+    int some = hone_tuning_jobs(t), n = hone_search_guesses(&t->search, some, next);
+    if (n) return n;
+    if (t->o->trials && t->r->ncandidates >= t->o->trials) return 0;
+    if (t->o->trials && some > t->o->trials - t->r->ncandidates)
+        some = t->o->trials - t->r->ncandidates;
+    n = hone_search_ask_few(&t->search, t->jit ? some : 1, next);
+    if (n < 1) return n == -1 ? 0 : n;
     if (t->search.gain >= 0) *stale = t->search.gain < LITTLE ? *stale + 1 : 0;
+    if (*stale && !t->exhaust) n = 1;   /* no more than are tried before it ends */
     /* A searcher that cannot tell has not found a better one for as many trials as it took to find
      * the best, and some. */
     int idle = t->search.gain < 0 && t->since_best > IDLE + t->at_best;
-    return t->exhaust || !(idle || *stale >= STALE) ? i : -1;
+    return t->exhaust || !(idle || *stale >= STALE) ? n : 0;
 }
 
 void hone_tuning_report(struct hone_tuning *t, double done)
@@ -148,8 +176,7 @@ void hone_tuning_report(struct hone_tuning *t, double done)
 static int try_candidate(struct hone_tuning *t, int i, int incumbent)
 {
     const struct hone_choice *a = &t->pool.at[i];
-    const struct hone_config *c =
-        &t->space.kernel[a->kernel].config[i - t->pool.kernel[a->kernel].first];
+    const struct hone_config *c = config_of(t, i);
     double ms = 0;
     int err = HONE_OK, best = t->search.best;
     if (was_wrong(t, a->kernel, c)) t->lane[a->kernel].nwrong++;
@@ -177,26 +204,56 @@ static int by_trial(const void *a, const void *b)
     return (x->ms > y->ms) - (x->ms < y->ms);
 }
 
+/* The jit kernels of a precompiled one's good config that are worth compiling. */
+static int twins(struct hone_tuning *t, const struct hone_entrant *e, struct hone_said jobs[], int n,
+                 int most)
+{
+    for (int k = 0; n < most && k < t->space.nkernels; k++) {
+        if (t->space.kernel[k].kernel->aot != e->job.kernel) continue;
+        if (t->lane[k].next >= COMPILED || was_wrong(t, k, &e->job.config)) continue;
+        t->lane[k].next++;
+        jobs[n++] = (struct hone_said){ .kernel = t->space.kernel[k].kernel,
+                                        .config = e->job.config };
+    }
+    return n;
+}
+
+/* Compiled together, and tried one by one. */
+static int try_twins(struct hone_tuning *t, const struct hone_said jobs[], int n, double end)
+{
+    double ms;
+    int err = hone_tuning_compile(t, jobs, n);
+    for (int i = 0; !err && i < n; i++) {
+        int k = 0;
+        while (t->space.kernel[k].kernel != jobs[i].kernel) k++;
+        if (end > 0 && hone_now() > end) break;
+        if (hone_interrupted()) return hone_fail(HONE_EINTR, "interrupted");
+        err = hone_tuning_try(t, k, &jobs[i].config, 0, &ms);
+        hone_tuning_report(t, 0.7 * t->r->ncandidates / t->space.n);
+    }
+    return err;
+}
+
 /* Compiling takes a thousand times as long as trying, so a jit kernel gets only the configs with
  * which its twin did best, as long as that is not far behind. */
 static int run_jit_trials(struct hone_tuning *t, double end)
 {
-    int err = HONE_OK, n = t->n;
-    double ms;
+    const int width = hone_tuning_jobs(t);
+    int err = HONE_OK, n = t->n, some = 0;
+    struct hone_said jobs[HONE_AHEAD];
     struct hone_entrant *tried = calloc((size_t)n + 1, sizeof *tried);
     if (!tried) return hone_fail(HONE_ENOMEM, "%d trials", n);
     if (n) memcpy(tried, t->entrant, (size_t)n * sizeof *tried);
     qsort(tried, (size_t)n, sizeof *tried, by_trial);
-    for (int i = 0; !err && i < n && tried[i].ms < FAR_JIT * t->best_ms; i++)
-        for (int k = 0; !err && k < t->space.nkernels; k++) {
-            if (t->space.kernel[k].kernel->aot != tried[i].job.kernel) continue;
-            if (t->lane[k].next >= COMPILED || was_wrong(t, k, &tried[i].job.config)) continue;
-            if (end > 0 && hone_now() > end) break;
-            if (hone_interrupted()) err = hone_fail(HONE_EINTR, "interrupted");
-            t->lane[k].next++;
-            if (!err) err = hone_tuning_try(t, k, &tried[i].job.config, 0, &ms);
-            hone_tuning_report(t, 0.7 * t->r->ncandidates / t->space.n);
-        }
+    for (int i = 0; !err && i < n && tried[i].ms < FAR_JIT * t->best_ms;) {
+        const int had = some;
+        some = twins(t, &tried[i], jobs, some, width);
+        if (some == had) i++;
+        if (some < width) continue;
+        err = try_twins(t, jobs, some, end);
+        some = 0;
+    }
+    if (!err) err = try_twins(t, jobs, some, end);
     free(tried);
     return err;
 }
@@ -215,8 +272,10 @@ static int open_search(struct hone_tuning *t)
     const struct hone_searcher *searcher;
     int err = hone_searcher_find(t->o->search, &searcher);
     t->exhaust = t->o->exhaust || !strcmp(searcher->name, "exhaustive");
-    for (int k = 0; !err && k < t->space.nkernels; k++)
+    for (int k = 0; !err && k < t->space.nkernels; k++) {
         t->space.kernel[k].follows = twin_of(t, k) >= 0;
+        t->jit |= !t->space.kernel[k].follows && t->space.kernel[k].kernel->build == HONE_JIT;
+    }
     if (!err) err = hone_pool_of_space(&t->pool, &t->space);
     if (!err) err = hone_pool_expect(&t->pool, t->p, t->d);
     if (!err) t->prior = calloc((size_t)t->pool.n + 1, sizeof *t->prior);
@@ -229,21 +288,34 @@ static int open_search(struct hone_tuning *t)
     return hone_lessons_count(t->db, t->p, &t->search, &t->names);
 }
 
+/* Tries one after another; *over: the budget is, or Ctrl-C was pressed. */
+static int try_few(struct hone_tuning *t, const int next[], int n, double end, int *over)
+{
+    int err = HONE_OK;
+    for (int i = 0; !err && i < n; i++) {
+        /* One that works is needed whatever the budget. */
+        if ((*over = end > 0 && t->n && hone_now() > end)) break;
+        if (hone_interrupted()) return hone_fail(HONE_EINTR, "interrupted");
+        err = try_candidate(t, next[i], 0);
+        if (!err) err = hone_tuning_count(t);
+        if (!err && hone_now() - t->flushed > FLUSH) err = hone_tuning_prune(t);
+        hone_tuning_report(t, 0.7 * t->r->ncandidates / t->space.n);
+    }
+    return err;
+}
+
 static int run_trials(struct hone_tuning *t)
 {
     double left = t->deadline > 0 ? TRIALS * (t->deadline - t->started) : 0;
     double last = left > 0 ? t->started + left : 0,
            end = left > 0 && compiles(t) ? t->started + BEFORE_JIT * left : last;
-    int err = open_search(t), i, stale = 0;
+    int err = open_search(t), n, stale = 0, over = 0, next[HONE_AHEAD];
     if (!err && t->incumbent) err = try_incumbent(t);
-    while (!err && (i = next_candidate(t, &stale)) >= 0) {
-        /* One that works is needed whatever the budget. */
-        if (end > 0 && t->n && hone_now() > end) break;
-        if (hone_interrupted()) return hone_fail(HONE_EINTR, "interrupted");
-        err = try_candidate(t, i, 0);
-        if (!err) err = hone_tuning_count(t);
-        if (!err && hone_now() - t->flushed > FLUSH) err = hone_tuning_prune(t);
-        hone_tuning_report(t, 0.7 * t->r->ncandidates / t->space.n);
+    while (!err && !over && (n = next_candidates(t, &stale, next))) {
+        if (n < 0) return n;
+        if ((over = end > 0 && t->n && hone_now() > end)) break;
+        n = compile_few(t, next, n, &err);
+        if (!err) err = try_few(t, next, n, end, &over);
     }
     if (!err && !t->exhaust) err = hone_tuning_again(t, last);
     if (!err) err = run_jit_trials(t, last);
@@ -286,6 +358,7 @@ int hone_tune(struct hone_db *db, const struct hone_problem *p, struct hone_devi
     }
     if (!err && !r->podium.best.kernel[0]) err = default_podium(&t);
     hone_worker_close(&t.worker);
+    hone_tuning_compile_end(&t);
     hone_search_close(&t.search);
     hone_pool_close(&t.pool);
     free(t.prior);

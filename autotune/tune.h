@@ -31,6 +31,16 @@ struct hone_lane {
     int seen;                            /* has records of this version */
 };
 
+/* A jit candidate, and, once it was compiled ahead, what was wrong with it. */
+struct hone_said {
+    const struct hone_kernel *kernel;
+    struct hone_config config;
+    int err;
+    char why[256];
+};
+
+enum { HONE_AHEAD = 32 };                /* candidates compiled at once, at most */
+
 struct hone_tuning {
     struct hone_db *db;
     const struct hone_problem *p;
@@ -48,6 +58,7 @@ struct hone_tuning {
     struct hone_search search;
     double *prior;                       /* (pool.n) what other problems taught */
     int exhaust;                         /* 1: all are tried */
+    int jit;                             /* 1: candidates of the search are compiled */
     int at_best, since_best;             /* trials until the best one came, and since */
     struct hone_worker worker;           /* where candidates run */
     int64_t njobs;                       /* that it was given: their numbers */
@@ -55,6 +66,8 @@ struct hone_tuning {
     int n, room;
     double best_ms;
     int blocks;                          /* races so far */
+    struct hone_said *said;              /* (nsaid) compiled ahead; shared with who compiles */
+    int nsaid;
     struct hone_count_names names;       /* of counters */
     double counting;                     /* seconds that counting took */
     int uncounted;                       /* 1: nothing more is counted */
@@ -91,6 +104,19 @@ void hone_entrant_say_more(struct hone_entrant *e);     /* cost and facts, behin
 
 /* Tries those again who should have been good and were not, until `last` (0: no limit) at most. */
 int hone_tuning_again(struct hone_tuning *t, double last);
+
+/* ---- ahead.c ---- */
+
+/* How many are compiled at once: 1 where that cannot be done. */
+int hone_tuning_jobs(const struct hone_tuning *t);
+
+/* Compiles n candidates, at most HONE_AHEAD, before they are tried. */
+int hone_tuning_compile(struct hone_tuning *t, const struct hone_said jobs[], int n);
+
+/* What was wrong with one that was compiled ahead, or NULL. */
+const struct hone_said *hone_tuning_said(const struct hone_tuning *t, const struct hone_kernel *k,
+                                         const struct hone_config *c);
+void hone_tuning_compile_end(struct hone_tuning *t);
 
 /* ---- counting.c ---- */
 

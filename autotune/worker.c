@@ -35,9 +35,9 @@ static const int64_t NEAR = 64 << 20;   /* bytes below the limit: memory had run
 
 /* ---- limits ---- */
 
-/* Seconds that one phase of a candidate may take: an hour's work for nobody, but a slow one on a
- * busy machine has a hundred times what a good one needs. */
-static double patience(const struct hone_worker *w)
+/* An hour's work for nobody, but a slow one on a busy machine has a hundred times what a good one
+ * needs. */
+double hone_worker_patience(const struct hone_worker *w)
 {
     if (w->o->candidate_seconds > 0) return w->o->candidate_seconds;
     return 10 + w->p->op->flops(w->p) / 5e7 + hone_problem_bytes(w->p) / 2e7;
@@ -264,7 +264,7 @@ static int is_hung(const struct hone_worker *w, double limit)
 static enum outcome await(struct hone_worker *w)
 {
     enum { WATCH_MS = 200 };
-    const double limit = patience(w);
+    const double limit = hone_worker_patience(w);
     struct pollfd p = { .fd = w->fd, .events = POLLIN };
     for (;;) {
         char c;
@@ -302,7 +302,7 @@ static void explain(struct hone_worker *w, enum outcome o, char *why, size_t siz
     const struct hone_board *b = w->board;
     end(w, &status);
     if (o == HUNG)
-        snprintf(why, size, "hang: no end after %.3g s %s", patience(w), when);
+        snprintf(why, size, "hang: no end after %.3g s %s", hone_worker_patience(w), when);
     else if (WIFEXITED(status))
         snprintf(why, size, "exit: ended the program with status %d %s", WEXITSTATUS(status), when);
     else if (b->starved)

@@ -110,6 +110,9 @@ struct hone_worker {
     void *ctx;
 };
 
+/* Seconds that one phase of a candidate may take. */
+double hone_worker_patience(const struct hone_worker *w);
+
 /* Makes the cases.  The process is started with the first job. */
 int  hone_worker_open(struct hone_worker *w, const struct hone_problem *p, struct hone_device *d,
                       const struct hone_tune_options *o);

@@ -273,6 +273,59 @@ static void check_cost(void)
     ok(!harmed, "one that misleads costs at most twice the measurements and 5, but on %d of 4", harmed);
 }
 
+/* ---- several at once ---- */
+
+/* Measurements to 95 % where so many are asked for at once. */
+static int to95_by(const struct hone_recording *r, int few, uint64_t seed)
+{
+    struct hone_search s;
+    int n = 0, there = 0, next[8], some;
+    double best = 0;
+    for (int i = 0; i < r->pool.n; i++)
+        if (r->ms[i] > 0 && (best <= 0 || r->ms[i] < best)) best = r->ms[i];
+    hone_search_open(&s, searcher("model"), &r->pool, NULL, seed);
+    while (!there && (some = hone_search_ask_few(&s, few, next)) > 0)
+        for (int k = 0; k < some && !there; k++, n++) {
+            const double ms = r->ms[next[k]];
+            there = ms > 0 && 0.95 * ms <= best;
+            hone_search_tell(&s, next[k], ms * (1 + 0.02 * hone_random_unit(seed, (uint64_t)n)));
+        }
+    hone_search_close(&s);
+    return n;
+}
+
+static void check_few(void)
+{
+    struct hone_recording r;
+    struct hone_search a, b;
+    int same = 1, once = 1, next[4], sum[3] = { 0 };
+    hone_recording_synthetic(&r, 3);
+    hone_search_open(&a, searcher("model"), &r.pool, NULL, 5);
+    hone_search_open(&b, searcher("model"), &r.pool, NULL, 5);
+    for (int n = 0; n < 40; n++) {
+        const int some = hone_search_ask_few(&a, 4, next), i = hone_search_ask(&b);
+        same &= some > 0 && next[0] == i && a.gain == b.gain;
+        for (int k = 0; k < some; k++) {
+            once &= !a.ms[next[k]];
+            for (int j = 0; j < k; j++) once &= next[j] != next[k];
+        }
+        hone_search_tell(&a, i, r.ms[i]);
+        hone_search_tell(&b, i, r.ms[i]);
+    }
+    ok(same, "asking for several changes nothing");
+    ok(once, "and names each once");
+    hone_search_close(&a);
+    hone_search_close(&b);
+    hone_recording_close(&r);
+    for (int k = 0; k < 8; k++) {
+        hone_recording_synthetic(&r, 40 + (uint64_t)k);
+        for (int few = 0; few < 3; few++) sum[few] += to95_by(&r, 1 << few, 1);
+        hone_recording_close(&r);
+    }
+    ok(sum[1] <= 1.25 * sum[0] && sum[2] <= 1.6 * sum[0],
+       "on 8 spaces %d measurements one by one, %d two by two, %d four by four", sum[0], sum[1], sum[2]);
+}
+
 /* ---- counters ---- */
 
 enum { MADE = 4 };
@@ -352,6 +405,7 @@ int main(void)
     check_bars(0, "busy");
     for (int i = 0; i < nspaces; i++) hone_recording_close(&space[i]);
     check_cost();
+    check_few();
     check_counters();
     return tap_end();
 }
