@@ -46,22 +46,39 @@ static void plan_rest(struct hone_net *net)
         struct hone_tensor *tensor = &net->tensor[t];
         int64_t *end = tensor->role == HONE_ROLE_DATA ? &net->data_bytes : &net->state_bytes;
         if (tensor->role != HONE_ROLE_DATA && tensor->role != HONE_ROLE_STATE) continue;
+        if (tensor->within >= 0) continue;
         tensor->offset = *end;
         *end += aligned(hone_tensor_bytes(tensor));
     }
-    net->gradients_bytes = net->grads >= 0 ? net->trainable_bytes : 0;
+    net->gradients_bytes = net->grads >= 0 ? hone_tensor_bytes(&net->tensor[net->grads]) : 0;
 }
 
-/* In pieces: a copy as large as the array itself would be the most memory that a net ever needs. */
-static int zeros(struct hone_device *d, int64_t bytes, char **mem)
+int hone_net_zeros(struct hone_device *d, char *mem, int64_t bytes)
 {
     static const char nothing[1 << 16];
-    int err = d->backend->alloc(d, (size_t)bytes, (void **)mem);
+    int err = HONE_OK;
     for (int64_t at = 0, n; !err && at < bytes; at += n) {
         n = bytes - at < (int64_t)sizeof nothing ? bytes - at : (int64_t)sizeof nothing;
-        err = d->backend->put(d, *mem + at, nothing, (size_t)n);
+        err = d->backend->put(d, mem + at, nothing, (size_t)n);
     }
     return err;
+}
+
+static int zeros(struct hone_device *d, int64_t bytes, char **mem)
+{
+    int err = d->backend->alloc(d, (size_t)bytes, (void **)mem);
+    return err ? err : hone_net_zeros(d, *mem, bytes);
+}
+
+/* The batch alone is left as it is: often it is read elsewhere, and its pages are never touched. */
+static int make_room_for_batch(struct hone_net *net)
+{
+    struct hone_device *d = net->device;
+    const int64_t from = net->tensor[net->input].offset,
+                  to = from + aligned(hone_tensor_bytes(&net->tensor[net->input]));
+    int err = d->backend->alloc(d, (size_t)net->data_bytes, (void **)&net->data);
+    if (!err) err = hone_net_zeros(d, net->data, from);
+    return err ? err : hone_net_zeros(d, net->data + to, net->data_bytes - to);
 }
 
 static int take_shared(struct hone_net *net, const struct hone_net *shared)
@@ -70,7 +87,8 @@ static int take_shared(struct hone_net *net, const struct hone_net *shared)
         return hone_fail(HONE_EINVAL,
                          "'%s' cannot share the weights of '%s': they are of another text",
                          net->name, shared->name);
-    if (net->grads >= 0 && (net->state_bytes != shared->state_bytes || !shared->gradients))
+    if (net->grads >= 0 && (net->state_bytes != shared->state_bytes ||
+                            net->gradients_bytes != shared->gradients_bytes))
         return hone_fail(HONE_EINVAL,
                          "'%s' cannot share an optimizer with a net that trains otherwise",
                          net->name);
@@ -85,7 +103,7 @@ static int allocate(struct hone_net *net, struct hone_net *shared)
     struct hone_device *d = net->device;
     int err = d->backend->alloc(d, (size_t)(net->arena_bytes + net->workspace_bytes),
                                 (void **)&net->arena);
-    if (!err) err = zeros(d, net->data_bytes, &net->data);
+    if (!err) err = make_room_for_batch(net);
     if (err || shared) return err ? err : take_shared(net, shared);
     net->owns_weights = 1;
     err = zeros(d, net->weights_bytes, &net->weights);
@@ -99,12 +117,14 @@ void *hone_net_mem(const struct hone_net *net, int t)
     if (t == net->input && net->fed[0]) return net->fed[0];
     if (t == net->target && net->fed[1]) return net->fed[1];
     if (t == net->teacher && net->fed[2]) return net->fed[2];
+    const struct hone_tensor *of = &net->tensor[t];
+    if (of->within >= 0) return (char *)hone_net_mem(net, of->within) + of->offset;
     char *const base[] = {
         [HONE_ROLE_DATA] = net->data,          [HONE_ROLE_WEIGHT] = net->weights,
         [HONE_ROLE_RUNNING] = net->weights,    [HONE_ROLE_GRADIENT] = net->gradients,
         [HONE_ROLE_STATE] = net->state,        [HONE_ROLE_ACTIVATION] = net->arena,
     };
-    return base[net->tensor[t].role] + net->tensor[t].offset;
+    return base[of->role] + of->offset;
 }
 
 /* Data may lie elsewhere than before. */

@@ -25,15 +25,6 @@ static double limit_of(const struct hone_tensor *t, enum hone_init init)
     return sqrt(6.0 / (double)(he ? t->fan_in : t->fan_in + t->fan_out));
 }
 
-static int zero(struct hone_device *d, void *mem, int64_t bytes)
-{
-    void *nothing = calloc(1, (size_t)bytes);
-    int err = nothing ? d->backend->put(d, mem, nothing, (size_t)bytes)
-                      : hone_fail(HONE_ENOMEM, "%lld bytes", (long long)bytes);
-    free(nothing);
-    return err;
-}
-
 uint64_t hone_dropout_seed(uint64_t seed) { return hone_random(seed, 1u << 20) >> 12; }
 
 /* Numbers uniform in first +- limit, in pieces: a copy of all weights would be the most memory that
@@ -71,7 +62,7 @@ int hone_net_init(struct hone_net *net, uint64_t seed)
         err = put_uniform(net, tensor, limit_of(tensor, net->init), key);
     }
     uint64_t dropout[2] = { hone_dropout_seed(seed), 0 };
-    if (!err && net->state_bytes) err = zero(d, net->state, net->state_bytes);
+    if (!err && net->state_bytes) err = hone_net_zeros(d, net->state, net->state_bytes);
     if (!err && net->seed >= 0)
         err = d->backend->put(d, hone_net_mem(net, net->seed), dropout, sizeof dropout);
     double hyper[8], now[8];

@@ -23,19 +23,29 @@ static void set_text(json_t *to, const char *key, const char *fmt, ...)
     json_object_set_new(to, key, json_string(text));
 }
 
+static uint64_t hash_of_text(uint64_t hash, const char *text)
+{
+    for (const char *c = text ? text : ""; *c; c++) hash = hone_random(hash, (unsigned char)*c);
+    return hone_random(hash, 0);
+}
+
 /* Of what the net computes, in its order: a dropout's share, a stride or a layer's inputs change no
- * tensor's shape, by which another net would be told. */
-static uint64_t hash_of_steps(const struct hone_net *net)
+ * tensor's shape, by which another net would be told.  Not of its steps, which are others on another
+ * machine or database. */
+static uint64_t hash_of_layers(const struct hone_net *net)
 {
     uint64_t hash = 0;
-    for (int i = 0; i < net->nsteps; i++) {
-        const struct hone_step *step = &net->step[i];
-        struct hone_arg arg[HONE_MAX_ARGS] = { 0 };
-        char text[HONE_TEXT];
-        int n = step->problem.op->args(&step->problem, arg);
-        hone_problem_print(&step->problem, text);
-        for (const char *c = text; *c; c++) hash = hone_random(hash, (unsigned char)*c);
-        for (int a = 0; a < n; a++) hash = hone_random(hash, (uint64_t)step->arg[a]);
+    for (int i = 0; i < net->nlayers; i++) {
+        const struct hone_layer *l = &net->layer[i];
+        char value[40];
+        hash = hash_of_text(hash_of_text(hash_of_text(hash, l->kind), l->name), l->act);
+        for (int k = 0; k < l->ninputs; k++) hash = hone_random(hash, (uint64_t)l->input[k]);
+        for (int k = 0; k < l->nkeys; k++) {
+            snprintf(value, sizeof value, "%.17g", l->key[k].value);
+            hash = hash_of_text(hash_of_text(hash, l->key[k].name), value);
+        }
+        hash = hone_random(hone_random(hone_random(hash, (uint64_t)l->h), (uint64_t)l->w),
+                           (uint64_t)l->c);
     }
     return hash;
 }
@@ -89,7 +99,7 @@ json_t *hone_train_signature(const struct hone_train_command *c, const struct ho
     /* The cosine's end is the number of epochs; other schedules may be trained for longer. */
     if (o->schedule.kind == HONE_COSINE)
         set_text(s, "--epochs", "%lld", (long long)o->schedule.epochs);
-    set_text(s, "a net of steps", "%016llx", (unsigned long long)hash_of_steps(&t->net));
+    set_text(s, "a net of layers", "%016llx", (unsigned long long)hash_of_layers(&t->net));
     return s;
 }
 

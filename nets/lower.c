@@ -1,5 +1,5 @@
 /* From nodes to steps: each kind adds its forward steps in the order of the text, then its backward
- * steps in reverse, then the optimizer runs once over the flat arrays of all parameters. */
+ * steps in reverse, then the optimizer runs over the flat arrays of all parameters. */
 #include "nets/lower.h"
 
 #include <assert.h>
@@ -42,7 +42,7 @@ int hone_lower_tensor(struct hone_lower *b, enum hone_role role, enum hone_dtype
     if (dtype == HONE_F32 && role == HONE_ROLE_ACTIVATION) dtype = net->dtype;
     else if (dtype == HONE_F32 || dtype == HONE_WIDE) dtype = hone_dtype_wide(net->dtype);
     net->tensor[t] = (struct hone_tensor){
-        .role = role, .dtype = dtype, .rank = rank, .layer = layer, .over = -1
+        .role = role, .dtype = dtype, .rank = rank, .layer = layer, .over = -1, .within = -1
     };
     va_list ap;
     va_start(ap, fmt);
@@ -103,13 +103,6 @@ static int is_rectified(const struct hone_lower *b, const struct hone_node *n)
     return 0;
 }
 
-/* Whole cache lines, of floats: the same places for every number type. */
-static int64_t on_lines(int64_t len)
-{
-    enum { LINE = HONE_ALIGN / sizeof(float) };
-    return (len + LINE - 1) / LINE * LINE;
-}
-
 static int64_t number_bytes(const struct hone_lower *b)
 {
     return (int64_t)hone_dtype_bytes(hone_dtype_wide(b->net->dtype));
@@ -122,9 +115,11 @@ int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suf
     int w = hone_lower_tensor(b, HONE_ROLE_WEIGHT, HONE_F32, layer, rank, dim, "%s.%s", n->name,
                               suffix);
     if (w < 0) return w;
+    const int64_t bytes = hone_tensor_bytes(&b->net->tensor[w]);
+    const int apart = hone_lower_updates_apart(b, bytes);
     if (b->how->train)
-        g = hone_lower_tensor(b, HONE_ROLE_GRADIENT, HONE_F32, layer, rank, dim, "d %s.%s", n->name,
-                              suffix);
+        g = hone_lower_tensor(b, apart ? HONE_ROLE_ACTIVATION : HONE_ROLE_GRADIENT, HONE_WIDE,
+                              layer, rank, dim, "d %s.%s", n->name, suffix);
     if (g < 0) return g;
     struct hone_tensor *t = b->net->tensor;
     int64_t len = hone_tensor_len(&t[w]);
@@ -134,13 +129,14 @@ int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suf
     t[w].rectified = is_rectified(b, n);
     int err = HONE_OK;
     if (b->how->train) {
-        t[g].offset = t[w].offset;
+        t[g].offset = b->ngrads * number_bytes(b);
+        b->ngrads += apart ? 0 : hone_lower_on_lines(len);
         err = hone_lower_same_gradient(b, w, g);
     }
     if (err) return err;
     /* The next tensor starts on a cache line; the numbers between stay 0, for their gradient is 0.
      */
-    b->nflat += on_lines(len);
+    b->nflat += hone_lower_on_lines(len);
     hone_node_layer(b, n)->parameters += len;
     b->net->parameters += len;
     if (b->nflat > INT32_MAX) return hone_fail(HONE_EPARSE, "more than %d parameters", INT32_MAX);
@@ -156,7 +152,7 @@ int hone_lower_running(struct hone_lower *b, struct hone_node *n, const char *su
     /* Where the trainable numbers end is known when all layers are lowered. */
     b->net->tensor[t].offset = b->nrunning * number_bytes(b);
     b->net->tensor[t].first = first;
-    b->nrunning += on_lines(len);
+    b->nrunning += hone_lower_on_lines(len);
     return t;
 }
 
@@ -411,44 +407,10 @@ static int backward(struct hone_lower *b)
     for (int i = b->nnodes - 1; i >= 0; i--) {
         struct hone_node *n = &b->node[i];
         int err = n->backward && n->kind->backward ? n->kind->backward(b, n) : HONE_OK;
+        if (!err) err = hone_lower_update_of(b, n);
         if (err) return hone_fail_at(err, "%s:%d", b->file, n->line);
     }
     return HONE_OK;
-}
-
-/* Clips the gradients by the norm of all of them. */
-static int clip(struct hone_lower *b)
-{
-    struct hone_net *net = b->net;
-    char problem[HONE_TEXT];
-    net->norm = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, (int64_t[]){ 1 }, "norm");
-    if (net->norm < 0) return net->norm;
-    snprintf(problem, sizeof problem, "clip:f32:any:n%lld", (long long)b->nflat);
-    return hone_lower_step(b, NULL, HONE_UPDATE, problem,
-                           (int[]){ net->grads, net->norm, net->hyper }, 3);
-}
-
-/* One step of the optimizer over the flat arrays. */
-static int update(struct hone_lower *b)
-{
-    struct hone_net *net = b->net;
-    char problem[HONE_TEXT];
-    int64_t flat[] = { b->nflat }, eight[] = { 8 };
-    int nstates = hone_optim_problem(&b->how->optim, b->nflat, problem), arg[HONE_MAX_ARGS], n = 0;
-    net->params = hone_lower_tensor(b, HONE_ROLE_WEIGHT, HONE_F32, -1, 1, flat, "parameters");
-    net->grads = hone_lower_tensor(b, HONE_ROLE_GRADIENT, HONE_F32, -1, 1, flat, "gradients");
-    net->hyper = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, eight, "hyper-parameters");
-    if (net->params < 0 || net->grads < 0 || net->hyper < 0) return HONE_ENOMEM;
-    int err = b->how->optim.clip > 0 ? clip(b) : HONE_OK;
-    if (err) return err;
-    arg[n++] = net->params;
-    for (int i = 0; i < nstates; i++, n++)
-        if ((arg[n] = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, flat, "moment %d",
-                                        i + 1)) < 0)
-            return arg[n];
-    arg[n++] = net->grads;
-    arg[n++] = net->hyper;
-    return hone_lower_step(b, NULL, HONE_UPDATE, problem, arg, n);
 }
 
 static int lower(struct hone_lower *b)
@@ -469,9 +431,10 @@ static int lower(struct hone_lower *b)
     if (err || !b->how->train) return err;
     if (!net->parameters)
         return hone_fail(HONE_EPARSE, "%s: the net has no parameters to train", b->file);
-    err = backward(b);
+    err = hone_lower_update_open(b);
+    if (!err) err = backward(b);
     net->first_update = net->nsteps;
-    if (!err) err = update(b);
+    if (!err) err = hone_lower_update_rest(b);
     return err ? err : hone_lower_whole(b);
 }
 

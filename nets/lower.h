@@ -104,6 +104,8 @@ struct hone_lower {
     } *partial;
     int npartials;
     int64_t nflat;    /* trainable numbers in the weights' array so far, with padding */
+    int64_t ngrads;   /* of these that have a gradient in the gradients' array */
+    int moment[2], nmoments; /* the optimizer's states as tensors */
     int64_t nrunning; /* running values, behind them */
     int lastline;
 };
@@ -139,6 +141,13 @@ int hone_lower_output(struct hone_lower *b, struct hone_node *n, const char *suf
 /* A weight of n, and with training its gradient.  fan_out 0: a bias; fan_in 0: it starts at 0. */
 int hone_lower_weight(struct hone_lower *b, struct hone_node *n, const char *suffix, int64_t fan_in,
                       int64_t fan_out, int rank, const int64_t dim[]);
+
+/* So many numbers on whole cache lines, of floats: the same places for every number type. */
+static inline int64_t hone_lower_on_lines(int64_t len)
+{
+    enum { LINE = HONE_ALIGN / sizeof(float) };
+    return (len + LINE - 1) / LINE * LINE;
+}
 
 /* Numbers of n that steps change but training does not: running statistics.  They start at
  * `first`. */
@@ -214,6 +223,16 @@ int hone_lower_wins(const struct hone_lower *b, const char *const fused[],
 
 /* n, which is being lowered, gives up its sum, else its activation: they follow as steps. */
 void hone_lower_part(struct hone_lower *b, struct hone_node *n);
+
+/* optimizer steps (update.c): is the gradient of so many bytes of weights in the arena, for a step
+ * of its own as soon as it is there? */
+int hone_lower_updates_apart(const struct hone_lower *b, int64_t bytes);
+
+/* Before the backward pass: the flat arrays and the optimizer's states; after that of n: the step
+ * for its weights, where that is one of its own; after all: the steps for the rest. */
+int hone_lower_update_open(struct hone_lower *b);
+int hone_lower_update_of(struct hone_lower *b, const struct hone_node *n);
+int hone_lower_update_rest(struct hone_lower *b);
 
 /* After all: one step in place of all that there are, where the net is plain (whole.c). */
 int hone_lower_whole(struct hone_lower *b);

@@ -32,6 +32,7 @@ struct hone_tensor {
     double first;                 /* fan_in 0: where all its numbers start */
     int rectified;                /* relu or the like comes next */
     int over;                     /* after assemble: the tensor that it is written over; -1: none */
+    int within;                   /* it is a part of that tensor, from its offset on; -1: of none */
 };
 
 int64_t hone_tensor_len(const struct hone_tensor *t);
@@ -159,7 +160,9 @@ struct hone_net {
     struct hone_step *step;
     /* Tensors; output: logits or values; hit: -1 unless classifying. */
     int input, target, output, loss, hit;
-    int params, grads;                       /* the flat arrays as tensors, for the update step */
+    /* The flat arrays as tensors, for the update step.  What large weights' gradients are is not in
+     * grads: they are in the arena, and have update steps of their own. */
+    int params, grads;
     int hyper, seed;                         /* the optimizer's numbers, dropout's seed; -1: none */
     int teacher;                             /* (mb, classes) a teacher's logits, DATA; -1: none */
     int norm;                                /* (1) of the gradients, before clipping; -1: none */
@@ -288,6 +291,9 @@ int hone_weights_data(const char *path, struct hone_data *d);
 /* Reads them from such a file, or from a checkpoint.  An error, and the weights as they were, where
  * the file is damaged, of another net, in another layout, or holds numbers that are not finite. */
 int hone_weights_load(struct hone_net *net, const char *path);
+
+/* Puts zeros there, in pieces: a copy as large would be the most memory that a net ever needs. */
+int  hone_net_zeros(struct hone_device *d, char *mem, int64_t bytes);
 
 /* Runs steps [from, to). */
 int  hone_net_run(const struct hone_net *net, int from, int to);

@@ -31,7 +31,8 @@ static int lies_in(const struct array *a, const void *mem)
 static char *kept_at(const struct kept *k, int t)
 {
     const struct hone_net *net = k->net;
-    if (t == net->params || t == net->hyper || t == net->seed) return NULL;
+    if (t == net->params || t == net->hyper || t == net->seed || net->tensor[t].within >= 0)
+        return NULL;
     const char *mem = hone_net_mem(net, t);
     for (const struct array *a = &k->weights; a <= &k->state; a++)
         if (lies_in(a, mem)) return a->host + (mem - a->device);
@@ -60,6 +61,7 @@ static void kept_close(struct kept *k)
 {
     free(k->weights.host);
     free(k->state.host);
+    hone_memory_trim();
 }
 
 /* Writes our memory back to the net's. */

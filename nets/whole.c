@@ -64,7 +64,7 @@ static int is_plain(const struct hone_lower *b, struct plain *m)
     }
     const struct hone_optim *o = &b->how->optim;
     return m->nlayers && m->loss && hone_node_is_flat(&b->node[0]) && hidden_alike(b, m) &&
-           b->net->teacher < 0 && o->clip == 0 &&
+           b->net->teacher < 0 && o->clip == 0 && b->ngrads == b->nflat &&
            (o->kind == HONE_SGD || o->kind == HONE_ADAM || o->kind == HONE_ADAMW);
 }
 

@@ -224,6 +224,10 @@ int64_t hone_memory_files(void);
 /* Of the pages that hold these bytes, those that are resident. */
 int64_t hone_memory_of(const void *mem, size_t bytes);
 
+/* Gives what was freed back to the system, where the C library can: it keeps as much as the largest
+ * buffers that came and went, such as those of files. */
+void hone_memory_trim(void);
+
 /* Lets the peak begin anew at what is held now; 0: this system does not allow it. */
 int hone_memory_peak_reset(void);
 

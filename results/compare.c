@@ -403,7 +403,6 @@ static int assemble(struct hone_compare *c, struct hone_db *db, struct hone_devi
     struct hone_way *ours = &c->way[0];
     snprintf(ours->version, sizeof ours->version, "Hone");
     int err = d->backend->start ? HONE_OK : use_libraries(d);
-    hone_memory_peak_reset();
     ours->base_bytes = hone_memory_now() - hone_memory_files();
     if (!err) err = hone_net_assemble(net, db, d, NULL);
     if (!err) err = hone_net_init(net, c->o->seed);
@@ -456,6 +455,7 @@ static int measure(struct hone_compare *c)
 {
     int err = write_net(c);
     if (!err) err = write_batches(c);
+    hone_memory_peak_reset();   /* writing files is over, as reading them is in the peers */
     if (!err) err = begin_way(c, &c->way[0]);
     c->way[0].peak_bytes = hone_memory_peak() - hone_memory_files();
     for (int i = 1; !err && i < c->nways; i++) {

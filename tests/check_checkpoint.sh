@@ -151,8 +151,8 @@ fails "run.ckpt: was written with --label-smoothing 0, and this run has 0.1[0-9]
 fails "run.ckpt: was written with --schedule constant, and this run has exp:0.5$" --net own.net $args --schedule exp:0.5
 fails "run.ckpt: was written with --last short, and this run has drop$" --net own.net $args --last drop
 fails "run.ckpt: was written with --dtype f32, and this run has f64$\|run.ckpt: tensor 'c1.w' is F32" --net own.net $args --dtype f64
-fails "run.ckpt: was written with a net of steps [0-9a-f]*, and this run has [0-9a-f]*$" --net dropped.net $args
-fails "run.ckpt: was written with a net of steps [0-9a-f]*, and this run has [0-9a-f]*$" --net linear.net $args
+fails "run.ckpt: was written with a net of layers [0-9a-f]*, and this run has [0-9a-f]*$" --net dropped.net $args
+fails "run.ckpt: was written with a net of layers [0-9a-f]*, and this run has [0-9a-f]*$" --net linear.net $args
 fails "want.safetensors: is no checkpoint" --net own.net $run --resume=want.safetensors
 fails "none.ckpt: No such file" --net own.net $run --resume=none.ckpt
 fails "own.net: this is no safetensors file" --net own.net $run --resume=own.net

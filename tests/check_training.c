@@ -630,6 +630,46 @@ static void check_misfits(const struct hone_data *images, const struct hone_data
        "fewer rows than a batch");
 }
 
+/* ---- large weights' own update steps ---- */
+
+/* Three steps on made numbers; clip 0: none. */
+static int train_large(struct hone_net *net, const char *text, enum hone_optimizer kind, double clip)
+{
+    struct hone_lowering how = lowering(8, 1);
+    how.optim = hone_optim_default(kind);
+    how.optim.clip = clip;
+    how.optim.momentum = kind == HONE_SGD ? 0.9 : 0;
+    int err = hone_net_parse(net, "large.net", text, &how);
+    if (!err) err = hone_net_assemble(net, NULL, &device, NULL);
+    if (!err) err = hone_net_init(net, 7);
+    if (err) return err;
+    float *x = hone_net_mem(net, net->input);
+    int32_t *label = hone_net_mem(net, net->target);
+    for (int64_t i = 0; i < hone_tensor_len(&net->tensor[net->input]); i++)
+        x[i] = (float)hone_random_unit(3, (uint64_t)i);
+    for (int i = 0; i < 8; i++) label[i] = i % 3;
+    for (int i = 0; !err && i < 3; i++) err = hone_net_run(net, 0, net->nsteps);
+    return err;
+}
+
+/* Clipping at a norm that is never reached changes no bit, and needs all gradients at once. */
+static void check_large(const char *text, enum hone_optimizer kind, int steps, int64_t gradients)
+{
+    struct hone_net own, flat;
+    int err = train_large(&own, text, kind, 0), n = 0;
+    if (!err) err = train_large(&flat, text, kind, 1e30);
+    for (int s = 0; !err && s < own.nsteps; s++) n += own.step[s].phase == HONE_UPDATE;
+    ok(!err && n == steps, "%s: large weights are updated by steps of their own, %d in all",
+       hone_optimizer_name(kind), n);
+    ok(!err && own.gradients_bytes == gradients && flat.gradients_bytes == flat.trainable_bytes,
+       "their gradients lie in the arena: %lld bytes are elsewhere", (long long)own.gradients_bytes);
+    ok(!err && own.weights_bytes == flat.weights_bytes &&
+           !memcmp(own.weights, flat.weights, (size_t)own.weights_bytes),
+       "weights are those of one step for all, bit by bit");
+    hone_net_close(&own);
+    hone_net_close(&flat);
+}
+
 int main(void)
 {
     static const char *const names[] = { "lenet5", "lenet5-student", "mnist-cnn", "letter-mlp",
@@ -656,6 +696,12 @@ int main(void)
     check_allocations("housing-mlp", &few_rows);
     check_batches(&few);
     check_hyper();
+    /* Runs of small ones before, between and behind them; large ones alone. */
+    check_large("input x c=16\nfc a = x k=600\nfc b = a k=512 act=relu\nfc c = b k=512\n"
+                "fc y = c k=3\nsoftmax_ce l = y\n",
+                HONE_SGD, 5, 4 * (16 * 600 + 608 + 512 + 512 + 512 * 3 + 16));
+    check_large("input x c=600\nfc b = x k=512 bias=0\nfc y = b k=513 bias=0\n"
+                "softmax_ce l = y\n", HONE_ADAM, 2, 0);
     check_running();
     check_init();
     check_golden(&runs[0], &images, &test_images);

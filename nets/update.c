@@ -1,0 +1,122 @@
+/* The optimizer's steps.  One runs over the flat arrays of all parameters and their gradients; but
+ * large weights, on a processor, have one of their own right after their gradient's: so that this
+ * lies in the arena, where the next layer's takes its place, and is still in the cache. */
+#include "nets/lower.h"
+
+#include <stdlib.h>
+
+enum { LARGE = 1 << 20 };   /* bytes */
+
+/* Not where something is done with all gradients before: clipping, a loss's scale. */
+int hone_lower_updates_apart(const struct hone_lower *b, int64_t bytes)
+{
+    const struct hone_lowering *how = b->how;
+    const int on_device = how->device && how->device->backend->start;
+    return how->train && bytes >= LARGE && !(how->optim.clip > 0) && !on_device &&
+           b->net->dtype != HONE_F16 && how->whole != HONE_WHOLE_ALWAYS &&
+           hone_launch_wanted() <= 0;
+}
+
+int hone_lower_update_open(struct hone_lower *b)
+{
+    struct hone_net *net = b->net;
+    char problem[HONE_TEXT];
+    int64_t flat[] = { b->nflat }, grads[] = { b->ngrads }, eight[] = { 8 }, one[] = { 1 };
+    b->nmoments = hone_optim_problem(&b->how->optim, b->nflat, problem);
+    net->params = hone_lower_tensor(b, HONE_ROLE_WEIGHT, HONE_F32, -1, 1, flat, "parameters");
+    net->grads = hone_lower_tensor(b, HONE_ROLE_GRADIENT, HONE_F32, -1, 1, grads, "gradients");
+    net->hyper = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, eight, "hyper-parameters");
+    if (net->params < 0 || net->grads < 0 || net->hyper < 0) return HONE_ENOMEM;
+    if (b->how->optim.clip > 0 &&
+        (net->norm = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, one, "norm")) < 0)
+        return net->norm;
+    for (int i = 0; i < b->nmoments; i++) {
+        b->moment[i] =
+            hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, flat, "moment %d", i + 1);
+        if (b->moment[i] < 0) return b->moment[i];
+    }
+    return HONE_OK;
+}
+
+/* Numbers [from, from + n) of the flat tensor t as a tensor; t itself where that is all of it. */
+static int part(struct hone_lower *b, int t, int64_t from, int64_t n)
+{
+    if (!from && n == hone_tensor_len(&b->net->tensor[t])) return t;
+    int v = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, (int64_t[]){ n }, "%s from %lld",
+                              b->net->tensor[t].name, (long long)from);
+    if (v < 0) return v;
+    struct hone_tensor *of = &b->net->tensor[v];
+    of->within = t;
+    of->offset = from * (int64_t)hone_dtype_bytes(of->dtype);
+    return v;
+}
+
+/* The step for n numbers of parameters p, which are those from `from` on, with gradients g. */
+static int update(struct hone_lower *b, const struct hone_node *node, int p, int g, int64_t from,
+                  int64_t n)
+{
+    char problem[HONE_TEXT];
+    int arg[HONE_MAX_ARGS], nargs = 0;
+    hone_optim_problem(&b->how->optim, n, problem);
+    arg[nargs++] = p;
+    for (int i = 0; i < b->nmoments; i++) arg[nargs++] = part(b, b->moment[i], from, n);
+    arg[nargs++] = g;
+    arg[nargs++] = b->net->hyper;
+    return hone_lower_step(b, node, HONE_UPDATE, problem, arg, nargs);
+}
+
+/* Where in the flat array weight w begins, in numbers. */
+static int64_t place_of(const struct hone_lower *b, int w)
+{
+    const struct hone_tensor *t = &b->net->tensor[w];
+    return t->offset / (int64_t)hone_dtype_bytes(t->dtype);
+}
+
+int hone_lower_update_of(struct hone_lower *b, const struct hone_node *n)
+{
+    const int weights[] = { n->weight, n->bias };
+    for (int i = 0; i < 2; i++) {
+        const int w = weights[i];
+        if (w < 0 || !hone_lower_updates_apart(b, hone_tensor_bytes(&b->net->tensor[w]))) continue;
+        int err = update(b, n, w, hone_lower_gradient_of(b, w), place_of(b, w),
+                         hone_tensor_len(&b->net->tensor[w]));
+        if (err) return err;
+    }
+    return HONE_OK;
+}
+
+/* Clips the gradients by the norm of all of them. */
+static int clip(struct hone_lower *b)
+{
+    struct hone_net *net = b->net;
+    char problem[HONE_TEXT];
+    snprintf(problem, sizeof problem, "clip:f32:any:n%lld", (long long)b->nflat);
+    return hone_lower_step(b, NULL, HONE_UPDATE, problem,
+                           (int[]){ net->grads, net->norm, net->hyper }, 3);
+}
+
+/* Parameters [from, to), whose gradients lie side by side from `grads` on. */
+static int update_run(struct hone_lower *b, int64_t from, int64_t to, int64_t grads)
+{
+    if (from == to) return HONE_OK;
+    return update(b, NULL, part(b, b->net->params, from, to - from),
+                  part(b, b->net->grads, grads, to - from), from, to - from);
+}
+
+int hone_lower_update_rest(struct hone_lower *b)
+{
+    int64_t from = 0, grads = 0;   /* of the run between two weights that have steps of their own */
+    const int ntensors = b->net->ntensors;
+    int err = b->how->optim.clip > 0 ? clip(b) : HONE_OK;
+    for (int w = 0; !err && w < ntensors; w++) {
+        const struct hone_tensor of = b->net->tensor[w];
+        if (of.role != HONE_ROLE_WEIGHT || w == b->net->params ||
+            !hone_lower_updates_apart(b, hone_tensor_bytes(&of)))
+            continue;
+        const int64_t at = place_of(b, w);
+        err = update_run(b, from, at, grads);
+        grads += at - from;
+        from = at + hone_lower_on_lines(hone_tensor_len(&of));
+    }
+    return err ? err : update_run(b, from, b->nflat, grads);
+}
