@@ -5,14 +5,15 @@
  * (hyper-parameters, seeds) is sent from the same slots.  Where memory is shared there is one slot,
  * and numbers are read where steps write them. */
 #include "nets/arrivals.h"
+#include "nets/loss_scale.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { AHEAD = 16, MOST_AHEAD = 64 };
+enum { AHEAD = 16 };
 
-static const int64_t MOST_BYTES = 64 << 20;   /* of a ring: with fewer slots, where they are large */
+static const int64_t MOST_BYTES = 64 << 20;   /* of a ring: large slots are fewer */
 
 struct hone_arrivals {
     int half, nslots;             /* 0 and 1: each run of the steps is waited for */
@@ -20,7 +21,7 @@ struct hone_arrivals {
     char *pinned;
     int64_t begun, taken;         /* runs of steps, ever; slots are used in turn */
     void *mark[2];                /* behind each half of the ring */
-    struct hone_arrival slot[MOST_AHEAD];
+    struct hone_arrival slot[HONE_MOST_AHEAD];
 };
 
 /* ---- open and close ---- */
@@ -34,10 +35,10 @@ static size_t bytes_of(const struct hone_net *net, int tensor)
 }
 
 /* Of all that a net's steps tell and are told. */
-static size_t slot_bytes(const struct hone_net *net)
+static size_t slot_bytes(const struct hone_trainer *t, const struct hone_net *net)
 {
     const int told[] = { net->loss, net->hit, net->output, net->norm, net->hyper, net->seed };
-    size_t sum = 0;
+    size_t sum = aligned(hone_loss_scale_told_bytes(t)) + aligned(hone_loss_scale_bytes(t));
     if (!net->nsteps) return 0;
     for (size_t i = 0; i < sizeof told / sizeof *told; i++) sum += bytes_of(net, told[i]);
     return sum;
@@ -48,7 +49,7 @@ static int wanted(void)
     const char *text = getenv("HONE_AHEAD");
     char *end;
     long n = text ? strtol(text, &end, 10) : AHEAD;
-    return !text || (*text && !*end && n >= 0 && n <= MOST_AHEAD) ? (int)n : AHEAD;
+    return !text || (*text && !*end && n >= 0 && n <= HONE_MOST_AHEAD) ? (int)n : AHEAD;
 }
 
 int hone_arrivals_open(struct hone_trainer *t)
@@ -60,7 +61,7 @@ int hone_arrivals_open(struct hone_trainer *t)
     r->nslots = 1;
     if (hone_shares_memory(&t->net)) return HONE_OK;
     for (int i = 0; i < 5; i++)
-        if (slot_bytes(net[i]) > r->slot_bytes) r->slot_bytes = slot_bytes(net[i]);
+        if (slot_bytes(t, net[i]) > r->slot_bytes) r->slot_bytes = slot_bytes(t, net[i]);
     r->half = (wanted() + 1) / 2;
     while (r->half > 1 && 2 * r->half * (int64_t)r->slot_bytes > MOST_BYTES) r->half /= 2;
     if (r->half) r->nslots = 2 * r->half;
@@ -80,6 +81,11 @@ void hone_arrivals_close(struct hone_trainer *t)
 }
 
 int hone_arrivals_at_once(const struct hone_trainer *t) { return !t->arrivals->half; }
+
+int hone_arrivals_under_way(const struct hone_trainer *t)
+{
+    return (int)(t->arrivals->begun - t->arrivals->taken);
+}
 
 /* ---- taking ---- */
 
@@ -151,14 +157,29 @@ static char *room(struct hone_arrival *a, size_t bytes)
     return at;
 }
 
+int hone_arrivals_send_to(struct hone_trainer *t, struct hone_arrival *a, void *mem,
+                          const void *from, size_t bytes)
+{
+    char *at = room(a, bytes);
+    memcpy(at, from, bytes);
+    return t->net.device->backend->send(t->net.device, mem, at, bytes);
+}
+
+int hone_arrivals_ask_of(struct hone_trainer *t, struct hone_arrival *a, const void *mem,
+                         size_t bytes, const void **numbers)
+{
+    char *at = room(a, bytes);
+    *numbers = at;
+    return t->net.device->backend->receive(t->net.device, at, mem, bytes);
+}
+
 int hone_arrivals_send(struct hone_trainer *t, struct hone_arrival *a, int tensor, const void *from,
                        size_t bytes)
 {
     void *mem = hone_net_mem(a->net, tensor);
-    const int here = hone_shares_memory(a->net);
-    char *at = here ? mem : room(a, bytes);
-    memcpy(at, from, bytes);
-    return here ? HONE_OK : t->net.device->backend->send(t->net.device, mem, at, bytes);
+    if (!hone_shares_memory(a->net)) return hone_arrivals_send_to(t, a, mem, from, bytes);
+    memcpy(mem, from, bytes);
+    return HONE_OK;
 }
 
 int hone_arrivals_ask(struct hone_trainer *t, struct hone_arrival *a, int tensor,
@@ -166,13 +187,9 @@ int hone_arrivals_ask(struct hone_trainer *t, struct hone_arrival *a, int tensor
 {
     const void *mem = hone_net_mem(a->net, tensor);
     const size_t bytes = (size_t)hone_tensor_bytes(&a->net->tensor[tensor]);
-    if (hone_shares_memory(a->net)) {
-        *numbers = mem;
-        return HONE_OK;
-    }
-    char *at = room(a, bytes);
-    *numbers = at;
-    return t->net.device->backend->receive(t->net.device, at, mem, bytes);
+    if (!hone_shares_memory(a->net)) return hone_arrivals_ask_of(t, a, mem, bytes, numbers);
+    *numbers = mem;
+    return HONE_OK;
 }
 
 int hone_arrivals_ask_scores(struct hone_trainer *t, struct hone_arrival *a, int with_output)

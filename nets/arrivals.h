@@ -14,7 +14,7 @@ struct hone_arrival {
     const struct hone_data *data; /* whose rows they are */
     struct hone_metrics *sums;    /* where take() adds them */
     int (*take)(struct hone_trainer *t, struct hone_arrival *a);
-    const void *loss, *hit, *output, *norm;
+    const void *loss, *hit, *output, *norm, *scale;
     char *mem;                    /* pinned memory, of which so many bytes are given out */
     size_t used;
 };
@@ -34,6 +34,16 @@ int hone_arrivals_next(struct hone_trainer *t, struct hone_arrival **a);
 /* Enqueues that tensor becomes these bytes, which may be used again at once. */
 int hone_arrivals_send(struct hone_trainer *t, struct hone_arrival *a, int tensor, const void *from,
                        size_t bytes);
+
+/* Those under way, without the one that is enqueued now; at most the first. */
+enum { HONE_MOST_AHEAD = 64 };
+int hone_arrivals_under_way(const struct hone_trainer *t);
+
+/* The same of any place on a device with its own memory, and *numbers become those there. */
+int hone_arrivals_send_to(struct hone_trainer *t, struct hone_arrival *a, void *mem,
+                          const void *from, size_t bytes);
+int hone_arrivals_ask_of(struct hone_trainer *t, struct hone_arrival *a, const void *mem,
+                         size_t bytes, const void **numbers);
 
 /* Enqueues that *numbers become the tensor's. */
 int hone_arrivals_ask(struct hone_trainer *t, struct hone_arrival *a, int tensor,

@@ -2,7 +2,7 @@
  * the loss is multiplied before it goes backward, and the weights' gradients are divided by as much
  * before the update.  Where they have become infinite there is no update, and the scale is halved;
  * after 2000 steps without such it is doubled (Micikevicius et al. 2018, "Mixed precision
- * training"). */
+ * training").  A device with its own memory does all that itself, so that no step waits. */
 #include "nets/loss_scale.h"
 
 #include <math.h>
@@ -12,12 +12,6 @@
 enum { PATIENCE = 2000 };   /* steps */
 
 static const double FIRST = 0x1p16, LEAST = 0x1p-24, MOST = 0x1p24;
-
-void hone_loss_scale_open(struct hone_trainer *t)
-{
-    const double fixed = t->options.loss_scale;
-    t->scale = (struct hone_loss_scale){ .now = fixed > 0 ? fixed : FIRST };
-}
 
 int hone_loss_scale_is_on(const struct hone_trainer *t) { return t->net.dtype == HONE_F16; }
 
@@ -35,7 +29,7 @@ static int multiply(float *v, int64_t n, float factor)
     return !bad;
 }
 
-/* A device that does not share our memory lends us the numbers. */
+/* A device that does not share our memory lends us the numbers, where each step is waited for. */
 static int multiply_tensor(struct hone_trainer *t, const struct hone_net *net, int tensor,
                            double factor, int *finite)
 {
@@ -93,6 +87,136 @@ int hone_loss_scale_run(struct hone_trainer *t, const struct hone_net *net, int 
         if (s->now < MOST) s->now *= 2;
     }
     return err;
+}
+
+/* ---- on a device with its own memory: ops scale and unscale ---- */
+
+/* A row of what the optimizer reads for each number of steps that may have been skipped when a step
+ * runs: those under way may all have been. */
+enum { ROWS = HONE_MOST_AHEAD + 1, ROW = 8 };
+
+/* S of these ops (kernels/scale/scale.h). */
+enum { NOW, INVERSE, GOOD, SKIPPED, GROWS, PATIENT, UP_TO, NUMBERS = 8 };
+
+struct hone_scaling {
+    void *numbers, *table, *workspace;
+    struct hone_plan scale[2], unscale;   /* scale: of the trainer's net and rest */
+};
+
+size_t hone_loss_scale_told_bytes(const struct hone_trainer *t)
+{
+    return hone_loss_scale_is_on(t) ? ROWS * ROW * sizeof(float) : 0;
+}
+
+size_t hone_loss_scale_bytes(const struct hone_trainer *t)
+{
+    return hone_loss_scale_is_on(t) ? NUMBERS * sizeof(float) : 0;
+}
+
+static int open_plan(struct hone_trainer *t, struct hone_plan *plan, const char *problem, int64_t n,
+                     const char *rest)
+{
+    struct hone_problem p;
+    char text[HONE_TEXT];
+    snprintf(text, sizeof text, "%s:f32:any:n%lld%s", problem, (long long)n, rest);
+    int err = hone_problem_parse(text, &p);
+    return err ? err : hone_plan_best(plan, t->options.db, &p, t->net.device, NULL, NULL);
+}
+
+static int open_scaling(struct hone_trainer *t, struct hone_scaling *s)
+{
+    const struct hone_net *const net[] = { &t->net, &t->rest };
+    struct hone_device *d = t->net.device;
+    char rows[16];
+    int err = HONE_OK;
+    snprintf(rows, sizeof rows, "r%d", ROWS);
+    for (int i = 0; !err && i < 2; i++)
+        if (net[i]->nsteps)
+            err = open_plan(t, &s->scale[i], "scale",
+                            hone_tensor_len(&net[i]->tensor[gradient_of_loss(net[i])]), "");
+    if (!err)
+        err = open_plan(t, &s->unscale, "unscale", hone_tensor_len(&t->net.tensor[t->net.grads]),
+                        rows);
+    if (!err) err = d->backend->alloc(d, hone_loss_scale_bytes(t), &s->numbers);
+    if (!err) err = d->backend->alloc(d, hone_loss_scale_told_bytes(t), &s->table);
+    return err ? err : d->backend->alloc(d, s->unscale.workspace_bytes, &s->workspace);
+}
+
+void hone_loss_scale_close(struct hone_trainer *t)
+{
+    struct hone_scaling *s = t->scaling;
+    struct hone_device *d = t->net.device;
+    if (!s) return;
+    for (int i = 0; i < 2; i++) hone_plan_close(&s->scale[i]);
+    hone_plan_close(&s->unscale);
+    d->backend->free(d, s->numbers);
+    d->backend->free(d, s->table);
+    d->backend->free(d, s->workspace);
+    free(s);
+    t->scaling = NULL;
+}
+
+/* A device that has no such kernels leaves the work to the host, which then waits for each step. */
+void hone_loss_scale_open(struct hone_trainer *t)
+{
+    const double fixed = t->options.loss_scale;
+    t->scale = (struct hone_loss_scale){ .now = fixed > 0 ? fixed : FIRST };
+    if (!hone_loss_scale_is_on(t) || hone_shares_memory(&t->net)) return;
+    t->scaling = calloc(1, sizeof *t->scaling);
+    if (t->scaling && open_scaling(t, t->scaling)) hone_loss_scale_close(t);
+}
+
+int hone_loss_scale_begin(struct hone_trainer *t)
+{
+    const struct hone_loss_scale *s = &t->scale;
+    const float numbers[NUMBERS] = { [NOW] = (float)s->now, [INVERSE] = (float)(1 / s->now),
+                                     [GOOD] = (float)s->good, [SKIPPED] = (float)s->skipped,
+                                     [GROWS] = t->options.loss_scale <= 0, [PATIENT] = PATIENCE,
+                                     [UP_TO] = (float)MOST };
+    struct hone_device *d = t->net.device;
+    return t->scaling ? d->backend->put(d, t->scaling->numbers, numbers, sizeof numbers) : HONE_OK;
+}
+
+/* Row s mod ROWS of the table is for the step if s were skipped before it. */
+static int send_table(struct hone_trainer *t, struct hone_arrival *a)
+{
+    float table[ROWS * ROW] = { 0 };
+    double hyper[ROW];
+    for (int64_t s = t->scale.skipped; s <= t->scale.skipped + hone_arrivals_under_way(t); s++) {
+        hone_optim_hyper(&a->net->optim, a->step - s, hyper);
+        hone_from_double(HONE_F32, hyper, table + s % ROWS * ROW, ROW);
+    }
+    return hone_arrivals_send_to(t, a, t->scaling->table, table, sizeof table);
+}
+
+int hone_loss_scale_steps(struct hone_trainer *t, struct hone_arrival *a)
+{
+    const struct hone_net *net = a->net;
+    struct hone_scaling *s = t->scaling;
+    void *gradient = hone_net_mem(net, gradient_of_loss(net));
+    int err = send_table(t, a);
+    if (!err)
+        err = hone_plan_run(&s->scale[net == &t->rest], (void *[]){ gradient, s->numbers }, NULL);
+    if (!err) err = hone_net_run(net, net->first_backward, net->first_update);
+    if (!err)
+        err = hone_plan_run(&s->unscale,
+                            (void *[]){ hone_net_mem(net, net->grads), s->numbers,
+                                        hone_net_mem(net, net->hyper), s->table },
+                            s->workspace);
+    if (!err) err = hone_net_run(net, net->first_update, net->nsteps);
+    return err ? err
+               : hone_arrivals_ask_of(t, a, s->numbers, NUMBERS * sizeof(float), &a->scale);
+}
+
+int hone_loss_scale_take(struct hone_trainer *t, const struct hone_arrival *a, int *skipped)
+{
+    const float *numbers = a->scale;
+    struct hone_loss_scale *s = &t->scale;
+    *skipped = (int64_t)numbers[SKIPPED] != s->skipped;
+    if (*skipped) return shrink(t);
+    s->now = t->options.loss_scale > 0 ? s->now : (double)numbers[NOW];
+    s->good = (int64_t)numbers[GOOD];
+    return HONE_OK;
 }
 
 /* ---- in checkpoints ---- */

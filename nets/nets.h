@@ -509,6 +509,7 @@ struct hone_trainer {
     int64_t nnorms, nclipped;
     char no_graph[HONE_TEXT];     /* what kept steps from being one graph of the device; or "" */
     struct hone_loss_scale scale;
+    struct hone_scaling *scaling; /* the scale on a device with its own memory; NULL: there is none */
     int restored;                 /* 1: the next epoch goes on where the four above say */
     struct hone_teacher teacher;
     struct hone_scores *scores;   /* the caller's: filled in by evaluation; NULL: none */

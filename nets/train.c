@@ -53,10 +53,11 @@ static int check_loss(struct hone_trainer *t, const struct hone_arrival *a, int 
 static int take_step(struct hone_trainer *t, struct hone_arrival *a)
 {
     double loss[HONE_MAX_LAUNCH];
-    int err = HONE_OK;
+    int err = HONE_OK, skipped = 0;
     hone_arrival_add(t, a, loss);
     for (int k = 0; !err && k < steps_of(a->net); k++) err = check_loss(t, a, k, loss[k]);
-    if (!err && a->norm) add_norm(t, a);
+    if (!err && a->scale) err = hone_loss_scale_take(t, a, &skipped);
+    if (!err && a->norm && !skipped) add_norm(t, a);
     return err;
 }
 
@@ -123,7 +124,9 @@ static int run_at_once(struct hone_trainer *t, struct hone_arrival *a)
 static int run_ahead(struct hone_trainer *t, struct hone_arrival *a)
 {
     struct hone_net *net = a->net;
-    int err = hone_net_run_whole(net, t->no_graph);
+    int err = t->scaling ? hone_net_run(net, 0, net->first_backward)
+                         : hone_net_run_whole(net, t->no_graph);
+    if (!err && t->scaling) err = hone_loss_scale_steps(t, a);
     if (!err) err = hone_arrivals_ask_scores(t, a, 0);
     return err || net->norm < 0 ? err : hone_arrivals_ask(t, a, net->norm, &a->norm);
 }
@@ -134,7 +137,7 @@ static int train_step(struct hone_trainer *t, struct hone_net *net, struct hone_
     struct hone_arrival *a;
     int err = hone_arrivals_next(t, &a);
     if (err) return err;
-    const int at_once = hone_arrivals_at_once(t) || hone_loss_scale_is_on(t);
+    const int at_once = hone_arrivals_at_once(t) || (hone_loss_scale_is_on(t) && !t->scaling);
     t->at_work = a->at = t->position;
     a->net = net;
     a->step = t->step;
@@ -244,6 +247,7 @@ int hone_trainer_epoch(struct hone_trainer *t, int epoch, struct hone_metrics *m
     struct hone_feed feed;
     begin(t, epoch);
     int err = open_feed(t, &feed, t->position, end);
+    if (!err) err = hone_loss_scale_begin(t);
     double started = hone_now(), before = t->epoch_seconds;
     if (!err) {
         err = end_steps(t, steps(t, &feed, end, before));
@@ -409,6 +413,7 @@ void hone_trainer_close(struct hone_trainer *t)
 {
     hone_trainer_leave(t);
     hone_arrivals_close(t);
+    hone_loss_scale_close(t);
     hone_trainer_free_batches(t);
     hone_teacher_close(&t->teacher);
     hone_net_close(&t->several);

@@ -32,7 +32,7 @@ prove half 1 1e5 aot
 prove gemm 1 2e5 aot
 for f in bias pool loss optimizer; do prove $f 1 1e5 aot; done
 prove mlp 1 1e6 aot
-for f in norm join dropout cast gather; do prove $f 1 3e4 aot; done
+for f in norm join dropout cast scale gather; do prove $f 1 3e4 aot; done
 prove conv 1 1e4 aot
 prove conv-nchw 1 1e4 aot
 # f32 in tensor cores is tf32, which the problem must allow; Winograd's bound is loose.

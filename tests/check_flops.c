@@ -68,6 +68,7 @@ static double x = 0.3, g = 0.5, s = 0.7, p = 0.2, m = 0.1, v = 0.4; /* what form
 
 static void relu(void) { larger(x, 0); }
 static void relu6(void) { smaller(larger(x, 0), 6); }
+static void product(void) { mul(x, g); }
 static void leaky_relu(void) { larger(x, mul(0.01, x)); }
 static void sigmoid(void) { quo(1, add(1, ten(-x))); }
 static void tanh_(void) { ten(x); }
@@ -245,6 +246,8 @@ static const struct {
     { "bnorm_bwd:f32:any:m7n11", 77, { bnorm_bwd } },
     { "narrow:bf16:any:n77", 77, { NULL } }, /* another form of the same number is no work */
     { "widen:bf16:any:n77", 77, { NULL } },
+    { "scale:f32:any:n77", 77, { product } },
+    { "unscale:f32:any:n77r3", 77, { product } },
     { "gather:f32:nhwc:m7r9c11", 77, { NULL } }, /* nor are rows in another place */
 };
 
