@@ -204,6 +204,10 @@ int hone_tuning_meter(const struct hone_device *d);
 double hone_tune_estimate(const struct hone_problem *p, struct hone_device *d,
                           const struct hone_tune_options *o);
 
+/* Opens the record's kernel and config, if both still fit p. */
+int hone_plan_of_record(struct hone_plan *plan, const struct hone_record *r,
+                        const struct hone_problem *p, struct hone_device *d);
+
 /* Opens the best plan known for p; without a record that of the nearest device among the shipped
  * ones, where the kernel's source is still the same, else the default one, or, where `like` is given,
  * that plan's kernel and config if they accept p.  db may be NULL.  *known: a record was found (may

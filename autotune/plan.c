@@ -4,9 +4,8 @@
 
 #include <string.h>
 
-/* The record's kernel and config, if both still fit p. */
-static int open_record(struct hone_plan *plan, const struct hone_record *r,
-                       const struct hone_problem *p, struct hone_device *d)
+int hone_plan_of_record(struct hone_plan *plan, const struct hone_record *r,
+                        const struct hone_problem *p, struct hone_device *d)
 {
     struct hone_config c;
     const struct hone_kernel *k = hone_kernel_find(p->op, r->kernel);
@@ -34,7 +33,7 @@ int hone_plan_best(struct hone_plan *plan, struct hone_db *db, const struct hone
     if (known) *known = 0;
     if (n < 0) return n;
     for (int i = 0; i < n; i++) {
-        if (open_record(plan, &best[i], p, d)) continue;
+        if (hone_plan_of_record(plan, &best[i], p, d)) continue;
         if (known) *known = 1;
         return HONE_OK;
     }
