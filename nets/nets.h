@@ -477,7 +477,11 @@ struct hone_teacher {
     uint64_t hash;                /* of its weights */
     char *logits, *batch;         /* of the cache: (rows, classes) and (batch, classes); else NULL */
     size_t row_bytes;             /* of a row's logits */
-    double seconds;               /* of the epoch in progress, or the last one: for its logits */
+    /* Of the epoch in progress, or the last one: for its logits; where the host is ahead of the
+     * device, as some of the steps took. */
+    double seconds;
+    double step_seconds;          /* of the last one that was measured */
+    int64_t nsteps;               /* so far */
     double cache_seconds;         /* before the first epoch */
 };
 

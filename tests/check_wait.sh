@@ -60,6 +60,19 @@ go graph $(letters 490) --epochs 2
 alike plain graph
 tap $? 'steps one by one: so are they'
 
+# ---- a teacher ----
+go teacher $(letters 490) --epochs 1
+for cache in '' --teacher-cache; do
+    # shellcheck disable=SC2086
+    HONE_AHEAD=0 go host $(letters 490) --epochs 2 --teacher ./letter.net --teacher-weights teacher $cache
+    # shellcheck disable=SC2086
+    go device $(letters 490) --epochs 2 --teacher ./letter.net --teacher-weights teacher $cache
+    # Behind the losses stand the teacher's seconds.
+    for i in host device; do grep loss "said.$i" >losses && mv losses "said.$i"; done
+    alike host device && [ "$(waits device)" -lt "$(waits host)" ]
+    tap $? "with a teacher $cache: the same bits, $(waits device) waits for $(waits host)"
+done
+
 # ---- f16: the device decides about the scale ----
 # Of errors near 100 the gradient times 65536 is infinite in f16, and so the first steps are skipped; learning rates
 # change with every step that is not.
