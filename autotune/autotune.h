@@ -222,6 +222,10 @@ typedef int hone_net_problems_fn(const char *net, int batch, const char *dtype,
                                  const char *optimizers, struct hone_problem p[], int times[],
                                  int max);
 
+/* A program whose main() calls this first lets a GPU's candidates run in a process of their own,
+ * which is that program anew: there the call does not return. */
+void hone_worker_main(int argc, char **argv);
+
 int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems);
 int hone_cmd_db(int argc, char **argv);
 

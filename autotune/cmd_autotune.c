@@ -46,7 +46,7 @@ struct session {
 enum { OPT_SEARCH = 256, OPT_BUILD, OPT_CACHE, OPT_SEED, OPT_DB, OPT_JSON, OPT_AGAIN,
        OPT_OPTIMIZER, OPT_DTYPE, OPT_MAX_ERROR, OPT_IN_PROCESS, OPT_MAX_WORKSPACE, OPT_RECORD,
        OPT_REPLAY, OPT_SEEDS, OPT_NOISE, OPT_BLIND, OPT_TRANSFER, OPT_TWICE, OPT_OBJECTIVE, OPT_COST, OPT_COUNTERS,
-       OPT_JOBS };
+       OPT_JOBS, OPT_PATIENCE };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to tune for (default cpu0)", 0 },
@@ -108,6 +108,9 @@ static const struct argp_option option[] = {
     { "in-process", OPT_IN_PROCESS, NULL, 0,
       "run candidates in this process, for a debugger, and not in one of their own, where one that "
       "crashes, hangs or eats all memory is but a record", 0 },
+    { "patience", OPT_PATIENCE, "SECONDS", 0,
+      "that a candidate may take for its proof, its first time or a window of the race before it counts "
+      "as hung (default: by the problem, 10 or more)", 0 },
     { "objective", OPT_OBJECTIVE, "WHAT", 0,
       "what wins: time (default; --max-workspace limits it), or energy of a run, where a meter has it: "
       "RAPL's of the whole processor, or the GPU's; known problems are then tuned again",
@@ -180,6 +183,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     struct options *o = state->input;
     const struct hone_searcher *searcher;
     uint64_t value = 0;
+    char *end;
     int err = HONE_OK;
     switch (key) {
     case 'd': o->device = arg; break;
@@ -191,6 +195,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_NOISE: o->replay.noise = arg; break;
     case OPT_BLIND: o->replay.blind = 1; break;
     case OPT_COST: o->replay.cost = 1; break;
+    case OPT_PATIENCE:
+        o->tune.candidate_seconds = strtod(arg, &end);
+        if (end == arg || *end || !(o->tune.candidate_seconds > 0))
+            err = hone_fail(HONE_EPARSE, "patience '%s': expected seconds", arg);
+        break;
     case OPT_JOBS:
         err = parse_number(arg, 1, 1024, "jobs", &value);
         o->tune.jobs = (int)value;

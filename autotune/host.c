@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static const double FAR = 1.6;           /* slower than the best trial by this: asked more often */
 
@@ -135,6 +136,12 @@ static int first_time(struct hone_host *h, const struct hone_plan *plan, struct 
     return err;
 }
 
+/* After some errors a GPU answers nothing more in the process that made them. */
+static int is_broken(struct hone_host *h)
+{
+    return h->board->apart && h->d->backend->sync(h->d) != HONE_OK;
+}
+
 /* The class of what went wrong stands before the message; of a wrong result the case says it. */
 static void say(struct hone_host *h, const struct hone_kernel *k, int err, char *why, size_t size)
 {
@@ -180,7 +187,19 @@ void hone_host_try(struct hone_host *h)
     if (a->err) {
         a->error = 0;
         say(h, job->kernel, a->err, a->why, sizeof a->why);
-        hone_host_forget(h);
+        a->broken = is_broken(h);
+        if (!a->broken) hone_host_forget(h);
+    }
+    phase(h, HONE_IDLE);
+}
+
+/* Of what was asked more of a candidate. */
+static void finish(struct hone_host *h)
+{
+    struct hone_answer *a = &h->board->answer;
+    if (a->err) {
+        say(h, h->board->job.kernel, a->err, a->why, sizeof a->why);
+        a->broken = is_broken(h);
     }
     phase(h, HONE_IDLE);
 }
@@ -193,8 +212,7 @@ void hone_host_weigh(struct hone_host *h)
     phase(h, HONE_RACING);
     a->err = open_plan(h, &h->board->job, &plan);
     if (!a->err) a->err = hone_host_energy(h, plan, reals(h), &a->joules);
-    if (a->err) say(h, h->board->job.kernel, a->err, a->why, sizeof a->why);
-    phase(h, HONE_IDLE);
+    finish(h);
 }
 
 void hone_host_facts(struct hone_host *h)
@@ -207,8 +225,7 @@ void hone_host_facts(struct hone_host *h)
     if (!a->err) a->err = hone_case_reset(reals(h));
     if (!a->err) a->err = hone_case_workspace(reals(h), plan);
     if (!a->err) hone_gpu_facts(plan, reals(h), a->facts, sizeof a->facts);
-    if (a->err) say(h, h->board->job.kernel, a->err, a->why, sizeof a->why);
-    phase(h, HONE_IDLE);
+    finish(h);
 }
 
 /* "papi:PAPI_TOT_INS" and "GB/s from memory" as names that hold no sign of the text's. */
@@ -240,11 +257,18 @@ void hone_host_count(struct hone_host *h)
         if (counter[i].ok) add_count(a->counters, sizeof a->counters, &counter[i]);
         else if (!a->why[0]) snprintf(a->why, sizeof a->why, "%s", counter[i].why);
     }
-    if (a->err) say(h, h->board->job.kernel, a->err, a->why, sizeof a->why);
-    phase(h, HONE_IDLE);
+    finish(h);
 }
 
 /* ---- the race ---- */
+
+/* Nobody else can race in this process: it ends, and who had the turn is out. */
+static void leave_broken(struct hone_host *h, const char *why)
+{
+    if (!is_broken(h)) return;
+    snprintf(h->board->broken, sizeof h->board->broken, "%.200s", why);
+    _exit(3);
+}
 
 static int race_window(void *ctx, int i, double *ms)
 {
@@ -259,6 +283,7 @@ static int race_window(void *ctx, int i, double *ms)
     if (err && err != HONE_EINTR) {
         char why[256];
         say(h, job->kernel, err, why, sizeof why);
+        leave_broken(h, why);
         hone_fail(err, "%s", why);
     }
     return err;
@@ -307,6 +332,7 @@ int hone_host_race(struct hone_host *h)
         if (!a->err) continue;
         a->out = r->nrounds + 1;
         say(h, h->board->entry[i].kernel, a->err, a->why, sizeof a->why);
+        leave_broken(h, a->why);
     }
     if (!err) err = hone_race_run(r);
     phase(h, HONE_IDLE);

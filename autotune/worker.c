@@ -29,7 +29,8 @@
 #include <sys/prctl.h>
 #endif
 
-enum { TRY = 't', FORGET = 'f', RACE = 'r', WEIGH = 'w', FACTS = 'g', COUNT = 'c', DONE = 'd' };
+enum { TRY = 't', FORGET = 'f', RACE = 'r', WEIGH = 'w', FACTS = 'g', COUNT = 'c',
+       OPEN = HONE_WORKER_OPEN, DONE = HONE_WORKER_DONE };
 
 static const int64_t NEAR = 64 << 20;   /* bytes below the limit: memory had run out */
 
@@ -97,49 +98,73 @@ static void use_other_stack(void)
     if (stack.ss_sp) sigaltstack(&stack, NULL);
 }
 
-static void *serve(void *ctx)
-{
-    struct hone_worker *w = ctx;
-    struct hone_host host;
-    char what, done = DONE;
-    use_other_stack();
-    int bad = hone_host_open(&host, w->p, w->d, w->o, w->board, w->cases, w->ncases);
-    while (read(w->fd, &what, 1) == 1) {
-        if (bad) {
-            w->board->answer = (struct hone_answer){ .err = bad };
-            snprintf(w->board->answer.why, sizeof w->board->answer.why, "%s", hone_errmsg());
-            w->board->phase = HONE_STARTING;   /* no fault of the candidate */
-        } else if (what == TRY) {
-            hone_host_try(&host);
-        } else if (what == FORGET) {
-            hone_host_forget(&host);
-        } else if (what == WEIGH) {
-            hone_host_weigh(&host);
-        } else if (what == FACTS) {
-            hone_host_facts(&host);
-        } else if (what == COUNT) {
-            hone_host_count(&host);
-        } else {
-            w->board->answer.err = hone_host_race(&host);
-            snprintf(w->board->answer.why, sizeof w->board->answer.why, "%s", hone_errmsg());
-        }
-        if (write(w->fd, &done, 1) != 1) break;
-    }
-    _exit(0);
-}
-
-static _Noreturn void be_worker(struct hone_worker *w, int64_t limit)
+void hone_worker_guard(struct hone_board *board, int64_t limit)
 {
     struct rlimit none = { 0, 0 }, space = { (rlim_t)limit, (rlim_t)limit };
-    pthread_t thread;
 #ifdef __linux__
     prctl(PR_SET_PDEATHSIG, SIGKILL);
 #endif
     setrlimit(RLIMIT_CORE, &none);
     if (limit && setrlimit(RLIMIT_AS, &space)) limit = 0;
-    dying = w->board;
+    dying = board;
     dying_limit = limit;
     catch_faults();
+}
+
+static void race_here(struct hone_host *h)
+{
+    struct hone_answer *a = &h->board->answer;
+    a->err = hone_host_race(h);
+    snprintf(a->why, sizeof a->why, "%s", hone_errmsg());
+}
+
+/* In another program kernels lie elsewhere. */
+static void find_kernels(struct hone_board *b, char what)
+{
+    if (!b->apart) return;
+    if (what != RACE) { b->job.kernel = hone_kernels[b->job_at]; return; }
+    for (int i = 0; i < b->race.n; i++)
+        b->racer_of[i].kernel = b->entry[i].kernel = hone_kernels[b->entry_at[i]];
+}
+
+int hone_worker_serve(struct hone_worker *w)
+{
+    static const struct { char what; void (*act)(struct hone_host *h); } acts[] = {
+        { TRY, hone_host_try },     { FORGET, hone_host_forget }, { WEIGH, hone_host_weigh },
+        { FACTS, hone_host_facts }, { COUNT, hone_host_count },   { RACE, race_here },
+    };
+    struct hone_host host;
+    char what = 0, done = DONE;
+    int bad = hone_host_open(&host, w->p, w->d, w->o, w->board, w->cases, w->ncases);
+    while (read(w->fd, &what, 1) == 1 && what != OPEN) {
+        find_kernels(w->board, what);
+        for (size_t i = 0; !bad && i < sizeof acts / sizeof *acts; i++)
+            if (acts[i].what == what) acts[i].act(&host);
+        if (bad) {
+            w->board->answer = (struct hone_answer){ .err = bad };
+            snprintf(w->board->answer.why, sizeof w->board->answer.why, "%s", hone_errmsg());
+            w->board->phase = HONE_STARTING;   /* no fault of the candidate */
+        }
+        if (write(w->fd, &done, 1) != 1) break;
+        what = 0;
+    }
+    if (what != OPEN) return 0;
+    hone_host_close(&host);
+    w->ncases = 0;
+    return OPEN;
+}
+
+static void *serve(void *ctx)
+{
+    use_other_stack();
+    hone_worker_serve(ctx);
+    _exit(0);
+}
+
+static _Noreturn void be_worker(struct hone_worker *w, int64_t limit)
+{
+    pthread_t thread;
+    hone_worker_guard(w->board, limit);
     if (!pthread_create(&thread, NULL, serve, w)) pthread_join(thread, NULL);
     _exit(1);
 }
@@ -152,20 +177,15 @@ static void end(struct hone_worker *w, int *status)
     kill(w->pid, SIGKILL);
     while (waitpid(w->pid, status, 0) < 0 && errno == EINTR) {}
     close(w->fd);
-    w->pid = 0;
+    w->pid = w->opened = 0;
 }
 
-static int start(struct hone_worker *w)
+static int start_forked(struct hone_worker *w)
 {
     int fd[2];
-    if (w->stale) end(w, &(int){ 0 });
-    if (w->pid) return HONE_OK;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd))
         return hone_fail(HONE_EDEVICE, "no socket for a worker: %s", strerror(errno));
     const int64_t now = mapped_bytes(), limit = now ? now + memory(w) : 0;
-    w->board->sig = w->board->starved = 0;
-    w->board->phase = HONE_STARTING;
-    w->board->since = hone_now();
     fflush(NULL);   /* or what is buffered would be written twice, should a candidate exit() */
     pid_t pid = fork();
     if (!pid) {
@@ -180,67 +200,11 @@ static int start(struct hone_worker *w)
     }
     w->pid = pid;
     w->fd = fd[0];
-    w->njobs = w->stale = 0;
-    w->nstarts++;
     return HONE_OK;
 }
 
-struct opening {
-    struct hone_worker *w;
-    int err;
-    char why[256];
-};
-
-static void *open_in_thread(void *ctx)
-{
-    struct opening *o = ctx;
-    struct hone_worker *w = o->w;
-    o->err = hone_cases_open(w->cases, &w->ncases, w->p, w->d, w->o->seed);
-    if (o->err) snprintf(o->why, sizeof o->why, "%s", hone_errmsg());
-    return NULL;
-}
-
-/* What is expected is computed once, and not in each process anew.  In a thread, with which its
- * OpenMP helpers end: libgomp would count them in every process that is forked later, and find the
- * machine too small to let threads wait in loops. */
-static int open_cases(struct hone_worker *w)
-{
-    struct opening o = { .w = w };
-    pthread_t thread;
-    if (strcmp(w->d->backend->name, "cpu") || pthread_create(&thread, NULL, open_in_thread, &o))
-        return hone_cases_open(w->cases, &w->ncases, w->p, w->d, w->o->seed);
-    pthread_join(thread, NULL);
-    return o.err ? hone_fail(o.err, "%s", o.why) : HONE_OK;
-}
-
-int hone_worker_open(struct hone_worker *w, const struct hone_problem *p, struct hone_device *d,
-                     const struct hone_tune_options *o)
-{
-    *w = (struct hone_worker){ .p = p, .d = d, .o = o };
-    void *at = mmap(NULL, sizeof *w->board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED) return hone_fail(HONE_ENOMEM, "a worker's board");
-    w->board = at;
-    int err = open_cases(w);
-    /* A GPU's context does not survive a fork. */
-    if (err || (!o->in_process && !strcmp(d->backend->name, "cpu"))) return err;
-    w->host = calloc(1, sizeof *w->host);
-    if (!w->host) return hone_fail(HONE_ENOMEM, "a host");
-    err = hone_host_open(w->host, p, d, o, w->board, w->cases, w->ncases);
-    w->ncases = 0;   /* they are the host's now */
-    return err;
-}
-
-void hone_worker_close(struct hone_worker *w)
-{
-    end(w, &(int){ 0 });
-    if (w->host) hone_host_close(w->host);
-    free(w->host);
-    hone_cases_close(w->cases, &w->ncases);
-    if (w->board) munmap(w->board, sizeof *w->board);
-    memset(w, 0, sizeof *w);
-}
-
 /* ---- waiting ---- */
+
 
 enum outcome { ANSWERED, ENDED, HUNG, STOPPED };
 
@@ -301,7 +265,9 @@ static void explain(struct hone_worker *w, enum outcome o, char *why, size_t siz
     const char *when = doing(w);
     const struct hone_board *b = w->board;
     end(w, &status);
-    if (o == HUNG)
+    if (b->broken[0] && WIFEXITED(status))
+        snprintf(why, size, "%.200s, %s", b->broken, when);
+    else if (o == HUNG)
         snprintf(why, size, "hang: no end after %.3g s %s", hone_worker_patience(w), when);
     else if (WIFEXITED(status))
         snprintf(why, size, "exit: ended the program with status %d %s", WEXITSTATUS(status), when);
@@ -328,7 +294,128 @@ static int stopped(struct hone_worker *w)
     return hone_fail(HONE_EINTR, "interrupted");
 }
 
+/* ---- starting ---- */
+
+/* A worker that is a program of its own is told the problem; one that the problem before left and
+ * that does not listen any more is replaced. */
+static int open_apart(struct hone_worker *w, int fresh)
+{
+    const enum outcome o = ask(w, OPEN);
+    if (o == STOPPED) return stopped(w);
+    if (o == ANSWERED && !w->board->answer.err) { w->opened = 1; return HONE_OK; }
+    const int err = o == ANSWERED ? w->board->answer.err : HONE_EDEVICE;
+    char why[256] = "it ended";
+    if (o == ANSWERED) memcpy(why, w->board->answer.why, sizeof why);
+    end(w, &(int){ 0 });
+    return fresh ? hone_fail(err, "a worker for %s: %s", w->d->name, why) : HONE_OK;
+}
+
+static int start(struct hone_worker *w)
+{
+    int err = HONE_OK;
+    if (w->stale) end(w, &(int){ 0 });
+    for (int fresh = 0; !err && (!w->pid || (w->apart && !w->opened)); fresh = 1) {
+        w->board->sig = w->board->starved = 0;
+        w->board->broken[0] = 0;
+        w->board->phase = HONE_STARTING;
+        w->board->since = hone_now();
+        if (!w->pid) {
+            err = w->apart ? hone_worker_exec(w) : start_forked(w);
+            w->njobs = w->stale = 0;
+            w->nstarts++;
+        }
+        if (!err && w->apart) err = open_apart(w, fresh);
+    }
+    return err;
+}
+
+struct opening {
+    struct hone_worker *w;
+    int err;
+    char why[256];
+};
+
+static void *open_in_thread(void *ctx)
+{
+    struct opening *o = ctx;
+    struct hone_worker *w = o->w;
+    o->err = hone_cases_open(w->cases, &w->ncases, w->p, w->d, w->o->seed);
+    if (o->err) snprintf(o->why, sizeof o->why, "%s", hone_errmsg());
+    return NULL;
+}
+
+/* What is expected is computed once, and not in each process anew.  In a thread, with which its
+ * OpenMP helpers end: libgomp would count them in every process that is forked later, and find the
+ * machine too small to let threads wait in loops. */
+static int open_cases(struct hone_worker *w)
+{
+    struct opening o = { .w = w };
+    pthread_t thread;
+    if (strcmp(w->d->backend->name, "cpu") || pthread_create(&thread, NULL, open_in_thread, &o))
+        return hone_cases_open(w->cases, &w->ncases, w->p, w->d, w->o->seed);
+    pthread_join(thread, NULL);
+    return o.err ? hone_fail(o.err, "%s", o.why) : HONE_OK;
+}
+
+static int open_program(struct hone_worker *w)
+{
+    w->apart = 1;
+    const int err = hone_worker_exec_board(w);
+    return err ? err : start(w);
+}
+
+int hone_worker_open(struct hone_worker *w, const struct hone_problem *p, struct hone_device *d,
+                     const struct hone_tune_options *o)
+{
+    *w = (struct hone_worker){ .p = p, .d = d, .o = o, .board_fd = -1 };
+    /* A GPU's context does not survive a fork. */
+    if (!o->in_process && strcmp(d->backend->name, "cpu") && hone_worker_can_exec()) {
+        int err = open_program(w);
+        if (!err || err == HONE_EINTR) return err;
+        /* A GPU that admits one process only: then it is this one. */
+        hone_worker_close(w);
+        *w = (struct hone_worker){ .p = p, .d = d, .o = o };
+    }
+    void *at = mmap(NULL, sizeof *w->board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                    -1, 0);
+    if (at == MAP_FAILED) return hone_fail(HONE_ENOMEM, "a worker's board");
+    w->board = at;
+    int err = open_cases(w);
+    if (err || (!o->in_process && !strcmp(d->backend->name, "cpu"))) return err;
+    w->host = calloc(1, sizeof *w->host);
+    if (!w->host) return hone_fail(HONE_ENOMEM, "a host");
+    err = hone_host_open(w->host, p, d, o, w->board, w->cases, w->ncases);
+    w->ncases = 0;   /* they are the host's now */
+    return err;
+}
+
+void hone_worker_close(struct hone_worker *w)
+{
+    if (w->apart && w->pid && !w->stale) hone_worker_exec_keep(w);
+    end(w, &(int){ 0 });
+    if (w->host) hone_host_close(w->host);
+    free(w->host);
+    hone_cases_close(w->cases, &w->ncases);
+    if (w->board) munmap(w->board, sizeof *w->board);
+    if (w->board && w->apart) close(w->board_fd);
+    memset(w, 0, sizeof *w);
+}
+
 /* ---- jobs ---- */
+
+/* Where a kernel stands in every process of this program. */
+static int place_of(const struct hone_worker *w, const struct hone_kernel *k)
+{
+    int i = 0;
+    while (w->apart && hone_kernels[i] && hone_kernels[i] != k) i++;
+    return i;
+}
+
+static void put_job(struct hone_worker *w, const struct hone_job *job)
+{
+    w->board->job = *job;
+    w->board->job_at = place_of(w, job->kernel);
+}
 
 static int try_in_process(struct hone_worker *w, struct hone_answer *answer)
 {
@@ -337,16 +424,23 @@ static int try_in_process(struct hone_worker *w, struct hone_answer *answer)
     return answer->err == HONE_EINTR ? hone_fail(HONE_EINTR, "interrupted") : HONE_OK;
 }
 
+/* May a bad candidate have left its process damaged?  A GPU's cannot touch the host's memory, and
+ * what it wrote beside its buffers is told by what stands there. */
+static int is_damaged(const struct hone_worker *w, const struct hone_answer *a)
+{
+    return !w->apart || a->broken || !strncmp(a->why, "overrun", 7);
+}
+
 int hone_worker_try(struct hone_worker *w, const struct hone_job *job, double best_ms,
                     struct hone_answer *answer)
 {
     w->board->best_ms = best_ms;
-    w->board->job = *job;
+    put_job(w, job);
     if (w->host) return try_in_process(w, answer);
     for (;;) {
         int err = start(w);
         if (err) return err;
-        w->board->job = *job;
+        put_job(w, job);
         const int first = !w->njobs++;
         const enum outcome o = ask(w, TRY);
         if (o == STOPPED) return stopped(w);
@@ -356,7 +450,8 @@ int hone_worker_try(struct hone_worker *w, const struct hone_job *job, double be
             if (answer->err && w->board->phase == HONE_STARTING)
                 return hone_fail(answer->err, "%s", answer->why);
             if (!answer->err) return HONE_OK;
-            w->stale = 1;
+            w->stale = is_damaged(w, answer);
+            if (!w->stale) return HONE_OK;
         } else {
             *answer = (struct hone_answer){ .err = HONE_EDEVICE };
             explain(w, o, answer->why, sizeof answer->why);
@@ -367,9 +462,9 @@ int hone_worker_try(struct hone_worker *w, const struct hone_job *job, double be
 
 void hone_worker_forget(struct hone_worker *w, const struct hone_job *job)
 {
-    w->board->job = *job;
+    put_job(w, job);
     if (w->host) hone_host_forget(w->host);
-    else if (w->pid && ask(w, FORGET) != ANSWERED) end(w, &(int){ 0 });
+    else if (w->pid && (!w->apart || w->opened) && ask(w, FORGET) != ANSWERED) end(w, &(int){ 0 });
 }
 
 /* What is asked of a candidate that has been proven. */
@@ -378,7 +473,7 @@ static int ask_more(struct hone_worker *w, const struct hone_job *job, char what
 {
     int err = w->host ? HONE_OK : start(w);
     if (err) return err;
-    w->board->job = *job;
+    put_job(w, job);
     if (w->host) {
         here(w->host);
     } else {
@@ -392,6 +487,7 @@ static int ask_more(struct hone_worker *w, const struct hone_job *job, char what
         }
     }
     *answer = w->board->answer;
+    w->stale |= answer->broken;
     return HONE_OK;
 }
 
@@ -413,7 +509,11 @@ int hone_worker_count(struct hone_worker *w, const struct hone_job *job, const c
     return ask_more(w, job, COUNT, hone_host_count, answer);
 }
 
-void hone_worker_renew(struct hone_worker *w) { end(w, &(int){ 0 }); }
+/* A GPU's memory is not paged as a process's is, and its context takes long to make. */
+void hone_worker_renew(struct hone_worker *w)
+{
+    if (!w->apart) end(w, &(int){ 0 });
+}
 
 /* Whoever had the turn when the process ended is out. */
 static void put_out(struct hone_worker *w, enum outcome o)
@@ -457,9 +557,11 @@ int hone_worker_race(struct hone_worker *w, struct hone_race *race, const struct
     b->race = *race;
     memcpy(b->racer_of, racer, n * sizeof *racer);
     memcpy(b->entry, entry, n * sizeof *entry);
+    for (size_t i = 0; i < n; i++) b->entry_at[i] = place_of(w, entry[i].kernel);
     int err = w->host ? hone_host_race(w->host) : race_apart(w);
     *race = b->race;
     race->racer = racer;
     memcpy(racer, b->racer_of, n * sizeof *racer);
+    for (size_t i = 0; i < n; i++) racer[i].kernel = entry[i].kernel;
     return err;
 }

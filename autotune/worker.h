@@ -33,10 +33,23 @@ struct hone_answer {
     struct hone_jit_cost cost;
     char facts[192];                 /* hone_gpu_now() after the first time, hone_worker_facts() */
     char counters[512];              /* hone_worker_count(): as a record has them */
+    int broken;                      /* 1: the device answers nothing more in this process */
+};
+
+/* What a process that was not forked has to be told. */
+struct hone_task {
+    char problem[HONE_TEXT], device[16];
+    double max_error;
+    enum hone_cache cache;
+    uint64_t seed;
 };
 
 /* Memory that the session and its worker share. */
 struct hone_board {
+    int apart;                       /* 1: the worker is a program of its own, with other addresses */
+    struct hone_task task;
+    int job_at, entry_at[HONE_RACERS];   /* indices into hone_kernels[] */
+    char broken[256];                /* why the process ended itself */
     volatile int phase, racer;       /* enum hone_phase; whose turn it is in a race */
     volatile double since, cpu;      /* hone_now() and processor seconds when that began */
     volatile int sig, starved;       /* what the process died of; 1: at its limit of memory */
@@ -100,7 +113,8 @@ struct hone_worker {
     struct hone_board *board;        /* NULL: not open */
     struct hone_host *host;          /* in this process; NULL: in one of its own */
     pid_t pid;                       /* 0: none runs */
-    int fd;
+    int fd, board_fd;
+    int apart, opened;               /* worker_exec.c; 1: it knows the problem */
     struct hone_case cases[2];       /* made once: each process begins with a copy of them */
     int ncases;
     int njobs;                       /* that this process has had */
@@ -109,6 +123,27 @@ struct hone_worker {
     void (*watch)(void *ctx);        /* called now and then during a race; may be NULL */
     void *ctx;
 };
+
+/* Makes this process one whose faults are told on the board. */
+void hone_worker_guard(struct hone_board *board, int64_t limit);
+
+/* Does what it is told until told HONE_WORKER_OPEN, which it returns, or nothing more: 0. */
+enum { HONE_WORKER_OPEN = 'o', HONE_WORKER_DONE = 'd' };
+int hone_worker_serve(struct hone_worker *w);
+
+/* ---- worker_exec.c: a GPU's ---- */
+
+/* Can this program start itself as a worker?  That is so once main() called hone_worker_main(). */
+int  hone_worker_can_exec(void);
+
+/* A board that another program can open: w->board and w->board_fd. */
+int  hone_worker_exec_board(struct hone_worker *w);
+
+/* Starts it, or takes over the one that the problem before left. */
+int  hone_worker_exec(struct hone_worker *w);
+
+/* Leaves it to the next problem. */
+void hone_worker_exec_keep(struct hone_worker *w);
 
 /* Seconds that one phase of a candidate may take. */
 double hone_worker_patience(const struct hone_worker *w);

@@ -8,7 +8,9 @@
  * HONE_PRETEND_COUNTS=FILE gets what was launched, copied and waited for in all;
  * HONE_PRETEND_MEMORY is how many bytes of memory the device says that it has.  What is enqueued is
  * done as late as it may be: pretend_stream.c.  HONE_PRETEND_DEAF=1 lets who waits for an event go on
- * at once, as a program would that forgot to. */
+ * at once, as a program would that forgot to.  HONE_PRETEND_PIDS=FILE gets the number of each process
+ * that opens the driver; HONE_PRETEND_ALONE=1: no worker may; HONE_PRETEND_FAULT lets kernels go
+ * wrong: pretend_stream.c. */
 #include "config.h"   /* _GNU_SOURCE */
 
 #include "tests/cuda/pretend.h"
@@ -31,6 +33,7 @@ static const struct { unsigned code; const char *name; } names[] = {
     { OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY" }, { INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE" },
     { NOT_FOUND, "CUDA_ERROR_NOT_FOUND" },
     { OUT_OF_RESOURCES, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES" },
+    { ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS" },
     { LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED" }, { NOT_READY, "CUDA_ERROR_NOT_READY" },
     { UNKNOWN, "CUDA_ERROR_UNKNOWN" },
     { NO_CAPTURE, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED" },
@@ -200,9 +203,28 @@ hone_cu_result cuMemFreeHost(void *mem)
 
 static int is_open;
 
+static int is_worker(void)
+{
+    char line[256] = "";
+    FILE *f = fopen("/proc/self/cmdline", "r");
+    size_t n = f ? fread(line, 1, sizeof line - 1, f) : 0;
+    if (f) fclose(f);
+    for (size_t i = 0; i + 1 < n; i++)
+        if (!line[i]) line[i] = ' ';
+    return strstr(line, "--worker") != NULL;
+}
+
 hone_cu_result cuInit(unsigned flags)
 {
     CALL();
+    const char *path = getenv("HONE_PRETEND_PIDS");
+    FILE *f = path ? fopen(path, "a") : NULL;
+    if (f) {
+        fprintf(f, "%ld\n", (long)getpid());
+        fclose(f);
+    }
+    /* The session opens it first; a worker's parent has done so. */
+    if (getenv("HONE_PRETEND_ALONE") && is_worker()) return UNKNOWN;
     is_open = !flags;
     return flags ? INVALID_VALUE : GOOD;
 }

@@ -12,7 +12,8 @@ extern const int hone_pretend_driver;
 
 enum {
     GOOD = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_IMAGE = 200, NOT_FOUND = 500,
-    NOT_READY = 600, OUT_OF_RESOURCES = 701, LAUNCH_FAILED = 719, NO_CAPTURE = 900, UNKNOWN = 999
+    NOT_READY = 600, ILLEGAL_ADDRESS = 700, OUT_OF_RESOURCES = 701, LAUNCH_FAILED = 719,
+    NO_CAPTURE = 900, UNKNOWN = 999
 };
 
 extern struct pretend_live {
