@@ -2,8 +2,8 @@
  *
  * A trial takes a few milliseconds, and so may what a neighbour on the machine does to all of them:
  * a good candidate that looks twice as slow as the best is not raced.  So before the race those are
- * asked again, in a new process, who should be good: kernels' guesses, and who differs from the best
- * in one parameter. */
+ * asked again, in a new process, who should be good: kernels' guesses, and those that differ from
+ * the best in one parameter. */
 #include "autotune/tune.h"
 
 #include <math.h>
@@ -70,7 +70,8 @@ int hone_tuning_again(struct hone_tuning *t, double last)
     if (last > 0) end = fmin(end, last);
     int err = HONE_OK, best = -1;
     /* A better one has other neighbours. */
-    for (int pass = 0; !err && pass < PASSES && t->search.best >= 0 && best != t->search.best; pass++) {
+    for (int pass = 0; pass < PASSES; pass++) {
+        if (err || t->search.best < 0 || t->search.best == best) break;
         best = t->search.best;
         if (!(err = hone_tuning_prune(t))) hone_worker_renew(&t->worker);
         if (!err) err = ask_again(t, asked, end);

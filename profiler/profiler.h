@@ -31,7 +31,9 @@ struct hone_stats hone_stats_of(double *t, int n);
 /* Cache state before each timed run (a named mode on the command line: warm, weights, cold). */
 enum hone_cache {
     HONE_CACHE_WEIGHTS, /* the default: parameters come from memory unless they fit half of L1 (the
-                           update has just written those), all else is as the last run left it */
+                           update has just written those), small data that several threads
+                           share come from the cache of the core that calls, all else is as the
+                           last run left it */
     HONE_CACHE_WARM,    /* as the last run left it */
     HONE_CACHE_COLD     /* every argument comes from memory */
 };
@@ -39,7 +41,8 @@ int hone_cache_parse(const char *text, enum hone_cache *cache);
 const char *hone_cache_name(enum hone_cache cache);
 
 /* Times one window: `runs` runs of the plan on the case's buffers; *seconds is the time of one
- * run.  In a cache mode that evicts, each run is timed by itself and eviction is not counted. */
+ * run.  In a cache mode that moves data, each run is timed by itself and the moving is not
+ * counted. */
 int hone_time_window(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache,
                      int runs, double *seconds);
 

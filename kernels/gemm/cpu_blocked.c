@@ -2,6 +2,9 @@
  * panels, and tiles of mr x nv vectors run over them (Goto, van de Geijn: Anatomy of
  * high-performance matrix multiplication, 2008).
  *
+ * Rows and columns are split as evenly as can be, into panels of mr rows and nv vectors at most:
+ * there is a tile for each size, and at an edge only the rest of a vector is computed in vain.
+ *
  * A panel of B (kc x nv vectors) stays in L1 while a block of A (mc x kc) streams past it from L2.
  * All threads copy B together; then they are a grid over C's tiles, each with its own copy of A's
  * rows.
@@ -17,28 +20,33 @@
 
 enum { MR, NV, KC, MC, NC, ORDER, AHEAD, THREADS };
 
-/* ---- tiles: X(mr, nv), and the values the two parameters take ---- */
+/* ---- tiles: the largest ones X(mr, nv), the values the two parameters take, and all there are
+ * ---- */
 
 #if defined __AVX512F__
-#define TILES(X) X(14, 2) X(12, 2) X(8, 2) X(9, 3) X(8, 3) X(6, 4) X(16, 1)
+#define LARGEST(X) X(14, 2) X(12, 2) X(8, 2) X(9, 3) X(8, 3) X(6, 4) X(16, 1)
 #define MR_VALUES 14, 12, 8, 9, 6, 16
 #define NV_VALUES 2, 3, 4, 1
+#define TILES(X) HONE_UP_TO_16(X, 1) HONE_UP_TO_14(X, 2) HONE_UP_TO_9(X, 3) HONE_UP_TO_6(X, 4)
 #elif defined __aarch64__
-#define TILES(X) X(8, 2) X(12, 2) X(8, 3) X(6, 4)
+#define LARGEST(X) X(8, 2) X(12, 2) X(8, 3) X(6, 4)
 #define MR_VALUES 8, 12, 6
 #define NV_VALUES 2, 3, 4
+#define TILES(X) HONE_UP_TO_12(X, 1) HONE_UP_TO_12(X, 2) HONE_UP_TO_8(X, 3) HONE_UP_TO_6(X, 4)
 #elif defined __AVX2__
-#define TILES(X) X(6, 2) X(4, 2) X(4, 3) X(8, 1)
+#define LARGEST(X) X(6, 2) X(4, 2) X(4, 3) X(8, 1)
 #define MR_VALUES 6, 4, 8
 #define NV_VALUES 2, 3, 1
+#define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_6(X, 2) HONE_UP_TO_4(X, 3)
 #else
-#define TILES(X) X(4, 2) X(3, 3) X(8, 1)
+#define LARGEST(X) X(4, 2) X(3, 3) X(8, 1)
 #define MR_VALUES 4, 3, 8
 #define NV_VALUES 2, 3, 1
+#define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_4(X, 2) HONE_UP_TO_3(X, 3)
 #endif
 
 /* Rows of a matrix that will be copied next, fetched into L2 while tiles are computed: memory has
- * nothing else to do then.  line: of the row's lines, which is next. */
+ * nothing else to do then.  line: of the row's lines, which is next.  There are B's and A's. */
 struct ahead {
     const char *row;
     int64_t row_bytes;
@@ -55,14 +63,14 @@ HONE_INLINE void fetch_ahead(struct ahead *x)
     x->rows--;
 }
 
-HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t, struct ahead *next)
+HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t, struct ahead next[2])
 {
     vf s[HONE_TILE_MAX];
     const real *a = t->a, *b = t->b, *c = t->c;
-    struct ahead x = *next;
+    struct ahead x = next[0], y = next[1];
     int64_t k = t->k;
     int row = 0;
-    hone_tile_start(mr, nv, s, t, nv * VL);
+    hone_tile_start(mr, nv, s, t, t->cols);
     /* C is fetched while the sum is computed, a row every fourth step: all at once they would take
      * the places in which lines of A and B wait for L2. */
     for (; k >= 4; k -= 4, a += 4 * mr, b += 4 * nv * VL) {
@@ -72,45 +80,46 @@ HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t, struct ahead *n
             row++;
         }
         fetch_ahead(&x);
+        fetch_ahead(&y);
         HONE_UNROLLED for (int u = 0; u < 4; u++)
             hone_tile_column(mr, nv, s, a + u * mr, b + u * nv * VL, nv * VL);
     }
     hone_tile_columns(mr, nv, s, k, a, mr, b, nv * VL, nv * VL);
-    *next = x;
-    hone_tile_finish(mr, nv, s, t, nv * VL);
+    next[0] = x;
+    next[1] = y;
+    hone_tile_finish(mr, nv, s, t, t->cols);
 }
 
-typedef void tile_fn(const struct hone_tile *t, struct ahead *next);
+typedef void tile_fn(const struct hone_tile *t, struct ahead next[2]);
 
 #define X(mr, nv)                                                                                 \
-    static void tile_##mr##x##nv(const struct hone_tile *t, struct ahead *next)                   \
+    static void tile_##mr##x##nv(const struct hone_tile *t, struct ahead next[2])                 \
     { tile(mr, nv, t, next); }
 TILES(X)
 #undef X
 
-/* A tile in the constraint's text. */
-#define TILE_TEXT(mr_, nv_) "mr == " #mr_ " && nv == " #nv_ " || "
-
-static const struct { int mr, nv; tile_fn *fn; } tiles[] = {
-#define X(mr, nv) { mr, nv, tile_##mr##x##nv },
-    TILES(X)
+/* By vectors and rows, each less one. */
+#define X(mr, nv) [nv - 1][mr - 1] = tile_##mr##x##nv,
+static tile_fn *const tiles[4][16] = { TILES(X) };
 #undef X
-};
 
-static tile_fn *find_tile(int mr, int nv)
-{
-    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++)
-        if (tiles[i].mr == mr && tiles[i].nv == nv) return tiles[i].fn;
-    return NULL;
-}
+/* A largest tile in the constraint's text. */
+#define TILE_TEXT(mr_, nv_) "mr == " #mr_ " && nv == " #nv_ " || "
 
 /* ---- the job: one run, as every thread sees it ---- */
 
+/* What follows a tile: the next rows, so that a panel of B stays in L1 while A's block passes it;
+ * the next columns, so that C is written from end to end, as memory likes it; or the next rows, with
+ * panels of B copied one at a time, each by who uses it and just before: what is copied goes no
+ * further than L1, and is read but once, which is what few rows want. */
+enum order { BY_COLUMNS, BY_ROWS, BY_PANELS };
+
 struct job {
     int m, n, k, layout, has_bias;
-    int mr, nr, kc, mc, nc, threads, down, across;   /* threads are a grid of down x across */
-    int along_rows;                                 /* tiles one after another: of rows, not columns */
-    int ahead;                                      /* B is fetched before it is copied */
+    int mr, nv;                                     /* rows and vectors of a tile at most */
+    int kc, mc, nc, threads, down, across;          /* threads are a grid of down x across */
+    enum order order;
+    int ahead;                                      /* 1: B is fetched before its copy; 2: A too */
     const stored *a, *b;
     const real *bias;
     real *c, *packed_a, *packed_b;                  /* packed_a: threads times mc x kc */
@@ -118,17 +127,38 @@ struct job {
     int beside;
     real alpha, beta;
     enum hone_act act;
-    tile_fn *tile;
 };
 
 static int least(int a, int b) { return a < b ? a : b; }
 static int up(int a, int b) { return (a + b - 1) / b; }
 static int round_up(int a, int b) { return up(a, b) * b; }
 
+/* Units (rows, vectors) in as few parts of at most so many as can be, all alike but that the first
+ * `longer` have one more. */
+struct split {
+    int parts, each, longer;
+};
+
+static struct split split_of(int units, int most)
+{
+    const int parts = up(units, most);
+    return (struct split){ parts, units / parts, units % parts };
+}
+
+static int start_of(const struct split *s, int i) { return i * s->each + least(i, s->longer); }
+static int size_of(const struct split *s, int i) { return s->each + (i < s->longer); }
+
+/* Share i of n parts, parts [from, to). */
+static void share(int parts, int i, int n, int *from, int *to)
+{
+    *from = (int)((int64_t)parts * i / n);
+    *to = (int)((int64_t)parts * (i + 1) / n);
+}
+
 /* The grid whose busiest thread has the fewest tiles. */
 static void make_grid(struct job *j)
 {
-    int best = 0, rows = up(j->m, j->mr), cols = up(least(j->n, j->nc), j->nr);
+    int best = 0, rows = up(j->m, j->mr), cols = up(up(least(j->n, j->nc), VL), j->nv);
     for (int down = j->threads; down >= 1; down--) {
         if (j->threads % down) continue;
         int worst = up(rows, down) * up(cols, j->threads / down);
@@ -147,101 +177,133 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
         .k = p->dim[GEMM_K],
         .layout = p->layout,
         .mr = c->v[MR],
-        .nr = c->v[NV] * VL,
-        .along_rows = c->v[ORDER],
+        .nv = c->v[NV],
+        .order = (enum order)c->v[ORDER],
         .ahead = c->v[AHEAD],
         .threads = c->v[THREADS],
         .alpha = (real)p->value[GEMM_ALPHA],
         .beta = (real)p->value[GEMM_BETA],
         .has_bias = hone_problem_has(p, "bias"),
         .act = hone_act_of(p),
-        .tile = find_tile(c->v[MR], c->v[NV]),
         .beside = hone_dtype_is_half(p->dtype) && !hone_problem_has(p, "wide"),
     };
     j.kc = least(c->v[KC], j.k);
-    j.nc = round_up(least(c->v[NC], j.n), j.nr);
-    j.mc = round_up(least(c->v[MC], j.m), j.mr);
+    const int panels = j.order == BY_PANELS;
+    j.nc = panels ? j.nv * VL : round_up(least(c->v[NC], j.n), VL);
+    j.mc = panels ? j.m : least(c->v[MC], j.m);
     make_grid(&j);
     return j;
 }
 
 /* ---- work of one thread ---- */
 
-/* The columns among `cols` that this thread copies: whole panels of them. */
-static void share_of_b(const struct job *j, int thread, int cols, int *from, int *to)
+/* The panels of a block of so many columns. */
+static struct split panels_of(const struct job *j, int cols)
 {
-    const int64_t panels = up(cols, j->nr);
-    *from = (int)(panels * thread / j->threads) * j->nr;
-    *to = least(cols, (int)(panels * (thread + 1) / j->threads) * j->nr);
+    return split_of(up(cols, VL), j->nv);
+}
+
+/* The panels of it that this thread copies, and where in it these columns are. */
+static void share_of_b(const struct job *j, const struct split *panels, int thread, int cols,
+                       int *from, int *to)
+{
+    int first, end;
+    share(panels->parts, thread, j->threads, &first, &end);
+    *from = start_of(panels, first) * VL;
+    *to = least(cols, start_of(panels, end) * VL);
+}
+
+/* rows x cols numbers of a matrix with rows of ld, from x on. */
+static struct ahead range(const stored *x, int64_t ld, int rows, int cols)
+{
+    return (struct ahead){ .row = (const char *)x, .row_bytes = ld * (int64_t)sizeof *x,
+                           .rows = cols > 0 ? rows : 0, .lines = up(cols * (int)sizeof *x, 64) };
+}
+
+/* Columns [from, to) of B from step `step` on. */
+static struct ahead columns_ahead(const struct job *j, int from, int to, int step)
+{
+    const int steps = least(j->kc, j->k - step);
+    return j->layout == GEMM_NT
+               ? range(j->b + (int64_t)from * j->k + step, j->k, to - from, steps)
+               : range(j->b + (int64_t)step * j->n + from, j->n, steps, to - from);
 }
 
 /* What of B this thread will copy from column col and step `step` on. */
 static struct ahead b_ahead(const struct job *j, int thread, int col, int step)
 {
-    const int turned = j->layout == GEMM_NT, steps = least(j->kc, j->k - step);
-    const int64_t ld = turned ? j->k : j->n;
-    int from, to;
     if (!j->ahead || col >= j->n) return (struct ahead){ 0 };
-    share_of_b(j, thread, least(j->nc, j->n - col), &from, &to);
-    from += col;
-    to += col;
-    return (struct ahead){
-        .row = (const char *)(j->b + (turned ? from * ld + step : step * ld + from)),
-        .row_bytes = ld * (int64_t)sizeof *j->b,
-        .rows = turned ? to - from : to > from ? steps : 0,
-        .lines = up((turned ? steps : to - from) * (int)sizeof *j->b, 64),
-    };
+    const int cols = least(j->nc, j->n - col);
+    const struct split panels = panels_of(j, cols);
+    int from, to;
+    share_of_b(j, &panels, thread, cols, &from, &to);
+    return columns_ahead(j, col + from, col + to, step);
 }
 
-/* This thread's panels of columns [col, col + cols) of B, steps [step, step + steps). */
-static void pack_b(const struct job *j, int thread, int col, int cols, int step, int steps)
+/* So many rows of A from step `step` on. */
+static struct ahead a_ahead(const struct job *j, int row, int rows, int step)
 {
-    int from, to;
-    share_of_b(j, thread, cols, &from, &to);
-    real *packed = j->packed_b + (int64_t)from * steps;
+    const int steps = least(j->kc, j->k - step);
+    return j->layout == GEMM_TN ? range(j->a + (int64_t)step * j->m + row, j->m, steps, rows)
+                                : range(j->a + (int64_t)row * j->k + step, j->k, rows, steps);
+}
+
+/* Parts [from, to) of what lies along the rows of x, which begin there; a unit is so many numbers,
+ * and there are `count` numbers.  Parts of one size are copied together. */
+static void pack_along(real *to, const struct split *s, int unit, int from, int end,
+                       const stored *x, int64_t ld, int64_t steps, int count)
+{
+    const int ends[2] = { least(end, s->longer), end }, origin = start_of(s, from) * unit;
+    for (int run = 0; run < 2; run++) {
+        if (from >= ends[run]) continue;
+        const int at = start_of(s, from) * unit - origin, width = size_of(s, from) * unit;
+        hone_pack_across(to + at * steps, width, x + at, ld, steps,
+                         least(count - at, (ends[run] - from) * width));
+        from = ends[run];
+    }
+}
+
+/* Panels [from, end) of columns [col, col + cols) of B, steps [step, step + steps). */
+static void pack_panels(const struct job *j, real *to, const struct split *panels, int from,
+                        int end, int col, int cols, int step, int steps)
+{
+    const int at = start_of(panels, from) * VL;
     if (j->layout != GEMM_NT) {
-        hone_pack_across(packed, j->nr, j->b + (int64_t)step * j->n + col + from, j->n, steps,
-                         to - from);
+        pack_along(to, panels, VL, from, end, j->b + (int64_t)step * j->n + col + at, j->n, steps,
+                   cols - at);
         return;
     }
-    for (; from < to; from += j->nr, packed += (int64_t)j->nr * steps)
-        hone_pack_rows(packed, j->nr, j->b + (int64_t)(col + from) * j->k + step, j->k, steps,
-                       least(j->nr, to - from));
+    for (; from < end; from++) {
+        const int first = start_of(panels, from) * VL, width = size_of(panels, from) * VL;
+        hone_pack_rows(to + (int64_t)(first - at) * steps, width,
+                       j->b + (int64_t)(col + first) * j->k + step, j->k, steps,
+                       least(width, cols - first));
+    }
+}
+
+/* This thread's share of them. */
+static void pack_b(const struct job *j, int thread, int col, int cols, int step, int steps)
+{
+    const struct split panels = panels_of(j, cols);
+    int from, end;
+    share(panels.parts, thread, j->threads, &from, &end);
+    pack_panels(j, j->packed_b + (int64_t)start_of(&panels, from) * VL * steps, &panels, from, end,
+                col, cols, step, steps);
 }
 
 static void pack_a(const struct job *j, real *to, int row, int rows, int step, int steps)
 {
+    const struct split groups = split_of(rows, j->mr);
     if (j->layout == GEMM_TN) {
-        hone_pack_across(to, j->mr, j->a + (int64_t)step * j->m + row, j->m, steps, rows);
+        pack_along(to, &groups, 1, 0, groups.parts, j->a + (int64_t)step * j->m + row, j->m, steps,
+                   rows);
         return;
     }
-    for (int q = 0; q * j->mr < rows; q++, to += (int64_t)j->mr * steps) {
-        int at = row + q * j->mr;
-        hone_pack_rows(to, j->mr, j->a + (int64_t)at * j->k + step, j->k, steps,
-                       least(j->mr, row + rows - at));
+    for (int q = 0; q < groups.parts; q++) {
+        const int first = start_of(&groups, q), count = size_of(&groups, q);
+        hone_pack_rows(to + (int64_t)first * steps, count,
+                       j->a + (int64_t)(row + first) * j->k + step, j->k, steps, count);
     }
-}
-
-/* A tile that reaches over the edge of C is computed beside it. */
-static void edge_tile(const struct job *j, struct hone_tile t, int rows, int cols,
-                      struct ahead *next)
-{
-    real beside[HONE_TILE_MAX * VL] __attribute__((aligned(HONE_ALIGN)));
-    const real *bias = t.bias;
-    real *c = t.c;
-    int accumulate = t.accumulate;
-    t.c = beside;
-    t.c_row = j->nr;
-    t.bias = NULL;
-    t.accumulate = t.relu = 0;
-    j->tile(&t, next);
-    for (int i = 0; i < rows; i++, c += j->n)
-        for (int col = 0; col < cols; col++) {
-            real x = beside[i * j->nr + col];
-            if (accumulate) x += c[col];
-            if (bias) x += bias[col];
-            c[col] = x;
-        }
 }
 
 /* rows x cols of C, as floats before the sum and to C behind it; `at` numbers from C's start. */
@@ -255,78 +317,130 @@ static void give_tile(const struct job *j, int64_t at, int rows, int cols)
     for (int i = 0; i < rows && j->out; i++, at += j->n) vs_narrow(j->out + at, j->c + at, cols);
 }
 
-/* A thread's part of the product between two copies: rows of A and panels [from, to) of the block of
- * B that begins at column col. */
+/* A thread's part of the product between two copies: rows of A and panels [from, to) of the block
+ * of B that begins at column col. */
 struct part {
-    const real *packed_a;
-    int row, rows, col, from, to, step, steps;
-    struct ahead next;          /* what is left to fetch of the next block of B */
+    const real *packed_a, *panel;   /* panel: of B, whose turn it is */
+    struct split groups, panels;    /* of rows, and of all the block's vectors */
+    int row, rows, col, cols, from, to, step, steps;
+    struct ahead next[2];       /* what is left to fetch of the next blocks of B and A */
 };
 
-/* The tile of the part's rows from i on and of panel q. */
+/* The tile of group i of rows and panel q. */
 static void part_tile(const struct job *j, struct part *w, int i, int q)
 {
     const int last = w->step + w->steps == j->k, relu = j->act == HONE_ACT_relu;
-    const int at = w->col + q * j->nr, cols = least(j->nr, j->n - at),
-              rows = least(j->mr, w->rows - i), whole = cols == j->nr && rows == j->mr;
-    const int64_t place = (int64_t)(w->row + i) * j->n + at;
+    const int row = start_of(&w->groups, i), rows = size_of(&w->groups, i),
+              vector = start_of(&w->panels, q), nv = size_of(&w->panels, q),
+              at = w->col + vector * VL, cols = least(nv * VL, j->n - at);
+    const int64_t place = (int64_t)(w->row + row) * j->n + at;
     const struct hone_tile t = {
         .k = w->steps,
-        .a = w->packed_a + (int64_t)i * w->steps,
-        .b = j->packed_b + (int64_t)q * j->nr * w->steps,
+        .a = w->packed_a + (int64_t)row * w->steps,
+        .b = w->panel,
         .bias = last && j->bias ? j->bias + at : NULL,
         .c = j->c + place,
         .c_row = j->n,
         .alpha = j->alpha,
+        .cols = cols,
         .accumulate = w->step > 0 || j->beta != 0,
         .relu = last && relu,
     };
     if (w->step == 0 && j->beta != 0) take_tile(j, place, rows, cols);
     if (w->step == 0 && j->beta != 0 && j->beta != 1)
         hone_scale_rows(j->beta, t.c, j->n, rows, cols);
-    if (whole) j->tile(&t, &w->next);
-    else edge_tile(j, t, rows, cols, &w->next);
-    if (last && !(whole && relu)) hone_epilogue(j->act, t.c, j->n, rows, cols, NULL);
+    tiles[nv - 1][rows - 1](&t, w->next);
+    if (last && !relu) hone_epilogue(j->act, t.c, j->n, rows, cols, NULL);
     if (last) give_tile(j, place, rows, cols);
 }
 
-/* Along rows C is written from end to end, as memory likes it; along columns a panel of B stays in
- * L1 while A's block passes it. */
+static void block_tile(const struct job *j, struct part *w, int i, int q)
+{
+    w->panel = j->packed_b + (int64_t)start_of(&w->panels, q) * VL * w->steps;
+    part_tile(j, w, i, q);
+}
+
 static void run_part(const struct job *j, struct part *w)
 {
-    if (j->along_rows) {
-        for (int i = 0; i < w->rows; i += j->mr)
-            for (int q = w->from; q < w->to; q++) part_tile(j, w, i, q);
+    if (j->order == BY_ROWS) {
+        for (int i = 0; i < w->groups.parts; i++)
+            for (int q = w->from; q < w->to; q++) block_tile(j, w, i, q);
     } else {
         for (int q = w->from; q < w->to; q++)
-            for (int i = 0; i < w->rows; i += j->mr) part_tile(j, w, i, q);
+            for (int i = 0; i < w->groups.parts; i++) block_tile(j, w, i, q);
+    }
+}
+
+/* The product of the block of B that is packed with this thread's rows [row0, row1) of A. */
+static void run_block(const struct job *j, struct part *w, real *packed_a, int row0, int row1)
+{
+    const struct split blocks = split_of(row1 - row0, j->mc);
+    const int end = w->step + w->steps, after = end < j->k ? end : 0,
+              last = end == j->k && w->col + j->nc >= j->n;
+    for (int b = 0; b < blocks.parts; b++) {
+        const int more = b + 1 < blocks.parts, next = more ? b + 1 : 0;
+        w->row = row0 + start_of(&blocks, b);
+        w->rows = size_of(&blocks, b);
+        w->groups = split_of(w->rows, j->mr);
+        pack_a(j, packed_a, w->row, w->rows, w->step, w->steps);
+        w->next[1] = (struct ahead){ 0 };
+        if (j->ahead > 1 && (more || !last))
+            w->next[1] = a_ahead(j, row0 + start_of(&blocks, next), size_of(&blocks, next),
+                                 more ? w->step : after);
+        run_part(j, w);
+    }
+}
+
+/* What of B is copied after panel q: the next, or the first of the next steps. */
+static struct ahead panel_ahead(const struct job *j, const struct part *w, int q)
+{
+    const int more = q + 1 < w->to, next = more ? q + 1 : w->from,
+              step = more ? w->step : w->step + w->steps, from = start_of(&w->panels, next) * VL;
+    if (!j->ahead || step >= j->k) return (struct ahead){ 0 };
+    return columns_ahead(j, from, least(j->n, from + size_of(&w->panels, next) * VL), step);
+}
+
+/* Each thread has panels of its own, and all rows: there is nothing to wait for. */
+static void work_by_panels(const struct job *j, int thread)
+{
+    real *packed_a = j->packed_a + (int64_t)thread * j->mc * j->kc,
+         *packed_b = j->packed_b + (int64_t)thread * j->nc * j->kc;
+    struct part w = { .packed_a = packed_a, .panel = packed_b, .rows = j->m, .cols = j->n,
+                      .groups = split_of(j->m, j->mr), .panels = panels_of(j, j->n) };
+    share(w.panels.parts, thread, j->threads, &w.from, &w.to);
+    for (; w.step < j->k && w.to > w.from; w.step += j->kc) {
+        w.steps = least(j->kc, j->k - w.step);
+        pack_a(j, packed_a, 0, j->m, w.step, w.steps);
+        for (int q = w.from; q < w.to; q++) {
+            pack_panels(j, packed_b, &w.panels, q, q + 1, 0, j->n, w.step, w.steps);
+            w.next[0] = panel_ahead(j, &w, q);
+            for (int i = 0; i < w.groups.parts; i++) part_tile(j, &w, i, q);
+        }
     }
 }
 
 static void work(const struct job *j, int thread)
 {
-    const int row_tiles = up(j->m, j->mr), i = thread % j->down, a = thread / j->down;
-    const int row0 = (int)((int64_t)row_tiles * i / j->down) * j->mr;
-    const int row1 = least(j->m, (int)((int64_t)row_tiles * (i + 1) / j->down) * j->mr);
+    if (j->order == BY_PANELS) { work_by_panels(j, thread); return; }
+    const int i = thread % j->down, a = thread / j->down;
     real *packed_a = j->packed_a + (int64_t)thread * j->mc * j->kc;
     struct part w = { .packed_a = packed_a };
+    int row0, row1;
+    share(j->m, i, j->down, &row0, &row1);
     for (w.col = 0; w.col < j->n; w.col += j->nc) {
-        int cols = least(j->nc, j->n - w.col), panels = up(cols, j->nr);
-        w.from = (int)((int64_t)panels * a / j->across);
-        w.to = (int)((int64_t)panels * (a + 1) / j->across);
+        w.cols = least(j->nc, j->n - w.col);
+        w.panels = panels_of(j, w.cols);
+        share(w.panels.parts, a, j->across, &w.from, &w.to);
         for (w.step = 0; w.step < j->k; w.step += j->kc) {
             w.steps = least(j->kc, j->k - w.step);
-            pack_b(j, thread, w.col, cols, w.step, w.steps);
-            w.next = w.step + w.steps < j->k ? b_ahead(j, thread, w.col, w.step + w.steps)
-                                             : b_ahead(j, thread, w.col + j->nc, 0);
+            pack_b(j, thread, w.col, w.cols, w.step, w.steps);
+            w.next[0] = w.step + w.steps < j->k
+                            ? b_ahead(j, thread, w.col, w.step + w.steps)
+                            : b_ahead(j, thread, w.col + j->nc, 0);
             if (j->threads > 1) {
 #pragma omp barrier
             }
-            for (w.row = row0; w.row < row1; w.row += j->mc) {
-                w.rows = least(j->mc, row1 - w.row);
-                pack_a(j, packed_a, w.row, w.rows, w.step, w.steps);
-                run_part(j, &w);
-            }
+            if (row1 > row0) run_block(j, &w, packed_a, row0, row1);
             if (j->threads > 1) {
 #pragma omp barrier
             }
@@ -357,19 +471,25 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 {
     const struct hone_param *q = HONE_SYM(gemm_cpu_blocked).param;
     const int32_t *dim = p->dim;
-    c->v[MR] = tiles[0].mr;
-    c->v[NV] = dim[GEMM_N] <= VL && find_tile(16, 1) ? 1 : tiles[0].nv;
-    if (c->v[NV] == 1) c->v[MR] = 16;
+    c->v[MR] = q[MR].value[0];
+    c->v[NV] = q[NV].value[0];
     /* A panel of B in L1. */
     c->v[KC] = fit(&q[KC], (int)(d->l1_bytes / ((int64_t)c->v[NV] * VB)), dim[GEMM_K]);
     c->v[MC] = fit(&q[MC], (int)(d->l2_bytes / 2 / (int64_t)sizeof(real) / c->v[KC]), dim[GEMM_M]);
     c->v[NC] = fit(&q[NC], 2048, dim[GEMM_N]);
     /* A C that is written once and leaves the caches is written from end to end; a B that is read
-     * from memory and seldom used is fetched ahead. */
+     * from memory and seldom used is fetched ahead, and copied just before its use. */
     const int64_t word = (int64_t)hone_dtype_bytes(p->dtype);
     c->v[ORDER] =
-        dim[GEMM_K] <= c->v[KC] && (int64_t)dim[GEMM_M] * dim[GEMM_N] * word > d->l2_bytes;
+        dim[GEMM_K] <= c->v[KC] && (int64_t)dim[GEMM_M] * dim[GEMM_N] * word > d->l2_bytes
+            ? BY_ROWS
+            : BY_COLUMNS;
     c->v[AHEAD] = (int64_t)dim[GEMM_N] * dim[GEMM_K] * word > d->l2_bytes && dim[GEMM_M] <= 512;
+    if (c->v[AHEAD] && dim[GEMM_M] <= 256 && p->layout != GEMM_TN) {
+        c->v[ORDER] = BY_PANELS;
+        c->v[MC] = q[MC].value[0];
+        c->v[NC] = q[NC].value[0];
+    }
     /* Threads from about 50 microseconds on. */
     c->v[THREADS] = 1;
     while (p->op->flops(p) > 5e6 && c->v[THREADS] < 64 && 2 * c->v[THREADS] <= d->ncores) {
@@ -380,7 +500,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 
 static int64_t packed_b_floats(const struct job *j)
 {
-    return ((int64_t)j->nc * j->kc + 15) / 16 * 16;
+    const int64_t copies = j->order == BY_PANELS ? j->threads : 1;
+    return (copies * j->nc * j->kc + 15) / 16 * 16;
 }
 
 static int64_t c_floats(const struct job *j)
@@ -449,12 +570,13 @@ const struct hone_kernel HONE_SYM(gemm_cpu_blocked) = {
         HONE_PARAM("mr", MR_VALUES), HONE_PARAM("nv", NV_VALUES),
         HONE_PARAM("kc", 128, 192, 256, 320, 384, 512, 768),
         HONE_PARAM("mc", 48, 96, 144, 192, 288, 384, 576, 1024),
-        HONE_PARAM("nc", 256, 512, 1024, 2048, 4096), HONE_PARAM("rows", 0, 1),
-        HONE_PARAM("ahead", 0, 1),
+        HONE_PARAM("nc", 256, 512, 1024, 2048, 4096), HONE_PARAM("order", 0, 1, 2),
+        HONE_PARAM("ahead", 0, 1, 2),
         HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
     },
-    .constraint = "(" TILES(TILE_TEXT) "0) && needed(kc, k) && needed(mc, m) && needed(nc, n) && "
+    .constraint = "(" LARGEST(TILE_TEXT) "0) && needed(kc, k) && needed(mc, m) && needed(nc, n) && "
                   "(ahead == 0 || bytes >= l2) && "
+                  "(order < 2 || (m <= 512 && mc == 48 && nc == 256 && ahead < 2)) && "
                   "threads <= ceil(m, mr) * ceil(n, nv * lanes)",
     .guess = guess, .workspace = workspace, .growth = growth,
     .prepare = prepare, .release = release, .run = run,

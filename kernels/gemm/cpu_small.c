@@ -326,8 +326,8 @@ static int useful(const struct hone_param *q, int value, int size)
 static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
 {
     (void)d;
-    return p->dim[GEMM_M] >= 128 && p->dim[GEMM_N] >= 128 && p->dim[GEMM_K] >= 128 ?
-           "no size is below 128: packing both matrices wins" : NULL;
+    return p->dim[GEMM_M] >= 192 && p->dim[GEMM_N] >= 192 && p->dim[GEMM_K] >= 192 ?
+           "no size is below 192: packing both matrices wins" : NULL;
 }
 
 static int valid(const struct hone_problem *p, const struct hone_config *c,

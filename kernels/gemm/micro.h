@@ -30,6 +30,17 @@
 #endif
 enum { HONE_TILE_MAX = 32 };   /* accumulators */
 
+/* X(mr, nv) for every number of rows up to so many. */
+#define HONE_UP_TO_2(X, nv) X(1, nv) X(2, nv)
+#define HONE_UP_TO_3(X, nv) HONE_UP_TO_2(X, nv) X(3, nv)
+#define HONE_UP_TO_4(X, nv) HONE_UP_TO_3(X, nv) X(4, nv)
+#define HONE_UP_TO_6(X, nv) HONE_UP_TO_4(X, nv) X(5, nv) X(6, nv)
+#define HONE_UP_TO_8(X, nv) HONE_UP_TO_6(X, nv) X(7, nv) X(8, nv)
+#define HONE_UP_TO_9(X, nv) HONE_UP_TO_8(X, nv) X(9, nv)
+#define HONE_UP_TO_12(X, nv) HONE_UP_TO_9(X, nv) X(10, nv) X(11, nv) X(12, nv)
+#define HONE_UP_TO_14(X, nv) HONE_UP_TO_12(X, nv) X(13, nv) X(14, nv)
+#define HONE_UP_TO_16(X, nv) HONE_UP_TO_14(X, nv) X(15, nv) X(16, nv)
+
 HONE_INLINE void hone_tile_zero(int mr, int nv, vf *s)
 {
     HONE_UNROLLED for (int i = 0; i < mr * nv; i++) s[i] = (vf){ 0 };

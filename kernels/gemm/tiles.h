@@ -24,25 +24,15 @@ HONE_INLINE void tile_columns(int mr, int nv, const struct hone_tile *t)
     hone_tile_finish(mr, nv, s, t, cols);
 }
 
-#define UP_TO_2(X, nv) X(1, nv) X(2, nv)
-#define UP_TO_3(X, nv) UP_TO_2(X, nv) X(3, nv)
-#define UP_TO_4(X, nv) UP_TO_3(X, nv) X(4, nv)
-#define UP_TO_6(X, nv) UP_TO_4(X, nv) X(5, nv) X(6, nv)
-#define UP_TO_8(X, nv) UP_TO_6(X, nv) X(7, nv) X(8, nv)
-#define UP_TO_9(X, nv) UP_TO_8(X, nv) X(9, nv)
-#define UP_TO_12(X, nv) UP_TO_9(X, nv) X(10, nv) X(11, nv) X(12, nv)
-#define UP_TO_14(X, nv) UP_TO_12(X, nv) X(13, nv) X(14, nv)
-#define UP_TO_16(X, nv) UP_TO_14(X, nv) X(15, nv) X(16, nv)
-
 /* All of HONE_TILE_ROWS. */
 #if defined __AVX512F__
-#define TILES(X) UP_TO_16(X, 1) UP_TO_14(X, 2) UP_TO_9(X, 3) UP_TO_6(X, 4)
+#define TILES(X) HONE_UP_TO_16(X, 1) HONE_UP_TO_14(X, 2) HONE_UP_TO_9(X, 3) HONE_UP_TO_6(X, 4)
 #elif defined __aarch64__
-#define TILES(X) UP_TO_16(X, 1) UP_TO_12(X, 2) UP_TO_8(X, 3) UP_TO_6(X, 4)
+#define TILES(X) HONE_UP_TO_16(X, 1) HONE_UP_TO_12(X, 2) HONE_UP_TO_8(X, 3) HONE_UP_TO_6(X, 4)
 #elif defined __AVX2__
-#define TILES(X) UP_TO_8(X, 1) UP_TO_6(X, 2) UP_TO_3(X, 3) UP_TO_2(X, 4)
+#define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_6(X, 2) HONE_UP_TO_3(X, 3) HONE_UP_TO_2(X, 4)
 #else
-#define TILES(X) UP_TO_8(X, 1) UP_TO_4(X, 2) UP_TO_3(X, 3) UP_TO_2(X, 4)
+#define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_4(X, 2) HONE_UP_TO_3(X, 3) HONE_UP_TO_2(X, 4)
 #endif
 
 #define X(mr, nv)                                                                                 \
