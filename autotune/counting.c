@@ -21,12 +21,14 @@ static const char *list_of(const struct hone_tuning *t)
     return strcmp(t->d->backend->name, "cuda") ? of_cpu : of_gpu;
 }
 
-static int is_time(const struct hone_tuning *t)
+static int is_time(const struct hone_tuning *t, int finished)
 {
     const double next = t->r->ncounted ? t->counting / t->r->ncounted : FIRST,
                  now = hone_now();
     if (t->uncounted || (t->o->counters && !strcmp(t->o->counters, "none"))) return 0;
     if (t->deadline > 0 && now + next > t->deadline) return 0;
+    /* Who asks for counters gets one's, however short the session was. */
+    if (t->o->counters && finished && !t->r->ncounted) return 1;
     return t->counting + next <= SHARE * (now - t->started);
 }
 
@@ -65,7 +67,7 @@ static struct hone_entrant *entrant_of(struct hone_tuning *t, int i)
 
 int hone_tuning_count(struct hone_tuning *t)
 {
-    if (!is_time(t)) return HONE_OK;
+    if (!is_time(t, 0)) return HONE_OK;
     const int i = hone_search_curious(&t->search);
     struct hone_entrant *e = i >= 0 ? entrant_of(t, i) : NULL;
     if (i >= 0 && !e) t->uncounted = 1;   /* its plan is closed, and it would be named again */
@@ -76,12 +78,12 @@ int hone_tuning_count_best(struct hone_tuning *t)
 {
     enum { FEW = 3 };
     int err = HONE_OK;
-    for (int rank = 0; !err && rank < FEW && rank < t->n && is_time(t); rank++)
+    for (int rank = 0; !err && rank < FEW && rank < t->n && is_time(t, 1); rank++)
         for (int i = 0; !err && i < t->n; i++) {
             int faster = 0;
             for (int j = 0; j < t->n; j++)
                 faster += t->entrant[j].record.ms_median < t->entrant[i].record.ms_median;
-            if (faster == rank && !t->entrant[i].record.counters[0] && is_time(t))
+            if (faster == rank && !t->entrant[i].record.counters[0] && is_time(t, 1))
                 err = count(t, &t->entrant[i], -1);
         }
     return err;
