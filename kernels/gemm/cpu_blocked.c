@@ -92,9 +92,55 @@ HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t, struct ahead ne
 
 typedef void tile_fn(const struct hone_tile *t, struct ahead next[2]);
 
+#ifdef HONE_JIT_BUILD
+/* Sizes are constants, and only the tiles that occur are compiled as such; should another be asked
+ * for after all, its rows are computed one by one. */
+HONE_INLINE int in_split(int units, int most, int size)
+{
+    const int parts = units > 0 ? (units + most - 1) / most : 1, each = units / parts;
+    return size == each || (units % parts && size == each + 1);
+}
+
+HONE_INLINE int in_rows(int rows, int size)
+{
+    const int mc = hone_jit_config.v[MC], mr = hone_jit_config.v[MR],
+              whole = hone_jit_config.v[ORDER] == 2 || rows <= mc,
+              parts = whole ? 1 : (rows + mc - 1) / mc;
+    return in_split(rows / parts, mr, size) ||
+           (rows % parts && in_split(rows / parts + 1, mr, size));
+}
+
+HONE_INLINE int occurs(int mr, int nv)
+{
+    const int m = hone_jit_problem.dim[GEMM_M], n = hone_jit_problem.dim[GEMM_N],
+              nc = hone_jit_config.v[ORDER] == 2 || n < hone_jit_config.v[NC] ? n
+                                                                        : hone_jit_config.v[NC],
+              threads = hone_jit_config.v[THREADS], most = hone_jit_config.v[NV];
+    return (in_rows(m, mr) || in_rows(m / threads, mr) || in_rows((m + threads - 1) / threads, mr)) &&
+           (in_split((nc + VL - 1) / VL, most, nv) || in_split((n % nc + VL - 1) / VL, most, nv));
+}
+
+#define ODD(nv)                                                                                   \
+    static __attribute__((noinline)) void odd_##nv(int mr, const struct hone_tile *t)             \
+    {                                                                                             \
+        for (int i = 0; i < mr; i++) {                                                            \
+            vf s[nv];                                                                             \
+            struct hone_tile row = *t;                                                            \
+            row.c = t->c + i * t->c_row;                                                          \
+            hone_tile_start(1, nv, s, &row, t->cols);                                             \
+            hone_tile_columns(1, nv, s, t->k, t->a + i, mr, t->b, nv * VL, nv * VL);              \
+            hone_tile_finish(1, nv, s, &row, t->cols);                                            \
+        }                                                                                         \
+    }
+ODD(1) ODD(2) ODD(3) ODD(4)
+#define TILE(mr, nv) if (occurs(mr, nv)) tile(mr, nv, t, next); else odd_##nv(mr, t)
+#else
+#define TILE(mr, nv) tile(mr, nv, t, next)
+#endif
+
 #define X(mr, nv)                                                                                 \
     static void tile_##mr##x##nv(const struct hone_tile *t, struct ahead next[2])                 \
-    { tile(mr, nv, t, next); }
+    { TILE(mr, nv); }
 TILES(X)
 #undef X
 
