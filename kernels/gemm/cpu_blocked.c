@@ -46,7 +46,7 @@ enum { MR, NV, KC, MC, NC, ORDER, AHEAD, THREADS };
 #endif
 
 /* Rows of a matrix that will be copied next, fetched into L2 while tiles are computed: memory has
- * nothing else to do then.  line: of the row's lines, which is next.  There are B's and A's. */
+ * nothing else to do then.  line: of the row's lines, which is next. */
 struct ahead {
     const char *row;
     int64_t row_bytes;
@@ -63,11 +63,11 @@ HONE_INLINE void fetch_ahead(struct ahead *x)
     x->rows--;
 }
 
-HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t, struct ahead next[2])
+HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t, struct ahead *next)
 {
     vf s[HONE_TILE_MAX];
     const real *a = t->a, *b = t->b, *c = t->c;
-    struct ahead x = next[0], y = next[1];
+    struct ahead x = *next;
     int64_t k = t->k;
     int row = 0;
     hone_tile_start(mr, nv, s, t, t->cols);
@@ -80,17 +80,15 @@ HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t, struct ahead ne
             row++;
         }
         fetch_ahead(&x);
-        fetch_ahead(&y);
         HONE_UNROLLED for (int u = 0; u < 4; u++)
             hone_tile_column(mr, nv, s, a + u * mr, b + u * nv * VL, nv * VL);
     }
     hone_tile_columns(mr, nv, s, k, a, mr, b, nv * VL, nv * VL);
-    next[0] = x;
-    next[1] = y;
+    *next = x;
     hone_tile_finish(mr, nv, s, t, t->cols);
 }
 
-typedef void tile_fn(const struct hone_tile *t, struct ahead next[2]);
+typedef void tile_fn(const struct hone_tile *t, struct ahead *next);
 
 #ifdef HONE_JIT_BUILD
 /* Sizes are constants, and only the tiles that occur are compiled as such; should another be asked
@@ -139,7 +137,7 @@ ODD(1) ODD(2) ODD(3) ODD(4)
 #endif
 
 #define X(mr, nv)                                                                                 \
-    static void tile_##mr##x##nv(const struct hone_tile *t, struct ahead next[2])                 \
+    static void tile_##mr##x##nv(const struct hone_tile *t, struct ahead *next)                   \
     { TILE(mr, nv); }
 TILES(X)
 #undef X
@@ -165,7 +163,7 @@ struct job {
     int mr, nv;                                     /* rows and vectors of a tile at most */
     int kc, mc, nc, threads, down, across;          /* threads are a grid of down x across */
     enum order order;
-    int ahead;                                      /* 1: B is fetched before its copy; 2: A too */
+    int ahead;                                      /* B is fetched before its copy */
     const stored *a, *b;
     const real *bias;
     real *c, *packed_a, *packed_b;                  /* packed_a: threads times mc x kc */
@@ -286,14 +284,6 @@ static struct ahead b_ahead(const struct job *j, int thread, int col, int step)
     return columns_ahead(j, col + from, col + to, step);
 }
 
-/* So many rows of A from step `step` on. */
-static struct ahead a_ahead(const struct job *j, int row, int rows, int step)
-{
-    const int steps = least(j->kc, j->k - step);
-    return j->layout == GEMM_TN ? range(j->a + (int64_t)step * j->m + row, j->m, steps, rows)
-                                : range(j->a + (int64_t)row * j->k + step, j->k, rows, steps);
-}
-
 /* Parts [from, to) of what lies along the rows of x, which begin there; a unit is so many numbers,
  * and there are `count` numbers.  Parts of one size are copied together. */
 static void pack_along(real *to, const struct split *s, int unit, int from, int end,
@@ -369,7 +359,7 @@ struct part {
     const real *packed_a, *panel;   /* panel: of B, whose turn it is */
     struct split groups, panels;    /* of rows, and of all the block's vectors */
     int row, rows, col, cols, from, to, step, steps;
-    struct ahead next[2];       /* what is left to fetch of the next blocks of B and A */
+    struct ahead next;          /* what is left to fetch of the next block of B */
 };
 
 /* The tile of group i of rows and panel q. */
@@ -395,7 +385,7 @@ static void part_tile(const struct job *j, struct part *w, int i, int q)
     if (w->step == 0 && j->beta != 0) take_tile(j, place, rows, cols);
     if (w->step == 0 && j->beta != 0 && j->beta != 1)
         hone_scale_rows(j->beta, t.c, j->n, rows, cols);
-    tiles[nv - 1][rows - 1](&t, w->next);
+    tiles[nv - 1][rows - 1](&t, &w->next);
     if (last && !relu) hone_epilogue(j->act, t.c, j->n, rows, cols, NULL);
     if (last) give_tile(j, place, rows, cols);
 }
@@ -421,18 +411,11 @@ static void run_part(const struct job *j, struct part *w)
 static void run_block(const struct job *j, struct part *w, real *packed_a, int row0, int row1)
 {
     const struct split blocks = split_of(row1 - row0, j->mc);
-    const int end = w->step + w->steps, after = end < j->k ? end : 0,
-              last = end == j->k && w->col + j->nc >= j->n;
     for (int b = 0; b < blocks.parts; b++) {
-        const int more = b + 1 < blocks.parts, next = more ? b + 1 : 0;
         w->row = row0 + start_of(&blocks, b);
         w->rows = size_of(&blocks, b);
         w->groups = split_of(w->rows, j->mr);
         pack_a(j, packed_a, w->row, w->rows, w->step, w->steps);
-        w->next[1] = (struct ahead){ 0 };
-        if (j->ahead > 1 && (more || !last))
-            w->next[1] = a_ahead(j, row0 + start_of(&blocks, next), size_of(&blocks, next),
-                                 more ? w->step : after);
         run_part(j, w);
     }
 }
@@ -459,7 +442,7 @@ static void work_by_panels(const struct job *j, int thread)
         pack_a(j, packed_a, 0, j->m, w.step, w.steps);
         for (int q = w.from; q < w.to; q++) {
             pack_panels(j, packed_b, &w.panels, q, q + 1, 0, j->n, w.step, w.steps);
-            w.next[0] = panel_ahead(j, &w, q);
+            w.next = panel_ahead(j, &w, q);
             for (int i = 0; i < w.groups.parts; i++) part_tile(j, &w, i, q);
         }
     }
@@ -480,7 +463,7 @@ static void work(const struct job *j, int thread)
         for (w.step = 0; w.step < j->k; w.step += j->kc) {
             w.steps = least(j->kc, j->k - w.step);
             pack_b(j, thread, w.col, w.cols, w.step, w.steps);
-            w.next[0] = w.step + w.steps < j->k
+            w.next = w.step + w.steps < j->k
                             ? b_ahead(j, thread, w.col, w.step + w.steps)
                             : b_ahead(j, thread, w.col + j->nc, 0);
             if (j->threads > 1) {
@@ -617,12 +600,12 @@ const struct hone_kernel HONE_SYM(gemm_cpu_blocked) = {
         HONE_PARAM("kc", 128, 192, 256, 320, 384, 512, 768),
         HONE_PARAM("mc", 48, 96, 144, 192, 288, 384, 576, 1024),
         HONE_PARAM("nc", 256, 512, 1024, 2048, 4096), HONE_PARAM("order", 0, 1, 2),
-        HONE_PARAM("ahead", 0, 1, 2),
+        HONE_PARAM("ahead", 0, 1),
         HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
     },
     .constraint = "(" LARGEST(TILE_TEXT) "0) && needed(kc, k) && needed(mc, m) && needed(nc, n) && "
                   "(ahead == 0 || bytes >= l2) && "
-                  "(order < 2 || (m <= 512 && mc == 48 && nc == 256 && ahead < 2)) && "
+                  "(order < 2 || (m <= 512 && mc == 48 && nc == 256)) && "
                   "threads <= ceil(m, mr) * ceil(n, nv * lanes)",
     .guess = guess, .workspace = workspace, .growth = growth,
     .prepare = prepare, .release = release, .run = run,
