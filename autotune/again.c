@@ -16,23 +16,8 @@ static const double LEAST = 0.05;        /* seconds: or so long */
 
 enum { MOST = 12, PASSES = 2 };
 
-/* Is the candidate among the entrants, and so raced in any case? */
-static int entered(const struct hone_tuning *t, int i)
-{
-    char text[HONE_TEXT], other[HONE_TEXT];
-    const struct hone_choice *a = &t->pool.at[i];
-    const struct hone_space_kernel *k = &t->space.kernel[a->kernel];
-    hone_config_print(k->kernel, &k->config[i - t->pool.kernel[a->kernel].first], text);
-    for (int j = 0; j < t->n; j++) {
-        if (t->entrant[j].job.kernel != k->kernel) continue;
-        hone_config_print(k->kernel, &t->entrant[j].job.config, other);
-        if (!strcmp(text, other)) return 1;
-    }
-    return 0;
-}
-
 /* The fastest of those to ask again, by their first trial; -1: there is none. */
-static int next(const struct hone_tuning *t, int best, const signed char *asked)
+static int next(struct hone_tuning *t, int best, const signed char *asked)
 {
     int who = -1;
     for (int i = 0; i < t->pool.n; i++) {
@@ -40,7 +25,8 @@ static int next(const struct hone_tuning *t, int best, const signed char *asked)
         if (ms <= 0 || ms > HOPELESS * t->best_ms || asked[i]) continue;
         if (who >= 0 && ms >= t->search.ms[who]) continue;
         const int guess = i == t->pool.kernel[t->pool.at[i].kernel].first;
-        if ((guess || hone_pool_differ(&t->pool, i, best) == 1) && !entered(t, i)) who = i;
+        if ((guess || hone_pool_differ(&t->pool, i, best) == 1) && !hone_tuning_entrant(t, i))
+            who = i;
     }
     return who;
 }
@@ -49,13 +35,11 @@ static int ask_again(struct hone_tuning *t, signed char *asked, double end)
 {
     int err = HONE_OK, i;
     for (int n = 0; !err && n < MOST && (i = next(t, t->search.best, asked)) >= 0; n++) {
-        const struct hone_choice *a = &t->pool.at[i];
-        const int at = i - t->pool.kernel[a->kernel].first;
         double ms = 0;
         if (hone_now() > end || (t->o->trials && t->r->ncandidates >= t->o->trials)) break;
         if (hone_interrupted()) return hone_fail(HONE_EINTR, "interrupted");
         asked[i] = 1;
-        err = hone_tuning_try(t, a->kernel, &t->space.kernel[a->kernel].config[at], 0, &ms);
+        err = hone_tuning_try(t, t->pool.at[i].kernel, hone_tuning_config(t, i), 0, &ms);
         if (!err && ms > 0 && ms < t->search.ms[i]) hone_search_amend(&t->search, i, ms);
         hone_tuning_report(t, 0.7 * t->r->ncandidates / t->space.n);
     }

@@ -52,24 +52,11 @@ static int count(struct hone_tuning *t, struct hone_entrant *e, int i)
     return hone_search_count(&t->search, i, value, HONE_COUNTS);
 }
 
-/* The entrant that is candidate i of the pool, if it is still in. */
-static struct hone_entrant *entrant_of(struct hone_tuning *t, int i)
-{
-    const struct hone_choice *a = &t->pool.at[i];
-    for (int k = 0; k < t->n; k++) {
-        struct hone_entrant *e = &t->entrant[k];
-        if (e->job.kernel == t->space.kernel[a->kernel].kernel &&
-            !memcmp(e->job.config.v, a->v, sizeof a->v))
-            return e;
-    }
-    return NULL;
-}
-
 int hone_tuning_count(struct hone_tuning *t)
 {
     if (!is_time(t, 0)) return HONE_OK;
     const int i = hone_search_curious(&t->search);
-    struct hone_entrant *e = i >= 0 ? entrant_of(t, i) : NULL;
+    struct hone_entrant *e = i >= 0 ? hone_tuning_entrant(t, i) : NULL;
     if (i >= 0 && !e) t->uncounted = 1;   /* its plan is closed, and it would be named again */
     return e ? count(t, e, i) : HONE_OK;
 }

@@ -90,6 +90,24 @@ void hone_entrant_drop(struct hone_entrant *e, const char *why)
 
 /* ---- trials ---- */
 
+const struct hone_config *hone_tuning_config(const struct hone_tuning *t, int i)
+{
+    const int k = t->pool.at[i].kernel;
+    return &t->space.kernel[k].config[i - t->pool.kernel[k].first];
+}
+
+struct hone_entrant *hone_tuning_entrant(struct hone_tuning *t, int i)
+{
+    const struct hone_choice *a = &t->pool.at[i];
+    for (int k = 0; k < t->n; k++) {
+        struct hone_entrant *e = &t->entrant[k];
+        if (e->job.kernel == t->space.kernel[a->kernel].kernel &&
+            !memcmp(e->job.config.v, a->v, sizeof a->v))
+            return e;
+    }
+    return NULL;
+}
+
 int hone_tuning_on_front(const struct hone_tuning *t, const struct hone_entrant *e)
 {
     for (int i = 0; i < t->n; i++) {

@@ -121,12 +121,6 @@ static const struct hone_kernel *kernel_of(const struct hone_tuning *t, int i)
     return t->space.kernel[t->pool.at[i].kernel].kernel;
 }
 
-static const struct hone_config *config_of(const struct hone_tuning *t, int i)
-{
-    const int k = t->pool.at[i].kernel;
-    return &t->space.kernel[k].config[i - t->pool.kernel[k].first];
-}
-
 /* The first of the candidates, and those behind it that are to be compiled with it; how many. */
 static int compile_few(struct hone_tuning *t, const int next[], int n, int *err)
 {
@@ -134,7 +128,7 @@ static int compile_few(struct hone_tuning *t, const int next[], int n, int *err)
     int some = 0;
     for (; some < n && kernel_of(t, next[some])->build == HONE_JIT; some++)
         jobs[some] = (struct hone_said){ .kernel = kernel_of(t, next[some]),
-                                         .config = *config_of(t, next[some]) };
+                                         .config = *hone_tuning_config(t, next[some]) };
     *err = hone_tuning_compile(t, jobs, some);
     return some ? some : 1;
 }
@@ -176,7 +170,7 @@ void hone_tuning_report(struct hone_tuning *t, double done)
 static int try_candidate(struct hone_tuning *t, int i, int incumbent)
 {
     const struct hone_choice *a = &t->pool.at[i];
-    const struct hone_config *c = config_of(t, i);
+    const struct hone_config *c = hone_tuning_config(t, i);
     double ms = 0;
     int err = HONE_OK, best = t->search.best;
     if (was_wrong(t, a->kernel, c)) t->lane[a->kernel].nwrong++;

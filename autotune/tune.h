@@ -78,6 +78,10 @@ void hone_tuning_report(struct hone_tuning *t, double done);
 
 /* ---- trial.c ---- */
 
+/* The config of candidate i of the pool, and its entrant; NULL: it is not, or no longer, in. */
+const struct hone_config *hone_tuning_config(const struct hone_tuning *t, int i);
+struct hone_entrant *hone_tuning_entrant(struct hone_tuning *t, int i);
+
 /* Proves and tries config c of kernel k of the space: one more entrant with its first time in *ms,
  * or the record of why not, and *ms is 0.  An error is the session's. */
 int hone_tuning_try(struct hone_tuning *t, int k, const struct hone_config *c, int incumbent,

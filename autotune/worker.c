@@ -161,10 +161,11 @@ static void *serve(void *ctx)
     _exit(0);
 }
 
-static _Noreturn void be_worker(struct hone_worker *w, int64_t limit)
+static void be_worker(struct hone_worker *w)
 {
     pthread_t thread;
-    hone_worker_guard(w->board, limit);
+    const int64_t now = mapped_bytes();
+    hone_worker_guard(w->board, now ? now + memory(w) : 0);
     if (!pthread_create(&thread, NULL, serve, w)) pthread_join(thread, NULL);
     _exit(1);
 }
@@ -180,18 +181,18 @@ static void end(struct hone_worker *w, int *status)
     w->pid = w->opened = 0;
 }
 
-static int start_forked(struct hone_worker *w)
+int hone_worker_fork(struct hone_worker *w, void (*child)(struct hone_worker *w))
 {
     int fd[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd))
         return hone_fail(HONE_EDEVICE, "no socket for a worker: %s", strerror(errno));
-    const int64_t now = mapped_bytes(), limit = now ? now + memory(w) : 0;
     fflush(NULL);   /* or what is buffered would be written twice, should a candidate exit() */
-    pid_t pid = fork();
+    const pid_t pid = fork();
     if (!pid) {
         close(fd[0]);
         w->fd = fd[1];
-        be_worker(w, limit);
+        child(w);
+        _exit(127);
     }
     close(fd[1]);
     if (pid < 0) {
@@ -204,7 +205,6 @@ static int start_forked(struct hone_worker *w)
 }
 
 /* ---- waiting ---- */
-
 
 enum outcome { ANSWERED, ENDED, HUNG, STOPPED };
 
@@ -320,7 +320,7 @@ static int start(struct hone_worker *w)
         w->board->phase = HONE_STARTING;
         w->board->since = hone_now();
         if (!w->pid) {
-            err = w->apart ? hone_worker_exec(w) : start_forked(w);
+            err = w->apart ? hone_worker_exec(w) : hone_worker_fork(w, be_worker);
             w->njobs = w->stale = 0;
             w->nstarts++;
         }

@@ -124,6 +124,9 @@ struct hone_worker {
     void *ctx;
 };
 
+/* Forks a process with a socket to this one, w->fd on either side, in which `child` runs. */
+int  hone_worker_fork(struct hone_worker *w, void (*child)(struct hone_worker *w));
+
 /* Makes this process one whose faults are told on the board. */
 void hone_worker_guard(struct hone_board *board, int64_t limit);
 

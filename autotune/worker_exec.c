@@ -6,14 +6,12 @@
 
 #include "autotune/worker.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -77,31 +75,22 @@ void hone_worker_exec_keep(struct hone_worker *w)
     w->board = NULL;
 }
 
-int hone_worker_exec(struct hone_worker *w)
+static void be_program(struct hone_worker *w)
 {
-    int fd[2];
     char board[16], sock[16], name[] = "hone", option[] = "--worker",
          *argv[] = { name, option, board, sock, NULL };
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd))
-        return hone_fail(HONE_EDEVICE, "no socket for a worker: %s", strerror(errno));
     snprintf(board, sizeof board, "%d", w->board_fd);
-    snprintf(sock, sizeof sock, "%d", fd[1]);
-    const pid_t pid = fork();
-    if (!pid) {
-        fcntl(fd[1], F_SETFD, 0);
-        fcntl(w->board_fd, F_SETFD, 0);
-        execv("/proc/self/exe", argv);
-        _exit(127);
-    }
-    close(fd[1]);
-    if (pid < 0) {
-        close(fd[0]);
-        return hone_fail(HONE_EDEVICE, "no process for a worker: %s", strerror(errno));
-    }
-    w->pid = pid;
-    w->fd = fd[0];
-    w->opened = 0;
-    return HONE_OK;
+    snprintf(sock, sizeof sock, "%d", w->fd);
+    fcntl(w->fd, F_SETFD, 0);
+    fcntl(w->board_fd, F_SETFD, 0);
+    execv("/proc/self/exe", argv);
+}
+
+int hone_worker_exec(struct hone_worker *w)
+{
+    const int err = hone_worker_fork(w, be_program);
+    if (!err) w->opened = 0;
+    return err;
 }
 
 /* ---- the worker's side ---- */
