@@ -3,16 +3,19 @@
  * times a vector of weights.
  *
  * A tile of rp pixels x nv vectors of channels stays in registers while the taps pass; weights are
- * repacked as (kh, kw, channels) to be read as vectors.  Nothing is padded: near an edge of the
- * image a tile is one pixel and only the taps inside of it are visited, which on images of 2x2 are
- * 4 of 9. */
+ * repacked as (kh, kw, channels) to be read as vectors.  Nothing is padded: only the taps inside of
+ * the image are visited, which on images of 2x2 are 4 of 9.  The pixels of a tile are neighbours in
+ * a row, near an edge one alone, or, for small images, the same one of rp images, whose taps lie
+ * alike.
+ *
+ * All channels of a row of outputs are done before the next row: memory is read from end to end. */
 #include "kernels/backend/cpu.h"
 #include "kernels/conv2d/gather.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-enum { RP, NV, ROWS, STREAM, THREADS };
+enum { RP, NV, IMAGES, ROWS, STREAM, THREADS };
 enum { MOST = VB == 64 ? 16 : 8, MAX_RP = 8, MAX_NV = 4 };   /* sums in registers */
 
 /* The taps of a tile's first pixel that lie inside the image, and how the others' lie. */
@@ -21,6 +24,7 @@ struct taps {
     int nh, nw;
     int64_t x_row, x_tap, w_row, w_tap;   /* floats from tap to tap, down and across */
     int64_t pixel, out_pixel;             /* floats from pixel to pixel, in and out */
+    int64_t ahead;                        /* floats to what a later row will read; 0: none */
     real lo, hi;                         /* clamp: relu and relu6 are done here */
     int stream;                           /* write past the caches */
 };
@@ -32,6 +36,10 @@ HONE_INLINE void tile(int rp, int nv, int lanes, const struct taps *job, real *y
     vf acc[MAX_RP][MAX_NV];
     HONE_UNROLLED for (int p = 0; p < rp; p++)
         HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] = vf_load(t.bias + v * VL);
+    if (t.ahead)
+        HONE_UNROLLED for (int p = 0; p < rp; p++)
+            HONE_UNROLLED for (int v = 0; v < nv; v++)
+                __builtin_prefetch(t.x + t.ahead + p * t.pixel + v * VL);
     for (int i = 0; i < t.nh; i++)
         for (int j = 0; j < t.nw; j++) {
             const real *x = t.x + i * t.x_row + j * t.x_tap, *w = t.w + i * t.w_row + j * t.w_tap;
@@ -98,7 +106,9 @@ struct layout {
     struct gather q;
     const struct phase *h, *w;
     int rp, nv;             /* logarithms */
-    int rows, bands;        /* of output per phase; a band of an image is a unit of work */
+    int images;             /* whose same band is a unit of work, and, unless 1, same pixel a tile */
+    int rows, bands;        /* of output per phase; bands of an image */
+    int64_t in_image, out_image;   /* floats from image to image */
     int64_t lines;          /* channels in whole vectors */
     const real *w_packed, *bias;   /* (kh, kw, lines), (lines) */
     real lo, hi;
@@ -111,8 +121,10 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
 {
     struct layout l = {
         .q = gather_of(p), .rp = log_of(c->v[RP]), .nv = log_of(c->v[NV]), .rows = c->v[ROWS],
-        .stream = c->v[STREAM]
+        .stream = c->v[STREAM], .images = c->v[IMAGES] ? c->v[RP] : 1
     };
+    l.in_image = (int64_t)l.q.in_h * l.q.in_w * l.q.in_c;
+    l.out_image = (int64_t)l.q.out_h * l.q.out_w * l.q.out_c;
     if (!l.rows || l.rows > l.q.count_h) l.rows = l.q.count_h;
     l.bands = (l.q.count_h + l.rows - 1) / l.rows;
     l.lines = (l.q.out_c + VL - 1) / VL * VL;
@@ -126,16 +138,19 @@ struct row {
     const real *x, *taps;  /* input row of the first tap down; its weights */
     real *y;
     int64_t x_row, w_row;
+    int images;            /* the row is done for so many */
 };
 
-/* `n` pixels from output o on, whose taps across are s, and `1 << nv` vectors of channels from c
- * on. */
+/* `n` pixels from output o on, or this one of n images, whose taps across are s, and `1 << nv`
+ * vectors of channels from c on. */
 static void pixels(const struct layout *l, const struct row *r, int o, int n, struct inside s,
                    int nv, int c)
 {
     const struct gather *q = &l->q;
     const struct conv_axis *a = &r->w->a;
-    const int64_t column = (int64_t)o * a->step + a->at + (int64_t)s.from * a->dist;
+    const int64_t column = (int64_t)o * a->step + a->at + (int64_t)s.from * a->dist,
+                  out_step = (int64_t)a->stride * q->out_c;
+    const int alike = l->images > 1;
     struct taps t = { .bias = l->bias + c,
                       .nh = r->h.to - r->h.from,
                       .nw = s.to - s.from,
@@ -143,8 +158,8 @@ static void pixels(const struct layout *l, const struct row *r, int o, int n, st
                       .x_tap = (int64_t)a->dist * q->in_c,
                       .w_row = r->w_row,
                       .w_tap = a->tap_step * l->lines,
-                      .pixel = (int64_t)a->step * q->in_c,
-                      .out_pixel = (int64_t)a->stride * q->out_c,
+                      .pixel = alike ? l->in_image : (int64_t)a->step * q->in_c,
+                      .out_pixel = alike ? l->out_image : out_step,
                       .lo = l->lo,
                       .hi = l->hi,
                       .stream = l->stream };
@@ -153,7 +168,9 @@ static void pixels(const struct layout *l, const struct row *r, int o, int n, st
     else
         t.x = r->x + column * q->in_c + c,
         t.w = r->taps + (a->tap + s.from * a->tap_step) * l->lines + c;
-    real *y = r->y + o * t.out_pixel + c;
+    /* Two rows before it is needed, in the first row that nobody has read yet. */
+    if (!alike && n > 1) t.ahead = (t.nh + 1) * t.x_row + t.x_tap;
+    real *y = r->y + o * out_step + c;
     const int lanes = q->out_c - c < VL ? q->out_c - c : VL;
     for (int rp = l->rp; n; rp--)
         for (; n >= 1 << rp && tiles[nv][rp];
@@ -161,9 +178,14 @@ static void pixels(const struct layout *l, const struct row *r, int o, int n, st
             tiles[nv][rp](&t, lanes, y);
 }
 
+/* A row for `1 << nv` vectors of channels from c on. */
 static void all_pixels(const struct layout *l, const struct row *r, int nv, int c)
 {
     const struct phase *w = r->w;
+    if (l->images > 1) {
+        for (int o = 0; o < w->a.count; o++) pixels(l, r, o, r->images, w->in[o], nv, c);
+        return;
+    }
     for (int o = 0; o < w->a.count; o++) {
         int n = o == w->first && w->end > o ? w->end - o : 1;
         pixels(l, r, o, n, w->in[o], nv, c);
@@ -171,53 +193,62 @@ static void all_pixels(const struct layout *l, const struct row *r, int nv, int 
     }
 }
 
-/* Output rows [a0, a1) of each phase of an image. */
-static void band(const struct layout *l, const real *x, real *y, int a0, int a1, int nv, int c)
+static void all_channels(const struct layout *l, const struct row *r)
+{
+    int c = 0;
+    for (; c + (VL << l->nv) <= l->q.out_c; c += VL << l->nv) all_pixels(l, r, l->nv, c);
+    for (; c < l->q.out_c; c += VL) all_pixels(l, r, 0, c);
+}
+
+/* Output row a of each phase across, phase i down. */
+static void row(const struct layout *l, int i, int a, int images, const real *x, real *y)
 {
     const struct gather *q = &l->q;
+    const struct conv_axis *h = &l->h[i].a;
     const int64_t pitch = (int64_t)q->in_w * q->in_c;
-    for (int i = 0; i < q->phases_h; i++) {
-        const struct conv_axis *h = &l->h[i].a;
-        struct row r = { .x_row = h->dist * pitch,
-                         .w_row = (int64_t)h->tap_step * q->kw * l->lines };
-        for (int a = a0; a < a1 && a < h->count; a++) {
-            r.h = l->h[i].in[a];
-            r.x = r.h.from < r.h.to
-                      ? x + ((int64_t)a * h->step + h->at + (int64_t)r.h.from * h->dist) * pitch
-                      : x;
-            r.taps = l->w_packed + (int64_t)(h->tap + r.h.from * h->tap_step) * q->kw * l->lines;
-            for (r.w = l->w; r.w < l->w + q->phases_w; r.w++) {
-                r.y =
-                    y + ((int64_t)(h->start + a * h->stride) * q->out_w + r.w->a.start) * q->out_c;
-                all_pixels(l, &r, nv, c);
-            }
-        }
+    struct row r = { .h = l->h[i].in[a],
+                     .x = x,
+                     .x_row = h->dist * pitch,
+                     .w_row = (int64_t)h->tap_step * q->kw * l->lines,
+                     .images = images };
+    if (r.h.from < r.h.to)
+        r.x += ((int64_t)a * h->step + h->at + (int64_t)r.h.from * h->dist) * pitch;
+    r.taps = l->w_packed + (int64_t)(h->tap + r.h.from * h->tap_step) * q->kw * l->lines;
+    for (r.w = l->w; r.w < l->w + q->phases_w; r.w++) {
+        r.y = y + ((int64_t)(h->start + a * h->stride) * q->out_w + r.w->a.start) * q->out_c;
+        all_channels(l, &r);
     }
 }
 
 static void unit(const struct layout *l, const real *in, real *out, enum hone_act act, int64_t u)
 {
     const struct gather *q = &l->q;
-    const int64_t n = u / l->bands;
-    const int a0 = (int)(u % l->bands) * l->rows,
+    const int n = (int)(u / l->bands) * l->images, left = q->mb - n,
+              images = left < l->images ? left : l->images,
+              a0 = (int)(u % l->bands) * l->rows,
               a1 = a0 + l->rows < q->count_h ? a0 + l->rows : q->count_h;
-    const real *x = in + n * q->in_h * q->in_w * q->in_c;
-    real *y = out + n * q->out_h * q->out_w * q->out_c;
-    int c = 0;
-    for (; c + (VL << l->nv) <= q->out_c; c += VL << l->nv) band(l, x, y, a0, a1, l->nv, c);
-    for (; c < q->out_c; c += VL) band(l, x, y, a0, a1, 0, c);
-    const int64_t row = (int64_t)q->out_w * q->out_c;
-    if (act != HONE_ACT_none) gather_activate(act, y + a0 * row, (a1 - a0) * row);
+    const real *x = in + n * l->in_image;
+    real *y = out + n * l->out_image;
+    for (int a = a0; a < a1; a++)
+        for (int i = 0; i < q->phases_h; i++)
+            if (a < l->h[i].a.count) row(l, i, a, images, x, y);
+    const int64_t width = (int64_t)q->out_w * q->out_c;
+    for (int i = 0; act != HONE_ACT_none && i < images; i++)
+        gather_activate(act, y + i * l->out_image + a0 * width, (a1 - a0) * width);
 }
 
-/* Channel c's weights and bias into place. */
+/* Weights and bias of a vector of channels from c on into place. */
 static void pack(const struct layout *l, int c, const real *w, const real *bias, real *to,
                  real *to_bias)
 {
-    const int taps = l->q.kh * l->q.kw;
-    to_bias[c] = bias && c < l->q.out_c ? bias[c] : 0;
-    for (int i = 0; i < taps; i++)
-        to[i * l->lines + c] = c < l->q.out_c ? w[(int64_t)c * taps + i] : 0;
+    const int taps = l->q.kh * l->q.kw, n = l->q.out_c - c < VL ? l->q.out_c - c : VL;
+    vf v;
+    for (int k = 0; k < VL; k++) v[k] = bias && k < n ? bias[c + k] : 0;
+    vf_store(to_bias + c, v);
+    for (int i = 0; i < taps; i++) {
+        for (int k = 0; k < VL; k++) v[k] = k < n ? w[(int64_t)(c + k) * taps + i] : 0;
+        vf_store(to + i * l->lines + c, v);
+    }
 }
 
 /* ---- the kernel ---- */
@@ -232,6 +263,12 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
                : NULL;
 }
 
+static int64_t units_of(const struct hone_problem *p, const struct hone_config *c)
+{
+    const struct layout l = layout_of(p, c);
+    return (int64_t)((l.q.mb + l.images - 1) / l.images) * l.bands;
+}
+
 static int valid(const struct hone_problem *p, const struct hone_config *c,
                  const struct hone_device *d)
 {
@@ -240,16 +277,18 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
     if (c->v[RP] * c->v[NV] > MOST) return 0;
     if (c->v[STREAM] && !hone_conv2d_can_stream(p)) return 0;
     if (c->v[NV] > 1 && q.out_c < c->v[NV] * VL) return 0;
-    if (c->v[RP] > 1 && q.count_w < c->v[RP]) return 0;
+    if (c->v[IMAGES] ? c->v[RP] == 1 || q.mb < c->v[RP] : c->v[RP] > 1 && q.count_w < c->v[RP])
+        return 0;
     if (c->v[ROWS] >= q.count_h) return 0;
-    return c->v[THREADS] == 1 || (int64_t)q.mb * q.count_h >= c->v[THREADS];
+    return c->v[THREADS] == 1 || units_of(p, c) >= c->v[THREADS];
 }
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     const struct gather q = gather_of(p);
     c->v[NV] = q.out_c >= 4 * VL ? 4 : q.out_c >= 2 * VL ? 2 : 1;
-    c->v[RP] = q.count_w >= 4 ? MOST / 4 : q.count_w >= 2 ? 2 : 1;
+    c->v[IMAGES] = q.mb >= 4 && q.count_w <= 4;
+    c->v[RP] = c->v[IMAGES] || q.count_w >= 4 ? MOST / 4 : q.count_w >= 2 ? 2 : 1;
     while (c->v[RP] * c->v[NV] > MOST) c->v[NV] /= 2;
     c->v[THREADS] =
         hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
@@ -317,7 +356,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int clamp = act == HONE_ACT_relu || act == HONE_ACT_relu6;
     const real *w = mem[2], *bias = !dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
     real *weights = workspace, *biases = weights + weight_floats(&l);
-    const int64_t units = (int64_t)l.q.mb * l.bands;
+    const int64_t units = units_of(p, hone_plan_config(plan));
     l.h = plan->priv, l.w = l.h + l.q.phases_h;
     l.w_packed = weights, l.bias = biases;
     l.lo = clamp ? 0 : -INFINITY;
@@ -326,7 +365,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
 #pragma omp for schedule(static)
-        for (int c = 0; c < (int)l.lines; c++) pack(&l, c, w, bias, weights, biases);
+        for (int c = 0; c < (int)l.lines; c += VL) pack(&l, c, w, bias, weights, biases);
 #pragma omp for schedule(static)
         for (int64_t u = 0; u < units; u++) unit(&l, mem[1], mem[0], act, u);
         if (l.stream) vf_stream_end();
@@ -343,7 +382,8 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_depthwise) = {
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("rp", 1, 2, 4, 8), HONE_PARAM("nv", 1, 2, 4),
-               HONE_PARAM("rows", 0, 1, 4, 8), CONV_STREAM, CONV_THREADS },
+               HONE_PARAM("images", 0, 1), HONE_PARAM("rows", 0, 1, 4, 8), CONV_STREAM,
+               CONV_THREADS },
     .refuse = refuse,
     .valid = valid,
     .guess = guess,
