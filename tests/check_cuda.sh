@@ -48,6 +48,7 @@ shapes=tf32 HONE_CHECK_ONLY=cuda_winograd prove conv 4 1e5 aot
 HONE_CHECK_ONLY=cuda_winograd prove conv 4 1e5 aot
 HONE_CHECK_ONLY=cuda_depthwise prove conv 1 3e4 aot
 prove tensor 1 1e7 aot
+HONE_CHECK_ONLY=ih13oc prove tensor 8 1e7 aot
 HONE_CHECK_ONLY=cuda_wgmma prove tensor 3 1e7 aot
 prove jit 1 1e6 jit
 
@@ -208,6 +209,12 @@ tap $? "and where the problem has the attribute tf32, it is"
 "$hone" net lenet5 --problems --batch 8 --dtype tf32 >out 2>err
 grep -q '^conv2d_wgrad:f32:.*:tf32$' out && grep -q '^gemm:f32:.*tf32$' out && ! grep -q '^relu.*tf32' out
 tap $? "which --dtype tf32 gives a net's products and convolutions"
+winograd=conv2d_wgrad:f32:nhwc:mb2ic16ih8oc16kh3ph1
+"$hone" kernels --device gpu0 --problem $winograd >out 2>err
+has '^  cuda_winograd .*aot' "Winograd computes a gradient of weights"
+"$hone" kernels --device gpu0 --problem $winograd --max-error 1e-5 >out 2>err
+has '^  cuda_winograd .*the bound of its error is above' "but where errors are limited"
+has '^  cuda_implicit .*aot' "the direct sum does"
 bench() { "$hone" bench --device gpu0 --problem gemm:f32:nn:m64n64k64 --windows 1 "$@" >out 2>err; }
 bench --build aot
 has '^cuda_tiled ' "hone bench runs on the GPU"

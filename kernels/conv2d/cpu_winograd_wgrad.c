@@ -9,8 +9,6 @@
 #include "kernels/conv2d/winograd.h"
 #include "kernels/gemm/tiles.h"
 
-#include <math.h>
-
 enum { M, NV, GROUP, THREADS };
 
 /* ---- how the work is cut ---- */
@@ -48,43 +46,6 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
 
 /* ---- transforms ---- */
 
-/* t = A y, n vectors from m. */
-HONE_INLINE void transform_column(int m, const vf *y, vf *t, int step)
-{
-    if (m == 2) {
-        t[0 * step] = y[0];
-        t[1 * step] = y[0] + y[1];
-        t[2 * step] = y[0] - y[1];
-        t[3 * step] = -y[1];
-        return;
-    }
-    vf e = y[0] + (real)0.25 * y[2], o = y[1] + (real)0.25 * y[3];
-    vf f = y[0] + 4 * y[2], p = y[1] + 4 * y[3];
-    t[0 * step] = y[0];
-    t[1 * step] = e + (real)0.5 * o;
-    t[2 * step] = e - (real)0.5 * o;
-    t[3 * step] = f + 2 * p;
-    t[4 * step] = f - 2 * p;
-    t[5 * step] = y[3];
-}
-
-/* w = G' t, 3 vectors from n. */
-HONE_INLINE void transform_sum(int m, const vf *t, vf *w, int step)
-{
-    if (m == 2) {
-        vf s = (real)0.5 * (t[1] + t[2]);
-        w[0 * step] = t[0] + s;
-        w[1 * step] = (real)0.5 * (t[1] - t[2]);
-        w[2 * step] = t[3] + s;
-        return;
-    }
-    vf s = (real)(-8.0 / 15) * (t[1] + t[2]), d = (real)(-8.0 / 15) * (t[1] - t[2]);
-    vf u = (real)(1.0 / 30) * (t[3] + t[4]), e = (real)(1.0 / 30) * (t[3] - t[4]);
-    w[0 * step] = t[0] + (s + u);
-    w[1 * step] = (real)0.5 * d + 2 * e;
-    w[2 * step] = (real)0.25 * s + (4 * u + t[5]);
-}
-
 /* A dy A' of h x w outputs at dy; beyond them are zeros. */
 HONE_INLINE void load_outputs(int m, const real *dy, int h, int w, int64_t row, int channels,
                               real *v, int64_t step)
@@ -97,10 +58,10 @@ HONE_INLINE void load_outputs(int m, const real *dy, int h, int w, int64_t row, 
             HONE_UNROLLED for (int i = 0; i < m; i++)
                 y[i] = i < h && j < w ? vf_load_n(dy + i * row + (int64_t)j * channels + c, count)
                                       : (vf){ 0 };
-            transform_column(m, y, half + j, m);
+            winograd_gradient(m, y, half + j, m);
         }
         HONE_UNROLLED for (int i = 0; i < n; i++) {
-            transform_column(m, half + i * m, t, 1);
+            winograd_gradient(m, half + i * m, t, 1);
             HONE_UNROLLED for (int j = 0; j < n; j++) vf_store(v + (i * n + j) * step + c, t[j]);
         }
     }
@@ -126,10 +87,10 @@ HONE_INLINE void store_weights(int m, const struct layout *l, const real *sum, r
         HONE_UNROLLED for (int j = 0; j < n; j++) {
             HONE_UNROLLED for (int i = 0; i < n; i++)
                 t[i] = vf_load(sum + (i * n + j) * l->sum_point + c);
-            transform_sum(m, t, half + j, n);
+            winograd_sum(m, t, half + j, n);
         }
         HONE_UNROLLED for (int r = 0; r < 3; r++) {
-            transform_sum(m, half + r * n, w, 1);
+            winograd_sum(m, half + r * n, w, 1);
             HONE_UNROLLED for (int s = 0; s < 3; s++)
                 vf_store_n(dw + (3 * r + s) * channels + c, w[s], least(channels - c, VL));
         }
@@ -214,41 +175,19 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 static double growth(const struct hone_problem *p, const struct hone_config *c)
 {
     const struct layout l = layout_of(p, c);
-    return (double)l.t.count + (double)(l.t.count / l.group) + winograd_chain(l.m) + 5;
+    return (double)l.t.count + (double)(l.t.count / l.group) + winograd_wgrad_chain(l.m);
 }
 
-/* See winograd_error.h: what a weight's gradient is computed from. */
 static double scale(const struct hone_problem *p, const struct hone_config *c,
                     const double *const in[], int out, int64_t i)
 {
-    const struct gather q = gather_of(p);
-    const int m = c->v[M], k = (int)(i % q.in_c), tap = (int)(i / q.in_c % 9);
-    const int o = (int)(i / q.in_c / 9);
-    const double *x = in[CONV_DWT_X], *dy = in[CONV_DWT_DY];
-    winograd_mix mix;
-    double sum = 0;
     (void)out;
-    winograd_mix_of(m, mix);
-    for (int64_t pixel = 0; pixel < (int64_t)q.mb * q.out_h * q.out_w; pixel++) {
-        const int w = (int)(pixel % q.out_w), h = (int)(pixel / q.out_w % q.out_h);
-        const int top = h / m * m + q.from_h, left = w / m * m + q.from_w;
-        const double *image = x + pixel / q.out_w / q.out_h * q.in_h * q.in_w * q.in_c;
-        double seen = 0;
-        for (int a = 0; a < m + 2; a++)
-            for (int b = 0; b < m + 2; b++)
-                if (top + a >= 0 && top + a < q.in_h && left + b >= 0 && left + b < q.in_w)
-                    seen += mix[h % m][tap / 3][a] * mix[w % m][tap % 3][b] *
-                            fabs(image[((int64_t)(top + a) * q.in_w + left + b) * q.in_c + k]);
-        sum += seen * fabs(dy[pixel * q.out_c + o]);
-    }
-    return sum;
+    return winograd_scale(p, c->v[M], in, i);
 }
 
 static double amplify(const struct hone_problem *p, const struct hone_config *c)
 {
-    const struct gather q = gather_of(p);
-    return winograd_amplify(c->v[M], q.in_h, q.out_h, q.from_h, 1) *
-           winograd_amplify(c->v[M], q.in_w, q.out_w, q.from_w, 1);
+    return winograd_amplified(p, c->v[M]);
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)

@@ -1,6 +1,6 @@
 /* 3x3 convolution without stride on a GPU by Winograd's minimal filtering (winograd_matrices.h),
- * forward and data gradient: weights, then inputs are transformed, a product of matrices for each
- * of 16 or 36 points, and back.  All in f32, whatever the tensors are. */
+ * three passes: both operands are transformed, a product of matrices for each of 16 or 36 points,
+ * and back.  All in f32, whatever the tensors are. */
 #include "kernels/conv2d/winograd_host.h"
 
 enum { TILE = WINOGRAD_TILE };
@@ -19,6 +19,12 @@ static unsigned shared_of(const struct tile *t)
     return 2u * (unsigned)t->bk * (unsigned)(t->bm + 1 + t->bn + 1) * (unsigned)sizeof(float);
 }
 
+static struct conv_winograd_sizes sizes_of(const struct hone_problem *p,
+                                           const struct hone_config *c)
+{
+    return winograd_sizes(p, c, tiles[c->v[TILE]].bk);
+}
+
 static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
 {
     (void)d;
@@ -31,24 +37,28 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
     const struct tile *t = &tiles[c->v[TILE]];
     return shared_of(t) <= (unsigned)hone_cuda_limits(d)->shared_per_block &&
            threads_of(t) <= hone_cuda_limits(d)->threads_per_block &&
-           winograd_valid(p, c, t->bm, t->bn);
+           winograd_valid(p, c, d, t->bm, t->bn, t->bk);
 }
 
-/* The largest tile that gives every multiprocessor one. */
+/* The largest tile that gives every multiprocessor one, else the smallest and as many shares as
+ * still do. */
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
+    const int nsms = hone_cuda_limits(d)->nsms;
     winograd_guess(p, d, c);
-    const struct conv_winograd_sizes s = winograd_sizes(p, c);
+    const struct conv_winograd_sizes s = sizes_of(p, c);
     for (c->v[TILE] = NTILES - 1; c->v[TILE] > 0; c->v[TILE]--) {
         const struct tile *t = &tiles[c->v[TILE]];
-        const int64_t blocks = winograd_above(s.m, t->bm) * winograd_above(s.n, t->bn);
-        if (valid(p, c, d) && blocks * winograd_points(c) >= hone_cuda_limits(d)->nsms) return;
+        if (valid(p, c, d) && winograd_blocks(&s, t->bm, t->bn) >= nsms) return;
     }
+    for (c->v[WINOGRAD_SPLIT] = 32; c->v[WINOGRAD_SPLIT] > 1; c->v[WINOGRAD_SPLIT] /= 2)
+        if (winograd_blocks(&s, 32, 32) * c->v[WINOGRAD_SPLIT] <= 2ll * nsms && valid(p, c, d))
+            return;
 }
 
 static double growth(const struct hone_problem *p, const struct hone_config *c)
 {
-    return winograd_growth(p, c->v[WINOGRAD_M]);
+    return winograd_roundings(p, c, tiles[c->v[TILE]].bk);
 }
 
 static double scale(const struct hone_problem *p, const struct hone_config *c,
@@ -65,7 +75,7 @@ static double amplify(const struct hone_problem *p, const struct hone_config *c)
 
 static int prepare(struct hone_plan *plan)
 {
-    const struct conv_winograd_sizes s = winograd_sizes(&plan->problem, &plan->config);
+    const struct conv_winograd_sizes s = sizes_of(&plan->problem, &plan->config);
     const struct tile *t = &tiles[plan->config.v[TILE]];
     char name[64], config[64];
     snprintf(name, sizeof name, "conv_winograd_%d_%d_%d", t->bm, t->bn, t->bk);
@@ -75,12 +85,13 @@ static int prepare(struct hone_plan *plan)
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct conv_winograd_sizes s = winograd_sizes(&plan->problem, &plan->config);
+    const struct conv_winograd_sizes s = sizes_of(&plan->problem, &plan->config);
     const struct tile *t = &tiles[plan->config.v[TILE]];
     return winograd_run(plan, mem, workspace, &s, t->bm, t->bn, threads_of(t), shared_of(t));
 }
 
-static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad, NULL };
+static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad,
+                                             &hone_op_conv2d_wgrad, NULL };
 
 const struct hone_kernel hone_conv2d_cuda_winograd = {
     .name = "cuda_winograd", .ops = ops, HONE_CUDA_F32_HALF,

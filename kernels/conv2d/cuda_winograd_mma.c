@@ -16,14 +16,14 @@ enum { NTILES = sizeof tiles / sizeof *tiles };
 static struct conv_winograd_sizes sizes_of(const struct hone_problem *p,
                                            const struct hone_config *c)
 {
-    struct conv_winograd_sizes s = winograd_sizes(p, c);
+    struct conv_winograd_sizes s = winograd_sizes(p, c, tiles[c->v[TILE]].bk);
     s.stages = c->v[STAGES];
     return s;
 }
 
 static unsigned shared_of(const struct conv_winograd_sizes *s, const struct tile *t)
 {
-    return (unsigned)(s->stages * (MMA_BYTES(t->bm, t->bk, 4, 0) +
+    return (unsigned)(s->stages * (MMA_BYTES(t->bm, t->bk, 4, s->a_turned) +
                                    MMA_BYTES(t->bn, t->bk, 4, s->b_turned)));
 }
 
@@ -42,20 +42,26 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
     const struct tile *t = &tiles[c->v[TILE]];
     return shared_of(&s, t) <= (unsigned)hone_cuda_limits(d)->shared_per_block &&
            32 * t->wm * t->wn <= hone_cuda_limits(d)->threads_per_block &&
-           (s.stages == 2 || s.stages <= winograd_above(s.k, t->bk)) &&
-           winograd_valid(p, c, t->bm, t->bn);
+           (s.stages == 2 || s.stages <= winograd_above(s.share, t->bk)) &&
+           winograd_valid(p, c, d, t->bm, t->bn, t->bk);
 }
 
-/* The largest tile that gives every multiprocessor one; as many stages as there are. */
+/* The largest tile that gives every multiprocessor one, else the smallest and as many shares as
+ * still do; as many stages as there are. */
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
+    const int nsms = hone_cuda_limits(d)->nsms;
     winograd_guess(p, d, c);
     c->v[STAGES] = 2;
     const struct conv_winograd_sizes s = sizes_of(p, c);
     for (c->v[TILE] = NTILES - 1; c->v[TILE] > 0; c->v[TILE]--) {
         const struct tile *t = &tiles[c->v[TILE]];
-        const int64_t blocks = winograd_above(s.m, t->bm) * winograd_above(s.n, t->bn);
-        if (valid(p, c, d) && blocks * winograd_points(c) >= hone_cuda_limits(d)->nsms) break;
+        if (valid(p, c, d) && winograd_blocks(&s, t->bm, t->bn) >= nsms) break;
+    }
+    for (int split = 32; c->v[TILE] == 0 && split > 1 && c->v[WINOGRAD_SPLIT] == 1; split /= 2) {
+        c->v[WINOGRAD_SPLIT] = split;
+        if (winograd_blocks(&s, 32, 32) * split > 2ll * nsms || !valid(p, c, d))
+            c->v[WINOGRAD_SPLIT] = 1;
     }
     for (c->v[STAGES] = 4; c->v[STAGES] > 2 && !valid(p, c, d);) c->v[STAGES]--;
 }
@@ -64,7 +70,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
  * off where others round them. */
 static double growth(const struct hone_problem *p, const struct hone_config *c)
 {
-    return 2 * winograd_growth(p, c->v[WINOGRAD_M]) + 0x1p14 + 4;
+    return 2 * winograd_roundings(p, c, tiles[c->v[TILE]].bk) + 0x1p14 + 4;
 }
 
 static double scale(const struct hone_problem *p, const struct hone_config *c,
@@ -97,7 +103,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
                         shared_of(&s, t));
 }
 
-static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad, NULL };
+static const struct hone_op *const ops[] = { &hone_op_conv2d_fwd, &hone_op_conv2d_dgrad,
+                                             &hone_op_conv2d_wgrad, NULL };
 
 const struct hone_kernel hone_conv2d_cuda_winograd_mma = {
     .name = "cuda_winograd_mma", .ops = ops, HONE_CUDA_F32_HALF,

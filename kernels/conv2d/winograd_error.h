@@ -64,8 +64,12 @@ static inline double winograd_amplify(int m, int in, int out, int from, int by_t
 }
 
 /* The longest chain of roundings on the way through the three transforms, in two dimensions: m = 2
- * weights 3, inputs 1, outputs 2 in each; m = 4: 4 (the factor itself is rounded), 2, 3. */
-static inline double winograd_chain(int m) { return m == 2 ? 12 : 18; }
+ * weights 3, inputs 1, outputs 2 in each; m = 4: 4 (the factor itself is rounded), 3 (and so is
+ * 4.25 x), 3. */
+static inline double winograd_chain(int m) { return m == 2 ? 12 : 20; }
+
+/* The same of a gradient of the weights, whose transforms are B', A and G': 1, 1, 2; 3, 2, 5. */
+static inline double winograd_wgrad_chain(int m) { return m == 2 ? 8 : 20; }
 
 static inline const char *winograd_refuse(const struct hone_problem *p)
 {
@@ -77,10 +81,11 @@ static inline const char *winograd_refuse(const struct hone_problem *p)
     return v.g != 1 ? "it has groups" : NULL;
 }
 
-/* ---- forward and data gradient ---- */
+/* ---- the three passes ---- */
 
-/* Both as one: the gradient is the same of dy with the taps turned around and the channels
- * exchanged.  Output (h, w) has its first tap at input (h + from_h, w + from_w). */
+/* Forward and data gradient as one: the latter is the same of dy with the taps turned around and
+ * the channels exchanged.  Output (h, w) has its first tap at input (h + from_h, w + from_w).  The
+ * gradient of the weights has forward's sizes. */
 struct winograd_view { int dgrad, in_h, in_w, inc, out_h, out_w, outc, from_h, from_w; };
 
 static inline struct winograd_view winograd_view_of(const struct hone_problem *p)
@@ -91,12 +96,38 @@ static inline struct winograd_view winograd_view_of(const struct hone_problem *p
     return (struct winograd_view){ 1, v.oh, v.ow, v.oc, v.ih, v.iw, v.ic, v.ph - 2, v.pw - 2 };
 }
 
-/* With mix of rows and of columns, the size of what output i is computed from: a kernel's
- * scale(). */
+/* With mix of rows and of columns, the size of what weight i's gradient is computed from: of each
+ * pixel of dy, what its tile mixes into that tap. */
+static inline double winograd_wgrad_scale(const struct hone_problem *p, int m,
+                                          const double *const in[], int64_t i)
+{
+    const struct winograd_view q = winograd_view_of(p);
+    const int channel = (int)(i % q.inc), tap = (int)(i / q.inc % 9), o = (int)(i / q.inc / 9);
+    const double *x = in[CONV_DWT_X], *dy = in[CONV_DWT_DY];
+    winograd_mix mix;
+    double sum = 0;
+    winograd_mix_of(m, mix);
+    for (int64_t pixel = 0; pixel < (int64_t)p->dim[CONV_MB] * q.out_h * q.out_w; pixel++) {
+        const int w = (int)(pixel % q.out_w), h = (int)(pixel / q.out_w % q.out_h);
+        const int top = h / m * m + q.from_h, left = w / m * m + q.from_w;
+        const double *image = x + pixel / q.out_w / q.out_h * q.in_h * q.in_w * q.inc;
+        double seen = 0;
+        for (int a = 0; a < m + 2; a++)
+            for (int b = 0; b < m + 2; b++)
+                if (top + a >= 0 && top + a < q.in_h && left + b >= 0 && left + b < q.in_w)
+                    seen += mix[h % m][tap / 3][a] * mix[w % m][tap % 3][b] *
+                            fabs(image[((int64_t)(top + a) * q.in_w + left + b) * q.inc + channel]);
+        sum += seen * fabs(dy[pixel * q.outc + o]);
+    }
+    return sum;
+}
+
+/* The same of output i of any pass: a kernel's scale(). */
 static inline double winograd_scale(const struct hone_problem *p, int m, const double *const in[],
                                     int64_t i)
 {
     const struct winograd_view q = winograd_view_of(p);
+    if (p->op == &hone_op_conv2d_wgrad) return winograd_wgrad_scale(p, m, in, i);
     const int n = m + 2, o = (int)(i % q.outc);
     const int64_t pixel = i / q.outc, image = pixel / q.out_w / q.out_h;
     const int h = (int)(pixel / q.out_w % q.out_h), w = (int)(pixel % q.out_w);
@@ -123,18 +154,19 @@ static inline double winograd_scale(const struct hone_problem *p, int m, const d
     return sum * (1 + hone_act_slope(hone_act_of(p)));
 }
 
-/* A kernel's amplify() and growth(). */
+/* A kernel's amplify(); growth() of forward and data gradient. */
 static inline double winograd_amplified(const struct hone_problem *p, int m)
 {
     const struct winograd_view q = winograd_view_of(p);
-    return winograd_amplify(m, q.in_h, q.out_h, q.from_h, 0) *
-           winograd_amplify(m, q.in_w, q.out_w, q.from_w, 0);
+    const int by_tap = p->op == &hone_op_conv2d_wgrad;
+    return winograd_amplify(m, q.in_h, q.out_h, q.from_h, by_tap) *
+           winograd_amplify(m, q.in_w, q.out_w, q.from_w, by_tap);
 }
 
 static inline double winograd_growth(const struct hone_problem *p, int m)
 {
     const struct winograd_view q = winograd_view_of(p);
-    return q.inc + winograd_chain(m) + 3 +
+    return q.inc + winograd_chain(m) + 1 +
            (q.dgrad || hone_act_of(p) == HONE_ACT_none ? 0 : 8);
 }
 

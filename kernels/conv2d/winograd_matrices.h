@@ -72,4 +72,43 @@ HONE_INLINE void winograd_weights(int m, const vf *w, vf *t, int step)
     t[5 * step] = w[2];
 }
 
+/* ---- transposes: with them the gradient of the weights is G' ((A dy) * (B' x)) ---- */
+
+/* t = A y, n vectors from m. */
+HONE_INLINE void winograd_gradient(int m, const vf *y, vf *t, int step)
+{
+    if (m == 2) {
+        t[0 * step] = y[0];
+        t[1 * step] = y[0] + y[1];
+        t[2 * step] = y[0] - y[1];
+        t[3 * step] = -y[1];
+        return;
+    }
+    vf e = y[0] + (real)0.25 * y[2], o = y[1] + (real)0.25 * y[3];
+    vf f = y[0] + 4 * y[2], p = y[1] + 4 * y[3];
+    t[0 * step] = y[0];
+    t[1 * step] = e + (real)0.5 * o;
+    t[2 * step] = e - (real)0.5 * o;
+    t[3 * step] = f + 2 * p;
+    t[4 * step] = f - 2 * p;
+    t[5 * step] = y[3];
+}
+
+/* w = G' t, 3 vectors from n. */
+HONE_INLINE void winograd_sum(int m, const vf *t, vf *w, int step)
+{
+    if (m == 2) {
+        vf s = (real)0.5 * (t[1] + t[2]);
+        w[0 * step] = t[0] + s;
+        w[1 * step] = (real)0.5 * (t[1] - t[2]);
+        w[2 * step] = t[3] + s;
+        return;
+    }
+    vf s = (real)(-8.0 / 15) * (t[1] + t[2]), d = (real)(-8.0 / 15) * (t[1] - t[2]);
+    vf u = (real)(1.0 / 30) * (t[3] + t[4]), e = (real)(1.0 / 30) * (t[3] - t[4]);
+    w[0 * step] = t[0] + (s + u);
+    w[1 * step] = (real)0.5 * d + 2 * e;
+    w[2 * step] = (real)0.25 * s + (4 * u + t[5]);
+}
+
 #endif

@@ -1,5 +1,5 @@
 /* A compiler that pretends to be NVRTC: the system's, which makes a shared object of a .cu for the
- * pretend driver.  $HONE_PRETEND_CC is its command, $HONE_PRETEND_SOURCE where tests/cuda/shim.h
+ * pretend driver.  $HONE_PRETEND_COMPILER is its command, $HONE_PRETEND_SOURCE where tests/cuda/shim.h
  * is. */
 #include "config.h"   /* _GNU_SOURCE */
 
@@ -70,7 +70,7 @@ static char *content(const char *path, size_t *size)
 int nvrtcCompileProgram(void *program, int noptions, const char *const *options)
 {
     struct program *p = program;
-    const char *cc = getenv("HONE_PRETEND_CC"), *source = getenv("HONE_PRETEND_SOURCE");
+    const char *cc = getenv("HONE_PRETEND_COMPILER"), *source = getenv("HONE_PRETEND_SOURCE");
     char dir[] = "/tmp/hone-pretend.XXXXXX", command[2048], path[64];
     size_t size = 0;
     (void)noptions, (void)options;
