@@ -166,6 +166,7 @@ struct hone_tune_options {
     int in_process;              /* 1: candidates run in this process, not in one of their own */
     double candidate_seconds;    /* that one phase of a candidate may take; 0: by its problem */
     int64_t candidate_bytes;     /* of memory that it may take; 0: by its problem */
+    int later;                   /* 1: what the result needs to be raced again later is kept */
     const char *what;            /* progress line: name of this problem; NULL: its text */
     double started, total;       /* of a longer whole: hone_now() at its start, its seconds or 0 */
 };
@@ -187,6 +188,7 @@ struct hone_tune_result {
     double ahead_seconds;        /* and how long that took */
     int ncounted;                /* candidates whose counters were read */
     char uncounted[160];         /* why nothing can be counted here; empty: it can, or was not tried */
+    struct hone_later *later;    /* if asked for, and there is a choice; hone_later_close() it */
     char wrong[512];             /* the first wrong or failed: kernel/config: why; empty: none */
 };
 
@@ -195,6 +197,19 @@ struct hone_tune_result {
  * with all records so far kept; HONE_EWRONG where no candidate gave a right answer. */
 int hone_tune(struct hone_db *db, const struct hone_problem *p, struct hone_device *d,
               const struct hone_tune_options *o, struct hone_tune_result *r);
+
+/* The final of a problem goes on for one block, at another moment and in another process; o is that
+ * of hone_tune().  HONE_EINTR after Ctrl-C: the blocks before stand. */
+int hone_later_race(struct hone_later *l, struct hone_device *d, const struct hone_tune_options *o);
+
+/* 1: another block would change nothing that matters, or there were enough. */
+int hone_later_settled(const struct hone_later *l);
+
+/* Keeps what all blocks together found, if there was more than the first, as records of a session of
+ * their own; renews r->podium and r->nties. */
+int hone_later_keep(struct hone_later *l, struct hone_db *db, struct hone_device *d,
+                    const struct hone_tune_options *o, struct hone_tune_result *r);
+void hone_later_close(struct hone_later *l);   /* NULL is none */
 
 /* Can energy be measured on d?  HONE_EDEVICE, and why not. */
 int hone_tuning_meter(const struct hone_device *d);

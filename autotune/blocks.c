@@ -1,7 +1,8 @@
 /* Blocks: races of the same candidates in processes of their own, put together.  A racer's figure
- * is the median over blocks of its logarithm over the leader's; its interval comes from how much
- * blocks differ.  A few blocks say little of their own spread, so that of all racers stands for
- * half of it (an inverse gamma prior, as in empirical Bayes). */
+ * is the median over blocks of its logarithm over the leader's, and of blocks apart in time the
+ * mean, since the median of two states jumps from one to the other; its interval comes from how
+ * much blocks differ.  A few blocks say little of their own spread, so that of all racers stands
+ * for half of it (an inverse gamma prior, as in empirical Bayes). */
 #include "autotune/blocks.h"
 
 #include <math.h>
@@ -20,6 +21,7 @@ static const double LASTING = 0.006;
 enum {
     PRIOR = 4,          /* blocks that what is usual counts for */
     LEAST = 3, ALONE = 2,   /* blocks in any case; where nobody is near */
+    MOMENTS = 4,            /* likewise of blocks apart, before which nobody is dropped */
     ROUGHLY = 6,        /* blocks after which only rough ties go on */
     AGAIN = 8           /* dropped in the first block, but asked again, at most */
 };
@@ -33,6 +35,14 @@ static double median_of(const double *v, int n)
     return hone_stats_of(t, n).median;
 }
 
+static double figure_of(const struct hone_blocks *b, const double *d, int n)
+{
+    double sum = 0;
+    if (!b->apart) return median_of(d, n);
+    for (int k = 0; k < n; k++) sum += d[k];
+    return sum / n;
+}
+
 /* Logarithms of i over j, of the blocks that both ran in.  Returns how many. */
 static int over(const struct hone_blocks *b, int i, int j, double d[HONE_BLOCKS])
 {
@@ -41,17 +51,18 @@ static int over(const struct hone_blocks *b, int i, int j, double d[HONE_BLOCKS]
     return n;
 }
 
-/* The sum of squares about the median.  What is far out by the median of deviations counts as three
+/* The sum of squares about the figure.  What is far out by the median of deviations counts as three
  * times that (with Croux and Rousseeuw's factors for small samples, 1992): one unlucky process does
- * not make all the others uncertain. */
-static double squares(const double *d, int n)
+ * not make all the others uncertain.  Blocks apart stand as they are: a state that the machine was
+ * in once it will be in again. */
+static double squares(const struct hone_blocks *b, const double *d, int n)
 {
     static const double small[] = { 0, 0, 1.196, 1.495, 1.363, 1.206, 1.200, 1.140, 1.129, 1.107 };
-    const double middle = median_of(d, n);
+    const double middle = figure_of(b, d, n);
     double away[HONE_BLOCKS], sum = 0;
     for (int k = 0; k < n; k++) away[k] = fabs(d[k] - middle);
     const double spread = 1.4826 * median_of(away, n) * (n < 10 ? small[n] : n / (n - 0.8)),
-                 most = 3 * fmax(spread, USUAL_SPREAD);
+                 most = b->apart ? INFINITY : 3 * fmax(spread, USUAL_SPREAD);
     for (int k = 0; k < n; k++) sum += fmin(away[k], most) * fmin(away[k], most);
     return sum;
 }
@@ -72,7 +83,7 @@ static void choose_leader(struct hone_blocks *b)
     b->leader = any;
     for (int i = 0; any >= 0 && i < b->n; i++) {
         if (b->of[i].out || b->of[i].rests) continue;
-        const double figure = median_of(d, over(b, i, any, d));
+        const double figure = figure_of(b, d, over(b, i, any, d));
         if (figure < least) { least = figure; b->leader = i; }
     }
 }
@@ -85,7 +96,7 @@ static void compare(struct hone_blocks *b)
     for (int i = 0; b->leader >= 0 && i < b->n; i++) {
         if (b->of[i].out || i == b->leader) continue;
         const int n = over(b, i, b->leader, d);
-        sum += squares(d, n);
+        sum += squares(b, d, n);
         freedom += n - 1;
     }
     for (int i = 0; b->leader >= 0 && i < b->n; i++) {
@@ -94,12 +105,13 @@ static void compare(struct hone_blocks *b)
         const int n = over(b, i, b->leader, d);
         /* The leader's own is that of a rival's ratio to it. */
         const double pooled = sum / freedom,
-                     own = i == b->leader ? pooled * (n - 1) : squares(d, n),
+                     own = i == b->leader ? pooled * (n - 1) : squares(b, d, n),
                      spread = sqrt((PRIOR * pooled + own) / (PRIOR + n - 1)),
                      /* A median's error is up to 1.25 times a mean's. */
-                     within = student(PRIOR + n - 1) * (n > 2 ? 1.25 : 1) * spread / sqrt(n),
+                     loss = n > 2 && !b->apart ? 1.25 : 1,
+                     within = student(PRIOR + n - 1) * loss * spread / sqrt(n),
                      half = hypot(within, LASTING),
-                     figure = median_of(d, n);
+                     figure = figure_of(b, d, n);
         a->ratio = exp(figure);
         a->lo = exp(figure - half);
         a->hi = exp(figure + half);
@@ -121,10 +133,11 @@ static int kept(const struct hone_blocks *b, int i)
     return i == b->leader || library || other || a->incumbent || a->front;
 }
 
-/* Who is clearly slower is out; who is kept for the report, and far behind, need not be asked on. */
+/* Who is clearly slower is out; who is kept for the report, and far behind, is asked no more. */
 static void drop_losers(struct hone_blocks *b)
 {
     int lost[HONE_RACERS] = { 0 };
+    if (b->apart && b->nblocks < MOMENTS) return;
     for (int i = 0; i < b->n; i++)
         lost[i] = !b->of[i].out && b->of[i].lo > TIE && !kept(b, i);
     for (int i = 0; i < b->n; i++) {
@@ -213,7 +226,7 @@ int hone_blocks_settled(const struct hone_blocks *b)
     int near = 0;
     if (b->leader < 0 || b->nblocks >= (b->most ? b->most : HONE_BLOCKS_USUAL)) return 1;
     for (int i = 0; i < b->n; i++) near += !b->of[i].out && i != b->leader && b->of[i].lo < APART;
-    if (b->nblocks < (near ? LEAST : ALONE)) return 0;
+    if (b->nblocks < (b->apart ? MOMENTS : near ? LEAST : ALONE)) return 0;
     for (int i = 0; i < b->n; i++)
         if (is_open(b, i, b->nblocks < ROUGHLY ? TIE : ROUGH)) return 0;
     return 1;

@@ -27,6 +27,8 @@ struct hone_contender {
 struct hone_blocks {
     int n, nblocks, leader;
     int most;                      /* blocks; 0: HONE_BLOCKS_USUAL */
+    int apart;                     /* 1: they lie apart in time, so that states of the machine that
+                                    * last are among what makes them differ: their mean counts */
     double ms[HONE_BLOCKS];        /* (nblocks) the leader's, of its block */
     struct hone_contender *of;     /* (n) */
 };

@@ -15,6 +15,9 @@ enum { MAX_PROBLEMS = 1024 };
 /* Of the sentinel's times: spread, and change in the course of a race, that a report tells. */
 static const double BUSY = 0.1, DRIFT = 0.05;
 
+/* Put aside of a budget for later races where each problem has so many seconds. */
+static const double LATER = 0.35, ENOUGH = 2;
+
 struct options {
     const char *device, *net, *db, *optimizers, *dtype, *max_error, *record;
     int batch, json, twice;
@@ -36,6 +39,9 @@ struct session {
     struct hone_problem *p;       /* (MAX_PROBLEMS) n of them */
     int *times;                   /* (MAX_PROBLEMS) how many steps of the net each is */
     double *share;                /* (n) of the budget */
+    struct hone_tune_result *r;   /* (n) */
+    char *shown;                  /* (n) 1: r is there */
+    int nlater, nchanged;         /* races at later moments; problems whose winner they changed */
     int width;                    /* of the longest problem's text */
     json_t *rows;
     struct hone_twice twice;
@@ -62,7 +68,8 @@ static const struct argp_option option[] = {
     { "budget", 't', "TIME", 0,
       "time for all problems together: 60s, 5m, 1h or seconds; 0 measures nothing and says what "
       "would be used; 200evals: so many candidates of each problem; converged: until no gain is "
-      "expected any more; full: until all were tried (default 60s)",
+      "expected any more; full: until all were tried (default 60s).  What a time leaves over is spent on racing "
+      "the finals again at later moments, as long as they are open",
       0 },
     { "search", OPT_SEARCH, "HOW", 0,
       "what is tried next: model (default), ils, genetic, annealing, random, exhaustive", 0 },
@@ -463,21 +470,20 @@ static json_t *row_json(const struct session *s, const struct hone_problem *p,
     return j;
 }
 
-static void show(struct session *s, const struct hone_problem *p, const struct hone_tune_result *r)
+static void show(struct session *s, int i)
 {
+    const struct hone_tune_result *r = &s->r[i];
     hone_progress_end();
-    if (s->rows) json_array_append_new(s->rows, row_json(s, p, r));
-    else print_row(s, p, r);
+    s->shown[i] = 1;
+    if (!s->rows) print_row(s, &s->p[i], r);
     fflush(stdout);
-    if (r->nwrong + r->nfailed)
+    if (r->nwrong + r->nfailed && !s->nlater)
         fprintf(stderr, "hone autotune: %d of %d candidates do not work, the first: %s\n",
                 r->nwrong + r->nfailed, r->ncandidates, r->wrong);
     if (!r->nspace && s->o->tune.kernel)
         fprintf(stderr, "hone autotune: %s has no config for it; `hone kernels -p` tells why\n",
                 s->o->tune.kernel);
 }
-
-/* ---- the session ---- */
 
 /* Where nothing can be counted that is said once, and not tried again. */
 static void tell_uncounted(struct hone_tune_options *o, const struct hone_tune_result *r)
@@ -488,13 +494,21 @@ static void tell_uncounted(struct hone_tune_options *o, const struct hone_tune_r
 }
 
 /* How much the numbers above are to be believed. */
-static void conclude(const struct session *s, double seconds, double self, double noise,
-                     double drift)
+static void conclude(const struct session *s, double seconds)
 {
-    if (!s->o->twice)
-        fprintf(stderr, "%d problems in %.1f s; A against A differs by %.1f %% at most; database "
-                "%s%s\n", s->done, seconds, 100 * self, s->db.path,
-                noise > BUSY ? "; the machine was busy, intervals are wide" : "");
+    double noise = 0, self = 0, drift = 0;
+    for (int i = 0; i < s->n; i++) {
+        const struct hone_tune_result *r = &s->r[i];
+        noise = fmax(noise, r->noise);
+        self = fmax(self, fabs(r->self));
+        if (fabs(r->drift) > fabs(drift)) drift = r->drift;
+    }
+    fprintf(stderr, "%d problems in %.1f s; A against A differs by %.1f %% at most; database %s%s\n",
+            s->done, seconds, 100 * self, s->db.path,
+            noise > BUSY ? "; the machine was busy, intervals are wide" : "");
+    if (s->nlater)
+        fprintf(stderr, "finals were raced %d times more, at later moments, which changed %d "
+                "winners\n", s->nlater, s->nchanged);
     if (fabs(drift) > DRIFT)
         fprintf(stderr, "the machine became %.0f %% %s during a race, as with heat or other work: "
                 "rounds were compared within themselves, but times are not to be read alone\n",
@@ -505,63 +519,133 @@ static void conclude(const struct session *s, double seconds, double self, doubl
                 s->nleft, s->n);
 }
 
-/* Of its share of the time each session gets a third, and the re-measurement what it needs. */
-static int tune_twice(struct session *s, int i, const struct hone_tune_options *o)
+/* ---- what time is left for ---- */
+
+static int same(const struct hone_record *a, const struct hone_record *b)
 {
-    struct hone_tune_options each = *o;
-    if (each.seconds > 0) each.seconds /= 3;
-    s->done++;
-    return hone_twice_run(&s->twice, &s->p[i], &s->d, &each);
+    return !strcmp(a->kernel, b->kernel) && !strcmp(a->config, b->config);
 }
 
-static int tune_all(struct session *s)
+/* The finals of all problems in turn, until each is settled or the time is over. */
+static int race_later(struct session *s, const struct hone_tune_options *o, double deadline)
+{
+    double longest = 0;
+    for (int pass = 1, any = 1; any; pass++) {
+        any = 0;
+        for (int i = 0; i < s->n; i++) {
+            struct hone_later *l = s->r[i].later;
+            const double started = hone_now();
+            if (!l || hone_later_settled(l)) continue;
+            if (started + longest > deadline) return HONE_OK;
+            const int err = hone_later_race(l, &s->d, o);
+            if (err) return err;
+            any = 1;
+            s->nlater++;
+            longest = fmax(longest, hone_now() - started);
+            if (!o->quiet) hone_progress("finals, once more", hone_now() - o->started, o->total, o->started);
+        }
+    }
+    return HONE_OK;
+}
+
+static int keep_later(struct session *s, struct hone_db *db, const struct hone_tune_options *o)
+{
+    int err = HONE_OK;
+    for (int i = 0; !err && i < s->n; i++) {
+        const struct hone_record before = s->r[i].podium.best;
+        if (!s->r[i].later) continue;
+        err = hone_later_keep(s->r[i].later, db, &s->d, o, &s->r[i]);
+        if (err || !s->nlater || same(&before, &s->r[i].podium.best)) continue;
+        if (!s->nchanged++ && !s->rows && !s->o->twice) {
+            hone_progress_end();
+            printf("after races at later moments:\n");
+        }
+        if (!s->o->twice) show(s, i);
+    }
+    return err;
+}
+
+/* ---- the session ---- */
+
+/* Tunes problem i, and shows it.  One for which no candidate works is left out. */
+static int tune_one(struct session *s, int i, struct hone_db *db, struct hone_tune_options *o)
+{
+    struct hone_tune_result *r = &s->r[i];
+    int err = hone_tune(db, &s->p[i], &s->d, o, r);
+    if (err == HONE_EWRONG) {
+        /* The other problems can still be tuned. */
+        hone_progress_end();
+        fprintf(stderr, "hone autotune: %s\n", hone_errmsg());
+        s->nfailed++;
+        return HONE_OK;
+    }
+    if (!s->o->twice && (!err || (err == HONE_EINTR && r->podium.best.n))) show(s, i);
+    if (err) return err;
+    s->done++;
+    if (!o->seconds && s->o->tune.seconds && !r->known) s->nleft++;
+    tell_uncounted(o, r);
+    return HONE_OK;
+}
+
+static void forget_results(struct session *s)
+{
+    for (int i = 0; i < s->n; i++) hone_later_close(s->r[i].later);
+    memset(s->r, 0, (size_t)s->n * sizeof *s->r);
+    s->done = s->nleft = s->nlater = s->nchanged = 0;
+}
+
+/* All problems once, with `seconds` (0: measure nothing; negative: no limit), and then, with what is
+ * left or was put aside of them, their finals again. */
+static int tune_all(struct session *s, struct hone_db *db, double seconds, uint64_t seed)
 {
     struct hone_tune_options o = s->o->tune;
-    struct hone_tune_result r;
     char what[96], text[HONE_TEXT];
-    double started = hone_now(), deadline = started + (o.seconds > 0 ? o.seconds : 0), noise = 0,
-           self = 0, drift = 0;
+    const double started = hone_now(), deadline = started + seconds,
+                 aside = seconds > ENOUGH * s->n ? LATER * seconds : 0;
     int err = HONE_OK;
+    o.seed = seed;
+    o.later = seconds > 0;
+    if (seconds > 0) o.started = started, o.total = seconds;
     for (int i = 0; !err && i < s->n; i++) {
         hone_problem_print(&s->p[i], text);
         snprintf(what, sizeof what, "%d/%d %.40s", i + 1, s->n, text);
         o.what = what;
-        if (s->o->tune.seconds > 0) {
-            /* No time is left: what is known is said, and nothing is measured. */
-            o.seconds = hone_now() < deadline ? budget_of(s, i, deadline) : 0;
-            o.started = started;
-            o.total = s->o->tune.seconds;
-        }
-        if (s->o->twice) {
-            if (o.seconds) err = tune_twice(s, i, &o);
-            else s->nleft++;
-            continue;
-        }
-        err = hone_tune(&s->db, &s->p[i], &s->d, &o, &r);
-        if (err == HONE_EWRONG) {
-            /* The other problems can still be tuned. */
-            hone_progress_end();
-            fprintf(stderr, "hone autotune: %s\n", hone_errmsg());
-            s->nfailed++;
-            err = HONE_OK;
-            continue;
-        }
-        if (err == HONE_EINTR && r.podium.best.n) show(s, &s->p[i], &r);
-        if (err) break;
-        s->done++;
-        if (!o.seconds && s->o->tune.seconds && !r.known) s->nleft++;
-        if (r.noise > noise) noise = r.noise;
-        if (fabs(r.self) > self) self = fabs(r.self);
-        if (fabs(r.drift) > fabs(drift)) drift = r.drift;
-        show(s, &s->p[i], &r);
-        tell_uncounted(&o, &r);
+        /* No time is left: what is known is said, and nothing is measured. */
+        if (seconds > 0) o.seconds = hone_now() < deadline ? budget_of(s, i, deadline - aside) : 0;
+        err = tune_one(s, i, db, &o);
+    }
+    if (!err && o.later) {
+        err = race_later(s, &o, deadline);
+        const int kept = keep_later(s, db, &o);
+        if (!err) err = kept;
     }
     hone_progress_end();
+    return err;
+}
+
+static int tune_once(struct session *s)
+{
+    const double started = hone_now();
+    int err = tune_all(s, &s->db, s->o->tune.seconds, s->o->tune.seed);
     if (err == HONE_EINTR)
         hone_fail(err, "interrupted: %d of %d problems are done; all results so far are kept",
                   s->done, s->n);
     else if (!err && s->o->tune.seconds)
-        conclude(s, hone_now() - started, self, noise, drift);
+        conclude(s, hone_now() - started);
+    return err;
+}
+
+/* Each of the two sessions gets a third of the time, as does the re-measurement. */
+static int tune_twice(struct session *s)
+{
+    struct hone_tune_options o = s->o->tune;
+    int err = HONE_OK;
+    if (o.seconds > 0) o.seconds /= 3;
+    for (int k = 0; !err && k < 2; k++) {
+        forget_results(s);
+        err = tune_all(s, &s->twice.db[k], o.seconds, o.seed + 1000u * (unsigned)k);
+    }
+    if (!err) err = hone_twice_measure(&s->twice, s->p, s->n, &s->d, &o);
     return err;
 }
 
@@ -615,7 +699,12 @@ static int run(struct session *s, hone_net_problems_fn *net_problems)
     if (measures && !(s->have_peaks = !hone_peaks(&s->d, 0, &s->peaks)))
         fprintf(stderr, "hone autotune: no roof is shown: %s\n", hone_errmsg());
     if (o->json) s->rows = json_array();
-    err = tune_all(s);
+    s->r = calloc((size_t)s->n + 1, sizeof *s->r);
+    s->shown = calloc((size_t)s->n + 1, 1);
+    if (!s->r || !s->shown) return hone_fail(HONE_ENOMEM, "%d problems", s->n);
+    err = o->twice ? tune_twice(s) : tune_once(s);
+    for (int i = 0; s->rows && i < s->n; i++)
+        if (s->shown[i]) json_array_append_new(s->rows, row_json(s, &s->p[i], &s->r[i]));
     if (s->rows && (!err || err == HONE_EINTR)) {
         int interrupted = err;
         err = print_json(s);
@@ -666,6 +755,9 @@ int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems)
     hone_twice_close(&s.twice);
     hone_db_close(&s.db);
     hone_device_close(&s.d);
+    if (s.r) forget_results(&s);
+    free(s.r);
+    free(s.shown);
     free(s.share);
     free(s.times);
     free(s.p);

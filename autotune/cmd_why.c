@@ -89,6 +89,22 @@ struct verdict {
     int faults[HONE_NFAULTS];
 };
 
+/* Does r tell what became of a candidate in that session, or in the one whose finals it raced again?
+ * There, unless it was raced again. */
+static int tells(const struct list *l, const struct hone_record *r, const char *session)
+{
+    const size_t whole = strlen(session), tail = strlen(HONE_DB_LATER);
+    if (!strcmp(r->session, session)) return 1;
+    if (whole < tail || strcmp(session + whole - tail, HONE_DB_LATER) ||
+        strlen(r->session) != whole - tail || strncmp(r->session, session, whole - tail))
+        return 0;
+    for (int i = 0; i < l->n; i++)
+        if (!strcmp(l->r[i].session, session) && !strcmp(l->r[i].kernel, r->kernel) &&
+            !strcmp(l->r[i].config, r->config))
+            return 0;
+    return 1;
+}
+
 static void judge(const struct hone_kernel *k, const struct list *l, const char *session,
                   struct verdict *v)
 {
@@ -101,7 +117,7 @@ static void judge(const struct hone_kernel *k, const struct list *l, const char 
         v->count[r->status]++;
         v->faults[hone_record_fault(r)]++;
         if ((r->status == HONE_WRONG || r->status == HONE_FAILED) && !v->fault) v->fault = r;
-        if (!r->n || strcmp(r->session, session)) continue;
+        if (!r->n || !tells(l, r, session)) continue;
         /* Who finished speaks before who was dropped. */
         if (!v->best || r->status < v->best->status ||
             (r->status == v->best->status && r->ms_median < v->best->ms_median))
@@ -187,7 +203,7 @@ static void print_candidates(const struct hone_kernel *k, const struct list *l, 
         const struct hone_record *r = &l->r[i];
         const int bad = hone_record_fault(r) != HONE_FAULT_NONE;
         if (strcmp(r->kernel, k->name) || strcmp(r->version, version)) continue;
-        if (!bad && strcmp(r->session, session)) continue;
+        if (!bad && !tells(l, r, session)) continue;
         if (bad) {
             printf("      %-7s %-44s %s\n", hone_status_name(r->status), r->config, r->why);
             continue;
@@ -225,10 +241,10 @@ static json_t *verdict_json(const struct hone_kernel *k, const struct verdict *v
 static int on_front(const struct list *l, int i, const char *session)
 {
     const struct hone_record *r = &l->r[i];
-    if (!r->n || strcmp(r->session, session) || hone_record_fault(r) != HONE_FAULT_NONE) return 0;
+    if (!r->n || !tells(l, r, session) || hone_record_fault(r) != HONE_FAULT_NONE) return 0;
     for (int j = 0; j < l->n; j++) {
         const struct hone_record *q = &l->r[j];
-        if (j == i || !q->n || strcmp(q->session, session) || hone_record_fault(q)) continue;
+        if (j == i || !q->n || !tells(l, q, session) || hone_record_fault(q)) continue;
         const int as_good = q->ms_median <= r->ms_median && q->workspace_bytes <= r->workspace_bytes;
         const int same = q->ms_median == r->ms_median && q->workspace_bytes == r->workspace_bytes;
         if (as_good && (!same || j < i)) return 0;

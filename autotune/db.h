@@ -60,6 +60,9 @@ void hone_db_text(sqlite3_stmt *st, int column, char *to, size_t size);
 void hone_db_now(char when[32]);
 void hone_db_session(char session[40]);
 
+/* Behind the name of a session: races of its finals at later moments. */
+#define HONE_DB_LATER "+later"
+
 /* ---- shipped records (wisdom.c) ---- */
 
 /* Where they are installed (places.c, which make writes). */

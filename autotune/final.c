@@ -13,8 +13,7 @@ static void watch(void *ctx)
     hone_tuning_report(ctx, 0.7 + 0.3 * (t->blocks + fmin(block, 1)) / HONE_BLOCKS_USUAL);
 }
 
-/* Copies what the blocks found into the records. */
-static void collect(struct hone_tuning *t, const struct hone_blocks *b)
+void hone_tuning_collect(struct hone_tuning *t, const struct hone_blocks *b)
 {
     for (int i = 0; i < t->n; i++) {
         struct hone_entrant *e = &t->entrant[i];
@@ -65,8 +64,9 @@ static int run_blocks(struct hone_tuning *t, struct hone_blocks *b, struct hone_
 
 int hone_tuning_race(struct hone_tuning *t)
 {
-    /* What is left of a budget goes to whose final is not certain yet. */
-    struct hone_blocks b = { .n = t->n, .leader = -1, .most = t->deadline > 0 ? HONE_BLOCKS : 0 };
+    /* What is left of a budget goes to whose final is not certain yet, and rather later than now. */
+    struct hone_blocks b = { .n = t->n, .leader = -1,
+                             .most = t->deadline > 0 && !t->o->later ? HONE_BLOCKS : 0 };
     struct hone_race race = { 0 };
     struct hone_job entry[HONE_RACERS];
     if (t->n > HONE_RACERS) return hone_fail(HONE_EINVAL, "a race of %d", t->n);
@@ -85,7 +85,8 @@ int hone_tuning_race(struct hone_tuning *t)
     t->worker.watch = NULL;
     if (b.nblocks) {
         hone_blocks_finish(&b);
-        collect(t, &b);
+        if (!err && t->o->later && !t->o->energy) err = hone_tuning_later(t, &b);
+        hone_tuning_collect(t, &b);
     }
     free(race.racer);
     free(b.of);
@@ -114,12 +115,19 @@ int hone_tuning_finish(struct hone_tuning *t)
 {
     int err = t->o->energy ? hone_tuning_weigh(t) : HONE_OK;
     if (!err) err = hone_tuning_sweep(t);   /* those that the race dropped */
-    const int n = t->n;
     if (!err) err = hone_tuning_count_best(t);
     if (!err) err = explain_best(t);
+    hone_tuning_later_tell(t);
+    return err ? err : hone_tuning_conclude(t);
+}
+
+int hone_tuning_conclude(struct hone_tuning *t)
+{
+    const int n = t->n;
+    int err = HONE_OK;
     struct hone_record **out = calloc((size_t)n + 1, sizeof *out),
                        *all = calloc((size_t)n + 1, sizeof *all);
-    if (!err && (!out || !all)) err = hone_fail(HONE_ENOMEM, "%d records", n);
+    if (!out || !all) err = hone_fail(HONE_ENOMEM, "%d records", n);
     for (int i = 0; !err && i < n; i++) {
         struct hone_entrant *e = &t->entrant[i];
         if (!e->record.n) hone_entrant_sample(&e->record, &e->ms, 1);
@@ -131,6 +139,7 @@ int hone_tuning_finish(struct hone_tuning *t)
     if (!err && n) {
         hone_db_rank(all, n);
         hone_db_podium_of(all, n, &t->r->podium);
+        t->r->nties = 0;
         for (int i = 1; i < n; i++) t->r->nties += hone_record_ties(&all[i], all, n);
     }
     free(out);

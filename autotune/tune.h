@@ -135,9 +135,25 @@ int hone_tuning_count_best(struct hone_tuning *t);
 /* Drops those who finished the race, but take more energy than the least. */
 int hone_tuning_weigh(struct hone_tuning *t);
 
+/* ---- later.c ---- */
+
+struct hone_blocks;
+
+/* Of the entrants of a race that is over, and has not been collected yet: t->r->later. */
+int hone_tuning_later(struct hone_tuning *t, const struct hone_blocks *b);
+
+/* What became known of them since: counters, and the device's facts. */
+void hone_tuning_later_tell(struct hone_tuning *t);
+
 /* ---- final.c ---- */
 
 int hone_tuning_race(struct hone_tuning *t);
+
+/* Copies what blocks found into the records of the entrants, who are their contenders. */
+void hone_tuning_collect(struct hone_tuning *t, const struct hone_blocks *b);
+
+/* Adds the records of all entrants and says who is best. */
+int hone_tuning_conclude(struct hone_tuning *t);
 
 /* Records who finished, all in one commit: a session is either best or not there. */
 int hone_tuning_finish(struct hone_tuning *t);

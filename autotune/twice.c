@@ -1,7 +1,8 @@
-/* Two sessions on one problem, each with a database of its own, and a long re-measurement of whom
- * they let finish: blocks of rounds, each block in a process of its own.  The odd blocks say who
- * is truly the best, the even ones what a winner takes beside it: were it the same blocks, the
- * luckiest would be called the best and all others slower than they are. */
+/* Two sessions, each with a database of its own, and a long re-measurement of whom they let finish:
+ * blocks of rounds, each block in a process of its own, and those of a problem apart in time, since
+ * all problems have their turn in between.  The odd blocks say who is truly the best, the even ones
+ * what a winner takes beside it: were it the same blocks, the luckiest would be called the best and
+ * all others slower than they are. */
 #include "autotune/twice.h"
 
 #include "autotune/tune.h"
@@ -17,13 +18,13 @@ static const double NEAR = 1.05;         /* finishers slower by more cannot be t
 /* Fewer blocks where they take too long. */
 enum { MOST = 10, BLOCKS = 8, FEWEST = 4, ROUNDS = 21 };
 
+/* The finishers of both sessions on one problem. */
 struct final {
-    struct hone_worker worker;
-    int n, blocks, winner[2];            /* winner: whom each session chose */
-    double limit;                        /* seconds of blocks; negative: none */
+    struct hone_record *all[2];          /* (n[.]) best first */
+    int n[2];
+    int racers, blocks, winner[2];       /* winner: whom each session chose */
     char text[MOST][HONE_TEXT];          /* of configs */
     struct hone_job job[MOST];
-    struct hone_racer racer[MOST];
     double log_ms[MOST][BLOCKS];         /* over the first one's */
 };
 
@@ -75,105 +76,103 @@ static int ties(const struct hone_record *r, const struct hone_record *all, int 
 /* ---- the long re-measurement ---- */
 
 /* Enters the record's candidate, once; its place, or a negative code. */
-static int enter(struct final *f, const struct hone_record *r)
+static int enter(struct final *f, struct hone_worker *w, const struct hone_record *r)
 {
-    struct hone_job *job = &f->job[f->n];
-    struct hone_worker *w = &f->worker;
+    struct hone_job *job = &f->job[f->racers];
     struct hone_answer answer;
-    for (int i = 0; i < f->n; i++)
+    for (int i = 0; i < f->racers; i++)
         if (!strcmp(f->job[i].kernel->name, r->kernel) && !strcmp(f->text[i], r->config)) return i;
-    if (f->n == MOST) return -1;
-    *job = (struct hone_job){ .id = f->n + 1, .kernel = hone_kernel_find(w->p->op, r->kernel) };
-    snprintf(f->text[f->n], sizeof f->text[0], "%s", r->config);
+    if (f->racers == MOST) return -1;
+    *job = (struct hone_job){ .id = f->racers + 1,
+                              .kernel = hone_kernel_find(w->p->op, r->kernel) };
+    snprintf(f->text[f->racers], sizeof f->text[0], "%s", r->config);
     hone_config_guess(job->kernel, w->p, w->d, &job->config);
     int err = hone_config_parse(job->kernel, r->config, &job->config);
     if (!err) err = hone_worker_try(w, job, 0, &answer);
     if (!err && answer.err) err = hone_fail(answer.err, "%s", answer.why);
     if (err) return err;
     job->runs = answer.runs;
-    return f->n++;
+    return f->racers++;
 }
 
-static int enter_all(struct final *f, struct hone_record *all[2], const int n[2])
+static int enter_all(struct final *f, struct hone_worker *w)
 {
     for (int s = 0; s < 2; s++)
-        if ((f->winner[s] = enter(f, &all[s][0])) < 0) return f->winner[s];
+        if ((f->winner[s] = enter(f, w, &f->all[s][0])) < 0) return f->winner[s];
     for (int s = 0; s < 2; s++)
-        for (int i = 1; i < n[s] && f->n < MOST; i++) {
-            int at = all[s][i].ms_median < NEAR * all[s][0].ms_median ? enter(f, &all[s][i]) : 0;
+        for (int i = 1; i < f->n[s] && f->racers < MOST; i++) {
+            const struct hone_record *r = &f->all[s][i];
+            int at = r->ms_median < NEAR * f->all[s][0].ms_median ? enter(f, w, r) : 0;
             if (at < 0) return at;
         }
     return HONE_OK;
 }
 
-static int run_blocks(struct final *f, uint64_t seed)
+/* One block, in a process of its own. */
+static int run_block(struct final *f, struct hone_worker *w, uint64_t seed)
 {
-    const double started = hone_now();
-    for (int k = 0; k < BLOCKS; k++) {
-        if (f->limit > 0 && k >= FEWEST && hone_now() - started > f->limit) break;
-        struct hone_race race = { .n = f->n, .racer = f->racer, .rounds = ROUNDS, .all = 1,
-                                  .seed = seed + (unsigned)k };
-        memset(f->racer, 0, sizeof f->racer);
-        for (int i = 0; i < f->n; i++) f->racer[i].kernel = f->job[i].kernel;
-        hone_worker_renew(&f->worker);
-        int err = hone_worker_race(&f->worker, &race, f->job);
-        for (int i = 0; !err && i < f->n; i++) {
-            if (f->racer[i].err) return hone_fail(f->racer[i].err, "%s", f->racer[i].why);
-            f->log_ms[i][k] = log(hone_race_ratio(&race, i, 0).median);
-        }
-        if (err) return err;
-        f->blocks++;
+    struct hone_racer *racer = calloc(MOST, sizeof *racer);
+    struct hone_race race = { .n = f->racers, .racer = racer, .rounds = ROUNDS, .all = 1,
+                              .seed = seed + (unsigned)f->blocks };
+    if (!racer) return hone_fail(HONE_ENOMEM, "race of %d", MOST);
+    for (int i = 0; i < f->racers; i++) racer[i].kernel = f->job[i].kernel;
+    hone_worker_renew(w);
+    int err = hone_worker_race(w, &race, f->job);
+    for (int i = 0; !err && i < f->racers; i++) {
+        if (racer[i].err) err = hone_fail(racer[i].err, "%s", racer[i].why);
+        else f->log_ms[i][f->blocks] = log(hone_race_ratio(&race, i, 0).median);
     }
-    return HONE_OK;
+    if (!err) f->blocks++;
+    free(racer);
+    return err;
 }
 
-/* The median of i's times over j's, of every other block from `first` on. */
+static int visit(struct final *f, const struct hone_problem *p, struct hone_device *d,
+                 const struct hone_tune_options *o)
+{
+    struct hone_worker w;
+    int err = hone_worker_open(&w, p, d, o);
+    if (!err && !f->blocks) err = enter_all(f, &w);
+    if (!err) err = run_block(f, &w, o->seed);
+    hone_worker_close(&w);
+    return err;
+}
+
+/* The mean of i's times over j's, of every other block from `first` on: blocks lie apart in time,
+ * and what the machine was like is part of them. */
 static double ratio(const struct final *f, int i, int j, int first)
 {
-    double q[BLOCKS];
+    double sum = 0;
     int n = 0;
-    for (int k = first; k < f->blocks; k += 2) q[n++] = f->log_ms[i][k] - f->log_ms[j][k];
-    return exp(hone_stats_of(q, n).median);
+    for (int k = first; k < f->blocks; k += 2, n++) sum += f->log_ms[i][k] - f->log_ms[j][k];
+    return exp(sum / n);
 }
 
 static double regret(const struct final *f, int winner)
 {
     int best = 0;
-    for (int i = 1; i < f->n; i++)
+    for (int i = 1; i < f->racers; i++)
         if (ratio(f, i, best, 1) < 1) best = i;
     return fmax(ratio(f, winner, best, 0) - 1, 0);
 }
 
-static int measure(struct hone_record *all[2], const int n[2], const struct hone_problem *p,
-                   struct hone_device *d, const struct hone_tune_options *o, double regrets[2])
-{
-    struct final *f = calloc(1, sizeof *f);
-    if (!f) return hone_fail(HONE_ENOMEM, "final");
-    f->limit = o->seconds;
-    int err = hone_worker_open(&f->worker, p, d, o);
-    if (!err) err = enter_all(f, all, n);
-    if (!err) err = run_blocks(f, o->seed);
-    for (int s = 0; !err && s < 2; s++) regrets[s] = regret(f, f->winner[s]);
-    hone_worker_close(&f->worker);
-    free(f);
-    return err;
-}
+/* ---- all problems ---- */
 
-/* ---- one problem ---- */
-
-static void tell(struct hone_twice *x, const struct hone_problem *p, struct hone_record *all[2],
-                 int agreed, const double regrets[2])
+static void tell(struct hone_twice *x, const struct hone_problem *p, const struct final *f)
 {
     char text[HONE_TEXT];
-    const int level = !agreed && fabs(regrets[0] - regrets[1]) < TIE - 1;
+    const struct hone_record *a = f->all[0], *b = f->all[1];
+    const double regrets[2] = { regret(f, f->winner[0]), regret(f, f->winner[1]) };
+    const int agreed = same(a, b) || (ties(a, b, f->n[1]) && ties(b, a, f->n[0])),
+              level = !agreed && fabs(regrets[0] - regrets[1]) < TIE - 1;
     hone_problem_print(p, text);
     x->n++;
     x->agreed += agreed;
     x->level += level;
     printf("%-52s %-9s", text,
-           same(&all[0][0], &all[1][0]) ? "same" : agreed ? "tie" : level ? "level" : "DIFFERENT");
+           same(a, b) ? "same" : agreed ? "tie" : level ? "level" : "DIFFERENT");
     for (int s = 0; s < 2; s++) {
-        printf("  %s %s +%.2f %%", all[s][0].kernel, all[s][0].config, 100 * regrets[s]);
+        printf("  %s %s +%.2f %%", f->all[s]->kernel, f->all[s]->config, 100 * regrets[s]);
         x->sum += regrets[s];
         x->measured++;
         if (regrets[s] <= x->worst) continue;
@@ -184,30 +183,48 @@ static void tell(struct hone_twice *x, const struct hone_problem *p, struct hone
     fflush(stdout);
 }
 
-int hone_twice_run(struct hone_twice *x, const struct hone_problem *p, struct hone_device *d,
-                   const struct hone_tune_options *o)
+static int open_final(struct hone_twice *x, struct final *f, const struct hone_problem *p,
+                      struct hone_device *d)
 {
-    struct hone_tune_options with = *o;
-    struct hone_record *all[2] = { calloc(HONE_RACERS, sizeof **all),
-                                   calloc(HONE_RACERS, sizeof **all) };
-    struct hone_tune_result r;
-    double regrets[2];
-    int n[2], err = all[0] && all[1] ? HONE_OK : hone_fail(HONE_ENOMEM, "two sessions");
-    for (int s = 0; !err && s < 2; s++) {
-        with.seed = o->seed + 1000u * (unsigned)s;
-        if ((err = hone_tune(&x->db[s], p, d, &with, &r))) break;
-        n[s] = hone_db_best(&x->db[s], p, d, all[s], HONE_RACERS);
-        if (n[s] < 1) err = n[s] ? n[s] : hone_fail(HONE_EWRONG, "nothing was timed");
+    for (int s = 0; s < 2; s++) {
+        if (!(f->all[s] = calloc(HONE_RACERS, sizeof **f->all)))
+            return hone_fail(HONE_ENOMEM, "finishers");
+        f->n[s] = hone_db_best(&x->db[s], p, d, f->all[s], HONE_RACERS);
+        if (f->n[s] < 0) return f->n[s];
     }
-    if (!err) err = measure(all, n, p, d, o, regrets);
+    return HONE_OK;
+}
+
+/* All finals in turn, so that the blocks of one lie apart in time. */
+static int measure(struct hone_twice *x, struct final *f, const struct hone_problem *p, int n,
+                   struct hone_device *d, const struct hone_tune_options *o)
+{
+    const double started = hone_now();
+    for (int k = 0; k < BLOCKS; k++) {
+        if (o->seconds > 0 && k >= FEWEST && hone_now() - started > o->seconds) break;
+        for (int i = 0; i < n; i++) {
+            int err = k ? HONE_OK : open_final(x, &f[i], &p[i], d);
+            /* What a session had no time for is not compared. */
+            if (!err && f[i].n[0] && f[i].n[1]) err = visit(&f[i], &p[i], d, o);
+            if (err) return err;
+            hone_progress("re-measurement", k * n + i + 1, BLOCKS * n, started);
+        }
+    }
     hone_progress_end();
-    if (!err) {
-        const int agreed = same(&all[0][0], &all[1][0]) || (ties(&all[0][0], all[1], n[1]) &&
-                                                            ties(&all[1][0], all[0], n[0]));
-        tell(x, p, all, agreed, regrets);
+    return HONE_OK;
+}
+
+int hone_twice_measure(struct hone_twice *x, const struct hone_problem *p, int n,
+                       struct hone_device *d, const struct hone_tune_options *o)
+{
+    struct final *f = calloc((size_t)n + 1, sizeof *f);
+    if (!f) return hone_fail(HONE_ENOMEM, "finals of %d problems", n);
+    int err = measure(x, f, p, n, d, o);
+    for (int i = 0; i < n; i++) {
+        if (!err && f[i].blocks) tell(x, &p[i], &f[i]);
+        for (int s = 0; s < 2; s++) free(f[i].all[s]);
     }
-    free(all[0]);
-    free(all[1]);
+    free(f);
     return err;
 }
 

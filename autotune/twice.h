@@ -18,10 +18,11 @@ struct hone_twice {
 int  hone_twice_open(struct hone_twice *x);
 void hone_twice_close(struct hone_twice *x);   /* and removes the databases */
 
-/* Tunes p twice, with two seeds; then the finishers of both are timed side by side for long, and a
- * line is printed: agreement, and each session's regret. */
-int  hone_twice_run(struct hone_twice *x, const struct hone_problem *p, struct hone_device *d,
-                    const struct hone_tune_options *o);
+/* Both databases have been tuned.  The finishers of both are timed side by side, for about
+ * o->seconds, in blocks apart in time, and a line for each problem is printed: agreement, and each
+ * session's regret. */
+int  hone_twice_measure(struct hone_twice *x, const struct hone_problem *p, int n,
+                        struct hone_device *d, const struct hone_tune_options *o);
 
 void hone_twice_print(const struct hone_twice *x);
 

@@ -24,6 +24,7 @@ struct machine {
     double place;            /* what a process does to a racer for good, standard deviation */
     double unlucky;          /* share of processes that make a racer 5 to 70 % slower */
     double uneven;           /* the second state, if it dwells long, slows each racer differently */
+    double apart;            /* seconds between blocks, if the session waits for other moments */
     /* Set for each race. */
     uint64_t seed, at;
     double now, ms[MOST], of_process[MOST];
@@ -93,7 +94,7 @@ static const struct machine machines[] = {
       .tick = 1e-9, .place = 0.005, .uneven = 0.02 },
     { .name = "of all at once", .noise = 0.02, .outliers = 0.05, .drift = 0.2, .slow = 1.25, .dwell = 0.05, .tick = 1e-6 },
 };
-enum { NMACHINES = sizeof machines / sizeof *machines };
+enum { NMACHINES = sizeof machines / sizeof *machines, LASTING = 6 };
 
 static const struct hone_kernel kernels[MOST];
 
@@ -108,13 +109,15 @@ static void session(struct hone_blocks *b, struct hone_contender of[MOST], struc
     m->at = 0;
     m->now = 0;
     memcpy(m->ms, ms, (size_t)n * sizeof *ms);
-    *b = (struct hone_blocks){ .n = n, .of = of, .leader = -1 };
+    *b = (struct hone_blocks){ .n = n, .of = of, .leader = -1, .apart = m->apart > 0,
+                               .most = m->apart > 0 ? 12 : 0 };
     for (int i = 0; i < n; i++) of[i].kernel = &kernels[i % 4];
     if (incumbent >= 0) of[incumbent].incumbent = 1;
     while (!b->nblocks || !hone_blocks_settled(b)) {
         r = (struct hone_race){ .racer = racer, .window = window, .sentinel = sentinel, .ctx = m,
                                 .seed = seed + 1 };
         renew(m);
+        m->now += m->apart;
         hone_blocks_next(b, &r);
         if (hone_race_run(&r)) printf("# %s\n", hone_errmsg());
         hone_blocks_add(b, &r);
@@ -165,7 +168,14 @@ static void check_pairs(void)
            machines[i].name, 100 * same);
         ok(gap >= 0.95, "a gap of 3 %%: called in %.1f %% of 500", 100 * gap);
     }
-    double blocks;
+    struct machine later = machines[LASTING];
+    double blocks, more;
+    later.apart = 3;
+    const double same = called(&later, 0, 1, 1000, &blocks),
+                 gap = called(&later, 0.03, 0, 500, &more);
+    ok(same <= 0.01, "blocks apart on a machine %s: A against A called different in %.2f %%",
+       later.name, 100 * same);
+    ok(gap >= 0.95, "and a gap of 3 %% called in %.1f %%, after %.1f blocks", 100 * gap, more);
     const double far = called(&machines[0], 0.5, 0, 100, &blocks);
     ok(far == 1 && blocks < 2.01, "a clear case ends as soon as it may, after %.1f blocks", blocks);
 }
