@@ -12,7 +12,7 @@
 #include "kernels/backend/cuda_map.h"
 
 /* Types of what is multiplied. */
-enum { GROUP_BF16, GROUP_TF32 };
+enum { GROUP_BF16, GROUP_F16, GROUP_TF32 };
 
 #ifdef __CUDACC__
 #if !defined __CUDA_ARCH__ || defined __CUDA_ARCH_FEAT_SM90_ALL
@@ -133,6 +133,15 @@ DEVICE void group_settle(float *d, const int n)
     else                                                                                           \
         GROUP_ASK("n256" depth, types, GROUP_R128, GROUP_D128, "%128", "%129", "%130", tail)
 
+#define GROUP_OF_HALVES(n, types)                                                                  \
+    if (a_turned && b_turned) {                                                                    \
+        GROUP_OF(n, "k16", types, ", 1, 1, 1, 1");                                                 \
+    } else if (b_turned) {                                                                         \
+        GROUP_OF(n, "k16", types, ", 1, 1, 0, 1");                                                 \
+    } else {                                                                                       \
+        GROUP_OF(n, "k16", types, ", 1, 1, 0, 0");                                                 \
+    }
+
 /* d (64, n) = a (64, 32 bytes) b (32 bytes, n), plus d where `add` is not 0; n 64, 128 or 256.  Of
  * d warp w of the four has 16 rows; its lane has, with g = lane / 4 and t = lane % 4, numbers
  * d[4 j] = [16 w + g][8 j + 2 t], the next column, and both of 8 rows below.  a and b are
@@ -142,12 +151,10 @@ DEVICE void group_multiply(float *d, uint64 a, uint64 b, int add, const int kind
 {
     if (kind == GROUP_TF32) {
         GROUP_OF(n, "k8", "tf32.tf32", ", 1, 1");
-    } else if (a_turned && b_turned) {
-        GROUP_OF(n, "k16", "bf16.bf16", ", 1, 1, 1, 1");
-    } else if (b_turned) {
-        GROUP_OF(n, "k16", "bf16.bf16", ", 1, 1, 0, 1");
+    } else if (kind == GROUP_F16) {
+        GROUP_OF_HALVES(n, "f16.f16")
     } else {
-        GROUP_OF(n, "k16", "bf16.bf16", ", 1, 1, 0, 0");
+        GROUP_OF_HALVES(n, "bf16.bf16")
     }
 }
 #endif

@@ -1,6 +1,6 @@
 /* gemm on GPUs of compute capability 9.0: operands are fetched by the GPU itself and multiplied by
- * four warps together (cuda_wgmma.cuh).  bf16, and f32 as tf32 where the problem has the attribute
- * tf32; terms are shared by several blocks as in cuda_tiled.c. */
+ * four warps together (cuda_wgmma.cuh).  bf16, f16, and f32 as tf32 where the problem has the
+ * attribute tf32; terms are shared by several blocks as in cuda_tiled.c. */
 #include "kernels/backend/cuda.h"
 #include "kernels/backend/cuda_tensor.h"
 #include "kernels/gemm/cuda_wgmma.h"
@@ -31,8 +31,8 @@ static struct gemm_sizes sizes_of(const struct hone_problem *p, const struct hon
         .stages = c->v[STAGES], .part = part, .parts = above(k, part),
         .alpha = hone_cuda_bits(p->value[GEMM_ALPHA]), .beta = hone_cuda_bits(p->value[GEMM_BETA]),
         .act = (int)hone_act_of(p), .bias = hone_problem_has(p, "bias"),
-        .half = p->dtype != HONE_F32,
-        .narrow = p->dtype != HONE_F32 && !hone_problem_has(p, "wide"),
+        .half = hone_cuda_half(p->dtype),
+        .narrow = hone_problem_has(p, "wide") ? 0 : hone_cuda_half(p->dtype),
     };
 }
 
@@ -111,12 +111,13 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 static int prepare(struct hone_plan *plan)
 {
     static const char *const layouts[] = { [GEMM_NN] = "nn", [GEMM_NT] = "nt", [GEMM_TN] = "tn" };
+    static const char *const kinds[] = { "tf32", "bf16", "f16" };
     const struct hone_problem *p = &plan->problem;
     const struct gemm_sizes s = sizes_of(p, &plan->config);
     const struct tile *t = &tiles[plan->config.v[TILE]];
     char name[64], config[64];
-    snprintf(name, sizeof name, "gemm_wgmma_%s_%s_%d_%d", p->dtype == HONE_F32 ? "tf32" : "bf16",
-             layouts[p->layout], t->bm, t->bn);
+    snprintf(name, sizeof name, "gemm_wgmma_%s_%s_%d_%d", kinds[s.half], layouts[p->layout], t->bm,
+             t->bn);
     snprintf(config, sizeof config, "X(%d, %d)", t->bm, t->bn);
     const struct hone_cuda_code code = {
         .function = { name, "gemm_wgmma_join" }, .shared_bytes = { shared_of(t, &plan->config) },
@@ -176,7 +177,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 static const struct hone_op *const ops[] = { &hone_op_gemm, NULL };
 
 const struct hone_kernel hone_gemm_cuda_wgmma = {
-    .name = "cuda_wgmma", .ops = ops, HONE_CUDA(1u << HONE_F32 | 1u << HONE_BF16),
+    .name = "cuda_wgmma", .ops = ops, HONE_CUDA_F32_HALF,
     .param = { HONE_PARAM("tile", 0, 1, 2, 3, 4), HONE_PARAM("stages", 2, 3, 4, 5, 6),
                HONE_PARAM("split", 1, 2, 4, 8, 16) },
     .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace, .growth = growth,

@@ -173,10 +173,13 @@ DEVICE void wgmma_tiles(const struct hone_cuda_map *a, const struct hone_cuda_ma
         wgmma_tiles(&given.a, &given.b, given.end, s, (char *)shared, kind, a_turned, b_turned,    \
                     bm, bn);                                                                       \
     }
+#define HALVES(type, kind, bm, bn)                                                                 \
+    WGMMA(gemm_wgmma_##type##_nn_##bm##_##bn, kind, 0, 1, bm, bn)                                  \
+    WGMMA(gemm_wgmma_##type##_nt_##bm##_##bn, kind, 0, 0, bm, bn)                                  \
+    WGMMA(gemm_wgmma_##type##_tn_##bm##_##bn, kind, 1, 1, bm, bn)
 #define KINDS(bm, bn)                                                                              \
-    WGMMA(gemm_wgmma_bf16_nn_##bm##_##bn, GROUP_BF16, 0, 1, bm, bn)                                \
-    WGMMA(gemm_wgmma_bf16_nt_##bm##_##bn, GROUP_BF16, 0, 0, bm, bn)                                \
-    WGMMA(gemm_wgmma_bf16_tn_##bm##_##bn, GROUP_BF16, 1, 1, bm, bn)                                \
+    HALVES(bf16, GROUP_BF16, bm, bn)                                                               \
+    HALVES(f16, GROUP_F16, bm, bn)                                                                 \
     WGMMA(gemm_wgmma_tf32_nt_##bm##_##bn, GROUP_TF32, 0, 0, bm, bn)
 #ifndef CONFIGS
 #define CONFIGS(X) WGMMA_TILES(X)

@@ -2,6 +2,7 @@
  * is there when nobody could go on without it (or at once, in descending order of threads), and a
  * product is computed when it is waited for.  Until then the box's place and the sums are not
  * numbers: so who does not wait has wrong results, as has who gives a place back too early. */
+#include "tests/cuda/half.h"
 #include "tests/cuda/shim.h"
 #include "tests/cuda/shim_warp.h"
 
@@ -9,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { GATES = 32, BOXES = 256, PRODUCTS = 16, SUMS = 128, THREADS = 1024, BF16 = 0 };
+enum { GATES = 32, BOXES = 256, PRODUCTS = 16, SUMS = 128, THREADS = 1024, BF16 = 0, F16 = 1, TF32 = 2 };
 
 /* Shared memory begins here for descriptors: on no boundary that a kernel may count on. */
 enum { SHARED_FROM = 1040 };
@@ -216,23 +217,26 @@ static unsigned place(unsigned long long matrix, int turned, unsigned row, unsig
 
 static float number_at(unsigned long long matrix, int turned, unsigned row, unsigned k, int kind)
 {
-    const unsigned size = kind == BF16 ? 2 : 4, address = place(matrix, turned, row, k, size);
-    uint32_t bits = 0;
+    const unsigned size = kind == TF32 ? 4 : 2, address = place(matrix, turned, row, k, size);
+    uint32_t bits;
+    uint16_t half;
     float f;
     if (!is_shared(address, size)) {
         shim_wrong("a product of thread %u is at byte %u of shared memory",
                    shim_lane_now()->number, address - SHARED_FROM, 0);
         return 0;
     }
-    memcpy((char *)&bits + 4 - size, shared_at(address), size);
-    bits &= kind == BF16 ? ~0u : 0xffffe000u;      /* tf32's last bits are not seen */
+    memcpy(&half, shared_at(address), sizeof half);
+    if (kind != TF32) return kind == BF16 ? bf16_number(half) : f16_number(half);
+    memcpy(&bits, shared_at(address), sizeof bits);
+    bits &= 0xffffe000u;                           /* the last bits are not seen */
     memcpy(&f, &bits, sizeof f);
     return f;
 }
 
 static void multiply(const struct product *p, float *sum)
 {
-    const unsigned lane = shim_lane_now()->number % 128, depth = p->kind == BF16 ? 16 : 8;
+    const unsigned lane = shim_lane_now()->number % 128, depth = p->kind == TF32 ? 8 : 16;
     const unsigned row = lane / 32 * 16 + lane % 32 / 4, col = lane % 4 * 2;
     float a[2][16], b[16];
     for (unsigned i = 0; i < 2 * depth; i++)
@@ -256,7 +260,7 @@ void group_multiply(float *d, unsigned long long a, unsigned long long b, int ad
     if (!t->is_fenced)
         shim_wrong("thread %u multiplies without a fence before it", number, 0, 0);
     if ((a & rest) != 1ull << 62 || (b & rest) != 1ull << 62 ||
-        (kind != BF16 && (a_turned || b_turned)))
+        (kind == TF32 && (a_turned || b_turned)))
         shim_wrong("thread %u multiplies matrices that cannot lie so", number, 0, 0);
     if (t->nproducts == PRODUCTS || (t->nproducts && t->product[0].d != d)) {
         shim_wrong("thread %u has more than %u products under way, or other sums", number,
