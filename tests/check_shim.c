@@ -56,7 +56,11 @@ int main(void)
     };
     const unsigned shared = THREADS * sizeof(float);
     if (!load()) { printf("Bail out! tests/pretend_cuda.so cannot be opened\n"); return 1; }
+    void *context;
     cu.cuInit(0);
+    cu.cuDevicePrimaryCtxRetain(&context, 0);
+    ok(launch("fault_none", BLOCKS, THREADS, shared) == 1201, "a thread without a context is refused");
+    cu.cuCtxSetCurrent(context);
     /* What is found is said on stderr. */
     if (!freopen("/dev/null", "w", stderr)) return 1;
     for (int order = 0; order < ORDERS; order++) {

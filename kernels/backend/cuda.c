@@ -69,10 +69,12 @@ static const char *load(char why[HONE_LIBRARY_WHY])
     HONE_CU_LATER_CALLS(X)
 #undef X
     is_pretend = lib && dlsym(lib, "hone_pretend_driver");
+    int n = 0;
     unsigned code = hone_cu.cuInit(0);
     if (code == HONE_CU_STUB) return "libcuda.so.1 is the stub that programs are linked with";
-    if (!code || code == HONE_CU_NO_DEVICE) return NULL;
-    hone_cu_check(code, "cuInit");
+    int err = code == HONE_CU_NO_DEVICE ? HONE_OK : hone_cu_check(code, "cuInit");
+    if (!err && !code) err = HONE_CU(cuDeviceGetCount, &n);
+    if (!err) return n ? NULL : "NVIDIA driver is here, but it has no device";
     snprintf(why, HONE_LIBRARY_WHY, "NVIDIA driver is here, but %.200s", hone_errmsg());
     return why;
 }
@@ -88,10 +90,8 @@ static const char *absent(void)
     static char why[HONE_LIBRARY_WHY];
     static const char *known;
     static int asked;
-    if (asked) return known;
+    if (!asked) known = load(why);
     asked = 1;
-    known = load(why);
-    if (!known && !count()) known = "NVIDIA driver is here, but it has no device";
     return known;
 }
 

@@ -46,7 +46,6 @@ typedef unsigned long long hone_cu_address;
     X(cuModuleLoadData, cuModuleLoadData, (void **module, const void *image))                      \
     X(cuModuleUnload, cuModuleUnload, (void *module))                                              \
     X(cuModuleGetFunction, cuModuleGetFunction, (void **function, void *module, const char *name)) \
-    X(cuFuncGetAttribute, cuFuncGetAttribute, (int *value, unsigned attribute, void *function))    \
     X(cuFuncSetAttribute, cuFuncSetAttribute, (void *function, unsigned attribute, int value))     \
     X(cuLaunchKernel, cuLaunchKernel,                                                              \
       (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,        \
@@ -100,7 +99,7 @@ enum hone_cu_attribute {
  * functions, and captures that concern no other thread. */
 enum {
     HONE_CU_STREAM_NON_BLOCKING = 1, HONE_CU_EVENT_DISABLE_TIMING = 2,
-    HONE_CU_FUNC_REGISTERS = 4, HONE_CU_FUNC_MAX_DYNAMIC_SHARED = 8, HONE_CU_CAPTURE_RELAXED = 2
+    HONE_CU_FUNC_MAX_DYNAMIC_SHARED = 8, HONE_CU_CAPTURE_RELAXED = 2
 };
 
 struct hone_cu {

@@ -6,7 +6,7 @@
  * HONE_PRETEND_FAIL=SYMBOL:N lets the Nth call of SYMBOL fail; what was not given back is told on
  * stderr when the process ends; HONE_PRETEND_CC=75 is another architecture than 9.0;
  * HONE_PRETEND_COUNTS=FILE gets what was launched, copied and waited for in all;
- * HONE_PRETEND_MEMORY is how many bytes of memory the device says that it has.  What is enqueued is
+ * HONE_PRETEND_NAMELESS=1: errors have no names; HONE_PRETEND_MEMORY is how many bytes of memory the device says that it has.  What is enqueued is
  * done as late as it may be: pretend_stream.c.  HONE_PRETEND_DEAF=1 lets who waits for an event go on
  * at once, as a program would that forgot to.  HONE_PRETEND_PIDS=FILE gets the number of each process
  * that opens the driver; HONE_PRETEND_ALONE=1: no worker may; HONE_PRETEND_FAULT lets kernels go
@@ -31,6 +31,7 @@ const int hone_pretend_driver = 1;
 static const struct { unsigned code; const char *name; } names[] = {
     { GOOD, "CUDA_SUCCESS" }, { INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE" },
     { OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY" }, { INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE" },
+    { INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT" },
     { NOT_FOUND, "CUDA_ERROR_NOT_FOUND" },
     { OUT_OF_RESOURCES, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES" },
     { ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS" },
@@ -127,7 +128,7 @@ int pretend_is_device(const void *at, size_t bytes) { return block_of(at, bytes)
 
 hone_cu_result cuMemAlloc_v2(hone_cu_address *mem, size_t bytes)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     int at = 0;
     size_t from = ALIGN;
     if (!bytes) return INVALID_VALUE;
@@ -147,7 +148,7 @@ hone_cu_result cuMemAlloc_v2(hone_cu_address *mem, size_t bytes)
 /* Freeing waits. */
 hone_cu_result cuMemFree_v2(hone_cu_address mem)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     pretend_do_all();
     const struct block *b = block_of((char *)(uintptr_t)mem, 1);
     if (!b || arena + b->from != (char *)(uintptr_t)mem) return INVALID_VALUE;
@@ -175,7 +176,7 @@ int pretend_is_pinned(const void *at, size_t bytes)
 
 hone_cu_result cuMemHostAlloc(void **mem, size_t bytes, unsigned flags)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     int at = 0;
     (void)flags;
     while (at < PINNED && pinned[at].mem) at++;
@@ -188,7 +189,7 @@ hone_cu_result cuMemHostAlloc(void **mem, size_t bytes, unsigned flags)
 
 hone_cu_result cuMemFreeHost(void *mem)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     int at = 0;
     pretend_do_all();
     while (at < PINNED && pinned[at].mem != mem) at++;
@@ -233,6 +234,7 @@ hone_cu_result cuDriverGetVersion(int *version) { CALL(); *version = 13000; retu
 
 hone_cu_result cuGetErrorName(hone_cu_result code, const char **name)
 {
+    if (getenv("HONE_PRETEND_NAMELESS")) return INVALID_VALUE;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (names[i].code == code) { *name = names[i].name; return GOOD; }
     return INVALID_VALUE;
@@ -328,10 +330,15 @@ hone_cu_result cuDevicePrimaryCtxRelease_v2(int device)
     return GOOD;
 }
 
+/* Each thread has its own. */
+static _Thread_local int has_context;
+int pretend_has_context(void) { return has_context; }
+
 hone_cu_result cuCtxSetCurrent(void *context)
 {
     CALL();
-    return context == &live ? GOOD : INVALID_VALUE;
+    has_context = context == &live;
+    return has_context ? GOOD : INVALID_VALUE;
 }
 
 /* ---- functions ---- */
@@ -366,7 +373,7 @@ static void *load(const void *image)
 
 hone_cu_result cuModuleLoadData(void **module, const void *image)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     const ElfW(Ehdr) *head = image, *own = NULL;
     Dl_info info;
     if (dladdr((void *)&hone_pretend_driver, &info)) own = info.dli_fbase;
@@ -382,7 +389,7 @@ hone_cu_result cuModuleLoadData(void **module, const void *image)
 
 hone_cu_result cuModuleUnload(void *module)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     struct module *m = module;
     pretend_do_all();
     for (struct pretend_function *f = m->functions, *next; f; f = next) {
@@ -397,7 +404,7 @@ hone_cu_result cuModuleUnload(void *module)
 
 hone_cu_result cuModuleGetFunction(void **function, void *module, const char *name)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     struct module *m = module;
     void *lib = m->lib ? m->lib : self();
     char symbol[96];
@@ -419,17 +426,9 @@ hone_cu_result cuModuleGetFunction(void **function, void *module, const char *na
     return GOOD;
 }
 
-hone_cu_result cuFuncGetAttribute(int *value, unsigned attribute, void *function)
-{
-    CALL();
-    (void)function;
-    *value = attribute == HONE_CU_FUNC_REGISTERS ? 32 : 0;
-    return GOOD;
-}
-
 hone_cu_result cuFuncSetAttribute(void *function, unsigned attribute, int value)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     if (attribute != HONE_CU_FUNC_MAX_DYNAMIC_SHARED || value > 227 << 10) return INVALID_VALUE;
     ((struct pretend_function *)function)->shared_bytes = (unsigned)value;
     return GOOD;

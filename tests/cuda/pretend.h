@@ -11,7 +11,8 @@ HONE_CU_CALLS(X) HONE_CU_LATER_CALLS(X)
 extern const int hone_pretend_driver;
 
 enum {
-    GOOD = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_IMAGE = 200, NOT_FOUND = 500,
+    GOOD = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_IMAGE = 200, INVALID_CONTEXT = 201,
+    NOT_FOUND = 500,
     NOT_READY = 600, ILLEGAL_ADDRESS = 700, OUT_OF_RESOURCES = 701, LAUNCH_FAILED = 719,
     NO_CAPTURE = 900, UNKNOWN = 999
 };
@@ -28,6 +29,12 @@ extern struct pretend_counts {
 
 int pretend_fails(const char *symbol);
 #define CALL() if (pretend_fails(__func__)) return UNKNOWN
+
+/* Most calls are for threads that have the context. */
+int pretend_has_context(void);
+#define CALL_IN_CONTEXT()                                                                          \
+    CALL();                                                                                        \
+    if (!pretend_has_context()) return INVALID_CONTEXT
 
 struct pretend_function {
     char name[64];

@@ -164,7 +164,7 @@ hone_cu_result cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned
                               unsigned by, unsigned bz, unsigned shared_bytes, void *stream,
                               void **arguments, void **extra)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     const struct pretend_function *f = function;
     struct node n = { f, { gx, gy, gz }, { bx, by, bz }, shared_bytes, { 0 } };
     (void)extra;
@@ -181,7 +181,7 @@ hone_cu_result cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned
 
 hone_cu_result cuStreamBeginCapture_v2(void *stream, unsigned mode)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     (void)stream, (void)mode;
     if (recording || !(recording = calloc(1, sizeof *recording))) return UNKNOWN;
     pretend_live.graphs++;
@@ -193,7 +193,7 @@ hone_cu_result cuStreamEndCapture(void *stream, void **graph)
     (void)stream;
     *graph = recording;
     recording = NULL;
-    CALL();
+    CALL_IN_CONTEXT();
     return *graph ? GOOD : UNKNOWN;
 }
 
@@ -203,13 +203,13 @@ hone_cu_result cuGraphDestroy(void *graph)
     free(g->node);
     free(g);
     pretend_live.graphs--;
-    CALL();
+    CALL_IN_CONTEXT();
     return GOOD;
 }
 
 hone_cu_result cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long flags)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     const struct graph *from = graph;
     struct graph *g = calloc(1, sizeof *g);
     (void)flags;
@@ -224,7 +224,7 @@ hone_cu_result cuGraphExecDestroy(void *exec) { return cuGraphDestroy(exec); }
 
 hone_cu_result cuGraphLaunch(void *exec, void *stream)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     struct graph *g = exec;
     hone_cu_result err = GOOD;
     pretend_counts.graphs++;
@@ -237,7 +237,7 @@ hone_cu_result cuGraphLaunch(void *exec, void *stream)
 
 hone_cu_result cuStreamCreate(void **stream, unsigned flags)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     (void)flags;
     pretend_live.streams++;
     return (*stream = malloc(1)) ? GOOD : OUT_OF_MEMORY;
@@ -246,7 +246,7 @@ hone_cu_result cuStreamCreate(void **stream, unsigned flags)
 /* The next one begins anew. */
 hone_cu_result cuStreamDestroy_v2(void *stream)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     pretend_do_all();
     broken = GOOD;
     free(task);
@@ -259,7 +259,7 @@ hone_cu_result cuStreamDestroy_v2(void *stream)
 
 hone_cu_result cuStreamSynchronize(void *stream)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     return !stream ? INVALID_VALUE : recording ? NO_CAPTURE : wait_until(end);
 }
 
@@ -267,7 +267,7 @@ hone_cu_result cuStreamSynchronize(void *stream)
 
 hone_cu_result cuEventCreate(void **event, unsigned flags)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     (void)flags;
     pretend_live.events++;
     return (*event = calloc(1, sizeof(struct event))) ? GOOD : OUT_OF_MEMORY;
@@ -275,7 +275,7 @@ hone_cu_result cuEventCreate(void **event, unsigned flags)
 
 hone_cu_result cuEventDestroy_v2(void *event)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     do_until(((struct event *)event)->after);
     free(event);
     pretend_live.events--;
@@ -284,7 +284,7 @@ hone_cu_result cuEventDestroy_v2(void *event)
 
 hone_cu_result cuEventRecord(void *event, void *stream)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     struct event *e = event;
     (void)stream;
     if (recording) return NO_CAPTURE;
@@ -295,14 +295,14 @@ hone_cu_result cuEventRecord(void *event, void *stream)
 
 hone_cu_result cuEventSynchronize(void *event)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     if (!event || recording) return INVALID_VALUE;
     return getenv("HONE_PRETEND_DEAF") ? broken : wait_until(((struct event *)event)->after);
 }
 
 hone_cu_result cuEventElapsedTime(float *ms, void *from, void *to)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     const struct event *a = from, *b = to;
     if (a->after > done || b->after > done) return NOT_READY;
     *ms = (float)(1e3 * (double)(b->at.tv_sec - a->at.tv_sec) +
@@ -324,7 +324,7 @@ static hone_cu_result copy(void *to, const void *from, size_t bytes, void *devic
 
 hone_cu_result cuMemcpyHtoDAsync_v2(hone_cu_address to, const void *from, size_t bytes, void *stream)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     void *mem = (void *)(uintptr_t)to;
     (void)stream;
     pretend_counts.puts++;
@@ -345,7 +345,7 @@ static int is_read(const char *at, size_t bytes)
 
 hone_cu_result cuMemcpyDtoHAsync_v2(void *to, hone_cu_address from, size_t bytes, void *stream)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     void *mem = (void *)(uintptr_t)from;
     const int is_pinned = pretend_is_pinned(to, bytes);
     (void)stream;
@@ -359,7 +359,7 @@ hone_cu_result cuMemcpyDtoHAsync_v2(void *to, hone_cu_address from, size_t bytes
 
 hone_cu_result cuMemsetD8Async(hone_cu_address to, unsigned char byte, size_t n, void *stream)
 {
-    CALL();
+    CALL_IN_CONTEXT();
     void *mem = (void *)(uintptr_t)to;
     (void)stream;
     if (recording) return NO_CAPTURE;
