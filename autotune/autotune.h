@@ -234,8 +234,8 @@ int hone_plan_best(struct hone_plan *plan, struct hone_db *db, const struct hone
  * hone.c ties them together.  Returns how many were put into p[max] and into times[max], which says
  * how many steps of the net each is, or a negative code. */
 typedef int hone_net_problems_fn(const char *net, int batch, const char *dtype,
-                                 const char *optimizers, struct hone_problem p[], int times[],
-                                 int max);
+                                 const char *optimizers, const struct hone_device *d,
+                                 struct hone_problem p[], int times[], int max);
 
 /* A program whose main() calls this first lets a GPU's candidates run in a process of their own,
  * which is that program anew: there the call does not return. */

@@ -328,7 +328,8 @@ static int list_problems(struct session *s, hone_net_problems_fn *net_problems)
     struct hone_problem *of_net = calloc(MAX_PROBLEMS, sizeof *of_net);
     int *times = calloc(MAX_PROBLEMS, sizeof *times);
     int n = of_net && times
-                ? net_problems(o->net, o->batch, o->dtype, o->optimizers, of_net, times, MAX_PROBLEMS)
+                ? net_problems(o->net, o->batch, o->dtype, o->optimizers, &s->d, of_net, times,
+                               MAX_PROBLEMS)
                 : hone_fail(HONE_ENOMEM, "%d problems", MAX_PROBLEMS);
     if (n < 0) err = n;
     for (int i = 0; !err && i < n; i++)

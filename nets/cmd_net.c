@@ -53,8 +53,8 @@ static int by_text(const void *a, const void *b)
 /* The problems of one net's training step after the n that are there; how many these are then. */
 static int add_problems(const struct options *o, const char *net, struct hone_problem p[], int n)
 {
-    int more = hone_net_problems_of(net, o->batch, o->dtype_name, "sgd", p + n, NULL,
-                                    MAX_PROBLEMS - n);
+    int more = hone_net_problems_of(net, o->batch, o->dtype_name, "sgd", NULL, p + n,
+                                    NULL, MAX_PROBLEMS - n);
     return more < 0 ? more : n + more;
 }
 

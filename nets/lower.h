@@ -49,6 +49,9 @@ struct hone_layer_kind {
     int (*forward)(struct hone_lower *b, struct hone_node *n);
     /* Adds the steps from the gradient of n->y to those of n's input and weights.  NULL: none. */
     int (*backward)(struct hone_lower *b, struct hone_node *n);
+    /* Adds the step by which the backward pass has n's output once more, bit by bit, from what it
+     * needs anyway; returns that tensor.  NULL: the output is kept. */
+    int (*again)(struct hone_lower *b, struct hone_node *n);
 };
 
 /* All kinds: arrays, one of a file in layers/, each ended by a row without a name. */
@@ -82,10 +85,11 @@ struct hone_node {
     int pre;                                 /* what act was applied to, where kept; else -1 */
     int weight, bias;                        /* tensors; -1; of bnorm: gamma, beta */
     int matrix;                              /* the weight as steps read it, maybe as halves */
+    int again;                               /* tensor: y once more, in the backward pass; -1 */
     int places;                              /* of maxpool: tensor, of its maxima; -1 */
     const struct hone_layer_kind *cut;       /* the activation below whose gradient is in them */
     int is_cut_above;                        /* 1: this node's activation is such a one */
-    int mean, rstd;                          /* of bnorm: tensors for its backward */
+    int mean, rstd, off;                     /* of bnorm: tensors for its backward */
     int dsum;                                /* where sum >= 0: the gradient of both its terms */
     int backward;                            /* 1: weights here or before it need a gradient */
     char sizes[HONE_TEXT];                   /* of the op, for the kind's backward */
@@ -163,6 +167,13 @@ int hone_lower_new_gradient(struct hone_lower *b, int layer, int t);
 
 /* The same where that is tensor g already: as of a sum, whose gradient is that of its terms. */
 int hone_lower_same_gradient(struct hone_lower *b, int t, int g);
+
+/* The tensor with the numbers of t for a step of the backward pass: t, or where the layer that made
+ * it computes it again (again.c) another. */
+int hone_lower_again(struct hone_lower *b, int t);
+
+/* May it ask n, whose output is known, for that?  Then n's forward steps must see to it. */
+int hone_lower_is_again(const struct hone_lower *b, const struct hone_node *n);
 
 /* Room for number n in an array that doubles at powers of two; NULL: no memory, and the array
  * stands. */

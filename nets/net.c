@@ -183,7 +183,8 @@ const char *hone_net_dtype_name(const struct hone_net *net)
 }
 
 int hone_net_problems_of(const char *name, int batch, const char *dtype, const char *optimizers,
-                         struct hone_problem p[], int times[], int max)
+                         const struct hone_device *d, struct hone_problem p[], int times[],
+                         int max)
 {
     struct hone_net net;
     enum hone_dtype type;
@@ -196,7 +197,7 @@ int hone_net_problems_of(const char *name, int batch, const char *dtype, const c
     if (bad) return bad;
     while (rest && n >= 0) {
         struct hone_lowering how = { .batch = batch, .train = 1, .dtype = type,
-                                     .whole = HONE_WHOLE_NEVER };
+                                     .device = d, .whole = HONE_WHOLE_NEVER };
         int err = hone_optim_parse(strsep(&rest, ","), &how.optim);
         /* Fused steps and their parts: what is measured decides. */
         for (how.apart = 0; !err && n >= 0 && how.apart < 2; how.apart++) {

@@ -217,6 +217,7 @@ struct hone_lowering {
     /* bnorm and add take what follows them into their steps; apart 1: never.  With a database, not
      * where the parts were measured to be faster on the device. */
     int apart;
+    int keep;                     /* 1: the backward pass computes no output again */
     struct hone_db *db;
     const struct hone_device *device;
     enum hone_whole whole;
@@ -597,9 +598,11 @@ int hone_train_option_list(struct argp_option *list, int max);
 
 /* For hone_cmd_autotune(): the problems of a training step of a net with each of the optimizers, a
  * list such as "sgd+momentum,adam", and how many steps each is (times[max] or NULL): with fused
- * steps, and with their parts instead. */
+ * steps, and with their parts instead.  d: the device, which may have steps of its own; NULL: a
+ * processor. */
 int hone_net_problems_of(const char *net, int batch, const char *dtype, const char *optimizers,
-                         struct hone_problem p[], int times[], int max);
+                         const struct hone_device *d, struct hone_problem p[], int times[],
+                         int max);
 
 /* The number type that --dtype means, which may be HONE_TF32; and a net's, as --dtype takes it. */
 int hone_net_dtype_find(const char *name, enum hone_dtype *dtype);

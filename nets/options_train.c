@@ -57,7 +57,8 @@ enum {
     METRICS,
     ACTIVATION,
     MAX_ERROR,
-    LOSS_SCALE
+    LOSS_SCALE,
+    KEEP
 };
 
 static const struct argp_option options[] = {
@@ -88,6 +89,9 @@ static const struct argp_option options[] = {
       "divided by N; auto: 65536, halved where gradients become infinite, and that step is "
       "skipped, and doubled after 2000 steps without (default auto)",
       2 },
+    { "keep", KEEP, NULL, 0,
+      "keep the outputs of batch normalisation that the backward pass reads, which on a processor "
+      "are else computed again there: more memory, the same bits", 2 },
     { "init", INIT, "HOW", 0,
       "first weights, uniform: glorot, he before relu and its like, or pytorch (default: as the "
       "net's text says, else glorot)",
@@ -169,6 +173,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         c->train.how.label_smoothing = hone_option_real(state, "label-smoothing", arg, 0, 1, 0);
         return 0;
     case ACTIVATION: c->train.how.activation = arg; return 0;
+    case KEEP: c->train.how.keep = 1; return 0;
     case DTYPE:
         if (hone_net_dtype_find(arg, &c->train.how.dtype))
             argp_error(state, "--dtype: %s", hone_errmsg());

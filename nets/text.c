@@ -228,7 +228,8 @@ static int read_line(void *ctx, int number, char *line)
     if (!node) return HONE_ENOMEM;
     b->node = node;
     b->node[b->nnodes] = (struct hone_node){
-        .line = number, .reader = -1, .sum = -1, .sum_of = -1, .y = -1, .pre = -1, .places = -1, .weight = -1, .bias = -1
+        .line = number, .reader = -1, .sum = -1, .sum_of = -1, .y = -1, .pre = -1, .places = -1, .again = -1,
+        .weight = -1, .bias = -1
     };
     int err = read_words(b, &b->node[b->nnodes], word, nwords);
     b->nnodes += !err;

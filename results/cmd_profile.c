@@ -8,7 +8,7 @@
 
 struct options {
     const char *device, *net, *db;
-    int batch;
+    int batch, keep;
     struct hone_optim optim;
     enum hone_dtype dtype;
     struct hone_profile_options profile;
@@ -16,7 +16,8 @@ struct options {
     struct hone_layers_outputs outputs;
 };
 
-enum { OPT_COUNTERS = 256, OPT_ROUNDS, OPT_SECONDS, OPT_OPTIMIZER, OPT_DTYPE, OPT_DB, OPT_BUILD };
+enum { OPT_COUNTERS = 256, OPT_ROUNDS, OPT_SECONDS, OPT_OPTIMIZER, OPT_DTYPE, OPT_DB, OPT_BUILD,
+       OPT_KEEP };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to run on (default cpu0)", 0 },
@@ -26,6 +27,7 @@ static const struct argp_option option[] = {
       "as for `hone autotune`, such as sgd+momentum or adamw (default sgd)", 0 },
     { "dtype", OPT_DTYPE, "TYPE", 0,
       "numbers of the net: f32, tf32, f64, or bf16 or f16 with f32 weights (default f32)", 0 },
+    { "keep", OPT_KEEP, 0, 0, "as for `hone train`: no output is computed again", 0 },
     { "rounds", OPT_ROUNDS, "N", 0, "steps measured, traced and untraced in turn (default 101)",
       0 },
     { "seconds", OPT_SECONDS, "S", 0,
@@ -56,6 +58,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_ROUNDS: o->profile.rounds = positive(state, "rounds", arg); break;
     case OPT_SECONDS: o->profile.seconds = positive(state, "seconds", arg); break;
     case OPT_DB: o->db = arg; break;
+    case OPT_KEEP: o->keep = 1; break;
     case OPT_COUNTERS:
         if (hone_counters_check(arg)) argp_error(state, "--counters: %s", hone_errmsg());
         o->profile.counters = arg;
@@ -137,7 +140,8 @@ int hone_cmd_profile(int argc, char **argv)
     struct hone_net net = { 0 };
     struct hone_profile prof = { 0 };
     struct hone_lowering how = {
-        .batch = o.batch, .train = 1, .dtype = o.dtype, .optim = o.optim, .db = &db, .device = &d
+        .batch = o.batch, .train = 1, .dtype = o.dtype, .optim = o.optim, .keep = o.keep,
+        .db = &db, .device = &d
     };
     hone_catch_interrupt();
     int err = hone_device_open(&d, o.device);

@@ -353,7 +353,7 @@ struct options {
     int json, csv;
 };
 
-enum { OPT_JSON = 256, OPT_CSV, OPT_DB, OPT_OPTIMIZER, OPT_DTYPE, OPT_PLOT };
+enum { OPT_JSON = 256, OPT_CSV, OPT_DB, OPT_OPTIMIZER, OPT_DTYPE, OPT_PLOT, OPT_KEEP };
 
 static const struct argp_option option[] = {
     { "net", 'n', "NET", 0, "a built-in net's name, or the path of a .net file", 0 },
@@ -361,6 +361,7 @@ static const struct argp_option option[] = {
     { "optimizer", OPT_OPTIMIZER, "NAME", 0, "as for `hone autotune` (default sgd)", 0 },
     { "dtype", OPT_DTYPE, "LIST", 0,
       "numbers of the net: f32, tf32, f64, bf16, f16 (default f32)", 0 },
+    { "keep", OPT_KEEP, 0, 0, "as for `hone train`: no output is computed again", 0 },
     { "device", 'd', "DEVICE", 0, "device whose records are read (default cpu0)", 0 },
     { "db", OPT_DB, "FILE", 0, "database (default $HONE_DB, else the user's)", 0 },
     { "json", OPT_JSON, 0, 0, "print JSON", 0 },
@@ -397,6 +398,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     struct options *o = state->input;
     switch (key) {
     case OPT_PLOT: o->plot = arg; break;
+    case OPT_KEEP: o->how.keep = 1; break;
     case OPT_JSON: o->json = 1; break;
     case OPT_CSV: o->csv = 1; break;
     case OPT_DB: o->db = arg; break;

@@ -267,10 +267,10 @@ static void check_names(void)
     ok(hone_net_open(&net, "./no.net:n=1", &how) &&
            !strcmp(hone_errmsg(), "./no.net: No such file or directory"),
        "a missing file with parameters");
-    int few = hone_net_problems_of("resnet56:n=1", 4, "f32", "sgd", p, NULL, 512),
-        many = hone_net_problems_of("resnet56:n=1,option=B", 4, "f32", "sgd", p, NULL, 512);
+    int few = hone_net_problems_of("resnet56:n=1", 4, "f32", "sgd", NULL, p, NULL, 512),
+        many = hone_net_problems_of("resnet56:n=1,option=B", 4, "f32", "sgd", NULL, p, NULL, 512);
     ok(few > 20 && many > few, "problems follow the parameters (%d, %d)", few, many);
-    ok(hone_net_problems_of("mobilenetv1", 4, "f32", "sgd", p, NULL, 512) > 40,
+    ok(hone_net_problems_of("mobilenetv1", 4, "f32", "sgd", NULL, p, NULL, 512) > 40,
        "mobilenetv1 has a list of problems");
 }
 

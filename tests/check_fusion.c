@@ -40,7 +40,8 @@ static int train(const char *name, const struct hone_data *data, int apart, stru
     struct hone_metrics m;
     struct hone_train_options o = {
         .net = name,
-        .how = { .batch = 4, .dtype = HONE_F64, .apart = apart, .optim = hone_optim_default(HONE_SGD) },
+        .how = { .batch = 4, .dtype = HONE_F64, .apart = apart, .keep = 1,
+                 .optim = hone_optim_default(HONE_SGD) },
         .seed = 5,
         .each_step = keep,
         .ctx = l

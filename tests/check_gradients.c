@@ -327,6 +327,13 @@ static const struct {
     { "bnorm and relu", IMAGE "conv b = x k=3 r=3\nbnorm c = b\nrelu a = c\n" TAIL("a") },
     { "bnorm and relu6", IMAGE "conv b = x k=3 r=3\nbnorm c = b\nrelu6 a = c\n" TAIL("a") },
     { "bnorm read by two", IMAGE "conv b = x k=3 r=3\nbnorm c = b\nrelu a = c\nadd s = c a\n" TAIL("s") },
+    { "bnorm, relu and what reads it",
+      IMAGE "conv b = x k=6 r=3 p=1\nbnorm c = b\nrelu6 a = c\nconv d = a k=3 r=3\n" TAIL("d") },
+    { "bnorm read by two convolutions",
+      IMAGE "conv b = x k=6 r=3 p=1\nbnorm c = b\nconv d = c k=1 r=3\ntanh t = d\nconv e = c k=1 r=3\n"
+            "add a = t e\navgpool g = a r=3\n" TAIL("g") },
+    { "bnorm, relu and fc", "input x c=20\nfc g = x k=200 bias=0\nbnorm h = g\nrelu r = h\n"
+                            "fc y = r k=3\nsoftmax_ce l = y\n" },
     { "bnorm, sum and relu",
       IMAGE "conv b = x k=3 r=3 p=1\nconv e = b k=3 r=3 p=1\nbnorm c = e\nadd s = c b\nrelu a = s\n" TAIL("a") },
     { "two bnorms and their sum",

@@ -310,16 +310,16 @@ static void check_problems(void)
 {
     struct hone_problem p[128], conv;
     int times[128], twice = 0, adam = 0, stage = 0;
-    int n = hone_net_problems_of("lenet5", 64, "f32", "sgd,adam", p, NULL, 128);
+    int n = hone_net_problems_of("lenet5", 64, "f32", "sgd,adam", NULL, p, NULL, 128);
     for (int i = 0; i < n; i++) {
         adam += !strcmp(p[i].op->name, "adam");
         for (int j = 0; j < i; j++) twice += hone_problem_equal(&p[i], &p[j]);
     }
     ok(n > 20 && !twice, "lenet5 has %d different problems, none twice", n);
     ok(adam == 1, "among them both optimizers'");
-    ok(hone_net_problems_of("lenet5", 64, "f32", "sgd,adam", p, NULL, 3) < 0, "a list too short is an error");
-    ok(hone_net_problems_of("no-net", 64, "f32", "sgd", p, NULL, 128) < 0, "so is an unknown net");
-    n = hone_net_problems_of("resnet56", 4, "f32", "sgd", p, times, 128);
+    ok(hone_net_problems_of("lenet5", 64, "f32", "sgd,adam", NULL, p, NULL, 3) < 0, "a list too short is an error");
+    ok(hone_net_problems_of("no-net", 64, "f32", "sgd", NULL, p, NULL, 128) < 0, "so is an unknown net");
+    n = hone_net_problems_of("resnet56", 4, "f32", "sgd", NULL, p, times, 128);
     hone_problem_parse("conv2d_fwd:f32:nhwc:mb4ic16ih32oc16oh32kh3ph1", &conv);
     for (int i = 0; i < n; i++) stage += hone_problem_equal(&p[i], &conv) ? times[i] : 0;
     ok(stage == 2 * 18, "resnet56's first stage has 18 equal convolutions, fused and apart: %d", stage);

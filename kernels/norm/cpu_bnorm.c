@@ -240,6 +240,14 @@ static void set_factor(const struct job *s, int factor, int j, double value)
         s->factor[factor * s->lines + (int64_t)i * s->n + j] = (real)value;
 }
 
+/* Of y: of numbers as they are kept, so that it can be had again with the same bits. */
+static void set_factors(const struct job *s, int j, real mean, real off, double slope, real beta)
+{
+    set_factor(s, MEAN, j, (double)mean);
+    set_factor(s, SLOPE, j, slope);
+    set_factor(s, SHIFT, j, (double)beta - (double)off * slope);
+}
+
 static void finish_fwd(const struct hone_problem *p, const struct job *s, int threads,
                        void *const mem[])
 {
@@ -247,20 +255,21 @@ static void finish_fwd(const struct hone_problem *p, const struct job *s, int th
     const real *gamma = mem[NORM_GAMMA], *beta = mem[NORM_BETA];
     real *rmean = mem[NORM_RMEAN], *rvar = mem[NORM_RVAR], *mean_out = mem[NORM_MEAN],
          *rstd_out = mem[NORM_RSTD];
+    real *off_out = hone_problem_has(p, "off") ? mem[norm_off(p)] : NULL;
     for (int j = 0; j < s->n; j++) {
         double off = total(s, threads, SUM, j) / m, mean = off + (double)vs_real(s->x[j]);
         double around =
             total(s, threads, SUM_OF_SQUARES, j) - off * off * m + total(s, threads, AROUND, j);
         if (around < 0) around = 0;
-        double rstd = 1 / sqrt(around / m + eps), slope = (double)gamma[j] * rstd;
+        double rstd = 1 / sqrt(around / m + eps);
         mean_out[j] = (real)mean;
         rstd_out[j] = (real)rstd;
         rmean[j] = (real)((1 - momentum) * (double)rmean[j] + momentum * mean);
         rvar[j] =
             (real)((1 - momentum) * (double)rvar[j] + momentum * around / (m > 1 ? m - 1 : 1));
-        set_factor(s, MEAN, j, mean);
-        set_factor(s, SLOPE, j, slope);
-        set_factor(s, SHIFT, j, (double)beta[j] - (mean - (double)mean_out[j]) * slope);
+        const real left = (real)(mean - (double)mean_out[j]);
+        if (off_out) off_out[j] = left;
+        set_factors(s, j, mean_out[j], left, (double)gamma[j] * (double)rstd_out[j], beta[j]);
     }
 }
 
@@ -268,11 +277,12 @@ static void prepare_infer(const struct hone_problem *p, const struct job *s, voi
 {
     const real *gamma = mem[INFER_GAMMA], *beta = mem[INFER_BETA], *mean = mem[INFER_RMEAN],
                *var = mem[INFER_RVAR];
-    for (int j = 0; j < s->n; j++) {
-        set_factor(s, MEAN, j, (double)mean[j]);
-        set_factor(s, SLOPE, j, (double)gamma[j] / sqrt((double)var[j] + p->value[INFER_EPS]));
-        set_factor(s, SHIFT, j, (double)beta[j]);
-    }
+    const real *off = hone_problem_has(p, "again") ? mem[infer_off(p)] : NULL;
+    for (int j = 0; j < s->n; j++)
+        set_factors(s, j, mean[j], off ? off[j] : 0,
+                    off ? (double)gamma[j] * (double)var[j]
+                        : (double)gamma[j] / sqrt((double)var[j] + p->value[INFER_EPS]),
+                    beta[j]);
 }
 
 static void prepare_bwd(const struct job *s, void *const mem[], int gated)

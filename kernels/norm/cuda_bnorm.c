@@ -8,6 +8,12 @@ enum { BLOCK = 256 };
 static const struct hone_op *const ops[] = { &hone_op_bnorm_fwd, &hone_op_bnorm_infer,
                                              &hone_op_bnorm_bwd, NULL };
 
+static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
+{
+    (void)d;
+    return norm_keeps_less(p) ? "an output computed again is of processors" : NULL;
+}
+
 static struct norm_bnorm_sizes sizes_of(const struct hone_problem *p)
 {
     struct norm_bnorm_sizes s = { .m = p->dim[NORM_M], .n = p->dim[NORM_N],
@@ -67,5 +73,6 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 }
 
 const struct hone_kernel hone_norm_cuda_bnorm = {
-    .name = "cuda_bnorm", .ops = ops, HONE_CUDA_F32_HALF, .prepare = prepare, .run = run,
+    .name = "cuda_bnorm", .ops = ops, HONE_CUDA_F32_HALF, .refuse = refuse, .prepare = prepare,
+    .run = run,
 };

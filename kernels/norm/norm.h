@@ -26,14 +26,25 @@ enum {
     NORM_Y, NORM_MEAN, NORM_RSTD, NORM_RMEAN, NORM_RVAR, NORM_X, NORM_GAMMA, NORM_BETA,
     NORM_ADDEND   /* (m, n) with the attribute add */
 };
+/* The attribute off adds an argument, which comes last: OFF (n), what MEAN lacks of the mean. */
+static inline int norm_off(const struct hone_problem *p)
+{
+    return NORM_ADDEND + hone_problem_has(p, "add");
+}
 enum { NORM_MOMENTUM, NORM_EPS };   /* problem.value */
 
-/* bnorm_infer: Y, X (m, n); the rest (n). */
+/* bnorm_infer: Y, X (m, n); the rest (n).  With the attribute again RMEAN and RVAR are MEAN and
+ * RSTD of bnorm_fwd, and INFER_ADDEND, or with add the argument behind, is OFF: its Y once more, of
+ * the same instructions with the same bits. */
 enum {
     INFER_Y, INFER_X, INFER_GAMMA, INFER_BETA, INFER_RMEAN, INFER_RVAR,
     INFER_ADDEND   /* (m, n) with the attribute add */
 };
 enum { INFER_EPS };
+static inline int infer_off(const struct hone_problem *p)
+{
+    return INFER_ADDEND + hone_problem_has(p, "add");
+}
 
 /* bnorm_bwd: DX, DY, X (m, n); the rest (n).  MEAN and RSTD are bnorm_fwd's outputs.  With relu or
  * relu6 DY is the gradient of what they let through, which is found again from x: where that lies
@@ -44,6 +55,13 @@ enum {
     NORM_BWD_GAMMA,
     NORM_BWD_BETA   /* with relu or relu6 */
 };
+
+/* Is p one of the two by which an output need not be kept? */
+static inline int norm_keeps_less(const struct hone_problem *p)
+{
+    return (p->op == &hone_op_bnorm_fwd && hone_problem_has(p, "off")) ||
+           (p->op == &hone_op_bnorm_infer && hone_problem_has(p, "again"));
+}
 
 /* Where p's activation, none, relu or relu6, cuts: y stays in [lo, hi]. */
 static inline double norm_lo(const struct hone_problem *p)

@@ -65,7 +65,8 @@ static int fwd_args(const struct hone_problem *p, struct hone_arg arg[])
     arg[NORM_GAMMA] = gamma_arg(p);
     arg[NORM_BETA] = weight(p, "beta");
     if (hone_problem_has(p, "add")) arg[NORM_ADDEND] = rows(p, "addend", HONE_IN);
-    return NORM_BETA + 1 + hone_problem_has(p, "add");
+    if (hone_problem_has(p, "off")) arg[norm_off(p)] = column(p, "off", HONE_OUT);
+    return norm_off(p) + hone_problem_has(p, "off");
 }
 
 static int infer_args(const struct hone_problem *p, struct hone_arg arg[])
@@ -74,10 +75,12 @@ static int infer_args(const struct hone_problem *p, struct hone_arg arg[])
     arg[INFER_X] = rows(p, "x", HONE_IN);
     arg[INFER_GAMMA] = gamma_arg(p);
     arg[INFER_BETA] = weight(p, "beta");
-    arg[INFER_RMEAN] = weight(p, "rmean");
-    arg[INFER_RVAR] = between(weight(p, "rvar"), 0.25, 2);
+    const int again = hone_problem_has(p, "again");
+    arg[INFER_RMEAN] = weight(p, again ? "mean" : "rmean");
+    arg[INFER_RVAR] = between(weight(p, again ? "rstd" : "rvar"), 0.25, 2);
     if (hone_problem_has(p, "add")) arg[INFER_ADDEND] = rows(p, "addend", HONE_IN);
-    return INFER_RVAR + 1 + hone_problem_has(p, "add");
+    if (again) arg[infer_off(p)] = weight(p, "off");
+    return infer_off(p) + again;
 }
 
 static int bwd_args(const struct hone_problem *p, struct hone_arg arg[])
@@ -126,7 +129,8 @@ static double infer_growth(const struct hone_problem *p) { (void)p; return 8; }
 
 const struct hone_op hone_op_bnorm_fwd = {
     .name = "bnorm_fwd", .dtypes = HONE_F32_F64_HALF, .layout = { "any" }, .dim = { NORM_DIMS },
-    .attr = { { "momentum", 1, 0.1 }, { "eps", 1, 1e-5 }, { "add", 0, 0 }, NORM_ACTS },
+    .attr = { { "momentum", 1, 0.1 }, { "eps", 1, 1e-5 }, { "add", 0, 0 }, NORM_ACTS,
+              { "off", 0, 0 } },
     .check = fwd_check,
     .args = fwd_args, .flops = fwd_flops, .ref = hone_bnorm_fwd_meaning,
     .nshared = hone_bnorm_fwd_nshared, .share = hone_bnorm_fwd_share, .growth = sum_growth,
@@ -137,7 +141,7 @@ const struct hone_op hone_op_bnorm_infer = {
     .dtypes = HONE_F32_F64_HALF,
     .layout = { "any" },
     .dim = { NORM_DIMS },
-    .attr = { { "eps", 1, 1e-5 }, { "add", 0, 0 }, NORM_ACTS },
+    .attr = { { "eps", 1, 1e-5 }, { "add", 0, 0 }, NORM_ACTS, { "again", 0, 0 } },
     .check = infer_check,
     .args = infer_args,
     .flops = infer_flops,

@@ -56,6 +56,10 @@ double hone_bnorm_fwd_meaning(const struct hone_problem *p, const double *const 
     const double momentum = p->value[NORM_MOMENTUM], eps = p->value[NORM_EPS];
     const double rstd = 1 / sqrt(var + eps), wrong = var_scale(p, var, size);
     double old, now;
+    if (hone_problem_has(p, "off") && out == norm_off(p)) {
+        *scale = size;
+        return hone_dtype_wide(p->dtype) == HONE_F64 ? 0 : mean - (double)(float)mean;
+    }
     switch (out) {
     case NORM_MEAN:
         *scale = size;
@@ -87,8 +91,10 @@ double hone_bnorm_infer_meaning(const struct hone_problem *p, const double *cons
                                 int64_t i, double *scale)
 {
     const int64_t j = i % p->dim[NORM_N];
-    const double x = in[INFER_X][i], mean = in[INFER_RMEAN][j], beta = in[INFER_BETA][j];
-    const double slope = in[INFER_GAMMA][j] / sqrt(in[INFER_RVAR][j] + p->value[INFER_EPS]);
+    const int again = hone_problem_has(p, "again");
+    const double x = in[INFER_X][i], beta = in[INFER_BETA][j], var = in[INFER_RVAR][j],
+                 mean = in[INFER_RMEAN][j] + (again ? in[infer_off(p)][j] : 0),
+                 slope = in[INFER_GAMMA][j] * (again ? var : 1 / sqrt(var + p->value[INFER_EPS]));
     (void)out;
     *scale = fabs(slope) * (fabs(x) + fabs(mean)) + fabs(beta);
     return ended(p, in[INFER_ADDEND], i, slope * (x - mean) + beta, scale);

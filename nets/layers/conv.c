@@ -95,7 +95,7 @@ static int backward(struct hone_lower *b, struct hone_node *n)
 {
     const struct hone_node *in = hone_node_input(b, n);
     char text[2 * HONE_TEXT];
-    int x = in->y, dy = hone_lower_act_backward(b, n);
+    int dy = hone_lower_act_backward(b, n), x = hone_lower_again(b, in->y);
     if (dy < 0) return dy;
     snprintf(text, sizeof text, "conv2d_wgrad:f32:nhwc:%s", n->sizes);
     int err = hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text,
@@ -103,7 +103,7 @@ static int backward(struct hone_lower *b, struct hone_node *n)
     if (!err && n->bias >= 0)
         err = hone_lower_bias_backward(b, n, (int64_t)b->how->batch * n->h * n->w, dy);
     if (err || !in->backward) return err;
-    int dx = hone_lower_new_gradient(b, hone_node_index(b, n), x);
+    int dx = hone_lower_new_gradient(b, hone_node_index(b, n), in->y);
     if (dx < 0) return dx;
     snprintf(text, sizeof text, "conv2d_dgrad:f32:nhwc:%s", n->sizes);
     return hone_lower_step(b, n, HONE_BACKWARD_DATA, text, (int[]){ dx, dy, n->matrix }, 3);

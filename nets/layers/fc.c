@@ -64,14 +64,15 @@ static int forward(struct hone_lower *b, struct hone_node *n)
 static int backward(struct hone_lower *b, struct hone_node *n)
 {
     const struct hone_node *in = hone_node_input(b, n);
-    int x = in->y, batch = b->how->batch;
+    int batch = b->how->batch;
     int dy = hone_lower_narrow(b, n, HONE_BACKWARD_DATA, hone_lower_act_backward(b, n));
     if (dy < 0) return dy;
     int err = gemm(b, n, HONE_BACKWARD_WEIGHTS, "tn", (int64_t[]){ in->c, n->c, batch }, "",
-                   (int[]){ hone_lower_gradient_of(b, n->weight), x, dy }, 3);
+                   (int[]){ hone_lower_gradient_of(b, n->weight), hone_lower_again(b, in->y), dy },
+                   3);
     if (!err && n->bias >= 0) err = hone_lower_bias_backward(b, n, batch, dy);
     if (err || !in->backward) return err;
-    int dx = hone_lower_new_gradient(b, hone_node_index(b, n), x);
+    int dx = hone_lower_new_gradient(b, hone_node_index(b, n), in->y);
     if (dx < 0) return dx;
     return gemm(b, n, HONE_BACKWARD_DATA, "nt", (int64_t[]){ batch, in->c, n->c }, "",
                 (int[]){ dx, dy, n->matrix }, 3);

@@ -41,9 +41,9 @@ static void forward_problem(const struct hone_lower *b, const struct hone_node *
                             const char *parts, char text[HONE_TEXT])
 {
     if (b->how->train)
-        snprintf(text, HONE_TEXT, "bnorm_fwd:f32:any:m%lldn%d:momentum%.9g+eps%.9g%s",
+        snprintf(text, HONE_TEXT, "bnorm_fwd:f32:any:m%lldn%d:momentum%.9g+eps%.9g%s%s",
                  (long long)rows(b, n), n->c, hone_node_real(n, "momentum"),
-                 hone_node_real(n, "eps"), parts);
+                 hone_node_real(n, "eps"), parts, hone_lower_is_again(b, n) ? "+off" : "");
     else
         snprintf(text, HONE_TEXT, "bnorm_infer:f32:any:m%lldn%d:eps%.9g%s", (long long)rows(b, n),
                  n->c, hone_node_real(n, "eps"), parts);
@@ -94,6 +94,7 @@ static int train_step(struct hone_lower *b, struct hone_node *n, const char *pro
                       int rvar)
 {
     const struct hone_node *more = addend(b, n);
+    const int off = hone_lower_is_again(b, n);
     if (rows(b, n) < 2)
         return hone_fail(HONE_EINVAL,
                          "bnorm '%s' on 1x1 pixels has nothing to normalise a batch of one row by: "
@@ -101,10 +102,11 @@ static int train_step(struct hone_lower *b, struct hone_node *n, const char *pro
                          n->name);
     if ((n->mean = column(b, n, "mean")) < 0) return n->mean;
     if ((n->rstd = column(b, n, "rstd")) < 0) return n->rstd;
+    if (off && (n->off = column(b, n, "off")) < 0) return n->off;
     return hone_lower_step(b, n, HONE_FORWARD, problem,
                            (int[]){ n->y, n->mean, n->rstd, rmean, rvar, hone_node_input(b, n)->y,
-                                    n->weight, n->bias, more ? more->y : 0 },
-                           8 + (more != NULL));
+                                    n->weight, n->bias, more ? more->y : n->off },
+                           8 + (more != NULL) + off);
 }
 
 static int forward(struct hone_lower *b, struct hone_node *n)
@@ -148,6 +150,22 @@ static int backward(struct hone_lower *b, struct hone_node *n)
                            8 + (n->act != NULL));
 }
 
+/* With the columns of the forward pass. */
+static int again(struct hone_lower *b, struct hone_node *n)
+{
+    char last[HONE_NAME], text[HONE_TEXT];
+    const struct hone_tensor of = b->net->tensor[n->y];
+    int y = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_F32, of.layer, of.rank, of.dim,
+                              "%s.again", n->name);
+    parts(b, n, last);
+    snprintf(text, sizeof text, "bnorm_infer:f32:any:m%lldn%d:eps%.9g%s+again",
+             (long long)rows(b, n), n->c, hone_node_real(n, "eps"), last);
+    int err = hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text,
+                              (int[]){ y, hone_node_input(b, n)->y, n->weight, n->bias, n->mean,
+                                       n->rstd, n->off }, 7);
+    return err ? err : y;
+}
+
 const struct hone_layer_kind hone_layers_norm[] = {
     { .name = "bnorm",
       .ninputs = 1,
@@ -155,6 +173,7 @@ const struct hone_layer_kind hone_layers_norm[] = {
       .takes_sum = 1,
       .forward = forward,
       .backward = backward,
+      .again = again,
       .key = { { .name = "momentum", .type = HONE_KEY_SHARE, .def = 0.1 },
                { .name = "eps", .type = HONE_KEY_SHARE, .def = 1e-5 } } },
     { 0 },

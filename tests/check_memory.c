@@ -1,0 +1,115 @@
+/* What a training step does to need less memory leaves its results alone: the same bits of losses
+ * and weights as without it, in fewer bytes. */
+#include "nets/nets.h"
+#include "tests/tap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { STEPS = 3 };
+
+static struct hone_device cpu;
+
+/* ---- a net and its training ---- */
+
+static int open_net(struct hone_net *net, const char *name, const struct hone_lowering *how)
+{
+    int err = hone_net_open(net, name, how);
+    if (!err) err = hone_net_assemble(net, NULL, &cpu, NULL);
+    return err ? err : hone_net_init(net, 1);
+}
+
+static void put(struct hone_net *net, int t, const double v[])
+{
+    hone_from_double(net->tensor[t].dtype, v, hone_net_mem(net, t),
+                     hone_tensor_len(&net->tensor[t]));
+}
+
+/* Step s on a batch of its own; *loss: of all rows. */
+static int step(struct hone_net *net, int s, double *loss)
+{
+    const int64_t n = hone_tensor_len(&net->tensor[net->input]),
+                  classes = net->tensor[net->output].dim[1];
+    double hyper[8], *v = malloc((size_t)(n + net->batch) * sizeof *v);
+    if (!v) return hone_fail(HONE_ENOMEM, "a batch");
+    for (int64_t i = 0; i < n; i++) v[i] = hone_random_unit((uint64_t)s, (uint64_t)i);
+    put(net, net->input, v);
+    for (int i = 0; i < net->batch; i++) v[i] = (double)((i + s) % classes);
+    put(net, net->target, v);
+    hone_optim_hyper(&net->optim, s, hyper);
+    put(net, net->hyper, hyper);
+    if (net->seed >= 0) put(net, net->seed, (double[]){ 7, s });
+    int err = hone_net_run(net, 0, net->nsteps);
+    hone_to_double(net->tensor[net->loss].dtype, hone_net_mem(net, net->loss), v, net->batch);
+    *loss = 0;
+    for (int i = 0; i < net->batch; i++) *loss += v[i];
+    free(v);
+    return err;
+}
+
+/* Steps of the op whose problem has this attribute. */
+static int count(const struct hone_net *net, const char *op, const char *attr)
+{
+    int n = 0;
+    for (int i = 0; i < net->nsteps; i++)
+        n += !strcmp(net->step[i].problem.op->name, op) &&
+             (!attr || hone_problem_has(&net->step[i].problem, attr));
+    return n;
+}
+
+static int64_t bytes_of(const struct hone_net *net)
+{
+    return net->arena_bytes + net->workspace_bytes;
+}
+
+/* Both train; do they stay alike bit by bit, and learn? */
+static int alike(struct hone_net *a, struct hone_net *b)
+{
+    double x = 0, y = 0, first = 0;
+    int same = 1, err = HONE_OK;
+    for (int s = 0; !err && s < STEPS; s++) {
+        err = step(a, s, &x);
+        if (!err) err = step(b, s, &y);
+        same &= x == y;
+        if (!s) first = x;
+    }
+    if (err) printf("# %s\n", hone_errmsg());
+    return !err && same && x != first && a->weights_bytes == b->weights_bytes &&
+           !memcmp(a->weights, b->weights, (size_t)a->weights_bytes);
+}
+
+/* ---- outputs computed again ---- */
+
+static void check_again(const char *name, int batch, enum hone_dtype dtype, int nagain)
+{
+    struct hone_lowering how = { .batch = batch, .train = 1, .dtype = dtype, .device = &cpu,
+                                 .optim = hone_optim_default(HONE_SGD) };
+    struct hone_net again, kept;
+    how.optim.momentum = 0.9;
+    int err = open_net(&again, name, &how);
+    how.keep = 1;
+    if (!err) err = open_net(&kept, name, &how);
+    if (!ok(!err, "%s in %s opens", name, hone_dtype_name(dtype))) {
+        printf("# %s\n", hone_errmsg());
+        return;
+    }
+    const int n = count(&again, "bnorm_infer", "again");
+    ok(n == nagain && !count(&kept, "bnorm_infer", NULL) && kept.nsteps + n == again.nsteps,
+       "%d outputs are computed again", n);
+    ok(bytes_of(&again) < bytes_of(&kept), "which takes %lld bytes in place of %lld",
+       (long long)bytes_of(&again), (long long)bytes_of(&kept));
+    ok(alike(&again, &kept), "and gives the same bits, losses and weights");
+    hone_net_close(&again);
+    hone_net_close(&kept);
+}
+
+int main(void)
+{
+    if (!ok(!hone_device_open(&cpu, "cpu0"), "cpu0 opens")) return tap_end();
+    check_again("resnet56:n=2", 4, HONE_F32, 7);
+    check_again("resnet56:n=1,option=B", 4, HONE_F64, 4);
+    check_again("mobilenetv1:width=0.25", 4, HONE_F32, 26);
+    check_again("mobilenetv1:width=0.25", 4, HONE_BF16, 26);
+    hone_device_close(&cpu);
+    return tap_end();
+}
