@@ -75,9 +75,18 @@ static int admits(const struct session *s, const struct hone_kernel *k,
             hone_config_get(k, c, "threads", 0) == 0);
 }
 
-/* The least of a few windows; 0: it does not run. */
+static const double HOPELESS = 10;   /* times the best rival's time: out after a first look */
+
+/* A kernel, its config, and the least time of its trials; 0: it was not tried. */
+struct rival {
+    const struct hone_kernel *kernel;
+    struct hone_config config;
+    double ms;
+};
+
+/* The least of a few windows, of one where that is hopeless beside `best`; 0: it does not run. */
 static double try_config(const struct session *s, const struct hone_kernel *k, struct hone_case *c,
-                         const struct hone_config *config)
+                         const struct hone_config *config, double best)
 {
     struct hone_plan plan;
     int runs;
@@ -85,7 +94,8 @@ static double try_config(const struct session *s, const struct hone_kernel *k, s
     if (hone_plan_open(&plan, &c->problem, k, config, s->d)) return 0;
     if (!hone_case_workspace(c, &plan) &&
         !hone_time_calibrate(&plan, c, s->o->cache, 0.0005, &runs, &least))
-        for (int i = 0; i < 2 && !hone_time_window(&plan, c, s->o->cache, runs, &t); i++)
+        for (int i = 0; i < 2 && !(best > 0 && least > HOPELESS * best) &&
+                        !hone_time_window(&plan, c, s->o->cache, runs, &t); i++)
             if (t < least) least = t;
     hone_plan_close(&plan);
     return least;
@@ -101,9 +111,9 @@ struct trial {
 
 /* Tries it, again if it was before. */
 static void try_once_more(const struct session *s, const struct hone_kernel *k, struct hone_case *c,
-                          struct trial *t)
+                          struct trial *t, double best)
 {
-    const double ms = try_config(s, k, c, &t->config);
+    const double ms = try_config(s, k, c, &t->config, best);
     if (ms > 0 && (t->ms <= 0 || ms < t->ms)) t->ms = ms;
 }
 
@@ -129,42 +139,66 @@ static int list_tries(const struct session *s, const struct hone_kernel *k,
     return m;
 }
 
-/* The best of a few configs; 0: there is none.  What disturbs the machine lasts longer than a trial,
- * so those that are not far behind are tried three times, in turn. */
+/* The best of a few configs of k; 0: there is none.  What disturbs the machine lasts longer than a
+ * trial, so those that are not far behind are tried three times, in turn. */
 static int choose(const struct session *s, const struct hone_kernel *k, struct hone_case *c,
-                  struct hone_config *best)
+                  double best, struct rival *r)
 {
     enum { ROUNDS = 3 };
     struct trial trial[MOST_TRIES] = { 0 };
     const int n = list_tries(s, k, &c->problem, trial);
     double least = 0;
-    if (n) *best = trial[0].config;
-    if (n == 1 || s->o->tries == 1) return n > 0;
+    if (n) r->config = trial[0].config;
+    if (s->o->tries == 1) return n > 0;
     for (int round = 0; round < ROUNDS; round++)
         for (int i = 0; i < n && !hone_interrupted(); i++) {
-            if (round && (trial[i].ms <= 0 || trial[i].ms > NEAR * least)) continue;
-            try_once_more(s, k, c, &trial[i]);
+            if (round && (trial[i].ms <= 0 || trial[i].ms > NEAR * least ||
+                          (best > 0 && least > HOPELESS * best)))
+                continue;
+            try_once_more(s, k, c, &trial[i], best);
             if (trial[i].ms <= 0 || (least > 0 && trial[i].ms >= least)) continue;
             least = trial[i].ms;
-            *best = trial[i].config;
+            r->config = trial[i].config;
         }
+    r->ms = least;
     return least > 0;
 }
 
 /* A jit kernel competes with what suits its precompiled twin: to try it is to compile it. */
+static int find_rivals(const struct session *s, const struct hone_problem *p, struct hone_case *c,
+                       struct rival *rival)
+{
+    double best = 0;
+    int n = 0;
+    for (int i = 0; hone_kernels[i] && !hone_interrupted(); i++) {
+        const struct hone_kernel *k = hone_kernels[i];
+        struct rival *r = &rival[n];
+        int known = 0;
+        if (!competes(s, k) || hone_kernel_refuse(k, p, s->d)) continue;
+        *r = (struct rival){ .kernel = k };
+        for (int j = 0; k->aot && j < n && !known; j++)
+            if ((known = rival[j].kernel == k->aot)) r->config = rival[j].config, r->ms = rival[j].ms;
+        if (!known && !choose(s, k->aot ? k->aot : k, c, best, r)) continue;
+        if (r->ms > 0 && (best <= 0 || r->ms < best)) best = r->ms;
+        n++;
+    }
+    /* Who is hopeless takes most of the time, and is of no interest. */
+    int stay = 0;
+    for (int i = 0; i < n; i++)
+        if (rival[i].ms <= HOPELESS * best || named(s->o->rivals, rival[i].kernel->name))
+            rival[stay++] = rival[i];
+    return stay;
+}
+
 static int add_rivals(const struct session *s, struct hone_bench *b, struct hone_case *c)
 {
-    int err = HONE_OK;
-    for (int i = 0; !err && hone_kernels[i] && !hone_interrupted(); i++) {
-        const struct hone_kernel *k = hone_kernels[i];
-        struct hone_config config;
-        int known = 0;
-        if (!competes(s, k) || hone_kernel_refuse(k, &b->problem, s->d)) continue;
-        for (int j = 0; k->aot && j < b->nrows && !known; j++)
-            if ((known = b->row[j].kernel == k->aot)) config = b->row[j].config;
-        if (!known && !choose(s, k->aot ? k->aot : k, c, &config)) continue;
-        err = hone_bench_add(b, k, &config);
-    }
+    int n = 0, err = HONE_OK;
+    while (hone_kernels[n]) n++;
+    struct rival *rival = calloc((size_t)n + 1, sizeof *rival);
+    if (!rival) return hone_fail(HONE_ENOMEM, "%d rivals", n);
+    n = find_rivals(s, &b->problem, c, rival);
+    for (int i = 0; !err && i < n; i++) err = hone_bench_add(b, rival[i].kernel, &rival[i].config);
+    free(rival);
     return err;
 }
 
