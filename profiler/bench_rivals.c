@@ -117,6 +117,15 @@ static void try_once_more(const struct session *s, const struct hone_kernel *k, 
     if (ms > 0 && (t->ms <= 0 || ms < t->ms)) t->ms = ms;
 }
 
+/* The guess, with the number of threads that is asked for. */
+static void guess(const struct session *s, const struct hone_kernel *k,
+                  const struct hone_problem *p, struct hone_config *c)
+{
+    hone_config_guess(k, p, s->d, c);
+    for (int i = 0; s->o->threads && i < HONE_MAX_PARAMS && k->param[i].name; i++)
+        if (!strcmp(k->param[i].name, "threads")) c->v[i] = s->o->threads;
+}
+
 /* The guess, and others spread evenly over all valid configs; returns how many. */
 static int list_tries(const struct session *s, const struct hone_kernel *k,
                       const struct hone_problem *p, struct trial *trial)
@@ -127,7 +136,7 @@ static int list_tries(const struct session *s, const struct hone_kernel *k,
     hone_config_first(k, &config);
     do n += admits(s, k, p, &config);
     while (hone_config_next(k, &config));
-    hone_config_guess(k, p, s->d, &config);
+    guess(s, k, p, &config);
     if (admits(s, k, p, &config)) trial[m++].config = config;
     const int64_t others = (s->o->tries < MOST_TRIES ? s->o->tries : MOST_TRIES) - m;
     hone_config_first(k, &config);
