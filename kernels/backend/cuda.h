@@ -74,13 +74,22 @@ struct hone_cuda_shape {
 int hone_cuda_launch(const struct hone_plan *plan, int f, const struct hone_cuda_shape *shape,
                      const void *args);
 
+/* The same in clusters of so many blocks along x (cuda_cluster.cuh), which prepare() has asked
+ * for: there is an error where the GPU has no room for such a cluster. */
+enum { HONE_CUDA_CLUSTER = 16, HONE_CUDA_PORTABLE_CLUSTER = 8 };   /* at most; on every such GPU */
+int hone_cuda_allow_clusters(const struct hone_plan *plan, int f,
+                             const struct hone_cuda_shape *shape, int cluster);
+int hone_cuda_launch_clusters(const struct hone_plan *plan, int f,
+                              const struct hone_cuda_shape *shape, int cluster, const void *args);
+
 /* The map of a matrix of numbers of `size` bytes, 2 or 4, whose rows are whole multiples of 16
  * bytes, for boxes of box_rows rows of 128 bytes (cuda_wgmma.cuh). */
 int hone_cuda_map(struct hone_cuda_map *map, const void *from, int size, int64_t rows,
                   int64_t cols, int box_rows);
 
-/* Why this GPU cannot do what cuda_wgmma.cuh has, or NULL. */
+/* Why this GPU cannot do what cuda_wgmma.cuh has, or cuda_cluster.cuh, or NULL. */
 const char *hone_cuda_refuse_groups(const struct hone_device *d);
+const char *hone_cuda_refuse_clusters(const struct hone_device *d);
 
 /* Blocks of `block` for n items, at most as many as fill the GPU four times over: kernels over flat
  * arrays walk on in steps of the grid. */

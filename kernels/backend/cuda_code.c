@@ -169,6 +169,58 @@ int hone_cuda_launch(const struct hone_plan *plan, int f, const struct hone_cuda
                    hone_cuda_stream(plan->device), arg, NULL);
 }
 
+/* ---- clusters ---- */
+
+static struct hone_cu_launch_attribute clusters_of(int cluster)
+{
+    return (struct hone_cu_launch_attribute){ .id = HONE_CU_LAUNCH_CLUSTER,
+                                              .cluster = { (unsigned)cluster, 1, 1 } };
+}
+
+static struct hone_cu_launch launch_of(const struct hone_plan *plan,
+                                       const struct hone_cuda_shape *s,
+                                       struct hone_cu_launch_attribute *clusters)
+{
+    struct hone_cu_launch l = { .shared_bytes = s->shared_bytes, .attribute = clusters,
+                                .nattributes = 1, .stream = hone_cuda_stream(plan->device) };
+    memcpy(l.grid, s->grid, sizeof l.grid);
+    memcpy(l.block, s->block, sizeof l.block);
+    return l;
+}
+
+int hone_cuda_allow_clusters(const struct hone_plan *plan, int f, const struct hone_cuda_shape *s,
+                             int cluster)
+{
+    const struct code *code = plan->priv;
+    struct hone_cu_launch_attribute clusters = clusters_of(cluster);
+    const struct hone_cu_launch l = launch_of(plan, s, &clusters);
+    int n = 0, err = HONE_OK;
+    if (cluster > HONE_CUDA_PORTABLE_CLUSTER)
+        err = HONE_CU(cuFuncSetAttribute, code->function[f], HONE_CU_FUNC_NON_PORTABLE_CLUSTER, 1);
+    if (!err) err = HONE_CU(cuOccupancyMaxActiveClusters, &n, code->function[f], &l);
+    if (err || n > 0) return err;
+    return hone_fail(HONE_EREFUSED, "this GPU has no room for a cluster of %d blocks of %u threads "
+                     "and %u bytes of shared memory", cluster, s->block[0], s->shared_bytes);
+}
+
+int hone_cuda_launch_clusters(const struct hone_plan *plan, int f, const struct hone_cuda_shape *s,
+                              int cluster, const void *args)
+{
+    const struct code *code = plan->priv;
+    struct hone_cu_launch_attribute clusters = clusters_of(cluster);
+    const struct hone_cu_launch l = launch_of(plan, s, &clusters);
+    void *arg[] = { (void *)(uintptr_t)args };
+    return HONE_CU(cuLaunchKernelEx, &l, code->function[f], arg, NULL);
+}
+
+const char *hone_cuda_refuse_clusters(const struct hone_device *d)
+{
+    if (hone_cuda_limits(d)->major < 9) return "clusters of blocks are of sm_90 and later";
+    return hone_cu.cuLaunchKernelEx && hone_cu.cuOccupancyMaxActiveClusters
+               ? NULL
+               : "the driver is older than CUDA 12";
+}
+
 /* ---- maps ---- */
 
 int hone_cuda_map(struct hone_cuda_map *map, const void *from, int size, int64_t rows,

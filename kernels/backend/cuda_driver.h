@@ -12,6 +12,17 @@
 typedef unsigned hone_cu_result;
 typedef unsigned long long hone_cu_address;
 
+/* What cuLaunchKernelEx is told, and the one attribute that we give: how many blocks are a cluster,
+ * along each direction. */
+struct hone_cu_launch_attribute { unsigned id, pad, cluster[3], rest[13]; };
+struct hone_cu_launch {
+    unsigned grid[3], block[3], shared_bytes;
+    void *stream;
+    struct hone_cu_launch_attribute *attribute;
+    unsigned nattributes;
+};
+enum { HONE_CU_LAUNCH_CLUSTER = 4 };
+
 /* Name, symbol and parameters: where a call changed, the symbol says which version is meant. */
 #define HONE_CU_CALLS(X)                                                                           \
     X(cuInit, cuInit, (unsigned flags))                                                            \
@@ -64,7 +75,11 @@ typedef unsigned long long hone_cu_address;
     X(cuTensorMapEncodeTiled, cuTensorMapEncodeTiled,                                              \
       (void *map, unsigned type, unsigned rank, void *from, const unsigned long long *sizes,       \
        const unsigned long long *strides, const unsigned *box, const unsigned *steps,              \
-       unsigned interleave, unsigned swizzle, unsigned l2, unsigned fill))
+       unsigned interleave, unsigned swizzle, unsigned l2, unsigned fill))                         \
+    X(cuLaunchKernelEx, cuLaunchKernelEx,                                                          \
+      (const struct hone_cu_launch *launch, void *function, void **arguments, void **extra))       \
+    X(cuOccupancyMaxActiveClusters, cuOccupancyMaxActiveClusters,                                  \
+      (int *n, void *function, const struct hone_cu_launch *launch))
 
 /* Of cuTensorMapEncodeTiled: types of numbers, all in rows of 128 bytes whose pieces are swizzled,
  * and brought to L2 by two such. */
@@ -96,10 +111,12 @@ enum hone_cu_attribute {
 };
 
 /* Flags of streams (not bound to the default one) and events (that only order), attributes of
- * functions, and captures that concern no other thread. */
+ * functions (NON_PORTABLE: clusters of more blocks than every such GPU has), and captures that
+ * concern no other thread. */
 enum {
     HONE_CU_STREAM_NON_BLOCKING = 1, HONE_CU_EVENT_DISABLE_TIMING = 2,
-    HONE_CU_FUNC_MAX_DYNAMIC_SHARED = 8, HONE_CU_CAPTURE_RELAXED = 2
+    HONE_CU_FUNC_MAX_DYNAMIC_SHARED = 8, HONE_CU_FUNC_NON_PORTABLE_CLUSTER = 14,
+    HONE_CU_CAPTURE_RELAXED = 2
 };
 
 struct hone_cu {

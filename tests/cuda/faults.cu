@@ -1,4 +1,5 @@
 /* Kernels that are wrong, each in one way: what the pretend driver must find (check_shim.c). */
+#include "kernels/backend/cuda_cluster.cuh"
 #include "kernels/backend/cuda_mma.cuh"
 #include "kernels/backend/cuda_wgmma.cuh"
 #include "tests/cuda/faults.h"
@@ -119,4 +120,119 @@ KERNEL(fault_product_left, struct faults, 1024)
     group_multiply(sum, at, at, 0, GROUP_BF16, 64, 0, 0);
     group_end();
     given.out[FIRST] = sum[0];
+}
+
+/* ---- clusters ---- */
+
+/* Nothing is wrong here: each thread reads what its neighbour in the next block wrote, and no block
+ * ends before. */
+KERNEL(cluster_none, struct faults, 1024)
+{
+    SHARED(word);
+    word[threadIdx.x] = (float)blockIdx.x;
+    cluster_sync();
+    const unsigned next = (cluster_rank() + 1) % cluster_blocks();
+    given.out[FIRST] = cluster_place(word, next)[blockDim.x - 1 - threadIdx.x];
+    cluster_sync();
+    word[threadIdx.x] = 0.0f;
+}
+
+/* A barrier of the block is none of the cluster's. */
+KERNEL(cluster_no_barrier, struct faults, 1024)
+{
+    SHARED(word);
+    cluster_sync();
+    word[threadIdx.x] = (float)blockIdx.x;
+    __syncthreads();
+    const unsigned next = (cluster_rank() + 1) % cluster_blocks();
+    given.out[FIRST] = cluster_place(word, next)[threadIdx.x];
+    cluster_sync();
+}
+
+/* All read a block's word, which then writes it behind its own barrier. */
+KERNEL(cluster_early_write, struct faults, 1024)
+{
+    SHARED(word);
+    word[threadIdx.x] = 0.0f;
+    cluster_sync();
+    given.out[FIRST] = *cluster_place(word, 0);
+    __syncthreads();
+    if (cluster_rank() == 0 && threadIdx.x == 0) word[0] = 1.0f;
+    cluster_sync();
+}
+
+/* Two blocks write one word. */
+KERNEL(cluster_same_word, struct faults, 1024)
+{
+    SHARED(word);
+    cluster_sync();
+    cluster_place(word, 0)[threadIdx.x] = (float)blockIdx.x;
+    cluster_sync();
+    given.out[FIRST] = word[threadIdx.x];
+}
+
+/* The other block may not run yet, */
+KERNEL(cluster_not_begun, struct faults, 1024)
+{
+    SHARED(word);
+    cluster_place(word, (cluster_rank() + 1) % cluster_blocks())[threadIdx.x] = 0.0f;
+    cluster_sync();
+    given.out[FIRST] = word[threadIdx.x];
+}
+
+/* or not any more. */
+KERNEL(cluster_ended, struct faults, 1024)
+{
+    SHARED(word);
+    word[threadIdx.x] = 0.0f;
+    cluster_sync();
+    given.out[FIRST] = cluster_place(word, cluster_rank() ^ 1)[threadIdx.x];
+}
+
+KERNEL(cluster_no_such_block, struct faults, 1024)
+{
+    SHARED(word);
+    word[threadIdx.x] = 0.0f;
+    cluster_sync();
+    given.out[FIRST] = cluster_place(word, cluster_rank() + 1)[threadIdx.x];
+    cluster_sync();
+}
+
+KERNEL(cluster_past_shared, struct faults, 1024)
+{
+    SHARED(word);
+    word[threadIdx.x] = 0.0f;
+    cluster_sync();
+    given.out[FIRST] = cluster_place(word, cluster_rank() ^ 1)[threadIdx.x + 1];
+    cluster_sync();
+}
+
+/* Some wait for the cluster where others wait for the block. */
+KERNEL(cluster_other_barrier, struct faults, 1024)
+{
+    if (cluster_rank()) __syncthreads();
+    else
+        cluster_sync();
+    given.out[FIRST] = 0.0f;
+}
+
+/* One block goes where all should wait. */
+KERNEL(cluster_one_short, struct faults, 1024)
+{
+    if (cluster_rank()) cluster_sync();
+    given.out[FIRST] = 0.0f;
+}
+
+/* Gates are not for clusters in the shim, which must say so. */
+KERNEL(cluster_gate, struct faults, 1024)
+{
+    SHARED(word);
+    uint64 *gate = (uint64 *)word;
+    if (threadIdx.x == 0) {
+        gate_make(gate, 1);
+        gates_made();
+    }
+    __syncthreads();
+    gate_wait(gate, 0);
+    given.out[FIRST] = 0.0f;
 }

@@ -6,11 +6,12 @@
  * HONE_PRETEND_FAIL=SYMBOL:N lets the Nth call of SYMBOL fail; what was not given back is told on
  * stderr when the process ends; HONE_PRETEND_CC=75 is another architecture than 9.0;
  * HONE_PRETEND_COUNTS=FILE gets what was launched, copied and waited for in all;
- * HONE_PRETEND_NAMELESS=1: errors have no names; HONE_PRETEND_MEMORY is how many bytes of memory the device says that it has.  What is enqueued is
- * done as late as it may be: pretend_stream.c.  HONE_PRETEND_DEAF=1 lets who waits for an event go on
- * at once, as a program would that forgot to.  HONE_PRETEND_PIDS=FILE gets the number of each process
- * that opens the driver; HONE_PRETEND_ALONE=1: no worker may; HONE_PRETEND_FAULT lets kernels go
- * wrong: pretend_stream.c. */
+ * HONE_PRETEND_NAMELESS=1: errors have no names; HONE_PRETEND_CLUSTER=4: there is room for clusters
+ * of no more blocks; HONE_PRETEND_MEMORY is how many bytes of memory the device says that it has.
+ * What is enqueued is done as late as it may be: pretend_stream.c.  HONE_PRETEND_DEAF=1 lets who
+ * waits for an event go on at once, as a program would that forgot to.  HONE_PRETEND_PIDS=FILE gets
+ * the number of each process that opens the driver; HONE_PRETEND_ALONE=1: no worker may;
+ * HONE_PRETEND_FAULT lets kernels go wrong: pretend_stream.c. */
 #include "config.h"   /* _GNU_SOURCE */
 
 #include "tests/cuda/pretend.h"
@@ -38,6 +39,7 @@ static const struct { unsigned code; const char *name; } names[] = {
     { LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED" }, { NOT_READY, "CUDA_ERROR_NOT_READY" },
     { UNKNOWN, "CUDA_ERROR_UNKNOWN" },
     { NO_CAPTURE, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED" },
+    { BAD_CLUSTER, "CUDA_ERROR_INVALID_CLUSTER_SIZE" },
 };
 
 /* ---- what is alive, and calls that fail ---- */
@@ -264,11 +266,16 @@ static const struct { unsigned attribute; int value; } clocks[] = {
     { 13, 1980000 }, { 36, 3201000 }, { 37, 6144 }
 };
 
+int pretend_capability(void)
+{
+    const char *cc = getenv("HONE_PRETEND_CC");
+    return cc ? atoi(cc) : 90;
+}
+
 hone_cu_result cuDeviceGetAttribute(int *value, unsigned attribute, int device)
 {
     CALL();
-    const char *cc = getenv("HONE_PRETEND_CC");
-    const int capability = cc ? atoi(cc) : 90;
+    const int capability = pretend_capability();
     (void)device;
     switch (attribute) {
     case HONE_CU_THREADS_PER_BLOCK: *value = 1024; break;
@@ -429,8 +436,13 @@ hone_cu_result cuModuleGetFunction(void **function, void *module, const char *na
 hone_cu_result cuFuncSetAttribute(void *function, unsigned attribute, int value)
 {
     CALL_IN_CONTEXT();
+    struct pretend_function *f = function;
+    if (attribute == HONE_CU_FUNC_NON_PORTABLE_CLUSTER) {
+        f->non_portable = value;
+        return value == 0 || value == 1 ? GOOD : INVALID_VALUE;
+    }
     if (attribute != HONE_CU_FUNC_MAX_DYNAMIC_SHARED || value > 227 << 10) return INVALID_VALUE;
-    ((struct pretend_function *)function)->shared_bytes = (unsigned)value;
+    f->shared_bytes = (unsigned)value;
     return GOOD;
 }
 

@@ -14,7 +14,7 @@ enum {
     GOOD = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_IMAGE = 200, INVALID_CONTEXT = 201,
     NOT_FOUND = 500,
     NOT_READY = 600, ILLEGAL_ADDRESS = 700, OUT_OF_RESOURCES = 701, LAUNCH_FAILED = 719,
-    NO_CAPTURE = 900, UNKNOWN = 999
+    NO_CAPTURE = 900, BAD_CLUSTER = 912, UNKNOWN = 999
 };
 
 extern struct pretend_live {
@@ -36,10 +36,15 @@ int pretend_has_context(void);
     CALL();                                                                                        \
     if (!pretend_has_context()) return INVALID_CONTEXT
 
+/* 10 major + minor. */
+int pretend_capability(void);
+
+/* non_portable: it may run in clusters of more than 8 blocks. */
 struct pretend_function {
     char name[64];
     void (*kernel)(void **arg);
     unsigned bytes, threads, shared_bytes;
+    int non_portable;
     struct pretend_function *next;
 };
 

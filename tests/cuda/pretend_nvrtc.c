@@ -1,6 +1,6 @@
 /* A compiler that pretends to be NVRTC: the system's, which makes a shared object of a .cu for the
- * pretend driver.  $HONE_PRETEND_COMPILER is its command, $HONE_PRETEND_SOURCE where tests/cuda/shim.h
- * is. */
+ * pretend driver.  $HONE_PRETEND_COMPILER is its command, $HONE_PRETEND_SOURCE where
+ * tests/cuda/shim.h is. */
 #include "config.h"   /* _GNU_SOURCE */
 
 #include "kernels/backend/cuda_driver.h"

@@ -16,7 +16,7 @@
 struct node {
     const struct pretend_function *function;
     struct shim_index grid, block;
-    unsigned shared_bytes;
+    unsigned cluster, shared_bytes;
     char args[1024];
 };
 
@@ -76,7 +76,7 @@ static hone_cu_result run(const struct node *n)
     memcpy(args, n->args, sizeof args);
     void *arg[] = { args };
     const struct shim_launch l = { n->function->name, n->function->kernel, arg, n->grid, n->block,
-                                   n->shared_bytes, ++launches, pretend_look };
+                                   n->cluster, n->shared_bytes, ++launches, pretend_look };
     pretend_unlock();
     const char *why = shim_run(&l);
     pretend_lock();
@@ -160,21 +160,76 @@ static hone_cu_result add(struct graph *g, const struct node *n)
     return GOOD;
 }
 
+/* Can a function be launched so?  The driver says how many clusters there is room for. */
+static hone_cu_result look_at_launch(const struct node *n)
+{
+    const struct pretend_function *f = n->function;
+    const struct shim_index g = n->grid, b = n->block;
+    if (!g.x || !g.y || !g.z || !b.x || !b.y || !b.z || g.y > 65535 || g.z > 65535 || b.z > 64 ||
+        f->bytes > sizeof n->args || (size_t)b.x * b.y * b.z > 1024 ||
+        n->shared_bytes > f->shared_bytes)
+        return INVALID_VALUE;
+    if (b.x * b.y * b.z > f->threads) return OUT_OF_RESOURCES;
+    return n->cluster == 1 || (pretend_capability() >= 90 && n->cluster && g.x % n->cluster == 0 &&
+                               n->cluster <= (f->non_portable ? 16 : 8)) ? GOOD : BAD_CLUSTER;
+}
+
+static hone_cu_result launch(struct node *n, void *stream, void **arguments)
+{
+    hone_cu_result err = stream ? look_at_launch(n) : INVALID_VALUE;
+    if (err) return err;
+    memcpy(n->args, arguments[0], n->function->bytes);
+    pretend_counts.kernels += !recording;
+    return recording ? add(recording, n) : enqueue_node(n);
+}
+
 hone_cu_result cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                               unsigned by, unsigned bz, unsigned shared_bytes, void *stream,
                               void **arguments, void **extra)
 {
     CALL_IN_CONTEXT();
-    const struct pretend_function *f = function;
-    struct node n = { f, { gx, gy, gz }, { bx, by, bz }, shared_bytes, { 0 } };
+    struct node n = { function, { gx, gy, gz }, { bx, by, bz }, 1, shared_bytes, { 0 } };
     (void)extra;
-    if (!stream || !gx || !gy || !gz || !bx || !by || !bz || gy > 65535 || gz > 65535 || bz > 64 ||
-        f->bytes > sizeof n.args || (size_t)bx * by * bz > 1024 || shared_bytes > f->shared_bytes)
-        return INVALID_VALUE;
-    if (bx * by * bz > f->threads) return OUT_OF_RESOURCES;
-    memcpy(n.args, arguments[0], f->bytes);
-    pretend_counts.kernels += !recording;
-    return recording ? add(recording, &n) : enqueue_node(&n);
+    return launch(&n, stream, arguments);
+}
+
+/* ---- clusters ---- */
+
+static hone_cu_result node_of(struct node *n, void *function, const struct hone_cu_launch *l)
+{
+    const unsigned *g = l->grid, *b = l->block, *c = l->attribute->cluster;
+    *n = (struct node){ function, { g[0], g[1], g[2] }, { b[0], b[1], b[2] }, c[0],
+                        l->shared_bytes, { 0 } };
+    const int ours = l->nattributes == 1 && l->attribute->id == HONE_CU_LAUNCH_CLUSTER;
+    return ours && c[1] == 1 && c[2] == 1 ? GOOD : INVALID_VALUE;
+}
+
+static unsigned room_for_blocks(void)
+{
+    const char *most = getenv("HONE_PRETEND_CLUSTER");
+    return most ? (unsigned)atoi(most) : SHIM_CLUSTER;
+}
+
+hone_cu_result cuOccupancyMaxActiveClusters(int *clusters, void *function,
+                                            const struct hone_cu_launch *l)
+{
+    CALL_IN_CONTEXT();
+    struct node n;
+    hone_cu_result err = node_of(&n, function, l);
+    if (!err) err = look_at_launch(&n);
+    *clusters = !err && n.cluster <= room_for_blocks();
+    return err;
+}
+
+hone_cu_result cuLaunchKernelEx(const struct hone_cu_launch *l, void *function, void **arguments,
+                                void **extra)
+{
+    CALL_IN_CONTEXT();
+    struct node n;
+    hone_cu_result err = node_of(&n, function, l);
+    (void)extra;
+    if (!err && n.cluster > room_for_blocks()) err = OUT_OF_RESOURCES;
+    return err ? err : launch(&n, l->stream, arguments);
 }
 
 /* ---- graphs ---- */

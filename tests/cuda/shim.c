@@ -1,6 +1,7 @@
-/* Runs a CUDA kernel on a processor: a fiber per thread, a block after another.  Blocks and the
- * threads of each run in ascending, descending and random order by turns, so that a kernel that
- * needs one of them gives another result in the next launch; and each load and store is looked at. */
+/* Runs a CUDA kernel on a processor: a fiber per thread, a block after another, those of a cluster
+ * together.  Clusters and the threads of each run in ascending, descending and random order by
+ * turns, so that a kernel that needs one of them gives another result in the next launch; and each
+ * load and store is looked at.  A block outside of clusters is one of its own. */
 #include "config.h"   /* _GNU_SOURCE */
 
 #include "tests/cuda/shim.h"
@@ -16,14 +17,17 @@
 #include <ucontext.h>
 #endif
 
-enum { STACK = 64 << 10, MOST = 1024, WARP = 32 };
-static const unsigned SEVERAL = ~0u;   /* in place of a thread that read a word */
+enum { STACK = 64 << 10, MOST = 1024, WARP = 32, FIBERS = MOST * SHIM_CLUSTER };
+
+/* In place of a thread that read a word: several of block number n of the cluster; of several. */
+#define SEVERAL(n) (1u << 31 | (n))
+static const unsigned SEVERAL_BLOCKS = ~0u;
 
 struct shim_now shim_now;
 
-/* Barriers of the block and of the warp; instructions of a warp and of four, which order no memory;
- * a gate. */
-enum { GO, BLOCK, WARPS, LANES, GROUP, GATE };
+/* Barriers of the block, of the warp and of the cluster; instructions of a warp and of four, which
+ * order no memory; a gate. */
+enum { GO, BLOCK, WARPS, CLUSTER, LANES, GROUP, GATE };
 
 struct fiber {
     struct shim_index index;
@@ -39,16 +43,30 @@ struct fiber {
 #endif
 };
 
-/* Who touched a word of shared memory last: threads count from 1. */
-struct word { unsigned writer, write_epoch, write_warp_epoch, reader, read_epoch, read_warp_epoch; };
+/* When a thread touched a word of shared memory: it counts from 1 over the cluster's blocks, each
+ * of which has room for MOST. */
+struct touch { unsigned thread, epoch, cluster_epoch, warp_epoch; };
+struct word { struct touch write, read; };
+
+/* Of a block of the cluster that runs; reached: the epoch of the cluster in which another block was
+ * at its shared memory last; line: of the barrier that its threads wait at. */
+struct block {
+    struct shim_index index;
+    char *shared;
+    struct word *word;
+    unsigned reached;
+    int line;
+};
 
 static struct {
-    struct fiber fiber[MOST], *now;
-    char *stacks;
+    struct fiber fiber[FIBERS], *now;
+    struct block block[SHIM_CLUSTER];
+    char *stacks, *shared;
+    size_t shared_room;          /* bytes from a block's shared memory to the next one's */
     const struct shim_launch *launch;
-    unsigned n, block_number;
+    unsigned n, first_block;     /* threads of a block; of the cluster */
     unsigned epoch;              /* counts on over blocks, so that words need no clearing */
-    int line;                    /* of the barrier that threads wait at */
+    unsigned cluster_epoch, begun;   /* of the cluster; at its beginning */
     int grouped;                 /* some thread was at a gate, or in an instruction of four warps */
     unsigned order;
     struct word *word;
@@ -77,13 +95,17 @@ static void enter(struct fiber *f) { swapcontext(&run.context, &f->context); }
 static void leave(struct fiber *f) { swapcontext(&f->context, &run.context); }
 #endif
 
+static unsigned number(const struct fiber *f) { return (unsigned)(f - run.fiber); }
+static struct block *block_of(const struct fiber *f) { return &run.block[number(f) / MOST]; }
+static unsigned block_number(void) { return run.first_block + number(run.now) / MOST; }
+
 void shim_wrong(const char *fmt, unsigned a, unsigned b, unsigned c)
 {
     char what[160];
     if (run.wrong[0]) return;
     snprintf(what, sizeof what, fmt, a, b, c);
     snprintf(run.wrong, sizeof run.wrong, "%.60s: block %u: %s", run.launch->name,
-             run.block_number, what);
+             block_number(), what);
 }
 
 static void body(void)
@@ -93,9 +115,11 @@ static void body(void)
     for (;;) leave(run.now);
 }
 
-static void prepare(struct fiber *f, unsigned i)
+static void prepare(struct fiber *f)
 {
-    char *stack = run.stacks + (size_t)i * STACK;
+    char *stack = run.stacks + (size_t)number(f) * STACK;
+    const unsigned i = number(f) % MOST, x = run.launch->block.x, y = run.launch->block.y;
+    f->index = (struct shim_index){ i % x, i / x % y, i / x / y };
     f->done = f->waits = GO;
     f->lane.number = i;
     f->lane.ncopies = f->lane.groups = 0;
@@ -118,17 +142,19 @@ static void prepare(struct fiber *f, unsigned i)
 
 /* ---- barriers ---- */
 
-static unsigned number(const struct fiber *f) { return (unsigned)(f - run.fiber); }
-
-void shim_sync_block(int line)
+static void meet(int kind, int line)
 {
-    if (!run.line) run.line = line;
-    else if (run.line != line)
+    int *others = &block_of(run.now)->line;
+    if (!*others) *others = line;
+    else if (*others != line)
         shim_wrong("thread %u is at the barrier of line %u, others are at that of line %u",
-              number(run.now), (unsigned)line, (unsigned)run.line);
-    run.now->waits = BLOCK;
+                   run.now->lane.number, (unsigned)line, (unsigned)*others);
+    run.now->waits = kind;
     leave(run.now);
 }
+
+void shim_sync_block(int line) { meet(BLOCK, line); }
+void shim_sync_cluster(int line) { meet(CLUSTER, line); }
 
 void shim_sync_warp(void)
 {
@@ -142,19 +168,19 @@ void shim_meet_lanes(void)
     leave(run.now);
 }
 
-void shim_meet_group(void)
+/* shim_group.c knows one block's gates and products. */
+static void group(int kind)
 {
-    run.now->waits = GROUP;
+    if (run.launch->cluster > 1)
+        shim_wrong("thread %u is at a gate or a product, which is not for clusters here",
+                   run.now->lane.number, 0, 0);
+    run.now->waits = kind;
     run.grouped = 1;
     leave(run.now);
 }
 
-void shim_wait_gate(void)
-{
-    run.now->waits = GATE;
-    run.grouped = 1;
-    leave(run.now);
-}
+void shim_meet_group(void) { group(GROUP); }
+void shim_wait_gate(void) { group(GATE); }
 
 void shim_give_up(void)
 {
@@ -177,13 +203,29 @@ float shim_shuffle(float v, int lane)
     struct fiber *first = run.fiber + number(run.now) / WARP * WARP;
     run.now->shuffled = v;
     shim_meet_lanes();
-    v = first + (lane & 31) < run.fiber + run.n ? first[lane & 31].shuffled : v;
+    v = number(first) % MOST + (unsigned)(lane & 31) < run.n ? first[lane & 31].shuffled : v;
     shim_meet_lanes();
     return v;
 }
 
-/* Opens a barrier that all of the threads [from, to) have reached; returns 1 if it did. */
-static int open_barrier(unsigned from, unsigned to, int kind)
+unsigned cluster_rank(void) { return number(run.now) / MOST; }
+unsigned cluster_blocks(void) { return run.launch->cluster; }
+
+float *cluster_place(float *p, unsigned rank)
+{
+    char *at = (char *)p, *own = block_of(run.now)->shared;
+    if (at < own || at >= own + run.shared_room || rank >= run.launch->cluster) {
+        shim_wrong(rank < run.launch->cluster
+                       ? "thread %u asks where in block %u what is not shared memory lies"
+                       : "thread %u asks for block %u of a cluster of %u",
+                   run.now->lane.number, rank, run.launch->cluster);
+        shim_give_up();
+    }
+    return (float *)(void *)(run.block[rank].shared + (at - own));
+}
+
+/* Has everybody of [from, to) reached this barrier?  Nobody may have ended. */
+static int all_wait(unsigned from, unsigned to, int kind)
 {
     unsigned waiting = 0, done = 0;
     for (unsigned i = from; i < to; i++) {
@@ -192,18 +234,44 @@ static int open_barrier(unsigned from, unsigned to, int kind)
     }
     if (waiting && waiting + done == to - from && done)
         shim_wrong("%u threads ended while %u wait at the barrier of line %u", done, waiting,
-              kind == BLOCK ? (unsigned)run.line : 0);
-    if (!waiting || waiting + done < to - from) return 0;
-    if (kind == BLOCK) {
+                   kind == BLOCK || kind == CLUSTER ? (unsigned)run.block[from / MOST].line : 0);
+    return waiting && waiting + done == to - from;
+}
+
+/* Lets the threads [from, to) go on. */
+static void go_on(unsigned from, unsigned to, int kind)
+{
+    const int of_block = kind == BLOCK || kind == CLUSTER;
+    if (of_block) {
         run.epoch++;
-        run.line = 0;
+        run.block[from / MOST].line = 0;
     }
     for (unsigned i = from; i < to; i++) {
         struct fiber *f = &run.fiber[i];
         f->waits = GO;
-        if (kind == BLOCK) f->epoch = run.epoch;
+        if (of_block) f->epoch = run.epoch;
         else if (kind == WARPS) f->warp_epoch++;
     }
+}
+
+/* Opens a barrier that all of the threads [from, to) have reached; returns 1 if it did. */
+static int open_barrier(unsigned from, unsigned to, int kind)
+{
+    const int open = all_wait(from, to, kind);
+    if (open) go_on(from, to, kind);
+    return open;
+}
+
+/* The same of all blocks of the cluster. */
+static int open_cluster(void)
+{
+    unsigned open = 0;
+    for (unsigned b = 0; b < run.launch->cluster; b++)
+        open += (unsigned)all_wait(b * MOST, b * MOST + run.n, CLUSTER);
+    if (open < run.launch->cluster) return 0;
+    for (unsigned b = 0; b < run.launch->cluster; b++)
+        go_on(b * MOST, b * MOST + run.n, CLUSTER);
+    run.cluster_epoch = ++run.epoch;
     return 1;
 }
 
@@ -249,139 +317,205 @@ static unsigned open_groups(unsigned moved, unsigned order)
     return moved ? moved : (unsigned)shim_box_comes(order);
 }
 
-static void run_block(unsigned order, unsigned *seed)
+/* Opens what can be opened in block number b of the cluster; returns how many barriers. */
+static unsigned open_block(unsigned b)
 {
-    static unsigned at[MOST];
-    unsigned live = run.n, warps = (run.n + WARP - 1) / WARP;
-    run.line = run.grouped = 0;
+    const unsigned first = b * MOST, end = first + run.n;
+    unsigned opened = 0;
+    for (unsigned from = first; from < end; from += WARP) {
+        const unsigned to = from + WARP < end ? from + WARP : end;
+        opened += (unsigned)open_barrier(from, to, WARPS);
+        opened += (unsigned)open_barrier(from, to, LANES);
+    }
+    return opened + (unsigned)open_barrier(first, end, BLOCK);
+}
+
+static void let_run(struct fiber *f)
+{
+    const struct block *b = block_of(f);
+    run.now = f;
+    shim_now.thread = f->index;
+    shim_now.block = b->index;
+    shim_now.shared = b->shared;
+    enter(f);
+}
+
+/* Another block's shared memory is there from when all have begun to when none may end. */
+static void look_at_end(void)
+{
+    for (unsigned b = 0; b < run.launch->cluster; b++)
+        if (run.block[b].reached == run.cluster_epoch)
+            shim_wrong("block %u of the cluster may have ended while others are at its memory", b, 0,
+                       0);
+}
+
+static void run_cluster(unsigned order, unsigned *seed)
+{
+    static unsigned at[FIBERS];
+    const unsigned cluster = run.launch->cluster, all = cluster * run.n;
+    unsigned live = all;
+    run.grouped = 0;
     run.order = order;
-    run.epoch++;
+    run.begun = run.cluster_epoch = ++run.epoch;
     shim_group_begin();
-    for (unsigned i = 0; i < run.n; i++) prepare(&run.fiber[i], i);
-    arrange(at, run.n, order, seed);
+    for (unsigned b = 0; b < cluster; b++) {
+        run.epoch++;
+        for (unsigned i = 0; i < run.n; i++) prepare(&run.fiber[b * MOST + i]);
+    }
+    arrange(at, all, order, seed);
     while (live && !run.wrong[0]) {
         unsigned moved = 0;
-        for (unsigned i = 0; i < run.n; i++) {
-            struct fiber *f = &run.fiber[at[i]];
+        for (unsigned i = 0; i < all; i++) {
+            struct fiber *f = &run.fiber[at[i] / run.n * MOST + at[i] % run.n];
             if (f->done || f->waits) continue;
-            run.now = f;
-            shim_now.thread = f->index;
-            enter(f);
+            let_run(f);
             live -= f->done != 0;
             moved++;
         }
-        for (unsigned w = 0; w < warps; w++) {
-            unsigned to = (w + 1) * WARP < run.n ? (w + 1) * WARP : run.n;
-            moved += (unsigned)open_barrier(w * WARP, to, WARPS);
-            moved += (unsigned)open_barrier(w * WARP, to, LANES);
-        }
-        moved += (unsigned)open_barrier(0, run.n, BLOCK);
+        for (unsigned b = 0; b < cluster; b++) moved += open_block(b);
+        moved += (unsigned)open_cluster();
         moved = open_groups(moved, order);
         if (!moved && live) shim_wrong("%u threads wait for ever", live, 0, 0);
     }
+    if (!run.wrong[0]) look_at_end();
     if (!run.wrong[0]) shim_group_end();
 }
 
 static int take_memory(const struct shim_launch *l)
 {
-    const size_t words = (l->shared_bytes + 3) / 4;
+    const size_t words = (l->shared_bytes + 3) / 4 + 1;
+    struct word *word = calloc(words * l->cluster, sizeof *word);
+    void *shared = NULL;
     if (!run.stacks) {
-        run.stacks = mmap(NULL, (size_t)MOST * STACK, PROT_READ | PROT_WRITE,
+        run.stacks = mmap(NULL, (size_t)FIBERS * STACK, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (run.stacks == MAP_FAILED) run.stacks = NULL;
     }
-    shim_now.shared = NULL;
-    run.word = calloc(words + 1, sizeof *run.word);
-    return run.stacks && run.word && !posix_memalign(&shim_now.shared, 256, words * 4 + 256);
+    run.shared_room = (words * 4 + 511) / 256 * 256;
+    if (posix_memalign(&shared, 256, run.shared_room * l->cluster)) shared = NULL;
+    run.shared = shared;
+    for (unsigned b = 0; b < l->cluster; b++)
+        run.block[b] = (struct block){ .shared = run.shared + b * run.shared_room,
+                                       .word = word + b * words };
+    return run.stacks && word && shared;
+}
+
+/* Number of the cluster's first block, of the grid's. */
+static void begin_cluster(const struct shim_launch *l, unsigned first)
+{
+    run.first_block = first;
+    for (unsigned b = 0; b < l->cluster; b++) {
+        const unsigned i = first + b, x = l->grid.x, y = l->grid.y;
+        run.block[b].index = (struct shim_index){ i % x, i / x % y, i / x / y };
+        run.block[b].line = 0;
+        run.block[b].reached = 0;
+        /* Nobody may count on what is there. */
+        memset(run.block[b].shared, 0xff, l->shared_bytes);
+    }
 }
 
 const char *shim_run(const struct shim_launch *l)
 {
     const unsigned order = order_of(l);
-    unsigned seed = l->number * 2654435761u, n = l->grid.x * l->grid.y * l->grid.z;
+    unsigned seed = l->number * 2654435761u;
+    const unsigned n = l->grid.x * l->grid.y * l->grid.z / l->cluster;
     unsigned *at = calloc(n + 1, sizeof *at);
     run.launch = l;
+    run.now = run.fiber;
     run.wrong[0] = 0;
     run.n = l->block.x * l->block.y * l->block.z;
     shim_now.block_size = l->block;
     shim_now.grid_size = l->grid;
-    if (!at || !take_memory(l)) shim_wrong("no memory for %u threads", run.n, 0, 0);
-    for (unsigned i = 0; i < run.n; i++)
-        run.fiber[i].index = (struct shim_index){ i % l->block.x, i / l->block.x % l->block.y,
-                                                  i / l->block.x / l->block.y };
+    if (!take_memory(l) || !at) shim_wrong("no memory for %u blocks of threads", n, 0, 0);
     if (at) arrange(at, n, order, &seed);
     for (unsigned i = 0; i < n && !run.wrong[0]; i++) {
-        run.block_number = at[i];
-        shim_now.block = (struct shim_index){ at[i] % l->grid.x, at[i] / l->grid.x % l->grid.y,
-                                          at[i] / l->grid.x / l->grid.y };
-        /* Nobody may count on what is there. */
-        memset(shim_now.shared, 0xff, l->shared_bytes);
-        run_block(order, &seed);
+        begin_cluster(l, at[i] * l->cluster);
+        run_cluster(order, &seed);
     }
     free(at);
-    free(run.word);
-    free(shim_now.shared);
+    free(run.block[0].word);
+    free(run.shared);
     shim_now.shared = NULL;
+    run.shared = NULL;
     return run.wrong[0] ? run.wrong : NULL;
 }
 
 /* ---- loads and stores ---- */
 
-/* Are the accesses of threads a and b, of which b is the one that runs, without a barrier between
- * them?  A barrier of the warp orders those of its own threads. */
-static int unordered(unsigned a, unsigned epoch, unsigned warp_epoch)
+/* May what was done then and what the thread that runs does now come in any order?  A barrier of
+ * the warp orders those of its own threads, one of the block its own, one of the cluster all. */
+static int unordered(const struct touch *t)
 {
-    const unsigned b = number(run.now);
-    if (!a || a - 1 == b || epoch != run.now->epoch) return 0;
-    if (a == SEVERAL) return 1;
-    return (a - 1) / WARP != b / WARP || warp_epoch == run.now->warp_epoch;
+    const unsigned a = t->thread - 1, b = number(run.now);
+    if (!t->thread || a == b || t->cluster_epoch != run.cluster_epoch) return 0;
+    if (t->thread == SEVERAL_BLOCKS) return 1;
+    if (t->thread & SEVERAL(0)) return t->thread != SEVERAL(b / MOST) || t->epoch == run.now->epoch;
+    if (a / MOST != b / MOST) return 1;
+    return t->epoch == run.now->epoch &&
+           (a / WARP != b / WARP || t->warp_epoch == run.now->warp_epoch);
+}
+
+static unsigned several(unsigned thread, unsigned block)
+{
+    return thread == SEVERAL(block) || (thread - 1) / MOST == block ? SEVERAL(block)
+                                                                    : SEVERAL_BLOCKS;
 }
 
 static void look_at_word(struct word *w, unsigned i, int writes)
 {
-    const unsigned me = number(run.now) + 1;
-    if (unordered(w->writer, w->write_epoch, w->write_warp_epoch))
+    const unsigned me = number(run.now);
+    const struct touch now = { me + 1, run.now->epoch, run.cluster_epoch, run.now->warp_epoch };
+    if (unordered(&w->write))
         shim_wrong(writes ? "race: threads %u and %u both write word %u of shared memory"
-                     : "race: thread %u writes what thread %u reads, word %u of shared memory",
-              w->writer - 1, me - 1, i);
-    if (writes && unordered(w->reader, w->read_epoch, w->read_warp_epoch))
+                          : "race: thread %u writes what thread %u reads, word %u of shared memory",
+                   w->write.thread - 1, me, i);
+    if (writes && unordered(&w->read))
         shim_wrong("race: thread %u reads what thread %u writes, word %u of shared memory",
-              w->reader - 1, me - 1, i);
+                   w->read.thread - 1, me, i);
     if (writes) {
-        w->writer = me;
-        w->write_epoch = run.now->epoch;
-        w->write_warp_epoch = run.now->warp_epoch;
+        w->write = now;
     } else {
-        w->reader = unordered(w->reader, w->read_epoch, w->read_warp_epoch) ? SEVERAL : me;
-        w->read_epoch = run.now->epoch;
-        w->read_warp_epoch = run.now->warp_epoch;
+        const unsigned reader = unordered(&w->read) ? several(w->read.thread, me / MOST) : me + 1;
+        w->read = now;
+        w->read.thread = reader;
     }
+}
+
+/* Shared memory, of this block or another one of the cluster. */
+static void look_at_shared(size_t at, unsigned bytes, int writes)
+{
+    struct block *b = &run.block[at / run.shared_room];
+    const unsigned from = (unsigned)(at % run.shared_room);
+    if (from + bytes > run.launch->shared_bytes) {
+        shim_wrong("thread %u is at byte %u of %u of shared memory", run.now->lane.number, from,
+                   run.launch->shared_bytes);
+        return;
+    }
+    if (b != block_of(run.now)) b->reached = run.cluster_epoch;
+    if (b != block_of(run.now) && run.cluster_epoch == run.begun)
+        shim_wrong("thread %u is at the memory of block %u of the cluster, which may not have begun",
+                   run.now->lane.number, (unsigned)(b - run.block), 0);
+    for (unsigned i = from / 4; i <= (from + bytes - 1) / 4; i++)
+        look_at_word(&b->word[i], i, writes);
 }
 
 void shim_look(const void *p, unsigned bytes, int writes)
 {
     const char *at = p;
-    if (!run.now || (at >= run.stacks && at < run.stacks + (size_t)MOST * STACK) ||
+    if (!run.now || (at >= run.stacks && at < run.stacks + (size_t)FIBERS * STACK) ||
         (at >= (const char *)&shim_now && at < (const char *)(&shim_now + 1)))
         return;
-    const char *shared = shim_now.shared;
-    if (shared && at >= shared && at < shared + run.launch->shared_bytes + 256) {
-        unsigned from = (unsigned)(at - shared);
-        if (from + bytes > run.launch->shared_bytes)
-            shim_wrong("thread %u is at byte %u of %u of shared memory", number(run.now), from,
-                  run.launch->shared_bytes);
-        else
-            for (unsigned i = from / 4; i <= (from + bytes - 1) / 4; i++)
-                look_at_word(&run.word[i], i, writes);
+    if (run.shared && at >= run.shared &&
+        at < run.shared + run.shared_room * run.launch->cluster) {
+        look_at_shared((size_t)(at - run.shared), bytes, writes);
         return;
     }
+    const unsigned thread = run.now->lane.number, block = block_number();
     const char *why = run.launch->memory(p, bytes, writes, run.launch->number,
-                                         run.block_number * MOST + number(run.now),
-                                         run.now->epoch);
+                                         block * MOST + thread, run.now->epoch);
     if (why && !run.wrong[0])
         snprintf(run.wrong, sizeof run.wrong, "%.60s: block %u: thread %u %s: %.120s",
-                 run.launch->name, run.block_number, number(run.now),
-                 writes ? "writes" : "reads", why);
+                 run.launch->name, block, thread, writes ? "writes" : "reads", why);
     /* What is out of bounds must not be touched. */
     if (run.wrong[0]) shim_give_up();
 }

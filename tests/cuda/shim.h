@@ -1,6 +1,6 @@
 /* tests/cuda/shim.h -- CUDA C on a processor: what kernels/backend/cuda.cuh includes where no CUDA
- * compiler reads it.  A thread of a block is a fiber, and blocks run one after another, in an order
- * that changes from launch to launch.
+ * compiler reads it.  A thread of a block is a fiber, and blocks run one after another, those of a
+ * cluster together, in an order that changes from launch to launch.
  *
  * The .cu files are compiled with -fsanitize=thread but linked with shim.c in place of that
  * library: so the shim sees every load and store, and finds those outside of device and shared
@@ -67,6 +67,13 @@ void mma_f16(float c[4], const unsigned a[4], const unsigned b[2]);
 void mma_tf32(float c[4], const unsigned a[4], const unsigned b[2]);
 unsigned to_tf32(float v);
 
+/* kernels/backend/cuda_cluster.cuh's. */
+unsigned cluster_rank(void);
+unsigned cluster_blocks(void);
+float *cluster_place(float *p, unsigned rank);
+void shim_sync_cluster(int line);
+#define cluster_sync() shim_sync_cluster(__LINE__)
+
 /* kernels/backend/cuda_wgmma.cuh's. */
 unsigned group_address(const void *p);
 void gate_make(unsigned long long *gate, int arrivals);
@@ -87,6 +94,8 @@ static inline float rsqrtf(float v) { return 1.0f / sqrtf(v); }
 
 /* ---- for the pretend driver ---- */
 
+enum { SHIM_CLUSTER = 16 };   /* blocks of a cluster, at most */
+
 /* What its hone_cuda_map is: numbers of `size` bytes, rows `pitch` bytes apart, and a box of rows
  * of 128 bytes. */
 #define SHIM_MAP "shimmap"
@@ -106,6 +115,7 @@ struct shim_launch {
     void (*kernel)(void **arg);
     void **arg;
     struct shim_index grid, block;
+    unsigned cluster;         /* blocks along x that are one; 1: there is none */
     unsigned shared_bytes;
     unsigned number;          /* of the launch: decides the order, unless $HONE_PRETEND_ORDER does */
     shim_memory *memory;
