@@ -51,5 +51,18 @@ caught "a number of A that is another" 's/(real)0.25 \* y\[2\], o = /(real)0.125
 caught "a copy that nobody waits for" 's/copies_wait(s.stages - 2)/copies_wait(s.stages - 1)/'
 with gemm:f32:nn:m20n36k130 cuda_tiled split=4
 caught "a part that is not added up" 's/int part = 0; part < s.parts/int part = 0; part < s.parts - 1/'
+# 14, 12 and 10 rows of weights, 7 of the batch: no layer's shares are even.
+with mlp_ce:f32:any:mb7s2i13h11g9o5:drop0.1+tanh+adam cuda_cluster cluster=4,tile=1,block=128
+caught "no barrier of the cluster before sums are added up" '/mem, FORWARD, l, /{n;d;}'
+caught "no barrier of the cluster behind the loss" '/^    lose(given, s, mem, step, rank);/{n;d;}'
+caught "one of the block in its place" '/^    lose(given, s, mem, step, rank);/{n;s/cluster_sync/__syncthreads/;}'
+caught "no barrier of the cluster before the next layer's gradients" '/mem, WEIGHTS, l, /{n;d;}'
+caught "weights updated while others read them" '/mem, DATA, l, /{n;d;}'
+caught "the sums of a wrong block" 's/sum += \*cluster_place(place, (unsigned)rank)/sum += *cluster_place(place, rank ? rank : 1)/'
+caught "gradients that the last block never gets" '/^DEVICE void tell_all/,/^}/s/rank < s.ranks/rank < s.ranks - 1/'
+caught "a block behind the last" 's/\*cluster_place(place, (unsigned)rank) = v/*cluster_place(place, rank + 1) = v/'
+caught "two blocks with one share" 's/rank = (int)cluster_rank()/& \/ 2/'
+caught "shares without what is left over" 's/r.n = n \* (rank + 1) .*/r.n = n \/ s.ranks;/'
+caught "the bias taken for a number" '/if (r.from + r.n > k)/d'
 echo 1..$n
 exit $bad

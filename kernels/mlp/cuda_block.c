@@ -1,30 +1,19 @@
 /* Training steps of a small net on one multiprocessor of a GPU: a single block, in whose shared
  * memory parameters, gradients, the optimizer's states and a batch's numbers stay for all steps of
  * a launch.  Batches come from the GPU's memory, losses go there. */
-#include "kernels/backend/cuda.h"
-#include "kernels/dropout/dropout.h"
-#include "kernels/mlp/cuda_block.h"
-#include "kernels/mlp/mlp.h"
+#include "kernels/mlp/steps_host.h"
 
 #include <stdio.h>
 
 enum { TILE, BLOCK };
 
-static const struct { int rows, cols; } tiles[] = {
-#define X(rows, cols) { rows, cols },
-    MLP_TILES(X)
-#undef X
-};
-
-static int odd(int n) { return n | 1; }
-
 /* Places in shared memory; returns how many words these are. */
-static int64_t place(const struct mlp *m, struct mlp_block_sizes *s)
+static int64_t place(const struct mlp *m, struct mlp_sizes *s)
 {
     int64_t at = 0;
     for (int l = 0; l < m->nlayers; l++) {
         s->at[l] = (int)at;
-        s->row[l] = odd(m->width[l + 1]);
+        s->row[l] = mlp_odd(m->width[l + 1]);
         at += (int64_t)(m->width[l] + 1) * s->row[l];
     }
     s->words = (int)at;
@@ -32,32 +21,23 @@ static int64_t place(const struct mlp *m, struct mlp_block_sizes *s)
     at *= s->copies;
     for (int l = 0; l <= m->nlayers; l++) {
         s->x[l] = (int)at;
-        s->x_row[l] = odd(m->width[l] + (l < m->nlayers));
+        s->x_row[l] = mlp_odd(m->width[l] + (l < m->nlayers));
         at += (int64_t)m->mb * s->x_row[l];
     }
     return at;
 }
 
-static struct mlp_block_sizes sizes_of(const struct hone_problem *p)
+static struct mlp_sizes sizes_of(const struct mlp *m)
 {
-    const struct mlp m = mlp_of(p);
-    struct mlp_block_sizes s = {
-        .mb = m.mb, .steps = m.steps, .layers = m.nlayers, .loss = (int)m.loss, .act = (int)m.act,
-        .number = hone_cuda_bits(m.number), .drop = m.drop > 0,
-        .threshold = (int)dropout_threshold(m.drop), .factor = hone_cuda_bits(1 / (1 - m.drop)),
-        .adam = m.adam, .momentum = m.momentum, .nesterov = m.nesterov, .wd = m.wd,
-        .decoupled = m.decoupled,
-    };
-    for (int l = 0; l <= m.nlayers; l++) s.width[l] = m.width[l];
-    for (int l = 0; l < m.nlayers; l++) s.w[l] = m.w[l], s.b[l] = m.b[l];
-    place(&m, &s);
+    struct mlp_sizes s = mlp_sizes_of(m);
+    place(m, &s);
     return s;
 }
 
 static int64_t shared_of(const struct hone_problem *p)
 {
     const struct mlp m = mlp_of(p);
-    struct mlp_block_sizes s;
+    struct mlp_sizes s;
     return place(&m, &s) * (int64_t)sizeof(float);
 }
 
@@ -73,11 +53,12 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 
 static int prepare(struct hone_plan *plan)
 {
-    const struct mlp_block_sizes s = sizes_of(&plan->problem);
-    const int rows = tiles[plan->config.v[TILE]].rows, cols = tiles[plan->config.v[TILE]].cols;
+    const struct mlp m = mlp_of(&plan->problem);
+    const struct mlp_sizes s = sizes_of(&m);
+    const struct mlp_tile tile = mlp_tile(plan->config.v[TILE]);
     char name[64], config[64];
-    snprintf(name, sizeof name, "mlp_block_%d_%d", rows, cols);
-    snprintf(config, sizeof config, "X(%d, %d)", rows, cols);
+    snprintf(name, sizeof name, "mlp_block_%d_%d", tile.rows, tile.cols);
+    snprintf(config, sizeof config, "X(%d, %d)", tile.rows, tile.cols);
     const struct hone_cuda_code code = { .function = { name },
                                          .shared_bytes = { (unsigned)shared_of(&plan->problem) },
                                          .config = config, HONE_CUDA_SIZES(s) };
@@ -87,17 +68,11 @@ static int prepare(struct hone_plan *plan)
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct mlp m = mlp_of(&plan->problem);
-    const struct mlp_args *at = &m.arg;
-    const struct mlp_block a = {
-        .p = mem[at->p], .first = at->state[0] < 0 ? NULL : mem[at->state[0]],
-        .second = at->state[1] < 0 ? NULL : mem[at->state[1]],
-        .y = mem[at->y], .loss = mem[at->loss], .hit = at->hit < 0 ? NULL : mem[at->hit],
-        .x = mem[at->x], .t = mem[at->t], .label = mem[at->t], .hyper = mem[at->hyper],
-        .seed = at->seed < 0 ? NULL : mem[at->seed], .s = sizes_of(&plan->problem),
-    };
+    struct mlp_steps a = mlp_steps_of(&m, mem);
     const struct hone_cuda_shape shape = { { 1, 1, 1 }, { (unsigned)plan->config.v[BLOCK], 1, 1 },
                                            (unsigned)shared_of(&plan->problem) };
     (void)workspace;
+    a.s = sizes_of(&m);
     return hone_cuda_launch(plan, 0, &shape, &a);
 }
 
