@@ -91,6 +91,7 @@ struct hone_node {
     int is_cut_above;                        /* 1: this node's activation is such a one */
     int mean, rstd, off;                     /* of bnorm: tensors for its backward */
     int dsum;                                /* where sum >= 0: the gradient of both its terms */
+    int pieces;                              /* in which the weight's gradient is made; 0, 1: in one */
     int backward;                            /* 1: weights here or before it need a gradient */
     char sizes[HONE_TEXT];                   /* of the op, for the kind's backward */
 };
@@ -238,6 +239,13 @@ void hone_lower_part(struct hone_lower *b, struct hone_node *n);
 /* optimizer steps (update.c): is the gradient of so many bytes of weights in the arena, for a step
  * of its own as soon as it is there? */
 int hone_lower_updates_apart(const struct hone_lower *b, int64_t bytes);
+
+/* In how many pieces of its first dimension n's weight gets its gradient, each with an update of its
+ * own before the next, where as many bytes as `copied` must be copied for that. */
+int hone_lower_pieces(const struct hone_lower *b, const struct hone_node *n, int64_t copied);
+
+/* The update of piece `nth` of n->pieces, whose gradient is g. */
+int hone_lower_update_piece(struct hone_lower *b, const struct hone_node *n, int nth, int g);
 
 /* Before the backward pass: the flat arrays and the optimizer's states; after that of n: the step
  * for its weights, where that is one of its own; after all: the steps for the rest. */

@@ -217,7 +217,8 @@ struct hone_lowering {
     /* bnorm and add take what follows them into their steps; apart 1: never.  With a database, not
      * where the parts were measured to be faster on the device. */
     int apart;
-    int keep;                     /* 1: the backward pass computes no output again */
+    /* 1: the backward pass computes no output again, and no gradient in pieces. */
+    int keep;
     struct hone_db *db;
     const struct hone_device *device;
     enum hone_whole whole;

@@ -91,7 +91,8 @@ static const struct argp_option options[] = {
       2 },
     { "keep", KEEP, NULL, 0,
       "keep the outputs of batch normalisation that the backward pass reads, which on a processor "
-      "are else computed again there: more memory, the same bits", 2 },
+      "are else computed again there, and make large gradients whole: more memory, the same bits",
+      2 },
     { "init", INIT, "HOW", 0,
       "first weights, uniform: glorot, he before relu and its like, or pytorch (default: as the "
       "net's text says, else glorot)",

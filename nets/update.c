@@ -1,11 +1,14 @@
 /* The optimizer's steps.  One runs over the flat arrays of all parameters and their gradients; but
  * large weights, on a processor, have one of their own right after their gradient's: so that this
- * lies in the arena, where the next layer's takes its place, and is still in the cache. */
+ * lies in the arena, where the next layer's takes its place, and is still in the cache.  The
+ * largest have several, each after a piece of the gradient. */
 #include "nets/lower.h"
 
 #include <stdlib.h>
 
 enum { LARGE = 1 << 20 };   /* bytes */
+enum { SHARE = 16 };        /* of all parameters: a gradient of more is made in pieces */
+enum { WORTH = 8 };         /* times the bytes that are copied for that */
 
 /* Not where something is done with all gradients before: clipping, a loss's scale. */
 int hone_lower_updates_apart(const struct hone_lower *b, int64_t bytes)
@@ -72,12 +75,34 @@ static int64_t place_of(const struct hone_lower *b, int w)
     return t->offset / (int64_t)hone_dtype_bytes(t->dtype);
 }
 
+int hone_lower_pieces(const struct hone_lower *b, const struct hone_node *n, int64_t copied)
+{
+    const struct hone_tensor *w = &b->net->tensor[n->weight];
+    const int64_t bytes = hone_tensor_bytes(w);
+    int pieces = 1;
+    if (!hone_lower_updates_apart(b, bytes) || b->how->keep || copied * WORTH > bytes) return 1;
+    /* Each begins on a cache line. */
+    while (bytes / pieces > b->net->trainable_bytes / SHARE && bytes / pieces / 2 >= LARGE &&
+           w->dim[0] % (2 * pieces) == 0 && bytes / pieces / 2 % HONE_ALIGN == 0)
+        pieces *= 2;
+    return pieces;
+}
+
+int hone_lower_update_piece(struct hone_lower *b, const struct hone_node *n, int nth, int g)
+{
+    const int64_t len = hone_tensor_len(&b->net->tensor[n->weight]) / n->pieces,
+                  from = place_of(b, n->weight) + nth * len;
+    return update(b, n, part(b, b->net->params, from, len), g, from, len);
+}
+
 int hone_lower_update_of(struct hone_lower *b, const struct hone_node *n)
 {
     const int weights[] = { n->weight, n->bias };
     for (int i = 0; i < 2; i++) {
         const int w = weights[i];
-        if (w < 0 || !hone_lower_updates_apart(b, hone_tensor_bytes(&b->net->tensor[w]))) continue;
+        if (w < 0 || !hone_lower_updates_apart(b, hone_tensor_bytes(&b->net->tensor[w])) ||
+            (w == n->weight && n->pieces > 1))
+            continue;
         int err = update(b, n, w, hone_lower_gradient_of(b, w), place_of(b, w),
                          hone_tensor_len(&b->net->tensor[w]));
         if (err) return err;

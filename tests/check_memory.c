@@ -12,11 +12,16 @@ static struct hone_device cpu;
 
 /* ---- a net and its training ---- */
 
+static int assemble(struct hone_net *net)
+{
+    int err = hone_net_assemble(net, NULL, &cpu, NULL);
+    return err ? err : hone_net_init(net, 1);
+}
+
 static int open_net(struct hone_net *net, const char *name, const struct hone_lowering *how)
 {
     int err = hone_net_open(net, name, how);
-    if (!err) err = hone_net_assemble(net, NULL, &cpu, NULL);
-    return err ? err : hone_net_init(net, 1);
+    return err ? err : assemble(net);
 }
 
 static void put(struct hone_net *net, int t, const double v[])
@@ -103,6 +108,35 @@ static void check_again(const char *name, int batch, enum hone_dtype dtype, int 
     hone_net_close(&kept);
 }
 
+/* ---- a gradient in pieces ---- */
+
+/* Two hidden layers of 1024: the second has two thirds of all parameters. */
+static void check_pieces(enum hone_dtype dtype, int npieces)
+{
+    static const char text[] = "input x c=100\nfc g = x k=1024 act=relu\nfc h = g k=1024 act=relu\n"
+                               "fc y = h k=10\nsoftmax_ce l = y\n";
+    struct hone_lowering how = { .batch = 8, .train = 1, .dtype = dtype, .device = &cpu,
+                                 .optim = hone_optim_default(HONE_ADAM) };
+    struct hone_net pieces = { 0 }, whole = { 0 };
+    int err = hone_net_parse(&pieces, "p.net", text, &how);
+    how.keep = 1;
+    if (!err) err = hone_net_parse(&whole, "p.net", text, &how);
+    if (!err) err = assemble(&pieces);
+    if (!err) err = assemble(&whole);
+    if (!ok(!err, "a large layer in %s opens", hone_dtype_name(dtype))) {
+        printf("# %s\n", hone_errmsg());
+        return;
+    }
+    const int n = count(&pieces, "adam", NULL) - count(&whole, "adam", NULL) + 1;
+    ok(n == npieces && count(&pieces, "concat_bwd", NULL) == n - 1, "its gradient has %d pieces",
+       n);
+    ok(bytes_of(&pieces) < bytes_of(&whole), "which take %lld bytes in place of %lld",
+       (long long)bytes_of(&pieces), (long long)bytes_of(&whole));
+    ok(alike(&pieces, &whole), "and give the same bits, losses and weights");
+    hone_net_close(&pieces);
+    hone_net_close(&whole);
+}
+
 int main(void)
 {
     if (!ok(!hone_device_open(&cpu, "cpu0"), "cpu0 opens")) return tap_end();
@@ -110,6 +144,9 @@ int main(void)
     check_again("resnet56:n=1,option=B", 4, HONE_F64, 4);
     check_again("mobilenetv1:width=0.25", 4, HONE_F32, 26);
     check_again("mobilenetv1:width=0.25", 4, HONE_BF16, 26);
+    check_pieces(HONE_F32, 4);
+    check_pieces(HONE_F64, 8);
+    check_pieces(HONE_BF16, 4);
     hone_device_close(&cpu);
     return tap_end();
 }
