@@ -1,6 +1,7 @@
 /* Whole training steps as one op: where a net is a plain multilayer perceptron, of fully connected
- * layers, each but the last with the same activation and dropout, its steps are replaced by one of
- * the ops mlp_ce, mlp_mse, ..., where that was measured to be faster on the device. */
+ * layers on features or pictures, each but the last with the same activation and dropout, its steps
+ * are replaced by one of the ops mlp_ce, mlp_mse, ..., where that was measured to be faster on the
+ * device. */
 #include "nets/lower.h"
 
 #include <stdlib.h>
@@ -19,7 +20,7 @@ struct plain {
 /* ---- is it a plain net? ---- */
 
 /* Dropout behind hidden layer l has the stream 2 l in the op, which is the node's place where each
- * layer is a line and each dropout another. */
+ * layer is a line and each dropout another, and no flatten before them. */
 static int add_dropout(const struct hone_lower *b, const struct hone_node *n, struct plain *m)
 {
     if (m->nlayers > 1 && n->value[0] != m->drop) return 0;
@@ -58,13 +59,13 @@ static int is_plain(const struct hone_lower *b, struct plain *m)
         if (n->nreaders > 1 || (i && (n->ninputs != 1 || n->input[0] != i - 1))) return 0;
         if (n->kind->is_loss) m->loss = n;
         else if (n->absorbed) continue;
-        else if (!strcmp(kind, "input") && !i) m->width[0] = n->c;
+        else if (i < 2 && (!strcmp(kind, "input") || !strcmp(kind, "flatten"))) m->width[0] = n->c;
         else if (!strcmp(kind, "dropout") ? !add_dropout(b, n, m)
                                           : strcmp(kind, "fc") || !add_layer(n, m)) return 0;
     }
     const struct hone_optim *o = &b->how->optim;
-    return m->nlayers && m->loss && hone_node_is_flat(&b->node[0]) && hidden_alike(b, m) &&
-           b->net->teacher < 0 && o->clip == 0 && b->ngrads == b->nflat &&
+    return m->nlayers && m->loss && hidden_alike(b, m) && b->net->teacher < 0 && o->clip == 0 &&
+           b->ngrads == b->nflat &&
            (o->kind == HONE_SGD || o->kind == HONE_ADAM || o->kind == HONE_ADAMW);
 }
 

@@ -18,19 +18,29 @@ has() { # has TEXT NAME
 # ---- a net ----
 # 16,695 parameters, and adam's two states: 265 KiB with their gradients, where a block has 227 KiB.
 printf 'input x c=130\nfc h = x k=121 act=relu\nfc y = h k=7\nsoftmax_ce l = y\n' >wide.net
+printf 'input x c=2 h=13 w=5\nflatten f = x\nfc h = f k=121 act=relu\nfc y = h k=7\nsoftmax_ce l = y\n' >pictures.net
 train() { # train STEPS WEIGHTS
-    HONE_LAUNCH=$1 "$hone" train --device gpu0 --untuned --net wide.net --data synthetic:1x1x130:7:25 --split 0.8 --batch 4 --epochs 1 --optimizer adam --lr 0.01 --losses 99 --save "$tmp/$2" >out 2>err
+    HONE_LAUNCH=$1 "$hone" train --device gpu0 --untuned --net ${net:-wide}.net --data synthetic:${shape:-1x1x130}:7:25 --split 0.8 --batch 4 --epochs 1 --optimizer adam --lr 0.01 --losses 99 --save "$tmp/$2" >out 2>err
     code=$?
     sed -n 's/^step \([0-9]*\) loss \([0-9]*\.[0-9][0-9][0-9][0-9]\).*/\1 \2/p' out >losses.$2
     grep -q 'pretend driver' err && code=99
 }
 train 0 none
 train 1 one
-[ $code = 0 ] && [ "$(grep -c . losses.one)" = 5 ] && cmp -s losses.none losses.one
+[ $code = 0 ] && [ "$(grep -c . losses.one)" = 5 ] && cmp -s losses.none losses.one && grep -q '0 of 1 steps tuned' err
 tap $? "steps in a cluster have the losses of their parts: $(tail -1 losses.one)"
 train 3 three
 [ $code = 0 ] && cmp -s losses.one losses.three && cmp -s one three
 tap $? "three steps in a launch have the bits of one by one"
+net=pictures shape=13x5x2
+train 0 none
+train 1 one
+[ $code = 0 ] && [ "$(grep -c . losses.one)" = 5 ] && cmp -s losses.none losses.one && grep -q '0 of 1 steps tuned' err
+tap $? "so has a net of pictures: $(tail -1 losses.one)"
+train 3 three
+[ $code = 0 ] && cmp -s losses.one losses.three && cmp -s one three
+tap $? "and three steps in a launch"
+net=wide shape=1x1x130
 HONE_GRAPH=0 HONE_PRETEND_FAIL=cuLaunchKernelEx:2 train 1 no
 [ $code = 1 ] && grep -q 'epoch 1, step [0-9]*: .*cuLaunchKernelEx: CUDA_ERROR_UNKNOWN' err
 tap $? "a launch that fails is told: $(grep -o 'epoch.*' err | head -1)"
