@@ -52,6 +52,8 @@ struct hone_layer_kind {
     /* Adds the step by which the backward pass has n's output once more, bit by bit, from what it
      * needs anyway; returns that tensor.  NULL: the output is kept. */
     int (*again)(struct hone_lower *b, struct hone_node *n);
+    /* Is n one of those? */
+    int (*is_again)(const struct hone_lower *b, const struct hone_node *n);
 };
 
 /* All kinds: arrays, one of a file in layers/, each ended by a row without a name. */
@@ -244,8 +246,12 @@ int hone_lower_updates_apart(const struct hone_lower *b, int64_t bytes);
  * own before the next, where as many bytes as `copied` must be copied for that. */
 int hone_lower_pieces(const struct hone_lower *b, const struct hone_node *n, int64_t copied);
 
-/* The update of piece `nth` of n->pieces, whose gradient is g. */
-int hone_lower_update_piece(struct hone_lower *b, const struct hone_node *n, int nth, int g);
+/* Adds the steps of that: t, of as many columns as belong to all pieces, is halved until `gradient`
+ * is asked for the steps that give dw, the gradient of piece nth, of its own columns. */
+typedef int hone_lower_piece(struct hone_lower *b, struct hone_node *n, int dw, int columns,
+                             int other);
+int hone_lower_in_pieces(struct hone_lower *b, struct hone_node *n, int t,
+                         hone_lower_piece *gradient, int other);
 
 /* Before the backward pass: the flat arrays and the optimizer's states; after that of n: the step
  * for its weights, where that is one of its own; after all: the steps for the rest. */

@@ -88,11 +88,48 @@ int hone_lower_pieces(const struct hone_lower *b, const struct hone_node *n, int
     return pieces;
 }
 
-int hone_lower_update_piece(struct hone_lower *b, const struct hone_node *n, int nth, int g)
+/* The gradient of piece nth, and its update. */
+static int piece(struct hone_lower *b, struct hone_node *n, int nth, int columns,
+                 hone_lower_piece *gradient, int other)
 {
-    const int64_t len = hone_tensor_len(&b->net->tensor[n->weight]) / n->pieces,
-                  from = place_of(b, n->weight) + nth * len;
-    return update(b, n, part(b, b->net->params, from, len), g, from, len);
+    struct hone_tensor w = b->net->tensor[n->weight];
+    const int64_t len = hone_tensor_len(&w) / n->pieces, from = place_of(b, n->weight) + nth * len;
+    w.dim[0] /= n->pieces;
+    int g = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_WIDE, w.layer, w.rank, w.dim, "d %s.%d",
+                              w.name, nth);
+    int err = g < 0 ? g : gradient(b, n, g, columns, other);
+    return err ? err : update(b, n, part(b, b->net->params, from, len), g, from, len);
+}
+
+/* A tensor of so many columns of t. */
+static int columns_of(struct hone_lower *b, int t, int64_t rows, int64_t columns)
+{
+    const struct hone_tensor of = b->net->tensor[t];
+    return hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_F32, of.layer, 2,
+                             (int64_t[]){ rows, columns }, "part of %.40s", of.name);
+}
+
+/* Pieces [from, to). */
+static int halve(struct hone_lower *b, struct hone_node *n, int from, int to, int t,
+                 hone_lower_piece *gradient, int other)
+{
+    char text[HONE_TEXT];
+    if (to - from == 1) return piece(b, n, from, t, gradient, other);
+    const int64_t columns = b->net->tensor[n->weight].dim[0] / n->pieces * (to - from),
+                  rows = hone_tensor_len(&b->net->tensor[t]) / columns;
+    int left = columns_of(b, t, rows, columns / 2), right = columns_of(b, t, rows, columns / 2),
+        mid = (from + to) / 2;
+    snprintf(text, sizeof text, "concat_bwd:f32:any:m%lldn%lldk%lld", (long long)rows,
+             (long long)columns / 2, (long long)columns / 2);
+    int err = hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text, (int[]){ left, right, t }, 3);
+    if (!err) err = halve(b, n, from, mid, left, gradient, other);
+    return err ? err : halve(b, n, mid, to, right, gradient, other);
+}
+
+int hone_lower_in_pieces(struct hone_lower *b, struct hone_node *n, int t,
+                         hone_lower_piece *gradient, int other)
+{
+    return halve(b, n, 0, n->pieces, t, gradient, other);
 }
 
 int hone_lower_update_of(struct hone_lower *b, const struct hone_node *n)

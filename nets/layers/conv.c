@@ -91,22 +91,68 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     return err ? err : hone_lower_act_forward(b, n);
 }
 
-static int backward(struct hone_lower *b, struct hone_node *n)
+/* What few products of the input make, and batch normalisation alone reads: as the first layer of a
+ * net of pictures does. */
+static int is_again(const struct hone_lower *b, const struct hone_node *n)
+{
+    enum { FEW = 32 };
+    const struct hone_node *in = hone_node_input(b, n);
+    return !in->kind->ninputs && n->nreaders == 1 && !n->act &&
+           !strcmp(b->node[n->reader].kind->name, "bnorm") &&
+           hone_node_int(n, "r") * hone_node_int(n, "kw") * in->c <= FEW * groups(n, in);
+}
+
+static int again(struct hone_lower *b, struct hone_node *n)
+{
+    char text[2 * HONE_TEXT];
+    int y = hone_lower_output(b, n, ".again");
+    snprintf(text, sizeof text, "conv2d_fwd:f32:nhwc:%s%s", n->sizes, n->bias >= 0 ? ":bias" : "");
+    int err = hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text,
+                              (int[]){ y, hone_node_input(b, n)->y, n->matrix, n->bias },
+                              3 + (n->bias >= 0));
+    return err ? err : y;
+}
+
+/* ---- backward ---- */
+
+static int input_gradient(struct hone_lower *b, struct hone_node *n, int dy)
 {
     const struct hone_node *in = hone_node_input(b, n);
     char text[2 * HONE_TEXT];
-    int dy = hone_lower_act_backward(b, n), x = hone_lower_again(b, in->y);
-    if (dy < 0) return dy;
-    snprintf(text, sizeof text, "conv2d_wgrad:f32:nhwc:%s", n->sizes);
-    int err = hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text,
-                              (int[]){ hone_lower_gradient_of(b, n->weight), x, dy }, 3);
-    if (!err && n->bias >= 0)
-        err = hone_lower_bias_backward(b, n, (int64_t)b->how->batch * n->h * n->w, dy);
-    if (err || !in->backward) return err;
+    if (!in->backward) return HONE_OK;
     int dx = hone_lower_new_gradient(b, hone_node_index(b, n), in->y);
     if (dx < 0) return dx;
     snprintf(text, sizeof text, "conv2d_dgrad:f32:nhwc:%s", n->sizes);
     return hone_lower_step(b, n, HONE_BACKWARD_DATA, text, (int[]){ dx, dy, n->matrix }, 3);
+}
+
+/* The gradient, dw, of the filters whose output's gradient is dy, of all or fewer channels. */
+static int weights_gradient(struct hone_lower *b, struct hone_node *n, int dw, int dy, int x)
+{
+    char text[2 * HONE_TEXT];
+    const char *oc = strstr(n->sizes, "oc"), *rest = oc + 2 + strspn(oc + 2, "0123456789");
+    if (dw < 0) return dw;
+    snprintf(text, sizeof text, "conv2d_wgrad:f32:nhwc:%.*soc%lld%s", (int)(oc - n->sizes),
+             n->sizes, (long long)b->net->tensor[dw].dim[0], rest);
+    return hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text, (int[]){ dw, x, dy }, 3);
+}
+
+/* A number of dy goes into a product for each number of a filter, which its copying is little
+ * against.  Updated piece by piece, the filters must have served the input's gradient before. */
+static int backward(struct hone_lower *b, struct hone_node *n)
+{
+    const struct hone_node *in = hone_node_input(b, n);
+    int dy = hone_lower_act_backward(b, n), x = hone_lower_again(b, in->y), err = HONE_OK;
+    if (dy < 0 || x < 0) return dy < 0 ? dy : x;
+    n->pieces = groups(n, in) > 1
+                    ? 1
+                    : hone_lower_pieces(b, n, hone_tensor_bytes(&b->net->tensor[dy]) / 8);
+    if (n->pieces == 1) err = weights_gradient(b, n, hone_lower_gradient_of(b, n->weight), dy, x);
+    if (!err && n->bias >= 0)
+        err = hone_lower_bias_backward(b, n, (int64_t)b->how->batch * n->h * n->w, dy);
+    if (!err) err = input_gradient(b, n, dy);
+    return err || n->pieces == 1 ? err
+                                 : hone_lower_in_pieces(b, n, dy, weights_gradient, x);
 }
 
 /* clang-format off */
@@ -127,6 +173,8 @@ const struct hone_layer_kind hone_layers_conv[] = {
       .takes_act = HONE_TAKES_ACT,
       .forward = forward,
       .backward = backward,
+      .again = again,
+      .is_again = is_again,
       .key = { { .name = "k", .required = 1, .min = 1, .max = HONE_MAX_SIZE },
                { .name = "g", .min = 1, .max = HONE_MAX_SIZE, .def = 1 },
                WINDOW } },

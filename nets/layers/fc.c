@@ -82,34 +82,6 @@ static int weights_gradient(struct hone_lower *b, struct hone_node *n, int dw, i
                 (int[]){ dw, x, dy }, 3);
 }
 
-/* A tensor of so many columns of the input. */
-static int columns_of(struct hone_lower *b, struct hone_node *n, int64_t columns)
-{
-    return hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_F32, hone_node_index(b, n), 2,
-                             (int64_t[]){ b->how->batch, columns }, "%s.columns",
-                             hone_node_input(b, n)->name);
-}
-
-/* Pieces [from, to) of the weights: x, the columns of the input that they belong to, is halved
- * until it is those of one, whose update follows. */
-static int in_pieces(struct hone_lower *b, struct hone_node *n, int from, int to, int x, int dy)
-{
-    char text[HONE_TEXT];
-    const int64_t rows = hone_node_input(b, n)->c / n->pieces, half = rows * (to - from) / 2;
-    if (to - from == 1) {
-        int dw = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_WIDE, hone_node_index(b, n), 2,
-                                   (int64_t[]){ rows, n->c }, "d %s.w.%d", n->name, from);
-        int err = dw < 0 ? dw : weights_gradient(b, n, dw, x, dy);
-        return err ? err : hone_lower_update_piece(b, n, from, dw);
-    }
-    int left = columns_of(b, n, half), right = columns_of(b, n, half), mid = (from + to) / 2;
-    snprintf(text, sizeof text, "concat_bwd:f32:any:m%dn%lldk%lld", b->how->batch, (long long)half,
-             (long long)half);
-    int err = hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text, (int[]){ left, right, x }, 3);
-    if (!err) err = in_pieces(b, n, from, mid, left, dy);
-    return err ? err : in_pieces(b, n, mid, to, right, dy);
-}
-
 /* Updated piece by piece, the weights must have served the input's gradient before. */
 static int backward(struct hone_lower *b, struct hone_node *n)
 {
@@ -120,7 +92,9 @@ static int backward(struct hone_lower *b, struct hone_node *n)
     if (n->pieces == 1) err = weights_gradient(b, n, hone_lower_gradient_of(b, n->weight), x, dy);
     if (!err && n->bias >= 0) err = hone_lower_bias_backward(b, n, b->how->batch, dy);
     if (!err) err = input_gradient(b, n, dy);
-    return err || n->pieces == 1 ? err : in_pieces(b, n, 0, n->pieces, x, dy);
+    return err || n->pieces == 1
+               ? err
+               : hone_lower_in_pieces(b, n, x, weights_gradient, dy);
 }
 
 const struct hone_layer_kind hone_layers_fc[] = {

@@ -138,9 +138,9 @@ static int forward(struct hone_lower *b, struct hone_node *n)
 static int backward(struct hone_lower *b, struct hone_node *n)
 {
     char text[HONE_TEXT];
-    int x = hone_node_input(b, n)->y,
-        dy = n->sum >= 0 ? n->dsum : hone_lower_gradient_of(b, n->y),
-        dx = hone_lower_new_gradient(b, hone_node_index(b, n), x);
+    int dy = n->sum >= 0 ? n->dsum : hone_lower_gradient_of(b, n->y),
+        x = hone_lower_again(b, hone_node_input(b, n)->y),
+        dx = hone_lower_new_gradient(b, hone_node_index(b, n), hone_node_input(b, n)->y);
     if (dx < 0) return dx;
     backward_problem(b, n, n->act, text);
     return hone_lower_step(b, n, HONE_BACKWARD_DATA, text,
@@ -150,19 +150,26 @@ static int backward(struct hone_lower *b, struct hone_node *n)
                            8 + (n->act != NULL));
 }
 
+/* A sum's other term is not kept either. */
+static int is_again(const struct hone_lower *b, const struct hone_node *n)
+{
+    (void)b;
+    return n->sum < 0;
+}
+
 /* With the columns of the forward pass. */
 static int again(struct hone_lower *b, struct hone_node *n)
 {
     char last[HONE_NAME], text[HONE_TEXT];
     const struct hone_tensor of = b->net->tensor[n->y];
-    int y = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_F32, of.layer, of.rank, of.dim,
+    int x = hone_lower_again(b, hone_node_input(b, n)->y),
+        y = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_F32, of.layer, of.rank, of.dim,
                               "%s.again", n->name);
     parts(b, n, last);
     snprintf(text, sizeof text, "bnorm_infer:f32:any:m%lldn%d:eps%.9g%s+again",
              (long long)rows(b, n), n->c, hone_node_real(n, "eps"), last);
     int err = hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text,
-                              (int[]){ y, hone_node_input(b, n)->y, n->weight, n->bias, n->mean,
-                                       n->rstd, n->off }, 7);
+                              (int[]){ y, x, n->weight, n->bias, n->mean, n->rstd, n->off }, 7);
     return err ? err : y;
 }
 
@@ -174,6 +181,7 @@ const struct hone_layer_kind hone_layers_norm[] = {
       .forward = forward,
       .backward = backward,
       .again = again,
+      .is_again = is_again,
       .key = { { .name = "momentum", .type = HONE_KEY_SHARE, .def = 0.1 },
                { .name = "eps", .type = HONE_KEY_SHARE, .def = 1e-5 } } },
     { 0 },
