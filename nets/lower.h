@@ -246,6 +246,9 @@ int hone_lower_updates_apart(const struct hone_lower *b, int64_t bytes);
  * own before the next, where as many bytes as `copied` must be copied for that. */
 int hone_lower_pieces(const struct hone_lower *b, const struct hone_node *n, int64_t copied);
 
+/* Piece nth of n's weight as a tensor. */
+int hone_lower_weight_piece(struct hone_lower *b, const struct hone_node *n, int nth);
+
 /* Adds the steps of that: t, of as many columns as belong to all pieces, is halved until `gradient`
  * is asked for the steps that give dw, the gradient of piece nth, of its own columns. */
 typedef int hone_lower_piece(struct hone_lower *b, struct hone_node *n, int dw, int columns,

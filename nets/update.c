@@ -88,6 +88,12 @@ int hone_lower_pieces(const struct hone_lower *b, const struct hone_node *n, int
     return pieces;
 }
 
+int hone_lower_weight_piece(struct hone_lower *b, const struct hone_node *n, int nth)
+{
+    const int64_t len = hone_tensor_len(&b->net->tensor[n->weight]) / n->pieces;
+    return part(b, b->net->params, place_of(b, n->weight) + nth * len, len);
+}
+
 /* The gradient of piece nth, and its update. */
 static int piece(struct hone_lower *b, struct hone_node *n, int nth, int columns,
                  hone_lower_piece *gradient, int other)
@@ -98,7 +104,7 @@ static int piece(struct hone_lower *b, struct hone_node *n, int nth, int columns
     int g = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_WIDE, w.layer, w.rank, w.dim, "d %s.%d",
                               w.name, nth);
     int err = g < 0 ? g : gradient(b, n, g, columns, other);
-    return err ? err : update(b, n, part(b, b->net->params, from, len), g, from, len);
+    return err ? err : update(b, n, hone_lower_weight_piece(b, n, nth), g, from, len);
 }
 
 /* A tensor of so many columns of t. */

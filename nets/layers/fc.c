@@ -63,10 +63,36 @@ static int forward(struct hone_lower *b, struct hone_node *n)
 
 /* ---- backward ---- */
 
+/* The gradient of the input's columns that belong to pieces [from, to) of the weights, side by side:
+ * a product of a piece needs no more workspace than that. */
+static int columns_gradient(struct hone_lower *b, struct hone_node *n, int from, int to, int dy)
+{
+    const int batch = b->how->batch, columns = hone_node_input(b, n)->c / n->pieces * (to - from),
+              mid = (from + to) / 2;
+    char text[HONE_TEXT];
+    int dx = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_F32, hone_node_index(b, n), 2,
+                               (int64_t[]){ batch, columns }, "d %s.%d",
+                               hone_node_input(b, n)->name, from);
+    if (dx < 0) return dx;
+    if (to - from == 1) {
+        int err = gemm(b, n, HONE_BACKWARD_DATA, "nt", (int64_t[]){ batch, columns, n->c }, "",
+                       (int[]){ dx, dy, hone_lower_weight_piece(b, n, from) }, 3);
+        return err ? err : dx;
+    }
+    int left = columns_gradient(b, n, from, mid, dy), right = columns_gradient(b, n, mid, to, dy);
+    snprintf(text, sizeof text, "concat_fwd:f32:any:m%dn%dk%d", batch, columns / 2, columns / 2);
+    int err = hone_lower_step(b, n, HONE_BACKWARD_DATA, text, (int[]){ dx, left, right }, 3);
+    return err ? err : dx;
+}
+
 static int input_gradient(struct hone_lower *b, struct hone_node *n, int dy)
 {
     const struct hone_node *in = hone_node_input(b, n);
     if (!in->backward) return HONE_OK;
+    if (n->pieces > 1 && n->matrix == n->weight) {
+        int all = columns_gradient(b, n, 0, n->pieces, dy);
+        return all < 0 ? all : hone_lower_same_gradient(b, in->y, all);
+    }
     int dx = hone_lower_new_gradient(b, hone_node_index(b, n), in->y);
     if (dx < 0) return dx;
     return gemm(b, n, HONE_BACKWARD_DATA, "nt", (int64_t[]){ b->how->batch, in->c, n->c }, "",
