@@ -1,0 +1,279 @@
+/* Data gradient for few input channels: the gradient that an output pixel passes down is, for one
+ * row of the filter, kw * ic numbers that lie side by side in a row of dx.  So these are in the
+ * lanes, where input channels alone would leave most empty, and pixels in the lanes would ask for
+ * every tap, also those outside.
+ *
+ * For a row of dx a tile of rp neighbouring pixels of dy x nv vectors stays in registers while all
+ * rows of dy that meet it, and their channels, pass: nv vectors of weights are loaded and a number
+ * of dy is broadcast to each.  Neighbours' numbers overlap in dx, by all but a stride, so they are
+ * added to a row with its padding around it one after the other, from two ends of the tile in turn:
+ * what was stored a moment ago, at another alignment, would be waited for. */
+#include "kernels/backend/cpu.h"
+#include "kernels/conv2d/conv2d.h"
+
+#include <stdlib.h>
+
+enum { RP, ROWS, THREADS };
+enum { REGISTERS = VB == 64 ? 32 : 16, MAX_RP = 14, MAX_NV = 4 };
+
+/* One row of dx: the rows of dy that meet it, and the rows of the filter with which. */
+struct row {
+    const real *dy;             /* the first of them, at the tile's first pixel */
+    const real *w;              /* its filter row: (oc, nv * VL) */
+    int n;
+    int64_t dy_row, w_row;      /* floats to the next one */
+    int64_t step;               /* floats of dx from pixel to pixel of dy */
+};
+
+HONE_INLINE void tile(int rp, int nv, const struct row *r, int oc, real *to)
+{
+    vf acc[MAX_RP][MAX_NV];
+    HONE_UNROLLED for (int p = 0; p < rp; p++)
+        HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] = (vf){ 0 };
+    for (int i = 0; i < r->n; i++) {
+        const real *dy = r->dy + i * r->dy_row, *w = r->w + i * r->w_row;
+        for (int o = 0; o < oc; o++, w += nv * VL) {
+            vf wv[MAX_NV];
+            HONE_UNROLLED for (int v = 0; v < nv; v++) wv[v] = vf_load(w + v * VL);
+            HONE_UNROLLED for (int p = 0; p < rp; p++) {
+                vf g = vf_set(dy[p * oc + o]);
+                HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] += g * wv[v];
+            }
+        }
+    }
+    const int half = (rp + 1) / 2;
+    HONE_UNROLLED for (int i = 0; i < 2 * half; i++) {
+        const int p = i / 2 + i % 2 * half;
+        if (p >= rp) continue;
+        HONE_UNROLLED for (int v = 0; v < nv; v++) {
+            real *at = to + p * r->step + v * VL;
+            vf_store(at, vf_load(at) + acc[p][v]);
+        }
+    }
+}
+
+#define TILE(rp, nv)                                                                               \
+    static void tile_##rp##x##nv(const struct row *r, int oc, real *to) { tile(rp, nv, r, oc, to); }
+#define TILES_1_TO_3(X, nv) X(1, nv) X(2, nv) X(3, nv)
+#define TILES_4_TO_6(X, nv) X(4, nv) X(5, nv) X(6, nv)
+#define TILES_7_TO_14(X, nv)                                                                       \
+    X(7, nv) X(8, nv) X(9, nv) X(10, nv) X(11, nv) X(12, nv) X(13, nv) X(14, nv)
+#define NAME(rp, nv) tile_##rp##x##nv,
+
+/* As many as the registers hold: rp * nv sums, nv weights and one broadcast. */
+TILES_1_TO_3(TILE, 1) TILES_4_TO_6(TILE, 1) TILES_7_TO_14(TILE, 1)
+TILES_1_TO_3(TILE, 2) TILES_4_TO_6(TILE, 2)
+TILES_1_TO_3(TILE, 3) TILE(4, 3)
+TILE(1, 4) TILE(2, 4)
+#if HONE_VB == 64
+TILES_7_TO_14(TILE, 2)
+TILE(5, 3) TILE(6, 3) TILE(7, 3) TILE(8, 3) TILE(9, 3)
+TILE(3, 4) TILES_4_TO_6(TILE, 4)
+#endif
+
+typedef void tile_fn(const struct row *r, int oc, real *to);
+
+static tile_fn *const tiles[MAX_NV][MAX_RP] = {
+    { TILES_1_TO_3(NAME, 1) TILES_4_TO_6(NAME, 1) TILES_7_TO_14(NAME, 1) },
+#if HONE_VB == 64
+    { TILES_1_TO_3(NAME, 2) TILES_4_TO_6(NAME, 2) TILES_7_TO_14(NAME, 2) },
+    { TILES_1_TO_3(NAME, 3) TILES_4_TO_6(NAME, 3) NAME(7, 3) NAME(8, 3) NAME(9, 3) },
+    { TILES_1_TO_3(NAME, 4) TILES_4_TO_6(NAME, 4) },
+#else
+    { TILES_1_TO_3(NAME, 2) TILES_4_TO_6(NAME, 2) },
+    { TILES_1_TO_3(NAME, 3) NAME(4, 3) },
+    { NAME(1, 4) NAME(2, 4) },
+#endif
+};
+
+/* ---- how the work is cut ---- */
+
+struct layout {
+    struct conv v;
+    int nv, tiles;                  /* vectors of kw * ic; tiles of a row of dy, nearly equal */
+    int rows, bands;                /* of dx; a band of an image is a unit of work */
+    const struct meeting *meeting;  /* (ih) */
+    int period, step;               /* rows of the filter that meet a row of dx are so far apart, and
+                                     * rows of dy */
+    int64_t weight_floats, row_floats;   /* row: of dx, with its padding, and a last window's lanes */
+};
+
+static int vectors_of(const struct conv *v) { return (v->kw * v->ic + VL - 1) / VL; }
+
+static int64_t whole(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
+{
+    struct layout l = { .v = conv_of(p), .rows = c->v[ROWS] };
+    const struct conv *v = &l.v;
+    l.nv = vectors_of(v);
+    l.tiles = (v->ow + c->v[RP] - 1) / c->v[RP];
+    if (!l.rows || l.rows > v->ih) l.rows = v->ih;
+    l.bands = (v->ih + l.rows - 1) / l.rows;
+    /* y = oy * sh - ph + ky * dh: with ky go those that are a multiple of sh / gcd apart. */
+    int gcd = v->sh;
+    for (int r = v->dh % gcd, old; r; r = old % r) { old = gcd; gcd = r; }
+    l.period = v->sh / gcd;
+    l.step = v->dh / gcd;
+    l.weight_floats = whole((int64_t)v->kh * v->oc * l.nv * VL);
+    const int64_t windows = (int64_t)(v->ow - 1) * v->sw * v->ic + l.nv * VL,
+                  pixels = ((int64_t)v->pw + v->iw) * v->ic;
+    l.row_floats = whole(windows > pixels ? windows : pixels);
+    return l;
+}
+
+/* Row y of dx meets n rows of dy, oy, oy - step and so on, with rows ky, ky + period and so on of the
+ * filter. */
+struct meeting { int n, oy, ky; };
+
+static struct meeting meeting_of(const struct layout *l, int y)
+{
+    const struct conv *v = &l->v;
+    struct meeting m = { 0 };
+    int ky = 0;
+    while (ky < l->period && ky < v->kh && (y + v->ph - (int64_t)ky * v->dh) % v->sh) ky++;
+    if (ky == l->period) return m;
+    for (; ky < v->kh; ky += l->period) {
+        const int64_t at = y + v->ph - (int64_t)ky * v->dh;
+        if (at < 0) break;
+        if (at / v->sh >= v->oh) continue;
+        if (!m.n++) m.ky = ky, m.oy = (int)(at / v->sh);
+    }
+    return m;
+}
+
+static void unit(const struct layout *l, const real *dy, const real *w, int64_t u, real *dx,
+                 real *padded)
+{
+    const struct conv *v = &l->v;
+    const int64_t n = u / l->bands, filter_row = (int64_t)v->oc * l->nv * VL;
+    struct row r = { .dy_row = -(int64_t)l->step * v->ow * v->oc, .w_row = l->period * filter_row,
+                     .step = (int64_t)v->sw * v->ic };
+    const int y0 = (int)(u % l->bands) * l->rows, y1 = y0 + l->rows < v->ih ? y0 + l->rows : v->ih;
+    for (int y = y0; y < y1; y++) {
+        const struct meeting m = l->meeting[y];
+        const real *from = dy + (n * v->oh + m.oy) * v->ow * v->oc;
+        real *to = dx + (n * v->ih + y) * v->iw * v->ic;
+        r.n = m.n;
+        r.w = w + m.ky * filter_row;
+        if (!r.n) {
+            memset(to, 0, (size_t)v->iw * (size_t)v->ic * sizeof *to);
+            continue;
+        }
+        memset(padded, 0, (size_t)l->row_floats * sizeof *padded);
+        for (int t = 0; t < l->tiles; t++) {
+            const int x0 = (int)((int64_t)v->ow * t / l->tiles),
+                      x1 = (int)((int64_t)v->ow * (t + 1) / l->tiles);
+            r.dy = from + (int64_t)x0 * v->oc;
+            tiles[l->nv - 1][x1 - x0 - 1](&r, v->oc, padded + x0 * r.step);
+        }
+        memcpy(to, padded + (int64_t)v->pw * v->ic, (size_t)v->iw * (size_t)v->ic * sizeof *to);
+    }
+}
+
+/* Row ky of the filter, (oc, kh, kw, ic), of channel o: a whole number of vectors. */
+static void pack(const struct layout *l, int o, int ky, const real *w, real *to)
+{
+    const struct conv *v = &l->v;
+    const int run = v->kw * v->ic;
+    to += ((int64_t)ky * v->oc + o) * l->nv * VL;
+    w += ((int64_t)o * v->kh + ky) * run;
+    for (int i = 0; i < l->nv * VL; i++) to[i] = i < run ? w[i] : 0;
+}
+
+/* ---- the kernel ---- */
+
+static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
+{
+    const struct conv v = conv_of(p);
+    (void)d;
+    if (hone_conv2d_not_nhwc(p)) return hone_conv2d_not_nhwc(p);
+    if (v.g > 1) return "it has groups";
+    if (v.dw > 1) return "taps lie apart";
+    if ((int64_t)v.kw * v.ic > MAX_NV * VL) return "a row of the filter is more than four vectors";
+    return NULL;
+}
+
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
+{
+    const struct conv v = conv_of(p);
+    const int nv = vectors_of(&v), rp = c->v[RP];
+    (void)d;
+    if (rp > MAX_RP || !tiles[nv - 1][rp - 1]) return 0;
+    /* Of sizes that make equally many tiles, the smallest stands for all. */
+    if (rp > 1 && (v.ow + rp - 2) / (rp - 1) == (v.ow + rp - 1) / rp) return 0;
+    if (c->v[ROWS] >= v.ih) return 0;
+    return (int64_t)v.mb * layout_of(p, c).bands >= c->v[THREADS];
+}
+
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    const struct conv v = conv_of(p);
+    c->v[THREADS] = hone_conv2d_threads(p, d);
+    c->v[ROWS] = v.mb < 4 * c->v[THREADS] && v.ih > 4 ? 4 : 0;
+    for (c->v[RP] = MAX_RP; c->v[RP] > 1 && !valid(p, c, d);) c->v[RP]--;
+    while (c->v[THREADS] > 1 && !valid(p, c, d)) c->v[THREADS] /= 2;
+}
+
+static int prepare(struct hone_plan *plan)
+{
+    const struct layout l = layout_of(hone_plan_problem(plan), hone_plan_config(plan));
+    struct meeting *m = plan->priv = malloc((size_t)l.v.ih * sizeof *m);
+    if (!m) return hone_fail(HONE_ENOMEM, "rows of a convolution");
+    for (int y = 0; y < l.v.ih; y++) m[y] = meeting_of(&l, y);
+    return HONE_OK;
+}
+
+static void release(struct hone_plan *plan)
+{
+    free(plan->priv);
+    plan->priv = NULL;
+}
+
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
+{
+    const struct layout l = layout_of(p, c);
+    (void)d;
+    return (size_t)(l.weight_floats + c->v[THREADS] * l.row_floats) * sizeof(real);
+}
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    struct layout l = layout_of(hone_plan_problem(plan), hone_plan_config(plan));
+    const int threads = hone_plan_config(plan)->v[THREADS];
+    real *dx = mem[0], *weights = workspace, *rows = weights + l.weight_floats;
+    const real *dy = mem[1], *w = mem[2];
+    const int64_t units = (int64_t)l.v.mb * l.bands;
+    l.meeting = plan->priv;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+#pragma omp for schedule(static)
+        for (int i = 0; i < l.v.oc * l.v.kh; i++) pack(&l, i / l.v.kh, i % l.v.kh, w, weights);
+#pragma omp for schedule(static)
+        for (int t = 0; t < threads; t++)
+            for (int64_t u = units * t / threads; u < units * (t + 1) / threads; u++)
+                unit(&l, dy, weights, u, dx, rows + t * l.row_floats);
+    }
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_conv2d_dgrad, NULL };
+
+const struct hone_kernel HONE_SYM(conv2d_cpu_scatter) = {
+    .name = HONE_NAME("cpu_scatter"),
+    .ops = ops,
+    .backend = &hone_backend_cpu,
+    .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
+    .param = { HONE_PARAM("rp", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14),
+               HONE_PARAM("rows", 0, 4, 8, 16), CONV_THREADS },
+    .refuse = refuse,
+    .valid = valid,
+    .guess = guess,
+    .workspace = workspace,
+    .prepare = prepare,
+    .release = release,
+    .run = run,
+};
