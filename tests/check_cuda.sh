@@ -236,7 +236,7 @@ for call in $(sed -n 's/^ *X(\(cu[A-Za-z]*\), \(cu[A-Za-z0-9_]*\),.*/\2/p' "$src
     tap $? "$call fails: $(head -1 said | cut -c1-100)"
 done
 for call in cuTensorMapEncodeTiled cuFuncSetAttribute; do
-    HONE_PRETEND_FAIL=$call:1 "$hone" bench --device gpu0 --problem gemm:bf16:nn:m64n64k256 --kernel cuda_wgmma --config stages=4 --windows 1 >out 2>err
+    HONE_PRETEND_FAIL=$call:1 "$hone" bench --device gpu0 --problem gemm:bf16:nn:m64n64k256 --kernel cuda_wgmma --config split=1,stages=4 --windows 1 >out 2>err
     cat out err | grep -q "$call: CUDA_ERROR_UNKNOWN" && ! grep -q 'pretend driver' err
     tap $? "$call fails: $(cat out err | grep -o "$call.*" | head -1)"
 done
