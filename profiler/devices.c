@@ -96,7 +96,8 @@ static void show_libraries(json_t *root)
 
 /* ---- devices ---- */
 
-static void print_peaks(const struct hone_peaks *p)
+/* A GPU's are the whole GPU's. */
+static void print_peaks(const struct hone_peaks *p, int is_gpu)
 {
     const struct {
         const char *name;
@@ -111,15 +112,16 @@ static void print_peaks(const struct hone_peaks *p)
         { "triad GB/s", 0, p->triad_all, 1e9 },
     };
     char all[32], cell[2][16];
-    snprintf(all, sizeof all, "%d threads", p->nthreads);
-    printf("  peaks, measured %s%-8s %10s %12s\n", p->when, p->cached ? "" : " (now)", "1 thread",
-           all);
+    if (is_gpu) snprintf(all, sizeof all, "whole GPU");
+    else snprintf(all, sizeof all, "%d threads", p->nthreads);
+    printf("  peaks, measured %s%-8s %10s %12s\n", p->when, p->cached ? "" : " (now)",
+           is_gpu ? "" : "1 thread", all);
     if (p->share < 0.95)
         printf("    the machine was busy (%.0f %% of its processors were ours at best, in %d "
                "measurements): these are lower bounds\n",
                100 * p->share, p->times);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        double v[2] = { rows[i].one, rows[i].all };
+        double v[2] = { is_gpu ? 0 : rows[i].one, rows[i].all };
         for (int j = 0; j < 2; j++)
             snprintf(cell[j], sizeof cell[j], v[j] > 0 ? "%.1f" : "-", v[j] / rows[i].unit);
         printf("    %-41s %10s %12s\n", rows[i].name, cell[0], cell[1]);
@@ -132,6 +134,7 @@ static void show_device(const char *command, struct hone_device *d, const struct
     struct hone_peaks peaks;
     char l1[32], l2[32], l3[32], memory[32];
     int err = hone_peaks(d, o->again, &peaks);
+    if (err && !o->again && d->backend->start) err = hone_peaks(d, 1, &peaks);
     if (!err && peaks.not_kept[0])
         fprintf(stderr, "%s: peaks are measured each time: %s\n", command, peaks.not_kept);
     if (devices) {
@@ -153,7 +156,7 @@ static void show_device(const char *command, struct hone_device *d, const struct
     if (err)
         printf("  peaks: n/a (%s)\n", hone_errmsg());
     else
-        print_peaks(&peaks);
+        print_peaks(&peaks, d->backend->start != NULL);
 }
 
 static void show_absent(const char *name, const char *why, json_t *devices)
@@ -276,8 +279,8 @@ static const char about[] =
     "missing.  `hone counters` lists the meters' events."
     "\v"
     "Peaks take about two seconds, once; they are then kept in the user's cache directory.  Each "
-    "is the best "
-    "of many short runs.\n\n"
+    "is the best of many short runs.  A GPU's are measured by this command alone; others read "
+    "them.\n\n"
     "Examples:\n"
     "  hone devices                what is here\n"
     "  hone devices --peaks-again  after a change of the machine, or a noisy first time\n"

@@ -178,7 +178,8 @@ int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_byt
 {
     const struct hone_loops *loops = loops_for(d);
     if (d->backend != &hone_backend_cpu)
-        return hone_fail(HONE_EDEVICE, "peaks of a %s device are not measured", d->backend->name);
+        return d->backend->start ? hone_peaks_measure_gpu(d, seconds, p)
+                                 : hone_fail(HONE_EDEVICE, "%s is described, not here", d->name);
     int64_t one = memory_bytes, all = memory_bytes, page = 2 << 20;
     time_t now = time(NULL);
     struct tm utc;
@@ -253,8 +254,13 @@ int hone_peaks(struct hone_device *d, int again, struct hone_peaks *peaks)
     if (kept && !again && !hone_peaks_load(path, d, &old) &&
         (old.share >= quiet || old.times >= TIMES)) {
         *peaks = old;
+        if (d->backend != &hone_backend_cpu) hone_peaks_of_halves(d, peaks);
         return HONE_OK;
     }
+    /* Who is about to use a GPU has not asked for its memory to be filled. */
+    if (!again && d->backend != &hone_backend_cpu)
+        return hone_fail(HONE_EDEVICE, "peaks of %s are not measured: `hone devices` does",
+                         d->name);
     int err = hone_peaks_measure(d, seconds, 0, peaks);
     if (err) return hone_fail_at(err, "peaks of %s", d->name);
     if (old.times && old.nthreads == peaks->nthreads) merge(peaks, &old);

@@ -33,6 +33,11 @@ extern const struct hone_loops hone_loops_avx2, hone_loops_avx512;
 int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_bytes,
                        struct hone_peaks *peaks);
 
+/* The same of a GPU (peaks_gpu.c); and what is by its clocks, tensor cores' rates, into measured
+ * peaks. */
+int hone_peaks_measure_gpu(struct hone_device *d, double seconds, struct hone_peaks *peaks);
+void hone_peaks_of_halves(const struct hone_device *d, struct hone_peaks *peaks);
+
 /* Where hone_peaks() keeps them. */
 int hone_peaks_path(const struct hone_device *d, char *path, size_t size);
 

@@ -12,10 +12,10 @@
 
 enum { METHOD = 2 }; /* of measuring; another one's numbers are foreign */
 
-/* `level`: 0 is always there, 3 only with an L3. */
+/* `level`: 0 is always there, 1 is a processor's, 3 only with an L3. */
 #define BANDWIDTHS(X)                                                                              \
-    X(l1_one, 0)                                                                                   \
-    X(l2_one, 0) X(l3_one, 3) X(memory_one, 0) X(l1_all, 0) X(l2_all, 0) X(l3_all, 3)              \
+    X(l1_one, 1)                                                                                   \
+    X(l2_one, 0) X(l3_one, 3) X(memory_one, 0) X(l1_all, 1) X(l2_all, 0) X(l3_all, 3)              \
         X(memory_all, 0) X(triad_all, 0)
 
 static const struct {
@@ -31,6 +31,11 @@ static const struct {
 static double *field(struct hone_peaks *p, size_t offset)
 {
     return (double *)(void *)((char *)p + offset);
+}
+
+static int has_level(const struct hone_device *d, int level)
+{
+    return level == 1 ? !d->backend->start : level != 3 || d->l3_bytes;
 }
 
 /* A rate that can be: a positive number. */
@@ -63,7 +68,7 @@ static int fill(const json_t *root, const struct hone_device *d, struct hone_pea
     }
     for (size_t i = 0; i < sizeof bandwidths / sizeof *bandwidths; i++)
         if (!get_rate(root, bandwidths[i].name, field(p, bandwidths[i].offset)) &&
-            (bandwidths[i].level != 3 || d->l3_bytes))
+            has_level(d, bandwidths[i].level))
             return hone_fail(HONE_EDATA, "damaged peaks: %s", bandwidths[i].name);
     return HONE_OK;
 }

@@ -204,13 +204,12 @@ struct hone_peaks {
 };
 
 /* Measures the device's peaks, or reads them from the user's cache directory, keyed by device id;
- * `again` measures in any case.  Takes about two seconds.  Peaks of a busy machine are provisional:
- * the next calls measure again and keep the best, until the machine was quiet or it was done five
- * times. */
+ * `again` measures in any case, and a GPU's are measured only so.  Takes about two seconds.  Peaks
+ * of a busy machine are provisional: the next calls measure again and keep the best, until the
+ * machine was quiet or it was done five times. */
 int hone_peaks(struct hone_device *d, int again, struct hone_peaks *peaks);
 
-/* Those of a GPU, computed from its clocks and units: nobody measures them yet.  HONE_EDEVICE: it does
- * not tell. */
+/* Those of a GPU, computed from its clocks and units.  HONE_EDEVICE: it does not tell. */
 int hone_gpu_peaks(const struct hone_device *d, struct hone_peaks *peaks);
 
 /* Least seconds for a problem on `threads` threads under the roofs, and what binds it: "compute",

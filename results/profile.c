@@ -279,7 +279,7 @@ static int assemble(struct hone_profile *prof, struct hone_net *net, struct hone
                     struct hone_device *d)
 {
     int err = hone_peaks(d, 0, &prof->peaks);
-    /* Nobody measures those of a GPU yet: the roof is then by its clocks, or there is none. */
+    /* Of a GPU that nobody measured the roof is by its clocks, or there is none. */
     if (err && d->backend->start) {
         err = HONE_OK;
         if (hone_gpu_peaks(d, &prof->peaks))

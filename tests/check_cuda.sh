@@ -55,6 +55,8 @@ prove jit 1 1e6 jit
 # ---- devices ----
 "$hone" devices >out 2>err
 has '^gpu0: pretend GPU' "hone devices shows the pretend GPU"
+sed -n '/^gpu0/,/^libraries/p' out | grep -q 'memory GB/s  *-  *[0-9]'
+tap $? "and measures its peaks"
 HONE_LIBCUDA=$tmp/none "$hone" devices >out 2>err
 has '^gpu0: absent (.*none' "a driver that is not there is a reason"
 "$hone" kernels --device gpu0 --problem gemm:f32:nn:m64n64k64 >out 2>err
@@ -188,7 +190,7 @@ for t in bf16 f16; do
     [ -s loss.gpu0 ] && cmp -s loss.cpu0 loss.gpu0
     tap $? "lenet5 trains in $t on the GPU: loss $(cat loss.gpu0) as on the CPU"
 done
-"$hone" profile --device gpu0 --net housing-mlp --batch 4 >out 2>err
+XDG_CACHE_HOME=$tmp/other "$hone" profile --device gpu0 --net housing-mlp --batch 4 >out 2>err
 grep -q '^fwd ' out && grep -q ' n/a .*cuda_tiled' out
 tap $? "hone profile tells a step's parts on the GPU, without a roof"
 has '^as one graph, which training runs: [0-9.]* .* times as fast' "and the step as one graph"

@@ -2,21 +2,22 @@
 # All figures of an NVIDIA GPU, in three calls of less than ten minutes each, on a machine that need
 # have nothing but its driver and NVIDIA's libraries:
 #     results/nvidia-h200/run.sh pack FILE.tar.gz    where Hone was built: the program and all that it needs
-#     results/nvidia-h200/run.sh prove OUT           what is there, its description, every kernel's proof
+#     results/nvidia-h200/run.sh prove OUT           what is there, its description and peaks, every kernel's proof, targets
 #     results/nvidia-h200/run.sh race OUT            all rivals on all products and convolutions of the six nets
 #     results/nvidia-h200/run.sh nets OUT            the nets: tuned, profiled with counters, trained, against PyTorch
 # The last three run in the folder that the archive unpacks to, or in a build folder.  OUT, one for each
 # call, gets at most eight files; HONE_DB names the database to go on with (OUT/hone.db).
 #   DEVICE   gpu0             NETS    the six        BATCHES  "128 1024"
 #   SECONDS_IN_ALL   of a call (540)                 DATA     of hone train (synthetic)
+#   TARGET   4096, of the products that targets are set for
 # Counters need root.  Whatever fails is told in OUT/log and does not stop the rest.
 set -u
-usage() { sed -n '2,14s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 [ $# = 2 ] || usage
 part=$1 out=$2
 self=$(cd "$(dirname "$0")" && pwd)
 : "${DEVICE:=gpu0}" "${NETS:=resnet56 mobilenetv1 vgg16 alexnet housing-mlp letter-mlp}" "${BATCHES:=128 1024}"
-: "${SECONDS_IN_ALL:=540}" "${DATA:=}"
+: "${SECONDS_IN_ALL:=540}" "${DATA:=}" "${TARGET:=4096}"
 
 if [ "$part" = pack ]; then
     top=$(cd "$self/../.." && pwd)
@@ -61,6 +62,18 @@ step() {
     return $code
 }
 
+# What lies outside of memory, and races: the guess of each kernel on small problems.
+sanitize() {
+    command -v compute-sanitizer >/dev/null || { echo "not measured: compute-sanitizer is not here"; return; }
+    for tool in memcheck racecheck; do
+        for file in tensor gemm conv mlp; do
+            HONE_CHECK_DEVICE=$DEVICE HONE_CHECK_CONFIGS=1 HONE_CHECK_FLOPS=1e6 HONE_CHECK_BUILD=aot \
+                step 30 "$tool, $file" compute-sanitizer --tool $tool --error-exitcode 9 "${CHECK:-tests/check_kernels}" "$shapes/$file.txt" |
+                grep '^not ok\|^=========' | tail -n 3
+        done
+    done
+}
+
 prove() {
     step 60 devices "$HONE" devices >"$out/devices.txt"
     step 30 description "$HONE" devices --describe "$DEVICE" >"$out/description.json"
@@ -69,11 +82,16 @@ prove() {
         gemm:f32:nn:m1024n1024k1024:bias+relu gemm:bf16:nn:m1024n1024k1024 bnorm_fwd:bf16:any:m131072n64 relu:f32:any:n1000000; do
         step 60 "candidates of $p" "$HONE" kernels --device "$DEVICE" --problem $p
     done >"$out/candidates.txt"
-    step 60 'counters of a product' "$HONE" bench --device "$DEVICE" --problem gemm:f32:nn:m4096n4096k4096 \
+    step 60 'counters of a product' "$HONE" bench --device "$DEVICE" --problem "gemm:f32:nn:m${TARGET}n${TARGET}k$TARGET" \
         --counters gpu-dram,gpu-l2,gpu-occupancy,gpu-flops,gpu-tensor,sm_clock,power,energy,throttle >"$out/counted.txt"
+    for p in gemm:f32:nn:m${TARGET}n${TARGET}k$TARGET gemm:bf16:nn:m${TARGET}n${TARGET}k$TARGET gemm:f16:nn:m${TARGET}n${TARGET}k$TARGET \
+        add:f32:any:n$((TARGET * TARGET)) relu:bf16:any:n$((TARGET * TARGET)); do
+        step 40 "target $p" "$HONE" bench --device "$DEVICE" --problem "$p" --build aot,jit,lib
+    done >>"$out/counted.txt"
+    sanitize >"$out/sanitizer.txt"
     : >"$out/proofs.txt"
     for build in aot lib jit; do
-        for file in activation bias conv gemm pool norm join loss optimizer dropout cast; do
+        for file in activation bias conv conv-nchw gemm tensor half mlp pool norm join loss optimizer dropout cast scale gather; do
             HONE_CHECK_DEVICE=$DEVICE HONE_CHECK_CONFIGS=${CONFIGS:-2} HONE_CHECK_BUILD=$build \
                 step "${PROOF_SECONDS:-60}" "proofs of $build, $file" "${CHECK:-tests/check_kernels}" "$shapes/$file.txt" >"$out/tap"
             echo "$build $file: $(grep '^ok' "$out/tap" | grep -vc SKIP) right, $(grep -c '^not ok' "$out/tap") not" >>"$out/proofs.txt"
