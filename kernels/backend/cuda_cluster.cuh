@@ -10,24 +10,27 @@
 #include "kernels/backend/cuda.cuh"
 
 #ifdef __CUDACC__
+/* SM_90_VALUE: what only depends on its arguments, and may be found once. */
 #if !defined __CUDA_ARCH__ || __CUDA_ARCH__ >= 900
 #define SM_90(...) asm volatile(__VA_ARGS__)
+#define SM_90_VALUE(...) asm(__VA_ARGS__)
 #else
 #define SM_90(...) __trap()
+#define SM_90_VALUE(...) __trap()
 #endif
 
 /* Which block of its cluster this is; how many it has. */
 DEVICE unsigned cluster_rank(void)
 {
     unsigned rank = 0;
-    SM_90("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    SM_90_VALUE("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
     return rank;
 }
 
 DEVICE unsigned cluster_blocks(void)
 {
     unsigned blocks = 1;
-    SM_90("mov.u32 %0, %%cluster_nctarank;" : "=r"(blocks));
+    SM_90_VALUE("mov.u32 %0, %%cluster_nctarank;" : "=r"(blocks));
     return blocks;
 }
 
@@ -42,7 +45,7 @@ DEVICE void cluster_sync(void)
 DEVICE float *cluster_place(float *p, unsigned rank)
 {
     float *there = p;
-    SM_90("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"(p), "r"(rank));
+    SM_90_VALUE("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"(p), "r"(rank));
     return there;
 }
 #endif

@@ -112,13 +112,15 @@ static int compile(struct hone_plan *plan, const struct hone_cuda_code *want, st
 
 /* ---- plans ---- */
 
-/* Above 48 KiB a function must be told how much shared memory it will be launched with. */
-static int find_function(void *module, const char *name, unsigned shared_bytes, void **function)
+/* Above 48 KiB a function must be told how much shared memory it may be launched with: all that
+ * there is, since it is one function, whose plans need more and less. */
+static int find_function(const struct hone_plan *plan, void *module, const char *name,
+                         unsigned shared_bytes, void **function)
 {
     int err = HONE_CU(cuModuleGetFunction, function, module, name);
     if (!err && shared_bytes > 48 << 10)
         err = HONE_CU(cuFuncSetAttribute, *function, HONE_CU_FUNC_MAX_DYNAMIC_SHARED,
-                      (int)shared_bytes);
+                      hone_cuda_limits(plan->device)->shared_per_block);
     return err ? hone_fail_at(err, "%s", name) : HONE_OK;
 }
 
@@ -135,7 +137,8 @@ int hone_cuda_open(struct hone_plan *plan, const struct hone_cuda_code *want)
                            : hone_cuda_module(plan->device, image ? image : none, &module);
     if (code->is_jit) module = code->module;
     for (int i = 0; !err && i < HONE_CUDA_FUNCTIONS && want->function[i]; i++)
-        err = find_function(module, want->function[i], want->shared_bytes[i], &code->function[i]);
+        err = find_function(plan, module, want->function[i], want->shared_bytes[i],
+                            &code->function[i]);
     plan->priv = code;
     if (!err) return HONE_OK;
     hone_cuda_close(plan);
