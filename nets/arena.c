@@ -27,6 +27,7 @@ void hone_net_lifetimes(const struct hone_net *net, int first[], int last[])
     for (int i = 0; i < net->nsteps; i++) {
         for (int a = 0; a < net->step[i].nargs; a++) {
             int t = net->step[i].arg[a];
+            while (net->tensor[t].within >= 0) t = net->tensor[t].within;
             if (net->tensor[t].role != HONE_ROLE_ACTIVATION) continue;
             if (first[t] < 0) first[t] = i;
             last[t] = outlives_the_step(net, t) ? net->nsteps : i;

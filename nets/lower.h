@@ -87,6 +87,8 @@ struct hone_node {
     int pre;                                 /* what act was applied to, where kept; else -1 */
     int weight, bias;                        /* tensors; -1; of bnorm: gamma, beta */
     int matrix;                              /* the weight as steps read it, maybe as halves */
+    int parts;                               /* of the batch, in which the pool that reads this
+                                              * activation computes it; then y is its input's; 0 */
     int again;                               /* tensor: y once more, in the backward pass; -1 */
     int places;                              /* of maxpool: tensor, of its maxima; -1 */
     const struct hone_layer_kind *cut;       /* the activation below whose gradient is in them */
@@ -237,6 +239,14 @@ int hone_lower_wins(const struct hone_lower *b, const char *const fused[],
 
 /* n, which is being lowered, gives up its sum, else its activation: they follow as steps. */
 void hone_lower_part(struct hone_lower *b, struct hone_node *n);
+
+/* Part nth of `parts` of the batch of tensor t, as a tensor. */
+int hone_lower_batch_part(struct hone_lower *b, int t, int nth, int parts);
+
+/* The step of n's activation from x to y, and that from dy and x to dx. */
+int hone_lower_act_of_part(struct hone_lower *b, const struct hone_node *n, int y, int x);
+int hone_lower_act_gradient_of_part(struct hone_lower *b, const struct hone_node *n, int dx, int dy,
+                                    int x);
 
 /* optimizer steps (update.c): is the gradient of so many bytes of weights in the arena, for a step
  * of its own as soon as it is there? */

@@ -136,6 +136,31 @@ static void check_pieces(const char *what, const char *text, enum hone_dtype dty
     hone_net_close(&whole);
 }
 
+/* ---- an activation and its average in parts of the batch ---- */
+
+static void check_parts(enum hone_dtype dtype, int nparts)
+{
+    struct hone_lowering how = { .batch = 32, .train = 1, .dtype = dtype, .device = &cpu,
+                                 .optim = hone_optim_default(HONE_SGD) };
+    struct hone_net parts, whole;
+    int err = open_net(&parts, "lenet5", &how);
+    how.keep = 1;
+    if (!err) err = open_net(&whole, "lenet5", &how);
+    if (!ok(!err, "lenet5 in %s opens", hone_dtype_name(dtype))) {
+        printf("# %s\n", hone_errmsg());
+        return;
+    }
+    const int n = count(&parts, "avgpool_bwd", NULL);
+    ok(n == nparts && count(&whole, "avgpool_bwd", NULL) == 2 &&
+           count(&parts, "gelu_tanh_bwd", NULL) == n + 2,
+       "its two averages go backward in %d parts", n);
+    ok(bytes_of(&parts) < bytes_of(&whole), "which take %lld bytes in place of %lld",
+       (long long)bytes_of(&parts), (long long)bytes_of(&whole));
+    ok(alike(&parts, &whole), "and give the same bits, losses and weights");
+    hone_net_close(&parts);
+    hone_net_close(&whole);
+}
+
 int main(void)
 {
     /* The second layer has nine tenths of all parameters. */
@@ -149,6 +174,9 @@ int main(void)
     check_again("resnet56:n=1,option=B", 4, HONE_F64, 4);
     check_again("mobilenetv1:width=0.25", 4, HONE_F32, 26);
     check_again("mobilenetv1:width=0.25", 4, HONE_BF16, 26);
+    check_parts(HONE_F32, 5);
+    check_parts(HONE_F64, 10);
+    check_parts(HONE_BF16, 3);
     check_pieces("fc", products, HONE_F32, 4);
     check_pieces("fc", products, HONE_F64, 8);
     check_pieces("fc", products, HONE_BF16, 4);

@@ -2,6 +2,8 @@
  * of the op, of its gradient's op less "_bwd", and of the attribute of gemm and conv2d_fwd. */
 #include "nets/lower.h"
 
+#include <string.h>
+
 int hone_lower_fuses(const struct hone_lower *b, const struct hone_layer_kind *act)
 {
     return act && (act->from_y || !b->how->train);
@@ -61,6 +63,54 @@ int hone_lower_act_backward(struct hone_lower *b, struct hone_node *n)
     return err ? err : dx;
 }
 
+/* ---- in parts of the batch ---- */
+
+int hone_lower_batch_part(struct hone_lower *b, int t, int nth, int parts)
+{
+    const struct hone_tensor of = b->net->tensor[t];
+    const int64_t n = hone_tensor_len(&of) / parts;
+    int v = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, of.layer, 1, (int64_t[]){ n },
+                              "part %d of %.40s", nth, of.name);
+    if (v < 0) return v;
+    b->net->tensor[v].dtype = of.dtype;
+    b->net->tensor[v].within = t;
+    b->net->tensor[v].offset = nth * n * (int64_t)hone_dtype_bytes(of.dtype);
+    return v;
+}
+
+int hone_lower_act_of_part(struct hone_lower *b, const struct hone_node *n, int y, int x)
+{
+    return y < 0 || x < 0 ? HONE_EINVAL : value_step(b, n, n->kind->name, y, x);
+}
+
+int hone_lower_act_gradient_of_part(struct hone_lower *b, const struct hone_node *n, int dx, int dy,
+                                    int x)
+{
+    char text[HONE_TEXT];
+    if (dx < 0 || dy < 0 || x < 0) return HONE_EINVAL;
+    snprintf(text, sizeof text, "%s_bwd:f32:any:n%lld", n->kind->name,
+             (long long)hone_tensor_len(&b->net->tensor[x]));
+    return hone_lower_step(b, n, HONE_BACKWARD_DATA, text, (int[]){ dx, dy, x }, 3);
+}
+
+/* Where an average alone reads an activation whose gradient needs its input, neither it nor the
+ * gradient that the average passes on need ever be there as a whole: a part of the batch after the
+ * other goes through both, in the cache, and the gradient takes the input's place. */
+static int parts_of(const struct hone_lower *b, const struct hone_node *n)
+{
+    enum { MOST = 8, PART = 1 << 17 };
+    const struct hone_node *in = hone_node_input(b, n);
+    const int64_t bytes = hone_tensor_bytes(&b->net->tensor[in->y]);
+    int parts = MOST;
+    if (!b->how->train || b->how->keep || n->kind->from_y || n->nreaders != 1 ||
+        in->nreaders != 1 ||
+        strcmp(b->node[n->reader].kind->name, "avgpool") || !in->kind->backward ||
+        in->weight < 0 || (b->how->device && b->how->device->backend->start))
+        return 1;
+    while (parts > 1 && (b->how->batch % parts || bytes / parts < PART)) parts /= 2;
+    return parts;
+}
+
 /* ---- as layers ---- */
 
 static int forward(struct hone_lower *b, struct hone_node *n)
@@ -71,13 +121,14 @@ static int forward(struct hone_lower *b, struct hone_node *n)
         hone_lower_say(b, n, "in %s", in->name);
         return HONE_OK;
     }
+    if ((n->parts = parts_of(b, n)) > 1) return HONE_OK;
     n->y = hone_lower_output(b, n, "");
     return n->y < 0 ? n->y : value_step(b, n, n->kind->name, n->y, in->y);
 }
 
 static int backward(struct hone_lower *b, struct hone_node *n)
 {
-    if (n->absorbed) return HONE_OK;
+    if (n->absorbed || n->parts > 1) return HONE_OK;
     int x = hone_node_input(b, n)->y;
     return gradient_step(b, n, n->kind, hone_lower_new_gradient(b, hone_node_index(b, n), x), n->y,
                          x);

@@ -63,8 +63,8 @@ static int forward(struct hone_lower *b, struct hone_node *n)
 
 /* ---- backward ---- */
 
-/* The gradient of the input's columns that belong to pieces [from, to) of the weights, side by side:
- * a product of a piece needs no more workspace than that. */
+/* The gradient of the input's columns that belong to pieces [from, to) of the weights, side by
+ * side: a product of a piece needs no more workspace than that. */
 static int columns_gradient(struct hone_lower *b, struct hone_node *n, int from, int to, int dy)
 {
     const int batch = b->how->batch, columns = hone_node_input(b, n)->c / n->pieces * (to - from),

@@ -35,6 +35,43 @@ static int keep_places(struct hone_lower *b, struct hone_node *n)
     return n->places < 0 ? n->places : HONE_OK;
 }
 
+/* A tensor for part of what n, of one part of the batch, reads. */
+static int part_of_input(struct hone_lower *b, const struct hone_node *n, const char *what)
+{
+    const struct hone_node *in = hone_node_input(b, n);
+    const struct hone_tensor x = b->net->tensor[in->y];
+    return hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_F32, hone_node_index(b, n), 1,
+                             (int64_t[]){ hone_tensor_len(&x) / in->parts }, "%s%s.part", what,
+                             in->name);
+}
+
+static int forward_in_parts(struct hone_lower *b, struct hone_node *n)
+{
+    const struct hone_node *in = hone_node_input(b, n);
+    int err = HONE_OK;
+    for (int i = 0; !err && i < in->parts; i++) {
+        int a = part_of_input(b, n, ""), x = hone_lower_batch_part(b, in->y, i, in->parts),
+            y = hone_lower_batch_part(b, n->y, i, in->parts);
+        err = hone_lower_act_of_part(b, in, a, x);
+        if (!err) err = pool(b, n, HONE_FORWARD, "fwd", (int[]){ y, a }, 2);
+    }
+    return err;
+}
+
+/* The gradient of the activation's input comes to lie where that was. */
+static int backward_in_parts(struct hone_lower *b, struct hone_node *n)
+{
+    const struct hone_node *in = hone_node_input(b, n);
+    int dy = hone_lower_gradient_of(b, n->y), err = dy < 0 ? dy : HONE_OK;
+    for (int i = 0; !err && i < in->parts; i++) {
+        int da = part_of_input(b, n, "d "), x = hone_lower_batch_part(b, in->y, i, in->parts),
+            part = hone_lower_batch_part(b, dy, i, in->parts);
+        err = pool(b, n, HONE_BACKWARD_DATA, "bwd", (int[]){ da, part }, 2);
+        if (!err) err = hone_lower_act_gradient_of_part(b, in, x, da, x);
+    }
+    return err ? err : hone_lower_same_gradient(b, in->y, in->y);
+}
+
 static int forward_gap(struct hone_lower *b, struct hone_node *n)
 {
     const struct hone_node *in = hone_node_input(b, n);
@@ -55,8 +92,9 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     char text[2 * HONE_TEXT];
     int r = hone_node_int(n, "r"), kw = hone_node_int(n, "kw"), s = hone_node_int(n, "stride"),
         pad = hone_node_int(n, "p");
-    snprintf(n->sizes, sizeof n->sizes, "mb%dic%dih%diw%dkh%dkw%dsh%dsw%dph%dpw%d", b->how->batch,
-             in->c, in->h, in->w, r, kw, s, s, pad, pad);
+    snprintf(n->sizes, sizeof n->sizes, "mb%dic%dih%diw%dkh%dkw%dsh%dsw%dph%dpw%d",
+             in->parts > 1 ? b->how->batch / in->parts : b->how->batch, in->c, in->h, in->w, r, kw,
+             s, s, pad, pad);
     snprintf(text, sizeof text, "%s_fwd:f32:nhwc:%s", n->kind->name, n->sizes);
     int err = hone_problem_parse(text, &p);
     if (err)
@@ -70,6 +108,7 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     if (s != r) hone_lower_say(b, n, " s%d", s);
     if (pad) hone_lower_say(b, n, " p%d", pad);
     if ((n->y = hone_lower_output(b, n, "")) < 0) return n->y;
+    if (in->parts > 1) return forward_in_parts(b, n);
     if ((err = keep_places(b, n))) return err;
     return pool(b, n, HONE_FORWARD, "fwd", (int[]){ n->y, in->y, n->places }, 2 + (n->places >= 0));
 }
@@ -77,6 +116,7 @@ static int forward(struct hone_lower *b, struct hone_node *n)
 static int backward(struct hone_lower *b, struct hone_node *n)
 {
     const struct hone_node *in = hone_node_input(b, n);
+    if (in->parts > 1) return backward_in_parts(b, n);
     int dy = hone_lower_gradient_of(b, n->y),
         dx = hone_lower_new_gradient(b, hone_node_index(b, n), in->y);
     if (dx < 0) return dx;
