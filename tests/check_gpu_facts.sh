@@ -35,7 +35,7 @@ tap $? 'a problem is tuned'
 grep '"status": *"timed"' records | grep -c 'sm_clock=1410 memory_clock=3201 power=350.5 temperature=61 throttle=power_cap+heat' >out
 [ "$(cat out)" -ge 1 ] && [ "$(cat out)" = "$(grep -c '"status": *"timed"' records)" ]
 tap $? 'every sample has clocks, power, temperature and what holds the GPU back'
-grep -c 'energy=' records >out
+grep -v '+later"' records | grep -c 'energy=' >out   # races at later moments repeat them
 [ "$(cat out)" -ge 1 ] && [ "$(cat out)" -le 3 ]
 tap $? 'what needs runs to be counted is read of the fastest few'
 "$hone" db why relu:f32:any:n4000 --device gpu0 >out 2>err

@@ -93,11 +93,12 @@ double hone_bnorm_infer_meaning(const struct hone_problem *p, const double *cons
     const int64_t j = i % p->dim[NORM_N];
     const int again = hone_problem_has(p, "again");
     const double x = in[INFER_X][i], beta = in[INFER_BETA][j], var = in[INFER_RVAR][j],
-                 mean = in[INFER_RMEAN][j] + (again ? in[infer_off(p)][j] : 0),
+                 mean = in[INFER_RMEAN][j], off = again ? in[infer_off(p)][j] : 0,
                  slope = in[INFER_GAMMA][j] * (again ? var : 1 / sqrt(var + p->value[INFER_EPS]));
     (void)out;
-    *scale = fabs(slope) * (fabs(x) + fabs(mean)) + fabs(beta);
-    return ended(p, in[INFER_ADDEND], i, slope * (x - mean) + beta, scale);
+    /* Each of the terms is rounded, also where one cancels another. */
+    *scale = fabs(slope) * (fabs(x) + fabs(mean) + fabs(off)) + fabs(beta);
+    return ended(p, in[INFER_ADDEND], i, slope * (x - mean - off) + beta, scale);
 }
 
 /* ---- bnorm_bwd ---- */
