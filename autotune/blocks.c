@@ -228,7 +228,7 @@ int hone_blocks_settled(const struct hone_blocks *b)
     for (int i = 0; i < b->n; i++) near += !b->of[i].out && i != b->leader && b->of[i].lo < APART;
     if (b->nblocks < (b->apart ? MOMENTS : near ? LEAST : ALONE)) return 0;
     for (int i = 0; i < b->n; i++)
-        if (is_open(b, i, b->nblocks < ROUGHLY ? TIE : ROUGH)) return 0;
+        if (is_open(b, i, b->apart || b->nblocks < ROUGHLY ? TIE : ROUGH)) return 0;
     return 1;
 }
 

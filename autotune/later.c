@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double NEAR = 1.05;         /* times the leader's time: the best of another moment */
+static const double NEAR = 1.3;          /* times the leader's time: the best of another moment */
 static const double OTHER = 4;           /* likewise of another number of threads */
 
 /* Racers, those that are near, and moments, at most. */
-enum { MOST = 12, CLOSE = 8, VISITS = 12 };
+enum { MOST = 14, CLOSE = 10, VISITS = HONE_BLOCKS };
 
 struct hone_later {
     struct hone_problem p;
