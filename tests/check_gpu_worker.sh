@@ -44,11 +44,12 @@ tune faults.db $P --patience 2 --again
 unset HONE_PRETEND_FAULT
 
 # ---- in the race: the best so far is raced in any case ----
-L=relu:f32:any:n40000   # takes so long that a window is one launch
+size=120000
+L=relu:f32:any:n$size   # takes so long that a window is one launch
 tune late.db $L
 tap $? 'a third problem is tuned'
 wide=$(sed -n 's/.*cuda_flat wide=\([0-9]*\),block=.*/\1/p' out) block=$(sed -n 's/.*,block=\([0-9]*\) .*/\1/p' out)
-HONE_PRETEND_FAULT=illegal:flat:$block.$(((40000 + wide * block - 1) / (wide * block))):25 tune late.db $L --again
+HONE_PRETEND_FAULT=illegal:flat:$block.$(((size + wide * block - 1) / (wide * block))):25 tune late.db $L --again
 [ $? = 0 ] && grep -q 'cuda_flat' out; tap $? 'its best goes wrong in the race: the session has another'
 "$hone" db --db late.db export | grep '"status":"failed"' >out
 grep -q "\"config\":\"wide=$wide,block=$block\".*\"why\":\"error: .*CUDA_ERROR_ILLEGAL_ADDRESS.*in the race" out; tap $? 'and the record says so'
