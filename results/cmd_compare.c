@@ -16,7 +16,7 @@ struct options {
 
 enum {
     OPT_PEER = 256, OPT_DATA, OPT_ROUNDS, OPT_TURN, OPT_LOSSES, OPT_THREADS, OPT_OPTIMIZER, OPT_LR,
-    OPT_SEED, OPT_DB, OPT_JSON, OPT_CSV, OPT_PLOT
+    OPT_SEED, OPT_DB, OPT_JSON, OPT_CSV, OPT_PLOT, OPT_DTYPE
 };
 
 static const struct argp_option option[] = {
@@ -28,6 +28,9 @@ static const struct argp_option option[] = {
     { "optimizer", OPT_OPTIMIZER, "NAME", 0,
       "as for `hone autotune`, such as sgd+momentum or adam (default sgd)", 0 },
     { "lr", OPT_LR, "RATE", 0, "learning rate (default: the optimizer's)", 0 },
+    { "dtype", OPT_DTYPE, "TYPE", 0,
+      "numbers of the net, here and in the peers: f32, tf32, f64, or bf16 with f32 weights "
+      "(default f32)", 0 },
     { "rounds", OPT_ROUNDS, "N", 0, "in each of which every way trains in turn (default 11)", 0 },
     { "turn", OPT_TURN, "S", 0,
       "seconds of a way's steps in a round, at least 2 steps (default 0.3)", 0 },
@@ -75,6 +78,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_LOSSES: c->nlosses = whole(state, "loss", arg, 1, 1000); break;
     case OPT_THREADS: c->threads = whole(state, "threads", arg, 1, 4096); break;
     case OPT_SEED: c->seed = (uint64_t)whole(state, "seed", arg, 0, 1 << 30); break;
+    case OPT_DTYPE:
+        if (hone_net_dtype_find(arg, &c->dtype)) argp_error(state, "--dtype: %s", hone_errmsg());
+        /* Gradients of f16 need a loss scale, and some steps are then skipped: no two steps of a
+         * race would be the same work. */
+        if (c->dtype == HONE_F16)
+            argp_error(state, "--dtype: f16 trains with a loss scale, and steps that it skips "
+                              "cannot be compared; bf16 needs none");
+        break;
     case OPT_LR: o->lr = positive(state, "lr", arg); break;
     case OPT_DB: c->db = arg; break;
     case OPT_JSON: o->json = 1; break;
@@ -112,11 +123,14 @@ static const char doc[] =
     "  tensorflow  eager, function (tf.function), xla (tf.function with XLA)\n"
     "  jax         jit\n\n"
     "Peers compute on the device that --device names, or say that they find none.  "
+    "With --dtype bf16 activations and their gradients are bf16 in all, weights and what the "
+    "optimizer keeps f32: in PyTorch by autocast, in TensorFlow and JAX by casts.  "
     "Batches are in memory before the first step.  Tune before: `hone autotune --net NET --batch "
-    "N`.\n\n"
+    "N --dtype TYPE`.\n\n"
     "Examples:\n"
     "  hone compare --net lenet5 --batch 64\n"
     "  hone compare --net resnet56 --batch 32 --peer pytorch --data cifar10 --plot plots\n"
+    "  hone compare --net resnet56 --batch 32 --dtype bf16 --peer pytorch\n"
     "  hone compare --net housing-mlp --optimizer adam --peer pytorch:eager,jax --json\n"
     "  HONE_PYTHON=torch/bin/python:keras/bin/python hone compare --net mnist-cnn:dropout=0\n\n"
     "Exit status: 0 good, 1 no peer could be compared or something failed here, 2 wrong usage.";

@@ -13,15 +13,48 @@ enum { MOST_BATCHES = 16, WARM_UP = 4, MOST_STEPS = 2000, LEAST_STEPS = 2 };
 
 /* ---- batches ---- */
 
+/* Floats, or labels as they are, to a tensor's numbers, and back. */
+static void from_floats(const struct hone_tensor *t, const void *from, char *to)
+{
+    const size_t bytes = hone_dtype_bytes(t->dtype);
+    if (t->dtype == HONE_F32 || t->dtype == HONE_I32) {
+        memcpy(to, from, (size_t)hone_tensor_bytes(t));
+        return;
+    }
+    for (int64_t i = 0; i < hone_tensor_len(t); i++) {
+        double v = (double)((const float *)from)[i];
+        hone_from_double(t->dtype, &v, to + (size_t)i * bytes, 1);
+    }
+}
+
+static int write_floats(const struct hone_tensor *t, const char *from, FILE *f)
+{
+    const size_t n = (size_t)hone_tensor_len(t), bytes = hone_dtype_bytes(t->dtype);
+    if (t->dtype == HONE_F32 || t->dtype == HONE_I32) return fwrite(from, bytes, n, f) == n;
+    for (size_t i = 0; i < n; i++) {
+        double v;
+        hone_to_double(t->dtype, from + i * bytes, &v, 1);
+        const float one = (float)v;
+        if (fwrite(&one, sizeof one, 1, f) != 1) return 0;
+    }
+    return 1;
+}
+
+static void keep_batch(struct hone_compare *c, int nth, const void *x, const void *target)
+{
+    char *to = c->batch + (size_t)nth * c->batch_bytes;
+    from_floats(&c->net.tensor[c->net.input], x, to);
+    from_floats(&c->net.tensor[c->net.target], target, to + c->x_bytes);
+}
+
 /* Numbers uniform in [0, 1) and labels over all classes, as hone profile has them. */
-static void draw_batch(struct hone_compare *c, int nth)
+static void draw_batch(struct hone_compare *c, int nth, float *x, void *target)
 {
     const struct hone_net *net = &c->net;
     const struct hone_tensor *out = &net->tensor[net->output], *t = &net->tensor[net->target];
-    float *x = (float *)(c->batch + (size_t)nth * c->batch_bytes);
-    void *target = (char *)x + c->x_bytes;
+    const int64_t n = hone_tensor_len(&net->tensor[net->input]);
     uint64_t key = hone_random(c->o->seed, (uint64_t)nth);
-    for (size_t i = 0; i < c->x_bytes / sizeof *x; i++) x[i] = (float)hone_random_unit(key, i);
+    for (int64_t i = 0; i < n; i++) x[i] = (float)hone_random_unit(key, (uint64_t)i);
     for (int64_t i = 0; i < hone_tensor_len(t); i++) {
         double u = hone_random_unit(~key, (uint64_t)i);
         if (t->dtype == HONE_I32)
@@ -29,10 +62,12 @@ static void draw_batch(struct hone_compare *c, int nth)
         else
             ((float *)target)[i] = (float)u;
     }
+    keep_batch(c, nth, x, target);
 }
 
 /* The batches of a training run's first epoch. */
-static int gather_batches(struct hone_compare *c, const struct hone_data *train)
+static int gather_batches(struct hone_compare *c, const struct hone_data *train, float *x,
+                          void *target)
 {
     int err = hone_net_fits(&c->net, train, 1);
     int64_t *order = err ? NULL : malloc((size_t)train->rows * sizeof *order);
@@ -40,9 +75,8 @@ static int gather_batches(struct hone_compare *c, const struct hone_data *train)
     if (!order) return hone_fail(HONE_ENOMEM, "%lld rows", (long long)train->rows);
     hone_data_shuffle(order, train->rows, c->o->seed, 1);
     for (int i = 0; i < c->nbatches; i++) {
-        char *x = c->batch + (size_t)i * c->batch_bytes;
-        hone_data_gather(train, order + (int64_t)i * c->net.batch, c->net.batch, (float *)x,
-                         x + c->x_bytes);
+        hone_data_gather(train, order + (int64_t)i * c->net.batch, c->net.batch, x, target);
+        keep_batch(c, i, x, target);
     }
     free(order);
     return HONE_OK;
@@ -63,10 +97,14 @@ static int make_batches(struct hone_compare *c, const struct hone_data *train)
     c->batch_bytes = c->x_bytes + (size_t)hone_tensor_bytes(&net->tensor[net->target]);
     c->batch_bytes = (c->batch_bytes + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN;
     c->batch = aligned_alloc(HONE_ALIGN, (size_t)wanted * c->batch_bytes);
-    if (!c->batch) return hone_fail(HONE_ENOMEM, "%d batches", wanted);
-    if (train->rows) return gather_batches(c, train);
-    for (int i = 0; i < wanted; i++) draw_batch(c, i);
-    return HONE_OK;
+    float *x = malloc((size_t)hone_tensor_len(&net->tensor[net->input]) * sizeof *x);
+    void *target = malloc((size_t)hone_tensor_len(&net->tensor[net->target]) * sizeof(float));
+    int err = c->batch && x && target ? HONE_OK : hone_fail(HONE_ENOMEM, "%d batches", wanted);
+    if (!err && train->rows) err = gather_batches(c, train, x, target);
+    for (int i = 0; !err && !train->rows && i < wanted; i++) draw_batch(c, i, x, target);
+    free(target);
+    free(x);
+    return err;
 }
 
 /* ---- our own way ---- */
@@ -89,13 +127,17 @@ static int give_batch(struct hone_net *net, const char *x, const char *target)
 /* The mean of the rows' losses, which waits for the device. */
 static int mean_loss(struct hone_net *net, double *loss)
 {
-    const size_t n = (size_t)net->batch;
-    float *rows = malloc(n * sizeof *rows);
+    const struct hone_tensor *t = &net->tensor[net->loss];
+    const size_t n = (size_t)net->batch, bytes = hone_dtype_bytes(t->dtype);
+    char *rows = malloc(n * bytes);
     if (!rows) return hone_fail(HONE_ENOMEM, "%zu losses", n);
-    int err = net->device->backend->get(net->device, rows, hone_net_mem(net, net->loss),
-                                        n * sizeof *rows);
-    double sum = 0;
-    for (size_t i = 0; !err && i < n; i++) sum += (double)rows[i];
+    int err =
+        net->device->backend->get(net->device, rows, hone_net_mem(net, net->loss), n * bytes);
+    double sum = 0, v;
+    for (size_t i = 0; !err && i < n; i++) {
+        hone_to_double(t->dtype, rows + i * bytes, &v, 1);
+        sum += v;
+    }
     *loss = sum / net->batch;
     free(rows);
     return err;
@@ -109,12 +151,14 @@ static int our_step(struct hone_compare *c, double *seconds, double *loss)
     char *x = c->batch + (size_t)(c->step % c->nbatches) * c->batch_bytes;
     uint64_t seed[2] = { hone_dropout_seed(c->o->seed), (uint64_t)c->step };
     hone_optim_hyper(&net->optim, c->step++, hyper);
-    hone_from_double(HONE_F32, hyper, now, 8);
+    const enum hone_dtype wide = hone_dtype_wide(net->dtype);
+    hone_from_double(wide, hyper, now, 8);
     struct hone_device *d = net->device;
     /* The peers' batches lie on their device, too. */
     int err = give_batch(net, x, x + c->x_bytes);
     const double begin = hone_now();
-    if (!err) err = d->backend->put(d, hone_net_mem(net, net->hyper), now, 8 * sizeof(float));
+    if (!err) err = d->backend->put(d, hone_net_mem(net, net->hyper), now,
+                                  8 * hone_dtype_bytes(wide));
     if (!err && net->seed >= 0)
         err = d->backend->put(d, hone_net_mem(net, net->seed), seed, sizeof seed);
     if (!err) err = hone_net_run_whole(net, c->no_graph);
@@ -259,11 +303,12 @@ static int write_job(const struct hone_compare *c, const struct hone_way *w, con
         hone_optimizer_name(o->kind), "lr", o->lr, "momentum", o->momentum, "weight_decay",
         o->weight_decay, "beta1", o->beta1, "beta2", o->beta2, "rho", o->rho, "epsilon",
         o->epsilon, "nesterov", o->nesterov, "clip", o->clip);
-    json_t *job = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:o}", "mode",
-                            w->mode, "device", c->net.device->backend->name, "index",
-                            c->net.device->index, "net", net, "weights", weights, "batches",
-                            batches, "batch", c->net.batch, "nbatches", c->nbatches, "threads", c->o->threads,
-                            "seed", (json_int_t)c->o->seed, "optimizer", optimizer);
+    json_t *job = json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:o}", "mode",
+                            w->mode, "dtype", hone_net_dtype_name(&c->net), "device",
+                            c->net.device->backend->name, "index", c->net.device->index, "net",
+                            net, "weights", weights, "batches", batches, "batch", c->net.batch,
+                            "nbatches", c->nbatches, "threads", c->o->threads, "seed",
+                            (json_int_t)c->o->seed, "optimizer", optimizer);
     int bad = !job || json_dump_file(job, path, JSON_INDENT(1));
     json_decref(job);
     return bad ? hone_fail(HONE_EIO, "cannot write %s", path) : HONE_OK;
@@ -281,19 +326,18 @@ static int build_peer(struct hone_compare *c, struct hone_way *w)
     return err;
 }
 
-/* Batches as they lie but for what fills lines up. */
+/* Batches as they lie but for what fills lines up, as floats whatever the net computes in. */
 static int write_batches(const struct hone_compare *c)
 {
     const struct hone_net *net = &c->net;
-    size_t x = (size_t)hone_tensor_bytes(&net->tensor[net->input]);
-    size_t t = (size_t)hone_tensor_bytes(&net->tensor[net->target]);
     char path[300];
     snprintf(path, sizeof path, "%s/batches", c->dir);
     FILE *f = fopen(path, "wb");
     int bad = !f;
     for (int i = 0; !bad && i < c->nbatches; i++) {
         const char *at = c->batch + (size_t)i * c->batch_bytes;
-        bad = fwrite(at, 1, x, f) != x || fwrite(at + c->x_bytes, 1, t, f) != t;
+        bad = !write_floats(&net->tensor[net->input], at, f) ||
+              !write_floats(&net->tensor[net->target], at + c->x_bytes, f);
     }
     if (f && fclose(f)) bad = 1;
     return bad ? hone_fail(HONE_EIO, "cannot write %s", path) : HONE_OK;
@@ -472,7 +516,7 @@ int hone_compare_open(struct hone_compare *c, const struct hone_compare_options 
                       struct hone_db *db, struct hone_device *d)
 {
     struct hone_lowering how = {
-        .batch = o->batch, .train = 1, .optim = o->optim, .db = db, .device = d
+        .batch = o->batch, .train = 1, .dtype = o->dtype, .optim = o->optim, .db = db, .device = d
     };
     struct hone_data train = { 0 }, test = { 0 };
     const char *tmp = getenv("TMPDIR");

@@ -52,6 +52,7 @@ struct hone_compare_options {
     const char *peers; /* "pytorch:compile,jax" */
     int batch, rounds, nlosses, threads;
     double turn; /* seconds of a way's steps in each round */
+    enum hone_dtype dtype; /* as hone_lowering has it */
     uint64_t seed;
     struct hone_optim optim;
 };
@@ -61,7 +62,7 @@ struct hone_compare {
     struct hone_net net;
     char dir[256]; /* for the job: weights, batches */
     int nbatches, ntuned, dropout; /* tuned: steps of the net; dropout: layers that drop by chance */
-    char *batch;                   /* (nbatches): x, then targets */
+    char *batch;                   /* (nbatches): x, then targets, in the net's numbers */
     size_t batch_bytes, x_bytes;
     int64_t step;
     char no_graph[HONE_TEXT];      /* why our step is not one graph of the device; or "" */

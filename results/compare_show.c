@@ -47,9 +47,9 @@ void hone_compare_print(const struct hone_compare *c, FILE *f)
 {
     char optim[HONE_TEXT];
     hone_optim_print(&c->net.optim, optim);
-    fprintf(f, "%s, batch %d, %s at %g, %s; %d rounds in turn, a turn %g s; %d of %d steps tuned"
+    fprintf(f, "%s, batch %d, %s, %s at %g, %s; %d rounds in turn, a turn %g s; %d of %d steps tuned"
             "\n\n",
-            c->net.name, c->net.batch, optim, c->net.optim.lr,
+            c->net.name, c->net.batch, hone_net_dtype_name(&c->net), optim, c->net.optim.lr,
             c->o->data ? c->o->data : "random numbers", c->o->rounds, c->o->turn, c->ntuned,
             c->net.nsteps);
     fprintf(f, "%-43s %9s %-17s %10s %9s %-15s %10s %10s %10s %9s\n", "", "ms a step", "[95 %]",
@@ -66,7 +66,7 @@ void hone_compare_print(const struct hone_compare *c, FILE *f)
 void hone_compare_csv(const struct hone_compare *c, FILE *f)
 {
     fputs("peer,mode,version,failed,steps,rounds,ms,ms_lo,ms_hi,rows_per_s,over_hone,over_hone_lo,"
-          "over_hone_hi,first_ms,memory_bytes,base_bytes,losses_differ\n", f);
+          "over_hone_hi,first_ms,memory_bytes,base_bytes,losses_differ,dtype\n", f);
     for (int i = 0; i < c->nways; i++) {
         const struct hone_way *w = &c->way[i];
         fprintf(f, "%s,%s,", w->peer, w->mode);
@@ -74,13 +74,13 @@ void hone_compare_csv(const struct hone_compare *c, FILE *f)
         putc(',', f);
         hone_output_cell(f, w->why);
         if (w->why[0]) {
-            fputs(",,,,,,,,,,,,,\n", f);
+            fprintf(f, ",,,,,,,,,,,,,,%s\n", hone_net_dtype_name(&c->net));
             continue;
         }
-        fprintf(f, ",%d,%d,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%lld,%lld,%.3g\n", w->nsteps,
+        fprintf(f, ",%d,%d,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%lld,%lld,%.3g,%s\n", w->nsteps,
                 c->o->rounds, w->step_ms.median, w->step_ms.lo, w->step_ms.hi, rows_per_s(c, w),
                 w->ratio.median, w->ratio.lo, w->ratio.hi, w->first_ms, (long long)own_bytes(w),
-                (long long)w->base_bytes, w->worst);
+                (long long)w->base_bytes, w->worst, hone_net_dtype_name(&c->net));
     }
 }
 
@@ -115,12 +115,12 @@ int hone_compare_json(const struct hone_compare *c, FILE *f)
     json_t *ways = json_array();
     hone_optim_print(&c->net.optim, optim);
     for (int i = 0; i < c->nways; i++) json_array_append_new(ways, way_json(c, &c->way[i]));
-    json_t *all = json_pack("{s:s, s:i, s:s, s:i, s:s, s:f, s:s?, s:i, s:f, s:i, s:i, s:i, s:o}",
-                            "hone", "compare", "version", 1, "net", c->net.name, "batch",
-                            c->net.batch, "optimizer", optim, "lr", c->net.optim.lr, "data",
-                            c->o->data, "rounds", c->o->rounds, "turn_s", c->o->turn, "tuned",
-                            c->ntuned, "parts", c->net.nsteps, "threads", c->o->threads, "ways",
-                            ways);
+    json_t *all = json_pack(
+        "{s:s, s:i, s:s, s:i, s:s, s:s, s:f, s:s?, s:i, s:f, s:i, s:i, s:i, s:o}", "hone",
+        "compare", "version", 1, "net", c->net.name, "batch", c->net.batch, "dtype",
+        hone_net_dtype_name(&c->net), "optimizer", optim, "lr", c->net.optim.lr, "data",
+        c->o->data, "rounds", c->o->rounds, "turn_s", c->o->turn, "tuned", c->ntuned, "parts",
+        c->net.nsteps, "threads", c->o->threads, "ways", ways);
     int bad = !all || json_dumpf(all, f, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) ||
               putc('\n', f) == EOF;
     json_decref(all);
@@ -132,7 +132,8 @@ int hone_compare_json(const struct hone_compare *c, FILE *f)
 static void put_title(const struct hone_compare *c, const char *what, FILE *script)
 {
     char title[256];
-    snprintf(title, sizeof title, "%s: %.120s, batch %d", what, c->net.name, c->net.batch);
+    snprintf(title, sizeof title, "%s: %.120s, batch %d, %s", what, c->net.name, c->net.batch,
+             hone_net_dtype_name(&c->net));
     hone_output_title(script, title);
 }
 

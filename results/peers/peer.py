@@ -48,6 +48,7 @@ class Job:
         with open(self.job["net"]) as f:
             self.layers = json.load(f)["layers"]
         self.mode, self.threads, self.seed = self.job["mode"], self.job["threads"], self.job["seed"]
+        self.dtype = self.job.get("dtype", "f32")  # or "tf32", "f64", "bf16"
         self.device, self.index = self.job.get("device", "cpu"), self.job.get("index", 0)  # or "cuda"
         self.optimizer, self.nbatches = self.job["optimizer"], self.job["nbatches"]
         self.loss = self.layers[-1]
@@ -63,12 +64,13 @@ class Job:
         classes = self.loss["kind"] == "softmax_ce"
         outputs = self.loss["output"][2]
         row = [h, w, c] if h * w > 1 else [c]
+        real = np.float64 if self.dtype == "f64" else np.float32
         batches = []
         with open(job["batches"], "rb") as f:
             for _ in range(job["nbatches"]):
-                x = np.fromfile(f, np.float32, n * h * w * c).reshape(n, *row)
+                x = np.fromfile(f, np.float32, n * h * w * c).reshape(n, *row).astype(real, copy=False)
                 y = np.fromfile(f, np.int32 if classes else np.float32, n * (1 if classes else outputs))
-                batches.append((x, y if classes else y.reshape(n, outputs)))
+                batches.append((x, y if classes else y.reshape(n, outputs).astype(real, copy=False)))
         return batches
 
     @staticmethod
@@ -78,7 +80,7 @@ class Job:
             header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
             data = f.read()
         header.pop("__metadata__", None)
-        return {name: np.frombuffer(data[e["data_offsets"][0]:e["data_offsets"][1]], "<f4")
+        return {name: np.frombuffer(data[e["data_offsets"][0]:e["data_offsets"][1]], {"F32": "<f4", "F64": "<f8"}[e["dtype"]])
                 .reshape(e["shape"]).copy() for name, e in header.items()}
 
     def padding(self, layer):
@@ -95,7 +97,8 @@ class Job:
 
 def walk(job, ops):
     """A function of the weights, a batch and its targets that gives the loss.  ops has a function
-    for each kind of layer, of the layer, the weights and its inputs; acts are named in ops.acts."""
+    for each kind of layer, of the layer, the weights and its inputs; acts are named in ops.acts, and
+    ops.wide gives the loss its numbers in floats at least."""
     slot = {layer["name"]: i for i, layer in enumerate(job.layers)}
     plan = []
     for layer in job.layers:
@@ -114,7 +117,7 @@ def walk(job, ops):
         for run, inputs in plan[1:-1]:
             y.append(run(w, *[y[i] for i in inputs]))
         run, inputs = plan[-1]
-        return run(w, y[inputs[0]], target)
+        return run(w, ops.wide(y[inputs[0]]), target)
 
     return loss_of
 
@@ -159,7 +162,7 @@ def serve(name, module, modes, build):
                 losses.append(float(loss))
                 at += 1
             if what == "losses":
-                say("losses", f"{times[0]:.9f}", *(f"{loss:.9g}" for loss in losses))
+                say("losses", f"{times[0]:.9f}", *(f"{loss:.17g}" for loss in losses))
             else:
                 say("seconds", *(f"{t:.9f}" for t in times))
     except Missing as error:

@@ -2,7 +2,8 @@
 """`hone compare --peer jax`: a net in JAX, its whole training step compiled by jax.jit.
 
 Hone's layouts are JAX's with other names, so nothing is turned around.  The optimizers are written
-out, since JAX has none."""
+out, since JAX has none.  In bf16 the input and the weights are cast as layers read them, and bnorm's
+statistics are of floats, as Flax has it."""
 import peer
 
 MODES = ["jit"]
@@ -15,6 +16,9 @@ class Ops:
                      "sigmoid": nn.sigmoid, "tanh": self.jnp.tanh, "silu": nn.silu,
                      "gelu_erf": lambda x: nn.gelu(x, False), "gelu_tanh": lambda x: nn.gelu(x, True)}
 
+    def wide(self, y):
+        return y.astype(self.jnp.float32) if y.dtype == self.jnp.bfloat16 else y
+
     # A layer of one pixel is (n, c), any other (n, h, w, c).
 
     def input(self, layer):
@@ -23,15 +27,19 @@ class Ops:
     def flatten(self, layer):
         return lambda w, x: x.reshape(x.shape[0], -1)
 
+    def biased(self, name, w, y):
+        return y + w[name + ".bias"].astype(y.dtype) if name + ".bias" in w else y
+
     def conv(self, layer, groups=None):
         name, key, pads = layer["name"], layer["keys"], self.job.padding(layer)
         flat = layer["output"][:2] == [1, 1]
 
         def run(w, x):
             y = self.lax.conv_general_dilated(
-                x if x.ndim == 4 else x[:, None, None, :], w[name + ".w"], (key["stride"],) * 2, pads,
+                x if x.ndim == 4 else x[:, None, None, :], w[name + ".w"].astype(x.dtype), (key["stride"],) * 2, pads,
                 rhs_dilation=(key["d"],) * 2, dimension_numbers=("NHWC", "OHWI", "NHWC"),
-                feature_group_count=groups or key["g"]) + w.get(name + ".bias", 0)
+                feature_group_count=groups or key["g"])
+            y = self.biased(name, w, y)
             return y.reshape(y.shape[0], -1) if flat else y
         return run
 
@@ -40,18 +48,20 @@ class Ops:
 
     def fc(self, layer):
         name = layer["name"]
-        return lambda w, x: x @ w[name + ".w"] + w.get(name + ".bias", 0)
+        return lambda w, x: self.biased(name, w, x @ w[name + ".w"].astype(x.dtype))
 
     def bnorm(self, layer):
         name, key, jnp = layer["name"], layer["keys"], self.jnp
 
         def run(w, x):
+            half, x = x.dtype, self.wide(x)
             axes = tuple(range(x.ndim - 1))
             mean, var = jnp.mean(x, axes), jnp.var(x, axes)
             rows = x.size // x.shape[-1]
             for kept, now in (".mean", mean), (".var", var * rows / (rows - 1)):
                 w["kept"][name + kept] = w[name + kept] + key["momentum"] * (now - w[name + kept])
-            return (x - mean) * (w[name + ".gamma"] * self.lax.rsqrt(var + key["eps"])) + w[name + ".beta"]
+            y = (x - mean) * (w[name + ".gamma"] * self.lax.rsqrt(var + key["eps"])) + w[name + ".beta"]
+            return y.astype(half)
         return run
 
     def pool(self, layer, first, join):
@@ -154,7 +164,9 @@ def build(job):
         jax.config.update("jax_default_device", jax.devices(kind)[job.index])
     except (RuntimeError, IndexError):
         raise peer.Missing(f"JAX {jax.__version__} finds no {kind.upper()} {job.index} here") from None
-    jax.config.update("jax_default_matmul_precision", "highest")  # f32 means f32
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if job.dtype == "tf32" else
+                      "highest")  # f32 means f32
+    jax.config.update("jax_enable_x64", job.dtype == "f64")
     jnp, o = jax.numpy, job.optimizer
     jax.jit(jax.grad(lambda a: (a @ a).sum()))(jnp.ones((8, 8))).block_until_ready()
     before = peer.memory()  # what first steps load is the library's
@@ -169,7 +181,7 @@ def build(job):
 
     def loss_and_kept(params, kept, key, x, y):
         w = {**params, **kept, "kept": {}, "key": key}
-        loss = loss_of(w, x, y)
+        loss = loss_of(w, x.astype(jnp.bfloat16) if job.dtype == "bf16" else x, y)
         return loss, w["kept"]
 
     def train(params, kept, arrays, t, x, y):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`hone compare --peer pytorch`: a net in PyTorch, eager or by torch.compile, NCHW or channels_last;
 on a GPU also with CUDA graphs: `graphs` records the whole step once, `compile+graphs` is
-torch.compile's mode "reduce-overhead".
+torch.compile's mode "reduce-overhead".  bf16 is autocast's.
 
 The loss is a function of tensors by Hone's names, written with torch.nn.functional as modules are;
 the optimizers are torch.optim's, at PyTorch's defaults."""
@@ -20,6 +20,9 @@ class Ops:
         self.acts = {"relu": F.relu, "relu6": F.relu6, "leaky_relu": F.leaky_relu, "sigmoid": torch.sigmoid,
                      "tanh": torch.tanh, "silu": F.silu, "gelu_erf": F.gelu,
                      "gelu_tanh": lambda x: F.gelu(x, approximate="tanh")}
+
+    def wide(self, y):
+        return y.float() if y.dtype == self.torch.bfloat16 else y
 
     # A layer of one pixel is (n, c), any other (n, c, h, w).
 
@@ -180,7 +183,8 @@ def build(job):
         if not torch.cuda.is_available() or torch.cuda.device_count() <= job.index:
             raise peer.Missing(f"PyTorch {torch.__version__} finds no GPU {job.index} here")
         torch.cuda.set_device(job.index)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # f32 means f32
+    tf32 = job.dtype == "tf32"  # else f32 means f32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = on_gpu
     torch.manual_seed(job.seed)
     a = torch.ones(8, 8, requires_grad=True, device=job.device)  # what first steps load is the library's
@@ -209,7 +213,8 @@ def build(job):
         optimizer.zero_grad()
         if graphs and compiled:
             torch.compiler.cudagraph_mark_step_begin()  # what the last step gave is not needed any more
-        loss = loss_of(w, x, y)
+        with torch.autocast(job.device, torch.bfloat16, enabled=job.dtype == "bf16"):
+            loss = loss_of(w, x, y)
         loss.backward()
         if clip > 0:
             torch.nn.utils.clip_grad_norm_(params, clip)

@@ -2,7 +2,8 @@
 """`hone compare --peer tensorflow`: a net in TensorFlow, eager, as a tf.function, or that by XLA.
 
 Layers are tf.nn's, NHWC as TensorFlow's processors' kernels want it, optimizers Keras's; their
-weight decay through the gradient is added here, since Keras's is another one."""
+weight decay through the gradient is added here, since Keras's is another one.  bf16 is as Keras's
+policy mixed_bfloat16 has it: each layer casts its f32 variables."""
 import os
 
 import peer
@@ -13,9 +14,17 @@ MODES = ["eager", "function", "xla"]
 class Ops:
     def __init__(self, job, tf):
         self.tf, self.job, nn = tf, job, tf.nn
+        self.half = tf.bfloat16 if job.dtype == "bf16" else None
         self.acts = {"relu": nn.relu, "relu6": nn.relu6, "leaky_relu": lambda x: nn.leaky_relu(x, 0.01),
                      "sigmoid": nn.sigmoid, "tanh": tf.tanh, "silu": nn.silu,
                      "gelu_erf": lambda x: nn.gelu(x, False), "gelu_tanh": lambda x: nn.gelu(x, True)}
+
+    def wide(self, y):
+        return self.tf.cast(y, self.tf.float32) if self.half else y
+
+    def used(self, w):
+        """A weight as a layer reads it."""
+        return self.tf.cast(w, self.half) if self.half else w
 
     # A layer of one pixel is (n, c), any other (n, h, w, c).
 
@@ -48,12 +57,12 @@ class Ops:
 
     def biased(self, name, w, y):
         bias = w.get(name + ".bias")
-        return y if bias is None else self.tf.nn.bias_add(y, bias)
+        return y if bias is None else self.tf.nn.bias_add(y, self.used(bias))
 
     def conv(self, layer):
         name, key, padding = layer["name"], layer["keys"], self.padded(layer)
         return self.images(layer, lambda w, x: self.biased(name, w, self.tf.nn.conv2d(
-            x, w[name + ".w"], key["stride"], padding, dilations=key["d"])))
+            x, self.used(w[name + ".w"]), key["stride"], padding, dilations=key["d"])))
 
     def dwconv(self, layer):
         name, key, padding = layer["name"], layer["keys"], self.padded(layer)
@@ -62,17 +71,19 @@ class Ops:
         def run(w, x):
             if isinstance(padding, list):  # in a graph, depthwise_conv2d aborts TensorFlow 2.21 on these
                 x = tf.pad(x, padding)
-            y = tf.nn.depthwise_conv2d(x, w[name + ".w"], [1, s, s, 1], padding if isinstance(padding, str) else "VALID",
-                                       dilations=[d, d])
+            y = tf.nn.depthwise_conv2d(x, self.used(w[name + ".w"]), [1, s, s, 1],
+                                       padding if isinstance(padding, str) else "VALID", dilations=[d, d])
             return self.biased(name, w, y)
         return self.images(layer, run)
 
     def fc(self, layer):
         name = layer["name"]
-        return lambda w, x: self.biased(name, w, self.tf.matmul(x, w[name + ".w"]))
+        return lambda w, x: self.biased(name, w, self.tf.matmul(x, self.used(w[name + ".w"])))
 
     def bnorm(self, layer):
         name, key, c = layer["name"], layer["keys"], layer["output"][2]
+        if self.job.dtype == "f64":
+            raise peer.Missing("TensorFlow's fused batch normalisation has no f64")
 
         def run(w, x):
             y, mean, var = self.tf.compat.v1.nn.fused_batch_norm(
@@ -152,7 +163,7 @@ def build(job):
     if job.device == "cuda":
         if len(gpus) <= job.index:
             raise peer.Missing(f"TensorFlow {tf.__version__} finds no GPU {job.index} here")
-        tf.config.experimental.enable_tensor_float_32_execution(False)  # f32 means f32
+        tf.config.experimental.enable_tensor_float_32_execution(job.dtype == "tf32")  # f32 means f32
         tf.config.experimental.set_memory_growth(gpus[job.index], True)
     tf.config.set_visible_devices([gpus[job.index]] if job.device == "cuda" else [], "GPU")
     if job.threads:
@@ -176,14 +187,15 @@ def build(job):
     w = {name: placed(name, array) for name, array in weights.items()}
     params = [t for t in w.values() if t.trainable]
     batches = [(tf.constant(x), tf.constant(y)) for x, y in batches]
-    loss_of = peer.walk(job, Ops(job, tf))
+    ops = Ops(job, tf)
+    loss_of = peer.walk(job, ops)
     optimizer, decay = optimizer_of(tf, job.optimizer), job.optimizer["weight_decay"]
     optimizer.build(params)
     through_gradient = decay and job.optimizer["name"] != "adamw"
 
     def step(x, y):
         with tf.GradientTape() as tape:
-            loss = loss_of(w, x, y)
+            loss = loss_of(w, ops.used(x), y)
         grads = tape.gradient(loss, params)
         if through_gradient:
             grads = [g + decay * p for g, p in zip(grads, params)]
