@@ -61,7 +61,7 @@ struct hone_compare {
     const struct hone_compare_options *o;
     struct hone_net net;
     char dir[256]; /* for the job: weights, batches */
-    int nbatches, ntuned, dropout; /* tuned: steps of the net; dropout: layers that drop by chance */
+    int nbatches, ntuned, dropout; /* tuned: steps; dropout: layers that drop by chance */
     char *batch;                   /* (nbatches): x, then targets, in the net's numbers */
     size_t batch_bytes, x_bytes;
     int64_t step;

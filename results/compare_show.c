@@ -47,7 +47,8 @@ void hone_compare_print(const struct hone_compare *c, FILE *f)
 {
     char optim[HONE_TEXT];
     hone_optim_print(&c->net.optim, optim);
-    fprintf(f, "%s, batch %d, %s, %s at %g, %s; %d rounds in turn, a turn %g s; %d of %d steps tuned"
+    fprintf(f,
+            "%s, batch %d, %s, %s at %g, %s; %d rounds in turn, a turn %g s; %d of %d steps tuned"
             "\n\n",
             c->net.name, c->net.batch, hone_net_dtype_name(&c->net), optim, c->net.optim.lr,
             c->o->data ? c->o->data : "random numbers", c->o->rounds, c->o->turn, c->ntuned,

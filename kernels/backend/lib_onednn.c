@@ -62,27 +62,38 @@ void hone_onednn_end(int before)
 
 #if DNNL_VERSION_MAJOR >= 3
 typedef const_dnnl_memory_desc_t layout;
-static void describe(dnnl_memory_desc_t *md, int rank, const int64_t size[], const int64_t stride[])
+static void describe(dnnl_memory_desc_t *md, dnnl_data_type_t type, int rank, const int64_t size[],
+                     const int64_t stride[])
 {
-    if (stride) dnnl_memory_desc_create_with_strides(md, rank, size, dnnl_f32, stride);
-    else dnnl_memory_desc_create_with_tag(md, rank, size, dnnl_f32, dnnl_format_tag_any);
+    if (stride) dnnl_memory_desc_create_with_strides(md, rank, size, type, stride);
+    else dnnl_memory_desc_create_with_tag(md, rank, size, type, dnnl_format_tag_any);
 }
 #else
 typedef const dnnl_memory_desc_t *layout;
-static void describe(dnnl_memory_desc_t *md, int rank, const int64_t size[], const int64_t stride[])
+static void describe(dnnl_memory_desc_t *md, dnnl_data_type_t type, int rank, const int64_t size[],
+                     const int64_t stride[])
 {
-    if (stride) dnnl_memory_desc_init_by_strides(md, rank, size, dnnl_f32, stride);
-    else dnnl_memory_desc_init_by_tag(md, rank, size, dnnl_f32, dnnl_format_tag_any);
+    if (stride) dnnl_memory_desc_init_by_strides(md, rank, size, type, stride);
+    else dnnl_memory_desc_init_by_tag(md, rank, size, type, dnnl_format_tag_any);
 }
 #endif
 
-void hone_onednn_add(struct hone_onednn *o, int name, int mem, int out, int rank,
-                     const int64_t size[], const int64_t stride[], int own)
+static dnnl_data_type_t type_of(enum hone_dtype t)
 {
+    return t == HONE_BF16 ? dnnl_bf16 : t == HONE_F16 ? dnnl_f16 : dnnl_f32;
+}
+
+void hone_onednn_add(struct hone_onednn *o, const struct hone_problem *p, int name, int mem,
+                     int out, int rank, const int64_t size[], const int64_t stride[], int own)
+{
+    struct hone_arg arg[HONE_MAX_ARGS];
     struct hone_onednn_arg *a = &o->arg[o->nargs++];
+    p->op->args(p, arg);
+    const dnnl_data_type_t type = type_of(arg[mem].dtype);
     *a = (struct hone_onednn_arg){ .name = name, .mem = mem, .out = out };
-    describe(&a->ours, rank, size, stride);
-    describe(&a->any, rank, size, own ? NULL : stride);
+    describe(&a->ours, type, rank, size, stride);
+    describe(&a->any, type, rank, size, own ? NULL : stride);
+    describe(&a->hint, type_of(p->dtype), rank, size, own ? NULL : stride);
 }
 
 static layout wanted(const struct hone_onednn *o, int i)
@@ -165,6 +176,7 @@ void hone_onednn_close(struct hone_onednn *o)
 #if DNNL_VERSION_MAJOR >= 3
         dnnl_memory_desc_destroy(o->arg[i].ours);
         dnnl_memory_desc_destroy(o->arg[i].any);
+        dnnl_memory_desc_destroy(o->arg[i].hint);
 #endif
     }
     if (o->scratch) dnnl_memory_destroy(o->scratch);

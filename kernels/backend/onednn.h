@@ -25,6 +25,7 @@ struct hone_onednn_arg {
     int mem;                    /* our argument */
     int out;                    /* 1: written; 2: also read */
     dnnl_memory_desc_t ours, any;   /* `any`: what the primitive's description is made with */
+    dnnl_memory_desc_t hint;    /* `any` in the problem's type, where a gradient is of floats */
 };
 
 struct hone_onednn {
@@ -47,9 +48,10 @@ struct hone_onednn {
 
 const char *hone_onednn_version(void);
 
-/* Adds an argument of these sizes, strides in floats; own: the primitive may choose its layout. */
-void hone_onednn_add(struct hone_onednn *o, int name, int mem, int out, int rank,
-                     const int64_t size[], const int64_t stride[], int own);
+/* Adds p's argument `mem`, of these sizes, strides in numbers; own: the primitive may choose its
+ * layout. */
+void hone_onednn_add(struct hone_onednn *o, const struct hone_problem *p, int name, int mem,
+                     int out, int rank, const int64_t size[], const int64_t stride[], int own);
 
 /* Prepared so that a call of one of oneDNN's functions can follow: its threads are set. */
 int  hone_onednn_begin(int threads);

@@ -1,6 +1,7 @@
 /* oneDNN's direct convolution, three passes: activations as they lie and weights in its own layout
  * (own=0), or all in its own layout (own=1).  What has to be reordered is reordered in every run:
- * weights change with every step.  Bias and exact activations go into the primitive. */
+ * weights change with every step.  Bias and exact activations go into the primitive.  Halves are
+ * summed in floats, and the weights' gradient stays floats. */
 #include "kernels/activation/vector.h"
 #include "kernels/backend/onednn.h"
 #include "kernels/conv2d/conv2d.h"
@@ -27,20 +28,21 @@ static void add_args(struct hone_onednn *o, const struct hone_problem *p, int ow
                             w = conv_steps_of(p, v.icg, v.kh, v.kw),
                             y = conv_steps_of(p, v.oc, v.oh, v.ow);
     const int dgrad = p->op == &hone_op_conv2d_dgrad, wgrad = p->op == &hone_op_conv2d_wgrad;
-    hone_onednn_add(o, dgrad ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, dgrad ? CONV_DX : CONV_X, dgrad, 4,
-                    (int64_t[]){ v.mb, v.ic, v.ih, v.iw }, (int64_t[]){ x.n, x.c, x.h, x.w }, own);
+    hone_onednn_add(o, p, dgrad ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, dgrad ? CONV_DX : CONV_X,
+                    dgrad, 4, (int64_t[]){ v.mb, v.ic, v.ih, v.iw },
+                    (int64_t[]){ x.n, x.c, x.h, x.w }, own);
     /* A group is a dimension of its own. */
     int64_t size[] = { v.g, v.ocg, v.icg, v.kh, v.kw };
     int64_t stride[] = { v.ocg * w.n, w.n, w.c, w.h, w.w };
-    hone_onednn_add(o, wgrad ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, wgrad ? CONV_DWT : CONV_W,
-                    wgrad, v.g > 1 ? 5 : 4, v.g > 1 ? size : size + 1,
+    hone_onednn_add(o, p, wgrad ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS,
+                    wgrad ? CONV_DWT : CONV_W, wgrad, v.g > 1 ? 5 : 4, v.g > 1 ? size : size + 1,
                     v.g > 1 ? stride : stride + 1, 1);
-    hone_onednn_add(o, dgrad || wgrad ? DNNL_ARG_DIFF_DST : DNNL_ARG_DST,
+    hone_onednn_add(o, p, dgrad || wgrad ? DNNL_ARG_DIFF_DST : DNNL_ARG_DST,
                     dgrad ? CONV_DX_DY : wgrad ? CONV_DWT_DY : CONV_Y, !dgrad && !wgrad, 4,
                     (int64_t[]){ v.mb, v.oc, v.oh, v.ow }, (int64_t[]){ y.n, y.c, y.h, y.w }, own);
     if (p->op == &hone_op_conv2d_fwd && hone_problem_has(p, "bias"))
-        hone_onednn_add(o, DNNL_ARG_BIAS, CONV_BIAS, 0, 1, (int64_t[]){ v.oc }, (int64_t[]){ 1 },
-                        0);
+        hone_onednn_add(o, p, DNNL_ARG_BIAS, CONV_BIAS, 0, 1, (int64_t[]){ v.oc },
+                        (int64_t[]){ 1 }, 0);
 }
 
 static int in_primitive(enum hone_act act) { return act == HONE_ACT_relu || act == HONE_ACT_relu6; }
@@ -88,9 +90,9 @@ static dnnl_status_t make_desc(struct hone_onednn *o, const struct hone_problem 
     const dnnl_engine_t engine = hone_onednn_engine();
     const int fwd = p->op == &hone_op_conv2d_fwd;
     dnnl_status_t s = dnnl_convolution_forward_primitive_desc_create(
-        fwd ? &o->desc : &o->hint, engine, dnnl_forward_training, dnnl_convolution_direct, x, k,
-        o->nargs > BIAS ? o->arg[BIAS].any : NULL, y, w.stride, w.dilate, w.before, w.after,
-        fwd ? o->attr : NULL);
+        fwd ? &o->desc : &o->hint, engine, dnnl_forward_training, dnnl_convolution_direct, x,
+        fwd ? k : o->arg[WEIGHTS].hint, o->nargs > BIAS ? o->arg[BIAS].any : NULL, y, w.stride,
+        w.dilate, w.before, w.after, fwd ? o->attr : NULL);
     if (s || fwd) return s;
     if (p->op == &hone_op_conv2d_dgrad)
         return dnnl_convolution_backward_data_primitive_desc_create(
@@ -110,7 +112,7 @@ static dnnl_status_t make_desc(struct hone_onednn *o, const struct hone_problem 
     const int fwd = p->op == &hone_op_conv2d_fwd;
     dnnl_convolution_desc_t d;
     dnnl_status_t s = dnnl_dilated_convolution_forward_desc_init(
-        &d, dnnl_forward_training, dnnl_convolution_direct, x, k,
+        &d, dnnl_forward_training, dnnl_convolution_direct, x, fwd ? k : &o->arg[WEIGHTS].hint,
         o->nargs > BIAS ? &o->arg[BIAS].any : NULL, y, w.stride, w.dilate, w.before, w.after);
     if (!s)
         s = dnnl_primitive_desc_create(fwd ? &o->desc : &o->hint, &d, fwd ? o->attr : NULL, engine,
@@ -148,9 +150,14 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
     struct hone_onednn o;
     struct hone_config c = { { 0, 1 } };
     (void)d;
+    if (hone_dtype_is_half(p->dtype) && p->op == &hone_op_conv2d_fwd &&
+        hone_act_of(p) != HONE_ACT_none && !in_primitive(hone_act_of(p)))
+        return "its activation would follow the rounding of y";
     int err = describe(&o, p, &c);
     hone_onednn_close(&o);
-    return err ? "oneDNN has no direct convolution of this shape" : NULL;
+    return !err                          ? NULL
+           : hone_dtype_is_half(p->dtype) ? "oneDNN has no such convolution in halves here"
+                                          : "oneDNN has no direct convolution of this shape";
 }
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
@@ -210,7 +217,7 @@ const struct hone_kernel hone_conv2d_lib_onednn = {
     .ops = ops,
     .backend = &hone_backend_cpu,
     .build = HONE_LIB,
-    .dtypes = 1u << HONE_F32,
+    .dtypes = 1u << HONE_F32 | HONE_HALVES,
     .version = hone_onednn_version,
     .param = { HONE_PARAM("own", 0, 1), CONV_THREADS },
     .refuse = refuse,

@@ -1,6 +1,7 @@
 /* oneDNN's product: its matmul primitive on matrices as they lie (call=0), the same with layouts of
  * its own choice, reorders included (call=1), or its sgemm function (call=2).  Bias and the
- * activations that are exact go into the primitive, others follow it. */
+ * activations that are exact go into the primitive, others follow it.  Halves are summed in
+ * floats. */
 #include "kernels/backend/onednn.h"
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/gemm.h"
@@ -82,14 +83,14 @@ static int describe(struct hone_onednn *o, const struct hone_problem *p,
     const int own = c->v[CALL] == OWN;
     memset(o, 0, sizeof *o);
     o->threads = c->v[THREADS];
-    hone_onednn_add(o, DNNL_ARG_SRC, GEMM_A, 0, 2, (int64_t[]){ m, k },
+    hone_onednn_add(o, p, DNNL_ARG_SRC, GEMM_A, 0, 2, (int64_t[]){ m, k },
                     p->layout == GEMM_TN ? (int64_t[]){ 1, m } : (int64_t[]){ k, 1 }, own);
-    hone_onednn_add(o, DNNL_ARG_WEIGHTS, GEMM_B, 0, 2, (int64_t[]){ k, n },
+    hone_onednn_add(o, p, DNNL_ARG_WEIGHTS, GEMM_B, 0, 2, (int64_t[]){ k, n },
                     p->layout == GEMM_NT ? (int64_t[]){ 1, k } : (int64_t[]){ n, 1 }, own);
-    hone_onednn_add(o, DNNL_ARG_DST, GEMM_C, p->value[GEMM_BETA] != 0 ? 2 : 1, 2,
+    hone_onednn_add(o, p, DNNL_ARG_DST, GEMM_C, p->value[GEMM_BETA] != 0 ? 2 : 1, 2,
                     (int64_t[]){ m, n }, (int64_t[]){ n, 1 }, own);
     if (hone_problem_has(p, "bias"))
-        hone_onednn_add(o, DNNL_ARG_BIAS, GEMM_BIAS, 0, 2, (int64_t[]){ 1, n },
+        hone_onednn_add(o, p, DNNL_ARG_BIAS, GEMM_BIAS, 0, 2, (int64_t[]){ 1, n },
                         (int64_t[]){ n, 1 }, 0);
     make_attr(o, p, hone_act_of(p));
     int before = hone_onednn_begin(o->threads), err = make_desc(o);
@@ -99,11 +100,33 @@ static int describe(struct hone_onednn *o, const struct hone_problem *p,
 
 /* ---- the kernel ---- */
 
+/* Which halves there are depends on the processor and the version; only the primitive knows. */
+static const char *refuse_half(const struct hone_problem *p)
+{
+    struct hone_onednn o;
+    const struct hone_config c = { { PLAIN, 1 } };
+    const enum hone_act act = hone_act_of(p);
+    if (act != HONE_ACT_none && eltwise_of(act) == dnnl_alg_kind_undef &&
+        !hone_problem_has(p, "wide"))
+        return "its activation would follow the rounding of C";
+    int err = describe(&o, p, &c);
+    hone_onednn_close(&o);
+    return err ? "oneDNN has no such product in halves here" : NULL;
+}
+
 static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
 {
     (void)d;
-    return p->value[GEMM_ALPHA] != 1 && hone_problem_has(p, "bias") ? "alpha would scale the bias"
-                                                                    : NULL;
+    if (p->value[GEMM_ALPHA] != 1 && hone_problem_has(p, "bias"))
+        return "alpha would scale the bias";
+    return hone_dtype_is_half(p->dtype) ? refuse_half(p) : NULL;
+}
+
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
+{
+    (void)d;
+    return c->v[CALL] != SGEMM || p->dtype == HONE_F32;
 }
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
@@ -182,11 +205,12 @@ const struct hone_kernel hone_gemm_lib_onednn = {
     .ops = ops,
     .backend = &hone_backend_cpu,
     .build = HONE_LIB,
-    .dtypes = 1u << HONE_F32,
+    .dtypes = 1u << HONE_F32 | HONE_HALVES,
     .version = hone_onednn_version,
     .param = { HONE_PARAM("call", PLAIN, OWN, SGEMM),
                HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .refuse = refuse,
+    .valid = valid,
     .guess = guess,
     .workspace = workspace,
     .prepare = prepare,
