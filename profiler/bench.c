@@ -289,8 +289,8 @@ static const struct argp_option argp_options[] = {
       "result is made of, where all inputs are of one size",
       0 },
     { "problems", OPT_PROBLEMS, "FILE", 0,
-      "problems, one a line (# begins a comment): a line for each rival, and how it all compares "
-      "with the best library", 1 },
+      "problems, one a line (# begins a comment), -: of stdin: a line for each rival, and how it "
+      "all compares with the best library", 1 },
     { "rivals", OPT_RIVALS, "LIST", 0,
       "with --problems, who competes: all, aot, jit, lib or kernels by name (aot,lib)", 1 },
     { "threads", OPT_THREADS, "N", 0, "with --problems, threads of all rivals (as each guesses)",
@@ -368,7 +368,8 @@ static const char about[] =
     "  hone bench --problem relu:f32:any:n65536 --cache warm --counters ipc,minflt\n"
     "  hone bench --problem gemm:f32:nn:m64n64k64 --kernel cpu_blocked_avx2 --all --json\n"
     "  hone bench --problem gemm:f32:nn:m16n16k16 --build aot,jit,lib\n"
-    "  hone bench --problems tests/shapes/nets-gemm.txt --rivals all --threads 1 --csv\n\n"
+    "  hone bench --problems tests/shapes/nets-gemm.txt --rivals all --threads 1 --csv\n"
+    "  hone net --batch 128 --problems=conv --dtype bf16 | hone bench --problems -\n\n"
     "Exit status: 0 all right, 1 a kernel was wrong or failed, or the device is absent, 2 wrong "
     "usage.";
 

@@ -51,7 +51,7 @@ void hone_bench_close(struct hone_bench *b);
 /* ---- bench_rivals.c ---- */
 
 struct hone_bench_rivals {
-    const char *file, *rivals; /* "all", "lib,jit", names of kernels */
+    const char *file, *rivals; /* "-": stdin; "all", "lib,jit", names of kernels */
     int threads;               /* of all rivals; 0: as each likes */
     int tries;                 /* configs of each kernel that are tried for the one that is timed */
     int windows;

@@ -387,7 +387,7 @@ static int read_problems(struct session *s, FILE *f)
         if (!line[0]) continue;
         err = hone_problem_parse(line, &p);
         if (!err) err = bench_problem(s, &p);
-        if (err) err = hone_fail_at(err, "%s:%d", s->o->file, lineno);
+        if (err) err = hone_fail_at(err, "%s:%d", f == stdin ? "stdin" : s->o->file, lineno);
     }
     return err;
 }
@@ -398,7 +398,7 @@ int hone_bench_rivals(const char *command, struct hone_device *d,
     struct session s = { .command = command, .o = o, .d = d };
     int err = check_rivals(&s);
     if (err) return hone_command_fail(command, "--rivals", err);
-    FILE *f = fopen(o->file, "r");
+    FILE *f = strcmp(o->file, "-") ? fopen(o->file, "r") : stdin;
     if (!f) {
         err = hone_fail(HONE_EIO, "%s: %s", o->file, strerror(errno));
         return hone_command_fail(command, "--problems", err);
@@ -410,7 +410,7 @@ int hone_bench_rivals(const char *command, struct hone_device *d,
         puts("problem,kernel,build,config,verdict,n,ms,ms_lo,ms_hi,gflops,peak_share,vs_library,"
              "reorder_ms,compile_ms,code_bytes");
     err = read_problems(&s, f);
-    fclose(f);
+    if (f != stdin) fclose(f);
     hone_progress_end();
     int code = err                                 ? hone_command_fail(command, NULL, err)
                : s.nbad || hone_interrupted() ? HONE_BAD

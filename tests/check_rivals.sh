@@ -37,6 +37,13 @@ if command -v python3 >/dev/null 2>&1; then
 assert len(p) == 3 and all(r['verdict'] == 'right' and r['ms_median'] > 0 for q in p for r in q['rivals'])"
     tap $? "JSON holds every rival's time"
 fi
+# The problems of a net of other numbers come from the net: its weights' gradients are wide.
+"$hone" net lenet5 --batch 4 --problems=gemm --dtype bf16 >halves.txt 2>err && ! grep -qv '^gemm:bf16:' halves.txt && grep -q ':tn:.*:wide$' halves.txt
+tap $? "problems of a net of bf16"
+"$hone" bench --problems - --threads 1 --windows 3 --tries 1 --csv <halves.txt >out 2>err && [ "$(cut -d, -f1 out | sort -u | wc -l)" = $(($(wc -l <halves.txt) + 1)) ]
+tap $? "are benched from stdin, each with its rivals"
+echo gemm:f32 >bad.txt
+try 2 "stdin:1: problem 'gemm:f32'" bench --problems - <bad.txt
 echo 'gemm:f32:nn:m8' >bad.txt
 try 2 "bad.txt:1: problem 'gemm:f32:nn:m8'" bench --problems bad.txt
 try 1 'none.txt: No such file' bench --problems none.txt
