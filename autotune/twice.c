@@ -167,6 +167,7 @@ static void tell(struct hone_twice *x, const struct hone_problem *p, const struc
               level = !agreed && fabs(regrets[0] - regrets[1]) < TIE - 1;
     hone_problem_print(p, text);
     x->n++;
+    x->blocks = f->blocks;
     x->agreed += agreed;
     x->level += level;
     printf("%-52s %-9s", text,
@@ -234,7 +235,7 @@ void hone_twice_print(const struct hone_twice *x)
     printf("%d problems twice: the same winner, or a tie, in %.1f %%, and %.1f %% with those whose "
            "winners %d more rounds in %d processes find level; regret: mean %.2f %%, worst %.2f "
            "%%%s%s\n",
-           x->n, 100.0 * x->agreed / x->n, 100.0 * (x->agreed + x->level) / x->n, BLOCKS * ROUNDS,
-           BLOCKS,
-           100 * x->sum / x->measured, 100 * x->worst, x->of[0] ? " of " : "", x->of);
+           x->n, 100.0 * x->agreed / x->n, 100.0 * (x->agreed + x->level) / x->n,
+           x->blocks * ROUNDS, x->blocks, 100 * x->sum / x->measured, 100 * x->worst,
+           x->of[0] ? " of " : "", x->of);
 }

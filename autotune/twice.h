@@ -10,6 +10,7 @@ struct hone_twice {
     struct hone_db db[2];
     int n, agreed;               /* problems; those with the same winner, or a tie */
     int level;                   /* others, whose two winners the re-measurement finds level */
+    int blocks;                  /* of the re-measurement, which each of the problems had */
     int measured;                /* regrets behind the sum: two a problem */
     double sum, worst;           /* of regrets: 0.01 is 1 % slower than the best */
     char of[HONE_TEXT];          /* whose the worst is */
