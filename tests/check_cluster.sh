@@ -2,18 +2,7 @@
 # Clusters of blocks on the pretend driver: a net that one block has no room for trains in a cluster as
 # it does in steps apart; and what a GPU lacks is told.
 srcdir=$(cd "${srcdir:-.}" && pwd)
-. "$srcdir/tests/scratch.inc"
-hone=$builddir/hone
-HONE_LIBCUDA=$builddir/tests/pretend_cuda.so
-HONE_LIBNVRTC=$HONE_LIBCUDA
-HONE_PRETEND_SOURCE=$srcdir
-XDG_CACHE_HOME=$tmp/cache
-export HONE_LIBCUDA HONE_LIBNVRTC HONE_PRETEND_SOURCE XDG_CACHE_HOME
-unset HONE_CHECK_ERROR HONE_CHECK_ONLY HONE_PRETEND_FAIL HONE_PRETEND_ORDER HONE_PRETEND_CC HONE_PRETEND_CLUSTER HONE_LAUNCH
-has() { # has TEXT NAME
-    cat out err | grep -q -e "$1"
-    tap $? "$2"
-}
+. "$srcdir/tests/pretend.inc"
 
 # ---- a net ----
 # 16,695 parameters, and adam's two states: 265 KiB with their gradients, where a block has 227 KiB.
@@ -25,25 +14,22 @@ train() { # train STEPS WEIGHTS
     sed -n 's/^step \([0-9]*\) loss \([0-9]*\.[0-9][0-9][0-9][0-9]\).*/\1 \2/p' out >losses.$2
     grep -q 'pretend driver' err && code=99
 }
-train 0 none
-train 1 one
-[ $code = 0 ] && [ "$(grep -c . losses.one)" = 5 ] && cmp -s losses.none losses.one && grep -q '0 of 1 steps tuned' err
-tap $? "steps in a cluster have the losses of their parts: $(tail -1 losses.one)"
-train 3 three
-[ $code = 0 ] && cmp -s losses.one losses.three && cmp -s one three
-tap $? "three steps in a launch have the bits of one by one"
+agree() { # agree NAME: of nothing, one step and three in a launch
+    train 0 none
+    train 1 one
+    [ $code = 0 ] && [ "$(grep -c . losses.one)" = 5 ] && cmp -s losses.none losses.one && grep -q '0 of 1 steps tuned' err
+    tap $? "$1: steps in a cluster have the losses of their parts: $(tail -1 losses.one)"
+    train 3 three
+    [ $code = 0 ] && cmp -s losses.one losses.three && cmp -s one three
+    tap $? "$1: three steps in a launch have the bits of one by one"
+}
+agree "a wide net"
 # The last 4 of 64 rows need less shared memory than the 60 before, in the same function.
 rows=80 batch=60 train 1 rest
 [ $code = 0 ] && [ "$(grep -c . losses.rest)" = 2 ]
 tap $? "a short batch at the end has a plan of its own: $(tail -1 losses.rest)"
 net=pictures shape=13x5x2
-train 0 none
-train 1 one
-[ $code = 0 ] && [ "$(grep -c . losses.one)" = 5 ] && cmp -s losses.none losses.one && grep -q '0 of 1 steps tuned' err
-tap $? "so has a net of pictures: $(tail -1 losses.one)"
-train 3 three
-[ $code = 0 ] && cmp -s losses.one losses.three && cmp -s one three
-tap $? "and three steps in a launch"
+agree "a net of pictures"
 net=wide shape=1x1x130
 HONE_GRAPH=0 HONE_PRETEND_FAIL=cuLaunchKernelEx:2 train 1 no
 [ $code = 1 ] && grep -q 'epoch 1, step [0-9]*: .*cuLaunchKernelEx: CUDA_ERROR_UNKNOWN' err

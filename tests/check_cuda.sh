@@ -3,18 +3,7 @@
 # results, stays inside of its memory and has its barriers; and each of the driver's calls that fails
 # is one clear line and leaves nothing behind.  No GPU is needed, and none is used.
 srcdir=$(cd "${srcdir:-.}" && pwd)
-. "$srcdir/tests/scratch.inc"
-hone=$builddir/hone
-HONE_LIBCUDA=$builddir/tests/pretend_cuda.so
-HONE_LIBNVRTC=$HONE_LIBCUDA
-HONE_PRETEND_SOURCE=$srcdir
-XDG_CACHE_HOME=$tmp/cache
-export HONE_LIBCUDA HONE_LIBNVRTC HONE_PRETEND_SOURCE XDG_CACHE_HOME
-unset HONE_CHECK_ERROR HONE_CHECK_ONLY HONE_PRETEND_FAIL HONE_PRETEND_ORDER HONE_PRETEND_CC
-has() { # has TEXT NAME
-    cat out err | grep -q -e "$1"
-    tap $? "$2"
-}
+. "$srcdir/tests/pretend.inc"
 
 # ---- kernels ----
 prove() { # prove FILE CONFIGS FLOPS BUILDS

@@ -2,14 +2,7 @@
 # lenet5 from end to end on the pretend GPU: tuned, trained by what was found, and profiled; a batch
 # of one and budgets of seconds, since a thread is a fiber there.
 srcdir=$(cd "${srcdir:-.}" && pwd)
-. "$srcdir/tests/scratch.inc"
-hone=$builddir/hone
-HONE_LIBCUDA=$builddir/tests/pretend_cuda.so
-HONE_LIBNVRTC=$HONE_LIBCUDA
-HONE_PRETEND_SOURCE=$srcdir
-XDG_CACHE_HOME=$tmp/cache
-export HONE_LIBCUDA HONE_LIBNVRTC HONE_PRETEND_SOURCE XDG_CACHE_HOME
-unset HONE_PRETEND_FAIL HONE_PRETEND_ORDER HONE_PRETEND_CC HONE_GRAPH
+. "$srcdir/tests/pretend.inc"
 
 "$hone" autotune --device gpu0 --net lenet5 --batch 1 --optimizer sgd --budget 4s >out 2>err
 [ $? = 0 ] && tuned=$(grep cuda_ out | grep -vc untuned) && [ "$tuned" -gt 0 ]

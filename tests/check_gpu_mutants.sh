@@ -2,13 +2,9 @@
 # Seeded bugs in kernels for GPUs: each is put into the text that a jit kernel is compiled of, and the
 # proof on the pretend driver must find it.  No GPU is needed, and none is used.
 srcdir=$(cd "${srcdir:-.}" && pwd)
-. "$srcdir/tests/scratch.inc"
-HONE_LIBCUDA=$builddir/tests/pretend_cuda.so
-HONE_LIBNVRTC=$HONE_LIBCUDA
-HONE_PRETEND_SOURCE=$srcdir
+. "$srcdir/tests/pretend.inc"
 HONE_PRETEND_COMPILER="sh $tmp/compiler"
-export HONE_LIBCUDA HONE_LIBNVRTC HONE_PRETEND_SOURCE HONE_PRETEND_COMPILER tmp
-unset HONE_CHECK_ERROR HONE_PRETEND_FAIL HONE_PRETEND_ORDER HONE_PRETEND_CC
+export HONE_PRETEND_COMPILER tmp
 
 # The compiler is called where the text is a.c, to compile and then to link.
 cat >compiler <<'END'
@@ -19,7 +15,7 @@ END
 prove() { # prove BUG PROBLEM KERNEL CONFIG: sets code
     rm -rf changed cache
     printf '%s\n' "$1" >bug
-    XDG_CACHE_HOME=$tmp/cache "$builddir/hone" bench --device gpu0 --windows 1 --build jit --problem "$2" --kernel "$3_jit" --config "$4" >out 2>err
+    "$hone" bench --device gpu0 --windows 1 --build jit --problem "$2" --kernel "$3_jit" --config "$4" >out 2>err
     code=$?
 }
 with() { # with PROBLEM KERNEL CONFIG: what follows is about; without a bug it is right

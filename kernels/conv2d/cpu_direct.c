@@ -6,6 +6,7 @@
  * that no tap needs a test.  Where taps lie side by side the run over (kw, ic) is one long loop.
  * Best with as many output channels as fill vectors; see cpu_pixels.c for fewer. */
 #include "kernels/backend/cpu.h"
+#include "kernels/backend/up_to.h"
 #include "kernels/conv2d/gather.h"
 
 #include <math.h>
@@ -53,39 +54,26 @@ HONE_INLINE void tile(int rp, int nv, const struct block *b, const real *x, real
         }
 }
 
-#define TILE(rp, nv)                                                                               \
-    static void tile_##rp##x##nv(const struct block *b, const real *x, real *y)                  \
+/* As many as the registers hold: rp * nv sums, nv weights and one broadcast. */
+#if HONE_VB == 64
+#define TILES(X) HONE_UP_TO_14(X, 1) HONE_UP_TO_14(X, 2) HONE_UP_TO_8(X, 3) HONE_UP_TO_6(X, 4)
+#else
+#define TILES(X) HONE_UP_TO_14(X, 1) HONE_UP_TO_6(X, 2) HONE_UP_TO_4(X, 3)
+#endif
+
+#define X(rp, nv)                                                                                  \
+    static void tile_##rp##x##nv(const struct block *b, const real *x, real *y)                    \
     {                                                                                              \
         tile(rp, nv, b, x, y);                                                                     \
     }
-#define TILES_1_TO_3(X, nv) X(1, nv) X(2, nv) X(3, nv)
-#define TILES_4_TO_6(X, nv) X(4, nv) X(5, nv) X(6, nv)
-#define TILES_7_TO_14(X, nv)                                                                       \
-    X(7, nv) X(8, nv) X(9, nv) X(10, nv) X(11, nv) X(12, nv) X(13, nv) X(14, nv)
-#define NAME(rp, nv) tile_##rp##x##nv,
+TILES(X)
+#undef X
 
-/* As many as the registers hold: rp * nv sums, nv weights and one broadcast. */
-TILES_1_TO_3(TILE, 1) TILES_4_TO_6(TILE, 1) TILES_7_TO_14(TILE, 1)
-TILES_1_TO_3(TILE, 2) TILES_4_TO_6(TILE, 2)
-TILES_1_TO_3(TILE, 3) TILE(4, 3)
-#if HONE_VB == 64
-TILES_7_TO_14(TILE, 2)
-TILE(5, 3) TILE(6, 3) TILE(7, 3) TILE(8, 3)
-TILES_1_TO_3(TILE, 4) TILES_4_TO_6(TILE, 4)
-#endif
+typedef void tile_fn(const struct block *b, const real *x, real *y);
 
-static void (*const tiles[MAX_NV][MAX_RP])(const struct block *b, const real *x, real *y) = {
-    { TILES_1_TO_3(NAME, 1) TILES_4_TO_6(NAME, 1) TILES_7_TO_14(NAME, 1) },
-#if HONE_VB == 64
-    { TILES_1_TO_3(NAME, 2) TILES_4_TO_6(NAME, 2) TILES_7_TO_14(NAME, 2) },
-    { TILES_1_TO_3(NAME, 3) TILES_4_TO_6(NAME, 3) NAME(7, 3) NAME(8, 3) },
-    { TILES_1_TO_3(NAME, 4) TILES_4_TO_6(NAME, 4) },
-#else
-    { TILES_1_TO_3(NAME, 2) TILES_4_TO_6(NAME, 2) },
-    { TILES_1_TO_3(NAME, 3) NAME(4, 3) },
-    { NULL },
-#endif
-};
+#define X(rp, nv) [nv - 1][rp - 1] = tile_##rp##x##nv,
+static tile_fn *const tiles[MAX_NV][MAX_RP] = { TILES(X) };
+#undef X
 
 /* ---- how the work is cut ---- */
 

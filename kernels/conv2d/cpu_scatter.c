@@ -9,12 +9,13 @@
  * added to a row with its padding around it one after the other, from two ends of the tile in turn:
  * what was stored a moment ago, at another alignment, would be waited for. */
 #include "kernels/backend/cpu.h"
+#include "kernels/backend/up_to.h"
 #include "kernels/conv2d/conv2d.h"
 
 #include <stdlib.h>
 
 enum { RP, ROWS, THREADS };
-enum { REGISTERS = VB == 64 ? 32 : 16, MAX_RP = 14, MAX_NV = 4 };
+enum { MAX_RP = 14, MAX_NV = 4 };
 
 /* One row of dx: the rows of dy that meet it, and the rows of the filter with which. */
 struct row {
@@ -52,39 +53,23 @@ HONE_INLINE void tile(int rp, int nv, const struct row *r, int oc, real *to)
     }
 }
 
-#define TILE(rp, nv)                                                                               \
-    static void tile_##rp##x##nv(const struct row *r, int oc, real *to) { tile(rp, nv, r, oc, to); }
-#define TILES_1_TO_3(X, nv) X(1, nv) X(2, nv) X(3, nv)
-#define TILES_4_TO_6(X, nv) X(4, nv) X(5, nv) X(6, nv)
-#define TILES_7_TO_14(X, nv)                                                                       \
-    X(7, nv) X(8, nv) X(9, nv) X(10, nv) X(11, nv) X(12, nv) X(13, nv) X(14, nv)
-#define NAME(rp, nv) tile_##rp##x##nv,
-
 /* As many as the registers hold: rp * nv sums, nv weights and one broadcast. */
-TILES_1_TO_3(TILE, 1) TILES_4_TO_6(TILE, 1) TILES_7_TO_14(TILE, 1)
-TILES_1_TO_3(TILE, 2) TILES_4_TO_6(TILE, 2)
-TILES_1_TO_3(TILE, 3) TILE(4, 3)
-TILE(1, 4) TILE(2, 4)
 #if HONE_VB == 64
-TILES_7_TO_14(TILE, 2)
-TILE(5, 3) TILE(6, 3) TILE(7, 3) TILE(8, 3) TILE(9, 3)
-TILE(3, 4) TILES_4_TO_6(TILE, 4)
+#define TILES(X) HONE_UP_TO_14(X, 1) HONE_UP_TO_14(X, 2) HONE_UP_TO_9(X, 3) HONE_UP_TO_6(X, 4)
+#else
+#define TILES(X) HONE_UP_TO_14(X, 1) HONE_UP_TO_6(X, 2) HONE_UP_TO_4(X, 3) HONE_UP_TO_2(X, 4)
 #endif
+
+#define X(rp, nv)                                                                                  \
+    static void tile_##rp##x##nv(const struct row *r, int oc, real *to) { tile(rp, nv, r, oc, to); }
+TILES(X)
+#undef X
 
 typedef void tile_fn(const struct row *r, int oc, real *to);
 
-static tile_fn *const tiles[MAX_NV][MAX_RP] = {
-    { TILES_1_TO_3(NAME, 1) TILES_4_TO_6(NAME, 1) TILES_7_TO_14(NAME, 1) },
-#if HONE_VB == 64
-    { TILES_1_TO_3(NAME, 2) TILES_4_TO_6(NAME, 2) TILES_7_TO_14(NAME, 2) },
-    { TILES_1_TO_3(NAME, 3) TILES_4_TO_6(NAME, 3) NAME(7, 3) NAME(8, 3) NAME(9, 3) },
-    { TILES_1_TO_3(NAME, 4) TILES_4_TO_6(NAME, 4) },
-#else
-    { TILES_1_TO_3(NAME, 2) TILES_4_TO_6(NAME, 2) },
-    { TILES_1_TO_3(NAME, 3) NAME(4, 3) },
-    { NAME(1, 4) NAME(2, 4) },
-#endif
-};
+#define X(rp, nv) [nv - 1][rp - 1] = tile_##rp##x##nv,
+static tile_fn *const tiles[MAX_NV][MAX_RP] = { TILES(X) };
+#undef X
 
 /* ---- how the work is cut ---- */
 

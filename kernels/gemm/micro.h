@@ -17,6 +17,7 @@
 #define HONE_GEMM_MICRO_H
 
 #include "kernels/backend/cpu.h"
+#include "kernels/backend/up_to.h"
 
 /* Largest mr for nv = 1, 2, 3, 4 vectors that leaves nothing to spill, with either compiler. */
 #if defined __AVX512F__
@@ -29,17 +30,6 @@
 #define HONE_TILE_ROWS(nv) ((nv) == 1 ? 8 : (nv) == 2 ? 4 : (nv) == 3 ? 3 : 2)
 #endif
 enum { HONE_TILE_MAX = 32 };   /* accumulators */
-
-/* X(mr, nv) for every number of rows up to so many. */
-#define HONE_UP_TO_2(X, nv) X(1, nv) X(2, nv)
-#define HONE_UP_TO_3(X, nv) HONE_UP_TO_2(X, nv) X(3, nv)
-#define HONE_UP_TO_4(X, nv) HONE_UP_TO_3(X, nv) X(4, nv)
-#define HONE_UP_TO_6(X, nv) HONE_UP_TO_4(X, nv) X(5, nv) X(6, nv)
-#define HONE_UP_TO_8(X, nv) HONE_UP_TO_6(X, nv) X(7, nv) X(8, nv)
-#define HONE_UP_TO_9(X, nv) HONE_UP_TO_8(X, nv) X(9, nv)
-#define HONE_UP_TO_12(X, nv) HONE_UP_TO_9(X, nv) X(10, nv) X(11, nv) X(12, nv)
-#define HONE_UP_TO_14(X, nv) HONE_UP_TO_12(X, nv) X(13, nv) X(14, nv)
-#define HONE_UP_TO_16(X, nv) HONE_UP_TO_14(X, nv) X(15, nv) X(16, nv)
 
 HONE_INLINE void hone_tile_zero(int mr, int nv, vf *s)
 {

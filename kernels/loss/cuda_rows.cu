@@ -1,6 +1,5 @@
 /* Losses: a warp a row. */
-#include "kernels/backend/cuda.cuh"
-#include "kernels/loss/cuda_rows.h"
+#include "kernels/loss/error.cuh"
 
 /* Softmax with cross-entropy.  The largest x is taken off first, so that no exp overflows. */
 KERNEL(loss_rows_softmax, struct loss_rows, 256)
@@ -92,20 +91,8 @@ KERNEL(loss_rows_error, struct loss_rows, 256)
         float sum = 0.0f;
         for (int j = lane; j < s.n; j += 32) {
             const int64 at = (int64)row * s.n + j;
-            const float d = LOAD(given.x + at) - LOAD(given.t + at), size = fabsf(d);
-            float slope = d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : 0.0f;
-            if (s.kind == LOSS_ROWS_MSE) {
-                sum += d * d;
-                slope = 2.0f * d;
-            } else if (s.kind == LOSS_ROWS_MAE) {
-                sum += size;
-            } else if (size <= delta) {
-                sum += 0.5f * d * d;
-                slope = d;
-            } else {
-                sum += delta * (size - 0.5f * delta);
-                slope *= delta;
-            }
+            float slope;
+            sum += error_of(s.kind, LOAD(given.x + at) - LOAD(given.t + at), delta, &slope);
             given.dx[at] = slope / all;
         }
         sum = warp_sum(sum);

@@ -3,12 +3,15 @@
 #ifndef HONE_MLP_CUDA_STEPS_H
 #define HONE_MLP_CUDA_STEPS_H
 
+#include "kernels/loss/cuda_rows.h"
+
 enum { MLP_STEPS_LAYERS = 4 };
 
 /* Rows and columns of a product that a thread has in registers; compiled by nvcc for each line. */
 #define MLP_TILES(X) X(1, 1) X(2, 2) X(4, 2) X(4, 4)
 
-enum { MLP_STEPS_MSE, MLP_STEPS_MAE, MLP_STEPS_HUBER, MLP_STEPS_CE };
+/* Losses: errors as cuda_rows.h has them, and this one. */
+enum { MLP_STEPS_CE = LOSS_ROWS_HUBER + 1 };
 
 /* In P layer l's weights are at w[l], its bias at b[l].  number: bits of the loss's; drop: 1 where
  * there is dropout, threshold and factor as dropout has them.

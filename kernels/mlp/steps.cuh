@@ -6,6 +6,7 @@
 
 #include "kernels/activation/act.cuh"
 #include "kernels/dropout/hash.cuh"
+#include "kernels/loss/error.cuh"
 #include "kernels/mlp/cuda_steps.h"
 
 /* Places in HYPER, as optimizer.h's enum HYPER_LR has them. */
@@ -249,20 +250,8 @@ DEVICE void error_row(const struct mlp_steps given, const struct mlp_sizes s, fl
     const float delta = number_of(s.number), all = (float)s.mb * (float)n;
     float sum = 0.0f;
     for (int j = lane; j < n; j += 32) {
-        const float d = x[j] - LOAD(given.t + row * n + j), size = fabsf(d);
-        float slope = d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : 0.0f;
-        if (s.loss == MLP_STEPS_MSE) {
-            sum += d * d;
-            slope = 2.0f * d;
-        } else if (s.loss == MLP_STEPS_MAE) {
-            sum += size;
-        } else if (size <= delta) {
-            sum += 0.5f * d * d;
-            slope = d;
-        } else {
-            sum += delta * (size - 0.5f * delta);
-            slope *= delta;
-        }
+        float slope;
+        sum += error_of(s.loss, x[j] - LOAD(given.t + row * n + j), delta, &slope);
         x[j] = slope / all;
     }
     sum = warp_sum(sum);

@@ -8,6 +8,10 @@
 #include "kernels/mlp/cuda_steps.h"
 #include "kernels/mlp/mlp.h"
 
+_Static_assert((int)MLP_MSE == LOSS_ROWS_MSE && (int)MLP_MAE == LOSS_ROWS_MAE &&
+                   (int)MLP_HUBER == LOSS_ROWS_HUBER && (int)MLP_CE == MLP_STEPS_CE,
+               "a net's losses have the numbers that its kernels know");
+
 /* The lines of MLP_TILES; a config has a line's number. */
 struct mlp_tile { int rows, cols; };
 
