@@ -7,29 +7,30 @@
 enum { WEIGHTS = 256, SAVE, CHECKPOINT, EVERY, RESUME, BEST, EARLY_STOP, FOLDS, REPEAT, UNTIL };
 
 static const struct argp_option options[] = {
-    { NULL, 0, NULL, 0, "Weights and checkpoints (safetensors files):", 5 },
-    { "weights", WEIGHTS, "FILE", 0, "first weights, from --save, --best or --checkpoint", 5 },
-    { "save", SAVE, "FILE", 0, "write the weights at the end", 5 },
+    { NULL, 0, NULL, 0, "Weights and checkpoints (safetensors files):", 6 },
+    { "weights", WEIGHTS, "FILE", 0,
+      "weights to begin with, from --save, --best or --checkpoint", 6 },
+    { "save", SAVE, "FILE", 0, "write the weights at the end", 6 },
     { "best", BEST, "FILE", 0,
       "write the weights after every epoch with the best test accuracy (of numbers: loss) so far",
-      5 },
+      6 },
     { "early-stop", EARLY_STOP, "PATIENCE", 0,
-      "end after PATIENCE epochs without a better test accuracy (of numbers: loss)", 5 },
+      "end after PATIENCE epochs without a better test accuracy (of numbers: loss)", 6 },
     { "checkpoint", CHECKPOINT, "FILE", 0,
-      "write all that a continuation needs, at the start, after every epoch, and on Ctrl-C", 5 },
-    { "checkpoint-every", EVERY, "N", 0, "and every N steps, or with 30s every 30 seconds", 5 },
+      "write all that a continuation needs, at the start, after every epoch, and on Ctrl-C", 6 },
+    { "checkpoint-every", EVERY, "N", 0, "and every N steps, or with 30s every 30 seconds", 6 },
     { "resume", RESUME, "FILE", OPTION_ARG_OPTIONAL,
       "go on from a checkpoint, to the same bits as without a break; without FILE from that of "
       "--checkpoint, if it is there",
-      5 },
+      6 },
     { "until", UNTIL, "E", 0,
-      "end after epoch E; schedules still run over all --epochs, and --resume goes on", 5 },
-    { NULL, 0, NULL, 0, "Protocols:", 6 },
+      "end after epoch E; schedules still run over all --epochs, and --resume goes on", 6 },
+    { NULL, 0, NULL, 0, "Protocols:", 7 },
     { "folds", FOLDS, "K", 0,
       "cross-validation: merge training and test rows, deal them into K parts by the seed, test "
       "on each in turn after training on the others; mean and standard deviation",
-      6 },
-    { "repeat", REPEAT, "N", 0, "train N times, with seeds S, S+1, ...; mean and deviation", 6 },
+      7 },
+    { "repeat", REPEAT, "N", 0, "train N times, with seeds S, S+1, ...; mean and deviation", 7 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
 

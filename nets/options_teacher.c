@@ -7,18 +7,18 @@
 enum { TEACHER = 256, WEIGHTS, TEMPERATURE, MIX, CACHE };
 
 static const struct argp_option options[] = {
-    { NULL, 0, NULL, 0, "Distillation:", 3 },
+    { NULL, 0, NULL, 0, "Distillation:", 4 },
     { "teacher", TEACHER, "NET", 0,
-      "a trained net whose answers the net learns; its time is told apart", 3 },
+      "a trained net whose answers the net learns; its time is told apart", 4 },
     { "teacher-weights", WEIGHTS, "FILE", 0, "its weights, from --save, --best or --checkpoint",
-      3 },
-    { "temperature", TEMPERATURE, "T", 0, "softens both nets' logits: x / T (default 1)", 3 },
+      4 },
+    { "temperature", TEMPERATURE, "T", 0, "softens both nets' logits: x / T (default 1)", 4 },
     { "mix", MIX, "A", 0,
       "the loss is A T^2 times the cross-entropy against the teacher and 1 - A times that against "
       "the labels (default 1: no labels)",
-      3 },
+      4 },
     { "teacher-cache", CACHE, NULL, 0,
-      "compute its logits of all training rows once, before the first epoch", 3 },
+      "compute its logits of all training rows once, before the first epoch", 4 },
     { NULL, 0, NULL, 0, NULL, 0 },
 };
 
