@@ -5,7 +5,12 @@
 #ifndef HONE_BF16_H
 #define HONE_BF16_H
 
+#if defined __AVX512F__
+/* GCC 12 makes two halves of the conversion that __builtin_convertvector() asks for. */
+HONE_INLINE vf vh_widen(vh h) { return (vf)((vu)_mm512_cvtepu16_epi32((__m256i)h) << 16); }
+#else
 HONE_INLINE vf vh_widen(vh h) { return (vf)(__builtin_convertvector(h, vu) << 16); }
+#endif
 
 HONE_INLINE vh vh_narrow(vf v)
 {
