@@ -3,21 +3,24 @@
  *
  * Output rows of all images are one list, cut into blocks that stay in a cache; while the pixels of
  * a block pass, nt neighbouring taps of one kernel row for nv vectors of channels stay in
- * registers, so that dy is loaded once for all of them.  Pixels near an edge ask of each tap
- * whether it lies inside.  Every thread sums its blocks into a dw of its own; these are added in
- * fixed order. */
+ * registers, so that dy is loaded once for all of them.  Halves become floats where they are loaded
+ * (pairs.h), which costs more than the load: where pixels and taps are neighbours alike, each vector
+ * of x is loaded once for all taps of the row.  Pixels near an edge ask of each tap whether it lies inside.
+ * Every thread sums its blocks into a dw of its own; these are added in fixed order. */
 #include "kernels/backend/cpu.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/pairs.h"
 
 enum { NV, ROWS, THREADS };
-enum { MAX_NT = 5, MAX_NV = 4 };
+enum { MAX_NT = 5, MAX_NV = 4, HALF = sizeof(stored) < sizeof(real),
+       MOST = VB == 64 ? 12 : 6 };   /* sums in registers beside as many vectors of x */
 
 struct layout {
     struct conv v;
     int64_t rows, block, blocks;   /* output rows of all images; of a block; blocks */
     int64_t lines;                 /* channels in whole vectors */
     int first, end;                /* outputs of a row whose taps across all lie inside */
-    const real *x, *dy;
+    const stored *x, *dy;
 };
 
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
@@ -35,23 +38,38 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     return l;
 }
 
-HONE_INLINE vf get(const real *p, int lanes)
-{
-    return lanes == VL ? vf_load(p) : vf_load_n(p, lanes);
-}
-
 /* acc (nt, nv) += x * dy for one pixel, whose tap 0 lies in column `at`; x points to that tap. */
 HONE_INLINE void pixel(int nt, int nv, int lanes, int edge, const struct conv *v, int at,
-                       const real *x, const real *dy, vf acc[MAX_NT][MAX_NV])
+                       const stored *x, const stored *dy, vf acc[MAX_NT][MAX_NV])
 {
     const int64_t tap = (int64_t)v->dw * v->ic;
     vf g[MAX_NV];
-    HONE_UNROLLED for (int u = 0; u < nv; u++) g[u] = get(dy + u * VL, lanes);
+    pairs_get(nv, lanes, dy, g);
     HONE_UNROLLED for (int j = 0; j < nt; j++) {
         if (edge && (at + j * v->dw < 0 || at + j * v->dw >= v->iw)) continue;
-        HONE_UNROLLED for (int u = 0; u < nv; u++)
-            acc[j][u] += get(x + j * tap + u * VL, lanes) * g[u];
+        vf under[MAX_NV];
+        pairs_get(nv, lanes, x + j * tap, under);
+        HONE_UNROLLED for (int u = 0; u < nv; u++) acc[j][u] += under[u] * g[u];
     }
+}
+
+/* The same for n pixels, whole runs of nt, whose taps all lie inside and whose neighbours are as far
+ * apart as taps: of the vectors of x under a pixel's taps all but the last are its predecessor's. */
+HONE_INLINE void run_of_pixels(int nt, int nv, int lanes, const struct conv *v, int n,
+                               const stored *x, const stored *dy, vf acc[MAX_NT][MAX_NV])
+{
+    const int64_t c = v->ic;
+    vf under[MAX_NT][MAX_NV];
+    HONE_UNROLLED for (int j = 0; j < nt - 1; j++) pairs_get(nv, lanes, x + j * c, under[j]);
+    for (x += (nt - 1) * c; n; n -= nt, x += nt * c, dy += nt * c)
+        HONE_UNROLLED for (int k = 0; k < nt; k++) {
+            vf g[MAX_NV];
+            pairs_get(nv, lanes, dy + k * c, g);
+            pairs_get(nv, lanes, x + k * c, under[(k + nt - 1) % nt]);
+            HONE_UNROLLED for (int j = 0; j < nt; j++)
+                HONE_UNROLLED for (int u = 0; u < nv; u++)
+                    acc[j][u] += under[(k + j) % nt][u] * g[u];
+        }
 }
 
 /* Adds to sum (nt, lines) what rows [from, to) give taps (i, j) to (i, j + nt - 1), channels from c
@@ -61,6 +79,7 @@ HONE_INLINE void tile(int nt, int nv, int lanes, const struct layout *l, int i, 
 {
     const struct conv v = l->v;
     const int64_t step = (int64_t)v.sw * v.ic;
+    const int slides = HALF && nt > 1 && nt * nv <= MOST && v.sw == 1 && v.dw == 1;
     vf acc[MAX_NT][MAX_NV];
     HONE_UNROLLED for (int t = 0; t < nt; t++)
         HONE_UNROLLED for (int u = 0; u < nv; u++) acc[t][u] = (vf){ 0 };
@@ -68,10 +87,15 @@ HONE_INLINE void tile(int nt, int nv, int lanes, const struct layout *l, int i, 
         const int64_t ih = r % v.oh * v.sh - v.ph + (int64_t)i * v.dh;
         if (ih < 0 || ih >= v.ih) continue;
         int at = j * v.dw - v.pw, o = 0;
-        const real *dy = l->dy + r * v.ow * v.oc + c;
-        const real *x = l->x + ((r / v.oh * v.ih + ih) * v.iw + at) * v.ic + c;
+        const stored *dy = l->dy + r * v.ow * v.oc + c;
+        const stored *x = l->x + ((r / v.oh * v.ih + ih) * v.iw + at) * v.ic + c;
         for (; o < l->first; o++, at += v.sw, x += step, dy += v.oc)
             pixel(nt, nv, lanes, 1, &v, at, x, dy, acc);
+        if (slides && o < l->end) {
+            const int n = (l->end - o) / nt * nt;
+            run_of_pixels(nt, nv, lanes, &v, n, x, dy, acc);
+            o += n, at += n, x += n * step, dy += n * (int64_t)v.oc;
+        }
         for (; o < l->end; o++, at += v.sw, x += step, dy += v.oc)
             pixel(nt, nv, lanes, 0, &v, at, x, dy, acc);
         for (; o < v.ow; o++, at += v.sw, x += step, dy += v.oc)
@@ -123,8 +147,9 @@ static void sum_blocks(const struct layout *l, int nv, int64_t first, int64_t la
         const int64_t from = b * l->block,
                       to = from + l->block < l->rows ? from + l->block : l->rows;
         int c = 0;
-        for (; c + nv * VL <= l->v.ic; c += nv * VL) channels(l, nv, c, from, to, sums);
-        for (; c < l->v.ic; c += VL) channels(l, 1, c, from, to, sums);
+        for (int n = nv; n; n /= 2)
+            for (; c + n * VL <= l->v.ic; c += n * VL) channels(l, n, c, from, to, sums);
+        if (c < l->v.ic) channels(l, 1, c, from, to, sums);
     }
 }
 
@@ -153,7 +178,7 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     const struct conv v = conv_of(p);
-    const double row = 8.0 * v.ow * (v.ic < 4 * VL ? v.ic : 4 * VL);   /* bytes of x and dy */
+    const double row = 2.0 * sizeof(stored) * v.ow * (v.ic < 4 * VL ? v.ic : 4 * VL);   /* bytes of x and dy */
     c->v[NV] = v.ic >= 4 * VL && VB == 64 ? 4 : v.ic >= 2 * VL ? 2 : 1;
     c->v[THREADS] =
         hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
@@ -172,14 +197,15 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
     return (size_t)(c->v[THREADS] * sum_floats(&l)) * sizeof(real);
 }
 
-/* Channel c of dw (ic, kh, kw), of the threads' sums in their order. */
-static void add_up(const struct layout *l, int threads, int c, const real *sums, real *dw)
+/* The channel of dw (ic, kh, kw) that lies at c of the threads' sums, which are added in order. */
+static void add_up(const struct layout *l, int threads, int nv, int c, const real *sums, real *dw)
 {
     const int taps = l->v.kh * l->v.kw;
+    const int64_t channel = pairs_channel(nv > 1, l->v.ic, c / VL * VL, c % VL);
     for (int i = 0; i < taps; i++) {
         real s = 0;
         for (int t = 0; t < threads; t++) s += sums[t * sum_floats(l) + i * l->lines + c];
-        dw[(int64_t)c * taps + i] = s;
+        dw[channel * taps + i] = s;
     }
 }
 
@@ -196,7 +222,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
             sum_blocks(&l, nv, hone_part(l.blocks, 1, threads, t),
                        hone_part(l.blocks, 1, threads, t + 1), sums + t * sum_floats(&l));
 #pragma omp for schedule(static)
-        for (int c = 0; c < l.v.ic; c++) add_up(&l, threads, c, sums, dw);
+        for (int c = 0; c < l.v.ic; c++) add_up(&l, threads, nv, c, sums, dw);
     }
     return HONE_OK;
 }
