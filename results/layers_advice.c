@@ -18,7 +18,7 @@ static void say(struct hone_layers *l, const char *fmt, ...)
     va_end(ap);
 }
 
-/* What the step would gain if this part ran at its roof. */
+/* What the step would gain if this part ran at its roof; all of it where none is known. */
 static double gain(const struct hone_layers_step *s)
 {
     return s->ms.median > s->roof_ms ? s->ms.median - s->roof_ms : 0;
@@ -45,14 +45,15 @@ static int is_memory(const struct hone_layers_step *s)
 
 static void advise_step(struct hone_layers *l, const struct hone_layers_step *s)
 {
+    const int has_roof = s->roof_ms > 0;
     double of_roof = s->roof_ms / s->ms.median;
     char text[512] = "";
-    add(text, "%s %s: %.0f %% of the step at %.0f %% of the roof (%s)", s->layer, s->phase,
-        100 * s->share, 100 * of_roof, s->bound);
+    add(text, "%s %s: %.0f %% of the step", s->layer, s->phase, 100 * s->share);
+    if (has_roof) add(text, " at %.0f %% of the roof (%s)", 100 * of_roof, s->bound);
     if (of_roof > 0.6 && is_memory(s))
         add(text, "; near its roof: only moving less data helps, as where its neighbour does its "
                   "work too");
-    else if (gain(s) > 0)
+    else if (has_roof && gain(s) > 0)
         add(text, "; at the roof the step would be %.0f %% shorter", 100 * gain(s) / l->parts_ms);
     if (s->warm.n && s->ms.median > 1.3 * s->warm.median)
         add(text, "; alone, with warm caches, it takes %.2f of this time",

@@ -163,7 +163,7 @@ static void put_phases(const struct hone_layers *l, FILE *f)
         cell(f, "", h->ms, "%.4f");
         cell_bar(f, h->ms / l->parts_ms);
         cell(f, "", h->flops / h->ms * 1e-6, "%.1f");
-        cell(f, "", 100 * h->roof_ms / h->ms, "%.1f %%");
+        cell(f, "", h->roof_ms > 0 ? 100 * h->roof_ms / h->ms : NAN, "%.1f %%");
         fputs("</tr>\n", f);
     }
     fputs("</tbody></table></div>\n", f);
@@ -184,7 +184,7 @@ static void put_step(const struct hone_layers_step *s, FILE *f)
     cell(f, "more", s->cold.n ? s->cold.median : NAN, "%.4f");
     cell(f, "", s->flops / s->ms.median * 1e-6, "%.1f");
     cell(f, "more", s->bytes > 0 ? s->flops / s->bytes : NAN, "%.2f");
-    cell(f, "", 100 * s->roof_ms / s->ms.median, "%.1f %%");
+    cell(f, "", s->roof_ms > 0 ? 100 * s->roof_ms / s->ms.median : NAN, "%.1f %%");
     cell_text(f, "t", s->bound);
     cell(f, "more", s->runner_up, "%.2fx");
     cell(f, "more", s->library, "%.2fx");

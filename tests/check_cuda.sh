@@ -182,6 +182,8 @@ done
 XDG_CACHE_HOME=$tmp/other "$hone" profile --device gpu0 --net housing-mlp --batch 4 >out 2>err
 grep -q '^fwd ' out && grep -q ' n/a .*cuda_tiled' out
 tap $? "hone profile tells a step's parts on the GPU, without a roof"
+grep -q '^- .* % of the step' out && ! grep -q '% of the roof\|at the roof' out
+tap $? "and does not say how far it is from one"
 has '^as one graph, which training runs: [0-9.]* .* times as fast' "and the step as one graph"
 HONE_PRETEND_FAIL=cuStreamEndCapture:1 "$hone" profile --device gpu0 --net housing-mlp --batch 4 >out 2>err
 has '^the step is not one graph: cuStreamEndCapture: CUDA_ERROR_UNKNOWN' "or why there is none"
