@@ -8,7 +8,7 @@
 # The last three run in the folder that the archive unpacks to, or in a build folder.  OUT, one for each
 # call, gets at most eight files; HONE_DB names the database to go on with (OUT/hone.db).
 #   DEVICE   gpu0             NETS    the six        BATCHES  "128 1024"
-#   SECONDS_IN_ALL   of a call (540)                 DATA     of hone train (synthetic)
+#   SECONDS_IN_ALL   of a call (540)                 DATA     of hone train (made, synthetic:...)
 #   TARGET   4096, of the products that targets are set for
 # Counters need root.  Whatever fails is told in OUT/log and does not stop the rest.
 set -u
@@ -114,6 +114,12 @@ race() {
     rm -f "$out/list"
 }
 
+# Made data for a net: rows of its input's shape, and the classes that its loss knows.
+made() {
+    "$HONE" net "$1" 2>>"$log" | awk '$2 == "input" { x = $3 ~ /x/ ? $3 : "1x1x" $3 } $2 == "softmax_ce" { n = $3 }
+        END { print "synthetic:" x ":" n + 0 ":12800" }'
+}
+
 nets() {
     first=${BATCHES%% *} n=0
     for net in $NETS; do n=$((n + 1)); done
@@ -131,7 +137,7 @@ nets() {
             step "$share" "$net against PyTorch, batch $batch" "$HONE" compare --device "$DEVICE" --net "$net" --batch "$batch" \
                 --peer pytorch --rounds 5 --csv >>"$out/pytorch.csv"
         done
-        step "$share" "training of $net" "$HONE" train --device "$DEVICE" --net "$net" ${DATA:+--data "$DATA"} --batch "$first" \
+        step "$share" "training of $net" "$HONE" train --device "$DEVICE" --net "$net" --data "${DATA:-$(made "$net")}" --batch "$first" \
             --epochs 1 --optimizer sgd --momentum 0.9 --lr 0.01 >>"$out/nets.txt"
     done
     rm -f "$out/one.json"
