@@ -8,9 +8,9 @@
  * a row, near an edge one alone, or, for small images, the same one of rp images, whose taps lie
  * alike.
  *
- * Halves become floats where they are loaded (pairs.h), and the sum is rounded once.  That costs more
- * than the load, so where taps and pixels are neighbours alike each vector of the input is loaded
- * once for all taps of a row.
+ * Halves become floats where they are loaded (pairs.h), and the sum is rounded once.  That costs
+ * more than the load, so where taps and pixels are neighbours alike each vector of the input is
+ * loaded once for all taps of a row.
  *
  * All channels of a row of outputs are done before the next row: memory is read from end to end. */
 #include "kernels/backend/cpu.h"

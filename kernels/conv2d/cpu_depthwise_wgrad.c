@@ -4,9 +4,10 @@
  * Output rows of all images are one list, cut into blocks that stay in a cache; while the pixels of
  * a block pass, nt neighbouring taps of one kernel row for nv vectors of channels stay in
  * registers, so that dy is loaded once for all of them.  Halves become floats where they are loaded
- * (pairs.h), which costs more than the load: where pixels and taps are neighbours alike, each vector
- * of x is loaded once for all taps of the row.  Pixels near an edge ask of each tap whether it lies inside.
- * Every thread sums its blocks into a dw of its own; these are added in fixed order. */
+ * (pairs.h), which costs more than the load: where pixels and taps are neighbours alike, each
+ * vector of x is loaded once for all taps of the row.  Pixels near an edge ask of each tap whether
+ * it lies inside.  Every thread sums its blocks into a dw of its own; these are added in fixed
+ * order. */
 #include "kernels/backend/cpu.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d/pairs.h"
@@ -53,8 +54,9 @@ HONE_INLINE void pixel(int nt, int nv, int lanes, int edge, const struct conv *v
     }
 }
 
-/* The same for n pixels, whole runs of nt, whose taps all lie inside and whose neighbours are as far
- * apart as taps: of the vectors of x under a pixel's taps all but the last are its predecessor's. */
+/* The same for n pixels, whole runs of nt, whose taps all lie inside and whose neighbours are as
+ * far apart as taps: of the vectors of x under a pixel's taps all but the last are its
+ * predecessor's. */
 HONE_INLINE void run_of_pixels(int nt, int nv, int lanes, const struct conv *v, int n,
                                const stored *x, const stored *dy, vf acc[MAX_NT][MAX_NV])
 {
@@ -178,7 +180,8 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     const struct conv v = conv_of(p);
-    const double row = 2.0 * sizeof(stored) * v.ow * (v.ic < 4 * VL ? v.ic : 4 * VL);   /* bytes of x and dy */
+    /* Bytes of x and dy. */
+    const double row = 2.0 * sizeof(stored) * v.ow * (v.ic < 4 * VL ? v.ic : 4 * VL);
     c->v[NV] = v.ic >= 4 * VL && VB == 64 ? 4 : v.ic >= 2 * VL ? 2 : 1;
     c->v[THREADS] =
         hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */

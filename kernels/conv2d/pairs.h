@@ -22,7 +22,7 @@ HONE_INLINE void pairs_load(const stored *p, vf v[2])
     v[0] = (vf)(both << 16), v[1] = (vf)(both & 0xffff0000);
 }
 
-/* As vh_narrow(), but for NaN: those with a fraction of ones down to the last place, which no sum of
+/* As vh_narrow(), but for NaN: one with a fraction of ones down to the last place, which no sum of
  * products of halves is, would be rounded up to 0. */
 HONE_INLINE vu pairs_near(vf v)
 {
