@@ -12,7 +12,10 @@
 #include <unistd.h>
 
 /* A net's problems come from a folder to the right of the tuner's. */
-static int autotune(int argc, char **argv) { return hone_cmd_autotune(argc, argv, hone_net_problems_of); }
+static int autotune(int argc, char **argv)
+{
+    return hone_cmd_autotune(argc, argv, hone_net_problems_of);
+}
 
 static const struct {
     const char *name;
@@ -42,15 +45,16 @@ static void usage(FILE *f)
 {
     fputs("Usage: hone COMMAND [OPTION...]\n"
           "Finds the fastest kernels for a device, proves them, and trains nets with them.\n\n", f);
-    for (int i = 0; commands[i].name; i++) fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].about);
+    for (int i = 0; commands[i].name; i++)
+        fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].about);
     fputs("\n`hone COMMAND --help` shows a command's options, with examples.\n", f);
 }
 
-/* GCC's OpenMP lets a thread that waits spin for milliseconds (17 ms on a 2.5 GHz Skylake), and on a
- * busy machine it spins on the very core that the thread it waits for needs: steps of 2 ms then take
- * 400.  OpenBLAS's own threads spin for 107 ms beside whatever kernel comes next.  Both read how
- * long before main() begins, so the program starts itself again with about 50 us and less than 1 ms.
- * What the user has set stays. */
+/* GCC's OpenMP lets a thread that waits spin for milliseconds (17 ms on a 2.5 GHz Skylake), and on
+ * a busy machine it spins on the very core that the thread it waits for needs: steps of 2 ms then
+ * take 400.  OpenBLAS's own threads spin for 107 ms beside whatever kernel comes next.  Both read
+ * how long before main() begins, so the program starts itself again with about 50 us and less than
+ * 1 ms.  What the user has set stays. */
 static void spin_briefly(char **argv)
 {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;

@@ -179,8 +179,8 @@ static int parse_bytes(const char *text, int64_t *bytes)
     const char *unit = *end ? strchr(units, *end) : NULL;
     if (unit) { v *= ldexp(1, 10 * (int)(unit - units + 1)); end++; }
     if (end == text || *end || !(v >= 1) || v > 1e15)
-        return hone_fail(HONE_EPARSE, "--max-workspace '%s': expected bytes, such as 4096, 64k or 16m",
-                         text);
+        return hone_fail(HONE_EPARSE,
+                         "--max-workspace '%s': expected bytes, such as 4096, 64k or 16m", text);
     *bytes = (int64_t)v;
     return HONE_OK;
 }
@@ -262,7 +262,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->text[o->ntexts++] = arg;
         break;
     case ARGP_KEY_END:
-        if (!o->net && !o->ntexts && !o->replay.nfiles) argp_error(state, "nothing to tune: give --net or --problem");
+        if (!o->net && !o->ntexts && !o->replay.nfiles)
+            argp_error(state, "nothing to tune: give --net or --problem");
         break;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -303,7 +304,8 @@ static int add_problem(struct session *s, const struct hone_problem *p, int time
     return HONE_OK;
 }
 
-/* A step that is one op on some devices only, such as an MLP's, is nothing to tune on the others. */
+/* A step that is one op on some devices only, such as an MLP's, is nothing to tune on the
+ * others. */
 static int is_choice(const struct hone_problem *p, const struct hone_device *d)
 {
     for (int i = 0; hone_kernels[i]; i++) {
@@ -490,7 +492,8 @@ static void show(struct session *s, int i)
 static void tell_uncounted(struct hone_tune_options *o, const struct hone_tune_result *r)
 {
     if (!r->uncounted[0]) return;
-    fprintf(stderr, "hone autotune: nothing is counted: %s; the search goes without\n", r->uncounted);
+    fprintf(stderr, "hone autotune: nothing is counted: %s; the search goes without\n",
+            r->uncounted);
     o->counters = "none";
 }
 
@@ -504,7 +507,8 @@ static void conclude(const struct session *s, double seconds)
         self = fmax(self, fabs(r->self));
         if (fabs(r->drift) > fabs(drift)) drift = r->drift;
     }
-    fprintf(stderr, "%d problems in %.1f s; A against A differs by %.1f %% at most; database %s%s\n",
+    fprintf(stderr,
+            "%d problems in %.1f s; A against A differs by %.1f %% at most; database %s%s\n",
             s->done, seconds, 100 * self, s->db.path,
             noise > BUSY ? "; the machine was busy, intervals are wide" : "");
     if (s->nlater)
@@ -543,7 +547,8 @@ static int race_later(struct session *s, const struct hone_tune_options *o, doub
             any = 1;
             s->nlater++;
             longest = fmax(longest, hone_now() - started);
-            if (!o->quiet) hone_progress("finals, once more", hone_now() - o->started, o->total, o->started);
+            if (!o->quiet)
+                hone_progress("finals, once more", hone_now() - o->started, o->total, o->started);
         }
     }
     return HONE_OK;
@@ -595,8 +600,8 @@ static void forget_results(struct session *s)
     s->done = s->nleft = s->nlater = s->nchanged = 0;
 }
 
-/* All problems once, with `seconds` (0: measure nothing; negative: no limit), and then, with what is
- * left or was put aside of them, their finals again. */
+/* All problems once, with `seconds` (0: measure nothing; negative: no limit), and then, with what
+ * is left or was put aside of them, their finals again. */
 static int tune_all(struct session *s, struct hone_db *db, double seconds, uint64_t seed)
 {
     struct hone_tune_options o = s->o->tune;

@@ -1,5 +1,5 @@
-/* `hone autotune --replay`: how many measurements each searcher needs on recorded or made-up spaces,
- * over many seeds.  Each space may be taught by all the others. */
+/* `hone autotune --replay`: how many measurements each searcher needs on recorded or made-up
+ * spaces, over many seeds.  Each space may be taught by all the others. */
 #include "autotune/replay.h"
 
 #include <jansson.h>

@@ -89,8 +89,8 @@ struct verdict {
     int faults[HONE_NFAULTS];
 };
 
-/* Does r tell what became of a candidate in that session, or in the one whose finals it raced again?
- * There, unless it was raced again. */
+/* Does r tell what became of a candidate in that session, or in the one whose finals it raced
+ * again?  There, unless it was raced again. */
 static int tells(const struct list *l, const struct hone_record *r, const char *session)
 {
     const size_t whole = strlen(session), tail = strlen(HONE_DB_LATER);

@@ -1,5 +1,6 @@
 /* Counters of a few candidates, read apart from their times: the search learns from them which part
- * of the machine is short, and the record keeps them.  All of it takes a small share of the time. */
+ * of the machine is short, and the record keeps them.  All of it takes a small share of the
+ * time. */
 #include "autotune/tune.h"
 
 #include <stdlib.h>

@@ -176,7 +176,8 @@ int hone_db_export_foreign(struct hone_db *db, const struct hone_db_options *o, 
 
 /* ---- import ---- */
 
-/* Kernel Tuner keeps a cache file open while it works, with a comma where the next entry will be. */
+/* Kernel Tuner keeps a cache file open while it works, with a comma where the next entry will
+ * be. */
 static json_t *load(const char *text, size_t n, json_error_t *e)
 {
     json_t *j = json_loadb(text, n, 0, e);
@@ -210,7 +211,8 @@ struct source {
     char device[192], problem[HONE_TEXT], kernel[64], version[HONE_TEXT], session[40];
 };
 
-/* "a=1,b=2" of an object's members that are parameters: of T4 all, of a cache file's those named. */
+/* "a=1,b=2" of an object's members that are parameters: of T4 all, of a cache file's those
+ * named. */
 static void config_text(const json_t *from, const json_t *keys, char text[HONE_TEXT])
 {
     size_t n = 0, i;
@@ -299,7 +301,8 @@ static int import_t4(struct source *s, const json_t *results)
         double ms = 0;
         json_array_foreach(json_object_get(j, "measurements"), m, measure) {
             const char *name = json_string_value(json_object_get(measure, "name"));
-            if (name && !strcmp(name, "time")) ms = json_number_value(json_object_get(measure, "value"));
+            if (name && !strcmp(name, "time"))
+                ms = json_number_value(json_object_get(measure, "value"));
         }
         config_text(json_object_get(j, "configuration"), NULL, r.config);
         when_text(json_object_get(j, "timestamp"), r.when);

@@ -40,8 +40,8 @@ const char hone_db_counters_schema[] =
     " ON DELETE CASCADE, text TEXT NOT NULL)";
 
 /* What was once found wrong, or failed, is never served, whichever session found it.  Where nothing
- * ever was, which is asked once, no record need be asked for.  Asked of each status alone: a list of
- * them would make a table at every look-up. */
+ * ever was, which is asked once, no record need be asked for.  Asked of each status alone: a list
+ * of them would make a table at every look-up. */
 #define HONE_SQL_BAD(status, more)                                                                 \
     "NOT EXISTS (SELECT 1 FROM records w WHERE w.problem = ?1 AND w.device = ?2 AND w.status = '"  \
     status "'" more ")"

@@ -105,8 +105,10 @@ static int read_counters(char *text, size_t size, json_t *j)
     json_object_foreach(j, name, v) {
         if (!json_is_number(v) || !name[0] || strpbrk(name, "= \t\n") || strlen(name) > 63)
             return hone_fail(HONE_EPARSE, "counter '%.40s' is no number with a name", name);
-        n += (size_t)snprintf(text + n, size - n, "%s%s=%.6g", n ? " " : "", name, json_number_value(v));
-        if (n >= size) return hone_fail(HONE_EPARSE, "'counters' are longer than %zu bytes", size - 1);
+        n += (size_t)snprintf(text + n, size - n, "%s%s=%.6g", n ? " " : "", name,
+                              json_number_value(v));
+        if (n >= size)
+            return hone_fail(HONE_EPARSE, "'counters' are longer than %zu bytes", size - 1);
     }
     return HONE_OK;
 }

@@ -64,7 +64,8 @@ static int run_blocks(struct hone_tuning *t, struct hone_blocks *b, struct hone_
 
 int hone_tuning_race(struct hone_tuning *t)
 {
-    /* What is left of a budget goes to whose final is not certain yet, and rather later than now. */
+    /* What is left of a budget goes to whose final is not certain yet, and rather later than
+     * now. */
     struct hone_blocks b = { .n = t->n, .leader = -1,
                              .most = t->deadline > 0 && !t->o->later ? HONE_BLOCKS : 0 };
     struct hone_race race = { 0 };

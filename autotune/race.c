@@ -1,9 +1,10 @@
 /* The race: in each round every racer is timed once, in an order drawn anew.  What disturbs the
  * machine for longer than a window hits all of a round alike, so racers are compared by the
  * ratio of their times within rounds.  With a clock of two states, as under turbo, medians of plain
- * times could come from one state for one racer and from the other for the next.  Clear losers leave early, and the time goes to the rest.
- * The leader, the best library, the best of another kernel than the leader's, and the fastest under
- * each limit of workspace stay to the end: how they compare is what people ask. */
+ * times could come from one state for one racer and from the other for the next.  Clear losers
+ * leave early, and the time goes to the rest.  The leader, the best library, the best of another
+ * kernel than the leader's, and the fastest under each limit of workspace stay to the end: how they
+ * compare is what people ask. */
 #include "autotune/race.h"
 
 #include <math.h>

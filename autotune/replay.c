@@ -78,7 +78,8 @@ static int shuffle(const struct hone_pool *from, struct hone_pool *to, int *plac
     *to = *from;
     to->cost = from->cost ? malloc((size_t)from->n * sizeof *to->cost) : NULL;
     to->at = malloc((size_t)from->n * sizeof *to->at);
-    if (!to->at || (from->cost && !to->cost)) return hone_fail(HONE_ENOMEM, "%d candidates", from->n);
+    if (!to->at || (from->cost && !to->cost))
+        return hone_fail(HONE_ENOMEM, "%d candidates", from->n);
     for (int i = 0; i < from->n; i++) place[i] = i;
     for (int k = 0; k < from->nkernels; k++) {
         int *at = place + from->kernel[k].first;

@@ -49,8 +49,8 @@ static int read_config(struct hone_recording *r, json_t *row, int nparams)
     if (!good && !r->nwhat)
         return hone_fail(HONE_EPARSE, "expected [values of %d parameters, ms]", nparams);
     if (!good)
-        return hone_fail(HONE_EPARSE, "expected [values of %d parameters, ms, %d counters]", nparams,
-                         r->nwhat);
+        return hone_fail(HONE_EPARSE, "expected [values of %d parameters, ms, %d counters]",
+                         nparams, r->nwhat);
     for (int i = 0; i < nparams; i++) {
         if (!json_is_integer(json_array_get(row, (size_t)i)))
             return hone_fail(HONE_EPARSE, "a parameter's value is no whole number");

@@ -124,7 +124,8 @@ static int measure(struct session *s, const struct hone_problem *p, const struct
         if (!s->o->quiet) hone_progress(s->r->problem, 0.4 * i / s->r->pool.n, 1, s->started);
     }
     for (int round = 0; !err && round < ROUNDS; round++) err = run_round(s, round);
-    if (!err && least(s->r) <= 0) err = hone_fail(HONE_EWRONG, "%s: no config works", s->r->problem);
+    if (!err && least(s->r) <= 0)
+        err = hone_fail(HONE_EWRONG, "%s: no config works", s->r->problem);
     return err;
 }
 

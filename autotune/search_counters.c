@@ -1,9 +1,9 @@
 /* Counters as a searcher uses them: a few candidates were counted, here or on other problems, and
- * of all others what they would count is expected from how alike their parameters are.  Counters say
- * why a candidate takes its time.  They change with parameters in a more regular way than the time,
- * which is that of whichever part of the machine has the most to do, and in much the same way on
- * other problems and devices (Filipovic et al. 2022: from parameters to counters, and from counters
- * to time). */
+ * of all others what they would count is expected from how alike their parameters are.  Counters
+ * say why a candidate takes its time.  They change with parameters in a more regular way than the
+ * time, which is that of whichever part of the machine has the most to do, and in much the same way
+ * on other problems and devices (Filipovic et al. 2022: from parameters to counters, and from
+ * counters to time). */
 #include "autotune/search.h"
 
 #include <math.h>

@@ -4,12 +4,12 @@
  *
  * Candidates are alike by kernel, and within a kernel by how many steps of their values they are
  * apart: a sum of effects of single parameters and of all of them together.  What is expected
- * before anything was tried comes from what other problems taught (s->prior), or else from this: wider
- * vectors are faster, and a kernel's guess is good.
+ * before anything was tried comes from what other problems taught (s->prior), or else from this:
+ * wider vectors are faster, and a kernel's guess is good.
  *
- * Several such models stand side by side, which start from nothing, from what was taught, or from an
- * analytic model of cost (s->pool->cost), and with effects that reach far or near.  Once some were
- * counted (s->counts) there are two more, in which candidates are also alike that should count
+ * Several such models stand side by side, which start from nothing, from what was taught, or from
+ * an analytic model of cost (s->pool->cost), and with effects that reach far or near.  Once some
+ * were counted (s->counts) there are two more, in which candidates are also alike that should count
  * alike, be they of different kernels.  Each is weighed by how likely it made what was seen (its
  * evidence), so that knowledge that misleads is dropped after a few trials: that is the guard
  * against bad transfer.
@@ -165,7 +165,8 @@ static double untaught(const struct hone_search *s, int i)
     const struct state *t = s->state;
     const struct hone_pool_kernel *k = &s->pool->kernel[s->pool->at[i].kernel];
     double steps = 0;
-    for (int p = 0; p < k->nparams; p++) steps += fabs((double)t->step[i][p] - t->step[k->first][p]);
+    for (int p = 0; p < k->nparams; p++)
+        steps += fabs((double)t->step[i][p] - t->step[k->first][p]);
     return of_kernel(s, i) + 0.2 * (1 - exp(-steps / 3));
 }
 
@@ -297,8 +298,8 @@ static int count(struct hone_search *s)
     return err;
 }
 
-/* The first trial is what would run untuned, whatever was taught: it was chosen with care, and it is
- * what all else is measured by. */
+/* The first trial is what would run untuned, whatever was taught: it was chosen with care, and it
+ * is what all else is measured by. */
 static int first(const struct hone_search *s)
 {
     const struct state *t = s->state;
@@ -346,7 +347,8 @@ static int remember(const struct hone_search *s, struct before *b)
 {
     const struct state *t = s->state;
     const size_t n = 3 * (size_t)s->pool->n;
-    *b = (struct before){ .n = t->n, .gain = s->gain, .kept = malloc(MODELS * n * sizeof *b->kept) };
+    *b =
+        (struct before){ .n = t->n, .gain = s->gain, .kept = malloc(MODELS * n * sizeof *b->kept) };
     for (int m = 0; b->kept && m < MODELS; m++) {
         b->log_det[m] = t->model[m].log_det;
         b->weight[m] = t->model[m].weight;

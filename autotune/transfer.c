@@ -20,7 +20,8 @@ double hone_problem_distance(const struct hone_problem *p, const struct hone_pro
         sum += d * d;
     }
     if (i < HONE_MAX_DIMS && (p->op->dim[i].name || q->op->dim[i].name)) return 8;
-    return sqrt(sum) + 2 * (p->op != q->op) + (p->dtype != q->dtype) + 0.5 * (p->layout != q->layout);
+    return sqrt(sum) + 2 * (p->op != q->op) + (p->dtype != q->dtype) +
+           0.5 * (p->layout != q->layout);
 }
 
 static double apart(const struct hone_choice *a, const struct hone_choice *b, int n)

@@ -199,8 +199,8 @@ static int by_trial(const void *a, const void *b)
 }
 
 /* The jit kernels of a precompiled one's good config that are worth compiling. */
-static int twins(struct hone_tuning *t, const struct hone_entrant *e, struct hone_said jobs[], int n,
-                 int most)
+static int twins(struct hone_tuning *t, const struct hone_entrant *e, struct hone_said jobs[],
+                 int n, int most)
 {
     for (int k = 0; n < most && k < t->space.nkernels; k++) {
         if (t->space.kernel[k].kernel->aot != e->job.kernel) continue;

@@ -128,8 +128,8 @@ static int traits_of(const char *id, struct traits *t)
     snprintf(t->backend, sizeof t->backend, "%.*s", (int)strcspn(text, ":"), text);
     snprintf(t->model, sizeof t->model, "%.90s", text);
     snprintf(t->isa, sizeof t->isa, "%.15s", field[3]);
-    return sscanf(field[2], "%lfcores", &t->cores) == 1 && sscanf(field[1], "l2=%lfk", &t->l2) == 1 &&
-           sscanf(field[0], "l3=%lfk", &t->l3) == 1;
+    return sscanf(field[2], "%lfcores", &t->cores) == 1 &&
+           sscanf(field[1], "l2=%lfk", &t->l2) == 1 && sscanf(field[0], "l3=%lfk", &t->l3) == 1;
 }
 
 static double octaves(double a, double b) { return fabs(log2((a + 1) / (b + 1))); }
@@ -187,7 +187,8 @@ int hone_wisdom_plan(struct hone_plan *plan, struct hone_db *db, const struct ho
         if (strcmp(r->problem, text)) continue;
         const struct hone_kernel *k = fits(db, r, p, d, &c, &hint);
         const double far = hone_wisdom_distance(r->device, d->id) + (hint ? 100 : 0);
-        if (!k || (hint && !hints) || !(far < least || (far == least && r->ms_median < ms))) continue;
+        if (!k || (hint && !hints) || !(far < least || (far == least && r->ms_median < ms)))
+            continue;
         best = k;
         config = c;
         least = far;

@@ -7,7 +7,8 @@
  * one: it is not blamed for what another did.
  *
  * OpenMP's threads do not survive a fork, and libgomp would wait for them.  It keeps its threads
- * per thread that starts them, though, so the host lives in a thread of its own, whose team is new. */
+ * per thread that starts them, though, so the host lives in a thread of its own, whose team is
+ * new. */
 #include "config.h"
 
 #include "autotune/worker.h"

@@ -1,7 +1,7 @@
-/* A worker that is this program anew, `hone --worker BOARD SOCKET`: a GPU's driver does not survive a
- * fork, and an error of one kernel (an address that is not its own, a trap) makes every later call of
- * that process fail.  It is told the problem over the board, makes the cases itself, and stays for
- * the problems that follow, since opening a GPU takes long. */
+/* A worker that is this program anew, `hone --worker BOARD SOCKET`: a GPU's driver does not survive
+ * a fork, and an error of one kernel (an address that is not its own, a trap) makes every later
+ * call of that process fail.  It is told the problem over the board, makes the cases itself, and
+ * stays for the problems that follow, since opening a GPU takes long. */
 #include "config.h"
 
 #include "autotune/worker.h"
@@ -36,7 +36,8 @@ static int new_board(struct hone_worker *w)
 #ifdef __linux__
     w->board_fd = memfd_create("hone board", MFD_CLOEXEC);
 #endif
-    if (w->board_fd < 0 || ftruncate(w->board_fd, sizeof *w->board) || !(w->board = map(w->board_fd)))
+    if (w->board_fd < 0 || ftruncate(w->board_fd, sizeof *w->board) ||
+        !(w->board = map(w->board_fd)))
         return hone_fail(HONE_ENOMEM, "a worker's board");
     return HONE_OK;
 }

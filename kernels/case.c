@@ -154,10 +154,11 @@ static int check_guards(struct hone_device *d, const void *mem, int64_t bytes, c
     if (err) return err;
     for (int i = 0; i < 2 * GUARD; i++)
         if (guard[i] != GUARD_BYTE)
-            return i < GUARD ? hone_fail(HONE_EWRONG, "overrun: %s was written %d bytes before its start",
-                                         name, GUARD - i)
-                             : hone_fail(HONE_EWRONG, "overrun: %s was written %d bytes past its end", name,
-                                         i - GUARD + 1);
+            return i < GUARD
+                       ? hone_fail(HONE_EWRONG, "overrun: %s was written %d bytes before its start",
+                                   name, GUARD - i)
+                       : hone_fail(HONE_EWRONG, "overrun: %s was written %d bytes past its end",
+                                   name, i - GUARD + 1);
     return HONE_OK;
 }
 
@@ -231,8 +232,8 @@ static double allow(const struct hone_case *c, const struct hone_plan *plan, int
     return b->chain * scale + last;
 }
 
-/* What a whole number becomes in an output of this type: bf16 holds those up to 256, f16 up to 2048,
- * and from 65520 on they are infinite there. */
+/* What a whole number becomes in an output of this type: bf16 holds those up to 256, f16 up to
+ * 2048, and from 65520 on they are infinite there. */
 static double rounded(enum hone_dtype type, double v)
 {
     uint16_t half;
@@ -266,8 +267,8 @@ static int compare(const struct hone_case *c, const struct hone_plan *plan, int 
     /* Where only a sample is known, the rest must at least have been written. */
     for (int64_t i = 0, n = c->at[a] ? hone_arg_len(&c->arg[a]) : 0; i < n; i++)
         if (isnan(got[i]))
-            return hone_fail(HONE_EWRONG, "nan: %s[%lld] was never written, or is NaN", c->arg[a].name,
-                             (long long)i);
+            return hone_fail(HONE_EWRONG, "nan: %s[%lld] was never written, or is NaN",
+                             c->arg[a].name, (long long)i);
     return HONE_OK;
 }
 
@@ -292,7 +293,8 @@ static int check_run(struct hone_case *c, const struct hone_plan *plan, void *fi
             hone_to_double(c->arg[a].dtype, now, got, n);
             err = compare(c, plan, a, got, worst);
         } else if (!err && memcmp(now, first[a], (size_t)bytes)) {
-            err = hone_fail(HONE_EWRONG, "unstable: two runs gave different bits in %s", c->arg[a].name);
+            err = hone_fail(HONE_EWRONG, "unstable: two runs gave different bits in %s",
+                            c->arg[a].name);
         }
         if (round == 0 && !err && c->arg[a].io != HONE_IN) first[a] = now;
         else free(now);

@@ -1,11 +1,11 @@
 /* The space of a kernel's configs, counted and drawn from without looking at every combination.
  *
  * Clauses of its constraint tie parameters together; groups that nothing ties are counted apart and
- * multiplied.  In a group, parameters get their values one after another; after each, what the known
- * ones mean to the open clauses (HONE_OPEN's key: the values of the largest known parts) is all that
- * matters for the rest, so that what was counted once is looked up.  With a * b * c <= N the 256
- * values of a and b become as many states as there are products, and a chain of pairs stays as wide
- * as one pair. */
+ * multiplied.  In a group, parameters get their values one after another; after each, what the
+ * known ones mean to the open clauses (HONE_OPEN's key: the values of the largest known parts) is
+ * all that matters for the rest, so that what was counted once is looked up.  With a * b * c <= N
+ * the 256 values of a and b become as many states as there are products, and a chain of pairs stays
+ * as wide as one pair. */
 #include "kernels/constraint.h"
 
 #include <stdlib.h>

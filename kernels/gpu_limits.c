@@ -1,5 +1,6 @@
-/* What a GPU's multiprocessor has, by the driver or by a description, and how much of it a kernel fills
- * (NVIDIA, CUDA C++ Programming Guide, "Multiprocessor Level", and its occupancy calculator). */
+/* What a GPU's multiprocessor has, by the driver or by a description, and how much of it a kernel
+ * fills (NVIDIA, CUDA C++ Programming Guide, "Multiprocessor Level", and its occupancy
+ * calculator). */
 #include "kernels/gpu_limits.h"
 #include "kernels/library.h"
 

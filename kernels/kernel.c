@@ -228,7 +228,8 @@ static int exact_enough(const struct hone_kernel *k, const struct hone_problem *
                         const struct hone_device *d)
 {
     struct hone_config c;
-    if (k->slow || (!k->growth && !k->amplify)) return hone_kernel_error(k, p, NULL) <= d->max_error;
+    if (k->slow || (!k->growth && !k->amplify))
+        return hone_kernel_error(k, p, NULL) <= d->max_error;
     hone_config_first(k, &c);
     do if (hone_config_valid(k, p, &c, d)) return 1;
     while (hone_config_next(k, &c));

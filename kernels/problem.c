@@ -193,13 +193,14 @@ static void put_number(struct line *l, int v)
     put(l, digits + n);
 }
 
-/* By hand: each look-up prints its problem, and printf takes longer than the look-up where a library
- * has registered conversions of its own, as libquadmath does. */
+/* By hand: each look-up prints its problem, and printf takes longer than the look-up where a
+ * library has registered conversions of its own, as libquadmath does. */
 void hone_problem_print(const struct hone_problem *p, char text[HONE_TEXT])
 {
     const struct hone_op *op = p->op;
     struct line l = { text, text + HONE_TEXT - 1 };
-    const char *field[] = { op->name, hone_dtype_name(p->dtype), op->layout[p->layout] }, *sep = ":";
+    const char *field[] = { op->name, hone_dtype_name(p->dtype), op->layout[p->layout] },
+               *sep = ":";
     for (int i = 0; i < 3; i++) { put(&l, field[i]); put(&l, ":"); }
     for (int i = 0; i < HONE_MAX_DIMS && op->dim[i].name; i++) {
         if (is_default(p, i)) continue;

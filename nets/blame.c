@@ -53,7 +53,8 @@ static int blame_weights(struct hone_trainer *t, const struct hone_net *net, int
     const struct hone_tensor *w = &net->tensor[tensor];
     if (w->role != HONE_ROLE_WEIGHT || w->layer < 0 || is_finite(t, net, tensor)) return 0;
     const struct hone_layer *layer = &net->layer[w->layer];
-    snprintf(text, HONE_TEXT, "weights of layer '%s' (%s) are not finite", layer->name, layer->kind);
+    snprintf(text, HONE_TEXT, "weights of layer '%s' (%s) are not finite", layer->name,
+             layer->kind);
     return 1;
 }
 

@@ -82,7 +82,8 @@ static int match(struct run *r)
             return hone_fail(HONE_EPARSE, "'else' without 'if'");
         if (kind == END && !n) return hone_fail(HONE_EPARSE, "'end' without 'repeat' or 'if'");
         if (kind == PARAM && n)
-            return hone_fail(HONE_EPARSE, "'param' inside of '%s'", keyword[r->line[open[n - 1]].kind]);
+            return hone_fail(HONE_EPARSE, "'param' inside of '%s'",
+                             keyword[r->line[open[n - 1]].kind]);
         if (kind == ELSE || kind == END) r->line[open[--n]].next = i;
         if ((kind == REPEAT || kind == IF || kind == ELSE) && n == MAX_BLOCKS)
             return hone_fail(HONE_EPARSE, "more than %d blocks in each other", MAX_BLOCKS);
@@ -130,7 +131,8 @@ static int replace(struct run *r, const char *s)
         size_t len = strcspn(++s, "{}");
         if (s[len] != '}') return hone_fail(HONE_EPARSE, "a { without }");
         if (len >= sizeof expr)
-            return hone_fail(HONE_EPARSE, "an expression of more than %zu letters", sizeof expr - 1);
+            return hone_fail(HONE_EPARSE, "an expression of more than %zu letters",
+                             sizeof expr - 1);
         memcpy(expr, s, len);
         expr[len] = 0;
         int err = hone_expr_compute(&r->names, expr, &v);

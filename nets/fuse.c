@@ -1,7 +1,7 @@
 /* Which layers become part of the steps of the layer before them: an activation at the end of conv,
  * fc, bnorm or add, and add at the end of bnorm.  Each saves passes over memory; where both ways
- * were measured and the parts are faster, they stay apart.  And which activations' gradients become part
- * of the maxpool above. */
+ * were measured and the parts are faster, they stay apart.  And which activations' gradients become
+ * part of the maxpool above. */
 #include "nets/lower.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* A net's steps as one graph of the device: they are recorded once and replayed then, at the cost of
- * one launch.  What changes from step to step (batch, learning rate, seed) lies in the device's
+/* A net's steps as one graph of the device: they are recorded once and replayed then, at the cost
+ * of one launch.  What changes from step to step (batch, learning rate, seed) lies in the device's
  * memory, so that the graph stays as it is. */
 #include "nets/nets.h"
 

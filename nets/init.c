@@ -29,7 +29,8 @@ uint64_t hone_dropout_seed(uint64_t seed) { return hone_random(seed, 1u << 20) >
 
 /* Numbers uniform in first +- limit, in pieces: a copy of all weights would be the most memory that
  * training ever needs. */
-static int put_uniform(struct hone_net *net, const struct hone_tensor *t, double limit, uint64_t key)
+static int put_uniform(struct hone_net *net, const struct hone_tensor *t, double limit,
+                       uint64_t key)
 {
     enum { PIECE = 1024 };
     double v[PIECE], piece[PIECE];
@@ -42,7 +43,8 @@ static int put_uniform(struct hone_net *net, const struct hone_tensor *t, double
         for (int64_t i = 0; i < n; i++)
             v[i] = t->first + limit * (2 * hone_random_unit(key, (uint64_t)(at + i)) - 1);
         hone_from_double(t->dtype, v, piece, n);
-        err = net->device->backend->put(net->device, to + (size_t)at * bytes, piece, (size_t)n * bytes);
+        err = net->device->backend->put(net->device, to + (size_t)at * bytes, piece,
+                                        (size_t)n * bytes);
     }
     return err;
 }

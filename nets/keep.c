@@ -30,8 +30,8 @@ static uint64_t hash_of_text(uint64_t hash, const char *text)
 }
 
 /* Of what the net computes, in its order: a dropout's share, a stride or a layer's inputs change no
- * tensor's shape, by which another net would be told.  Not of its steps, which are others on another
- * machine or database. */
+ * tensor's shape, by which another net would be told.  Not of its steps, which are others on
+ * another machine or database. */
 static uint64_t hash_of_layers(const struct hone_net *net)
 {
     uint64_t hash = 0;

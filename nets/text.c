@@ -145,8 +145,8 @@ static int read_inputs(struct hone_lower *b, struct hone_node *n, char *const wo
     int most = n->kind->or_more ? HONE_MAX_INPUTS : n->kind->ninputs;
     if (nwords < n->kind->ninputs || nwords > most)
         return hone_fail(HONE_EPARSE, "%s reads %d%s tensor%s, not %d", n->kind->name,
-                         n->kind->ninputs, n->kind->or_more ? " or more, at most 16," : "", most == 1 ? "" : "s",
-                         nwords);
+                         n->kind->ninputs, n->kind->or_more ? " or more, at most 16," : "",
+                         most == 1 ? "" : "s", nwords);
     n->ninputs = nwords;
     for (int i = 0; i < nwords; i++) {
         int in = find_node(b, word[i]);
@@ -164,7 +164,8 @@ static int read_inputs(struct hone_lower *b, struct hone_node *n, char *const wo
 static int read_init(struct hone_lower *b, char *const word[], int nwords)
 {
     int init = nwords == 2 ? hone_init_find(word[1]) : -1;
-    if (init < 0) return hone_fail(HONE_EPARSE, "expected 'init glorot', 'init he' or 'init pytorch'");
+    if (init < 0)
+        return hone_fail(HONE_EPARSE, "expected 'init glorot', 'init he' or 'init pytorch'");
     if (b->how->init == HONE_INIT_DEFAULT) b->net->init = (enum hone_init)init;
     return HONE_OK;
 }
@@ -260,6 +261,8 @@ int hone_lower_read(struct hone_lower *b, const char *text)
     struct hone_expand e = { .set = b->how->set, .line = read_line, .ctx = b };
     int err = hone_expand_run(&e, text);
     b->lastline = e.last;
-    if (err) return e.last ? hone_fail_at(err, "%s:%d", b->file, e.last) : hone_fail_at(err, "%s", b->file);
+    if (err)
+        return e.last ? hone_fail_at(err, "%s:%d", b->file, e.last)
+                      : hone_fail_at(err, "%s", b->file);
     return name_net(b->net, &e, b->how->activation);
 }

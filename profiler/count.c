@@ -182,8 +182,8 @@ static struct hone_counter metric_of(const struct hone_metric *m, const struct o
     return d;
 }
 
-int hone_count_for(const struct hone_plan *plan, struct hone_case *c, const char *list, double window,
-                   struct hone_counter counter[], int *ncounters)
+int hone_count_for(const struct hone_plan *plan, struct hone_case *c, const char *list,
+                   double window, struct hone_counter counter[], int *ncounters)
 {
     struct order o;
     double seconds = 0;

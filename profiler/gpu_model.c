@@ -1,11 +1,11 @@
-/* What a GPU could do, by its own data: rates at its highest clocks.  Computed, not measured: a roof
- * that no run reaches quite. */
+/* What a GPU could do, by its own data: rates at its highest clocks.  Computed, not measured: a
+ * roof that no run reaches quite. */
 #include "profiler/profiler.h"
 
 /* ---- peaks ---- */
 
-/* Operations of one multiprocessor in a cycle, two for a multiply-add; tensor cores: halves summed in
- * f32, dense. */
+/* Operations of one multiprocessor in a cycle, two for a multiply-add; tensor cores: halves summed
+ * in f32, dense. */
 static const struct {
     int capability, f32, half;
 } rates[] = {

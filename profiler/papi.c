@@ -25,8 +25,8 @@ extern const struct hone_meter hone_meter_papi;
 enum { MAX_THREADS = 1024 };
 
 #ifdef __SANITIZE_ADDRESS__
-/* PAPI 7.0 never frees the names of events it goes through, cuDNN 9.19 some kilobytes of engines that
- * refuse: their own leaks, not ours. */
+/* PAPI 7.0 never frees the names of events it goes through, cuDNN 9.19 some kilobytes of engines
+ * that refuse: their own leaks, not ours. */
 extern const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) { return "leak:libpapi\nleak:libcudnn"; }
 #endif

@@ -70,8 +70,8 @@ static double work(const struct job *j)
     return 0;
 }
 
-/* The sum of the threads' own rates.  Each thread has its own watch: the team's start and end, where
- * it waits for a thread that another process keeps from its core, are no part of a peak. */
+/* The sum of the threads' own rates.  Each thread has its own watch: the team's start and end,
+ * where it waits for a thread that another process keeps from its core, are no part of a peak. */
 static double rate_of(const struct job *j, int nthreads, int64_t times)
 {
     double rate = 0, amount = work(j) * (double)times, first = 1e300, last = 0, longest = 0;
@@ -187,8 +187,8 @@ int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_byt
     p->nthreads = d->ncores;
     if (!memory_bytes) {
         one = 4 * d->l3_bytes > 256 << 20 ? 4 * d->l3_bytes : 256 << 20;
-        /* Processors of many sockets or clusters have several L3s: 32 MiB a core exceeds them all.
-         */
+        /* Processors of many sockets or clusters have several L3s: 32 MiB a core exceeds them
+         * all. */
         all = d->ncores * (32ll << 20) > one ? d->ncores * (32ll << 20) : one;
         if (all > d->memory_bytes / 8) all = d->memory_bytes / 8;
         if (one > all) one = all;
@@ -232,8 +232,10 @@ static void merge(struct hone_peaks *p, const struct hone_peaks *old)
 {
     double *const to[] = { &p->l1_one, &p->l2_one, &p->l3_one,     &p->memory_one, &p->l1_all,
                            &p->l2_all, &p->l3_all, &p->memory_all, &p->triad_all,  &p->share };
-    const double from[] = { old->l1_one, old->l2_one, old->l3_one,     old->memory_one, old->l1_all,
-                            old->l2_all, old->l3_all, old->memory_all, old->triad_all,  old->share };
+    const double from[] = {
+        old->l1_one, old->l2_one, old->l3_one,     old->memory_one, old->l1_all,
+        old->l2_all, old->l3_all, old->memory_all, old->triad_all,  old->share
+    };
     for (size_t i = 0; i < sizeof from / sizeof *from; i++)
         if (from[i] > *to[i]) *to[i] = from[i];
     for (int t = 0; t < HONE_NDTYPES; t++) {

@@ -280,7 +280,8 @@ static void put_memory(const struct hone_layers *l, FILE *f)
             "workspace %s%s.</p>\n",
             hone_layers_bytes(m->weights, t[0]), hone_layers_bytes(m->gradients, t[1]),
             hone_layers_bytes(m->optimizer, t[2]), hone_layers_bytes(m->batch, t[3]),
-            hone_layers_bytes(m->activations, t[4]), hone_layers_bytes(m->workspace, t[5]), libraries);
+            hone_layers_bytes(m->activations, t[4]), hone_layers_bytes(m->workspace, t[5]),
+            libraries);
     fputs("<div class=\"wide\">", f);
     hone_layers_svg_memory(l, f);
     fputs("</div>\n<h2>Arena</h2>\n<p class=\"dim\">Each activation at its place, from the part "

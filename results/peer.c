@@ -108,7 +108,8 @@ static void last_line(const char *path, char text[HONE_TEXT])
     FILE *f = fopen(path, "r");
     while (f && fgets(line, sizeof line, f)) {
         line[strcspn(line, "\n")] = 0;
-        if (line[0] && line[0] != ' ' && line[0] != '\t') snprintf(text, HONE_TEXT, "%.*s", HONE_TEXT - 1, line);
+        if (line[0] && line[0] != ' ' && line[0] != '\t')
+            snprintf(text, HONE_TEXT, "%.*s", HONE_TEXT - 1, line);
     }
     if (f) fclose(f);
 }

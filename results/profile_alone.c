@@ -17,8 +17,8 @@ static void borrow(struct hone_case *c, const struct hone_step *s, struct hone_d
     c->workspace_bytes = (s->plan.workspace_bytes + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN;
 }
 
-/* A step that writes over what it reads would feed on its own output: it gets another place to write
- * to.  *mem: to be freed. */
+/* A step that writes over what it reads would feed on its own output: it gets another place to
+ * write to.  *mem: to be freed. */
 static int write_elsewhere(struct hone_case *c, const struct hone_step *s,
                            const struct hone_net *net, void **mem)
 {

@@ -49,7 +49,8 @@ static void place_under_roof(struct hone_profile *prof, int s)
     row->roof_ms =
         1e3 * hone_roof(&step->problem, prof->net->device, &prof->peaks, row->threads, &row->bound);
     if (prof->peaks.flops_all[HONE_F32] <= 0) row->bound = "n/a";
-    else if (row->ms.median < OVERHEAD_MS && row->roof_ms < row->ms.median / 2) row->bound = "overhead";
+    else if (row->ms.median < OVERHEAD_MS && row->roof_ms < row->ms.median / 2)
+        row->bound = "overhead";
 }
 
 /* ---- who could not be chosen ---- */

@@ -492,7 +492,8 @@ static int write_out(const struct report *t, int n, const struct options *o, con
         print(t, stdout);
     }
     if (!err && o->plot) err = hone_output_directory(o->plot);
-    if (!err && o->plot) err = hone_output_plot(o->plot, "tradeoff", command, put_tradeoff, &curves);
+    if (!err && o->plot)
+        err = hone_output_plot(o->plot, "tradeoff", command, put_tradeoff, &curves);
     return err;
 }
 

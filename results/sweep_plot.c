@@ -8,8 +8,8 @@
 
 enum { LABEL = 512, MOST_TITLES = 24 };
 
-/* What a plot is of: data in blocks of lines "X Y", a curve each, under a comment with its title.
- */
+/* What a plot is of: data in blocks of lines "X Y", a curve each, under a comment with its
+ * title. */
 struct plot {
     const char *name, *title, *x, *y;
     int is_log; /* of x, to the base 2 */
@@ -126,7 +126,8 @@ static const struct plot plots[] = {
 /* ---- scripts ---- */
 
 /* Beyond MOST_TITLES curves their titles would leave no room; the data file has them all.  gnuplot
- * has eight colours: the next eight curves are wider ones.  Epochs are whole, and so their marks. */
+ * has eight colours: the next eight curves are wider ones.  Epochs are whole, and so their
+ * marks. */
 static void put_script(FILE *f, const struct plot *p, const char *titles, int ncurves)
 {
     fprintf(f, "# gnuplot %s.gp draws %s.svg and %s.png from %s.dat.\n", p->name, p->name, p->name,
@@ -136,7 +137,8 @@ static void put_script(FILE *f, const struct plot *p, const char *titles, int nc
     if (p->is_log) fputs("set logscale x 2\n", f);
     if (p->is_log) fputs("set yrange [0:*]\nset format y '%.0f'\n", f);
     else
-        fprintf(f, "stats '%s.dat' using 1 nooutput\nset xtics ceil((STATS_max - 1) / 12.0)\n", p->name);
+        fprintf(f, "stats '%s.dat' using 1 nooutput\nset xtics ceil((STATS_max - 1) / 12.0)\n",
+                p->name);
     fputs(ncurves > MOST_TITLES ? "unset key\n" : "set key outside right noenhanced\n", f);
     hone_output_gnuplot_begin(f, p->name, 1000, 600);
     fputs("    plot ", f);

@@ -18,7 +18,8 @@ static double ulps(double got, double want_)
 {
     int e;
     if (got == want_ || (isnan(got) && isnan(want_))) return 0;
-    if (isinf(want_) || !isfinite(got)) return fabs(want_) > 0x1.ffffffp127 && isinf(got) ? 0 : INFINITY;
+    if (isinf(want_) || !isfinite(got))
+        return fabs(want_) > 0x1.ffffffp127 && isinf(got) ? 0 : INFINITY;
     frexp(want_, &e);
     return fabs(got - want_) / ldexp(1, (e < -125 ? -125 : e) - 24);
 }
@@ -61,17 +62,23 @@ static int run_kernel(const struct hone_kernel *k, const char *op, struct hone_d
 static void report(const char *kernel, const char *what, double worst, int at, double most)
 {
     ok(worst <= most, "%s/%s: at most %g ulp", what, kernel, most);
-    printf("# %.2f ulp at x = %.9g: %.9g, want %.9g\n", worst, (double)x[at], (double)y[at], want[at]);
+    printf("# %.2f ulp at x = %.9g: %.9g, want %.9g\n", worst, (double)x[at], (double)y[at],
+           want[at]);
 }
 
-static void check_forward(const struct hone_kernel *k, enum hone_act a, double most, struct hone_device *d)
+static void check_forward(const struct hone_kernel *k, enum hone_act a, double most,
+                          struct hone_device *d)
 {
     double worst = 0, e;
     int at = 0;
-    if (run_kernel(k, hone_act_name(a), d)) { ok(0, "%s/%s: %s", hone_act_name(a), k->name, hone_errmsg()); return; }
+    if (run_kernel(k, hone_act_name(a), d)) {
+        ok(0, "%s/%s: %s", hone_act_name(a), k->name, hone_errmsg());
+        return;
+    }
     for (int i = 0; i < n; i++) {
         e = ulps(y[i], want[i]);
-        if (a == HONE_ACT_gelu_tanh && isfinite(e)) e = fmin(e, fabs(y[i] - want[i]) / fabs(0.5 * x[i]) * 0x1p23);
+        if (a == HONE_ACT_gelu_tanh && isfinite(e))
+            e = fmin(e, fabs(y[i] - want[i]) / fabs(0.5 * x[i]) * 0x1p23);
         if (e > worst) { worst = e; at = i; }
     }
     report(k->name, hone_act_name(a), worst, at, most);
@@ -88,7 +95,8 @@ static void check_slope(const struct hone_kernel *k, enum hone_act a, struct hon
     if (run_kernel(k, op, d)) { ok(0, "%s/%s: %s", op, k->name, hone_errmsg()); return; }
     for (int i = 0; i < n; i++) {
         double f = hone_act_derivative_of(a, x[i]), e = fabs(y[i] - f) * 0x1p23;
-        if (a == HONE_ACT_sigmoid || a == HONE_ACT_tanh) e = fabs(x[i]) > 1 ? 0 : ulps(y[i], f);   /* x is an output there */
+        if (a == HONE_ACT_sigmoid || a == HONE_ACT_tanh)
+            e = fabs(x[i]) > 1 ? 0 : ulps(y[i], f); /* x is an output there */
         else if (isnan(f) != isnan(y[i])) e = INFINITY;
         if (e > worst) { worst = e; at = i; want[i] = f; }
     }

@@ -44,7 +44,8 @@ static const char *name_of(void *ctx, uint64_t step)
     return step == 11 ? "conv1" : step == 12 ? "fc" : "?";
 }
 
-static int is(const struct hone_ran *r, enum hone_activity_kind kind, const char *name, uint64_t start, uint64_t step)
+static int is(const struct hone_ran *r, enum hone_activity_kind kind, const char *name,
+              uint64_t start, uint64_t step)
 {
     return r->kind == kind && !strcmp(r->name, name) && r->start == start && r->step == step;
 }
@@ -59,7 +60,10 @@ static json_t *find(json_t *events, const char *phase, const char *field, json_i
     return NULL;
 }
 
-static double number(json_t *e, const char *field) { return json_number_value(json_object_get(e, field)); }
+static double number(json_t *e, const char *field)
+{
+    return json_number_value(json_object_get(e, field));
+}
 
 static void check_trace(const struct hone_activity *a)
 {
@@ -70,21 +74,29 @@ static void check_trace(const struct hone_activity *a)
     json_array_foreach(events, i, e) narrows += strchr("sf", *json_string_value(json_object_get(e, "ph"))) != NULL;
     ok(narrows == 4, "two calls have arrows to what they launched, and nothing else has");
     json_t *from = find(events, "s", "id", 102), *to = find(events, "f", "id", 102);
-    ok(number(from, "pid") == 3 && number(from, "tid") == 55 && number(from, "ts") == 3.7, "an arrow leaves the call");
-    ok(number(to, "pid") == 4 && number(to, "tid") == 7 && number(to, "ts") == 4.7, "and arrives at the kernel's stream");
+    ok(number(from, "pid") == 3 && number(from, "tid") == 55 && number(from, "ts") == 3.7,
+       "an arrow leaves the call");
+    ok(number(to, "pid") == 4 && number(to, "tid") == 7 && number(to, "ts") == 4.7,
+       "and arrives at the kernel's stream");
     json_t *kernel = NULL;
     json_array_foreach(events, i, e)
         if (!strcmp(json_string_value(json_object_get(e, "name")), "k_gemm")) kernel = e;
-    ok(kernel && !strcmp(json_string_value(json_object_get(kernel, "cat")), "fc") && number(kernel, "dur") == 4, "a kernel is of its layer");
+    ok(kernel && !strcmp(json_string_value(json_object_get(kernel, "cat")), "fc") &&
+           number(kernel, "dur") == 4,
+       "a kernel is of its layer");
     json_t *copy = NULL;
     json_array_foreach(events, i, e)
         if (!strcmp(json_string_value(json_object_get(e, "name")), "copy")) copy = e;
-    ok(copy && !strcmp(json_string_value(json_object_get(copy, "cat")), "conv1") && number(json_object_get(copy, "args"), "bytes") == 4096 &&
-           number(copy, "pid") == 4, "a transfer is of its layer, on its stream, with its bytes");
+    ok(copy && !strcmp(json_string_value(json_object_get(copy, "cat")), "conv1") &&
+           number(json_object_get(copy, "args"), "bytes") == 4096 && number(copy, "pid") == 4,
+       "a transfer is of its layer, on its stream, with its bytes");
     json_t *args = json_object_get(kernel, "args");
-    ok(number(args, "registers") == 32 && number(args, "shared_bytes") == 1536 && json_integer_value(json_array_get(json_object_get(args, "grid"), 1)) == 2,
+    ok(number(args, "registers") == 32 && number(args, "shared_bytes") == 1536 &&
+           json_integer_value(json_array_get(json_object_get(args, "grid"), 1)) == 2,
        "with its registers, shared memory and grid");
-    ok(number(args, "occupancy") == 1 && !strcmp(json_string_value(json_object_get(args, "limited_by")), "threads"), "and its occupancy");
+    ok(number(args, "occupancy") == 1 &&
+           !strcmp(json_string_value(json_object_get(args, "limited_by")), "threads"),
+       "and its occupancy");
     json_decref(events);
 }
 
@@ -115,12 +127,15 @@ static struct hone_gpu_limits limits_of_h200(void)
 {
     struct hone_device d;
     struct hone_gpu_limits l = { 0 };
-    ok(!hone_device_describe(&d, "gpu0:h200") && !hone_gpu_limits(&d, &l), "a described GPU has limits");
-    ok(l.major == 9 && !l.minor && l.nsms == 132 && l.threads == 2048 && l.shared_bytes == 228 << 10 &&
-           l.registers == 65536 && l.blocks == 32, "those of its multiprocessors");
+    ok(!hone_device_describe(&d, "gpu0:h200") && !hone_gpu_limits(&d, &l),
+       "a described GPU has limits");
+    ok(l.major == 9 && !l.minor && l.nsms == 132 && l.threads == 2048 &&
+           l.shared_bytes == 228 << 10 && l.registers == 65536 && l.blocks == 32,
+       "those of its multiprocessors");
     struct hone_peaks p;
-    ok(!hone_gpu_peaks(&d, &p) && p.flops_all[HONE_F32] > 66.8e12 && p.flops_all[HONE_F32] < 67e12 &&
-           p.flops_all[HONE_BF16] / p.flops_all[HONE_F32] == 16, "its rates are those of the data sheet");
+    ok(!hone_gpu_peaks(&d, &p) && p.flops_all[HONE_F32] > 66.8e12 &&
+           p.flops_all[HONE_F32] < 67e12 && p.flops_all[HONE_BF16] / p.flops_all[HONE_F32] == 16,
+       "its rates are those of the data sheet");
     hone_device_close(&d);
     return l;
 }
@@ -134,12 +149,16 @@ static int check_records(void)
     hone_activity_step(12);
     ok(!hone_activity_end(&a), "and ends, with every step taken back");
     if (ok(a.n == 6 && a.ndropped == 2, "6 records of kinds that we know, and 2 were dropped")) {
-        ok(is(&a.ran[0], HONE_RAN_CALL, "driver call 309", 300, 0), "by start, first a call that launched nothing");
-        ok(is(&a.ran[1], HONE_RAN_CALL, "driver call 307", 1000, 11) && is(&a.ran[2], HONE_RAN_COPY, "copy", 2000, 11) && a.ran[2].bytes == 4096,
+        ok(is(&a.ran[0], HONE_RAN_CALL, "driver call 309", 300, 0),
+           "by start, first a call that launched nothing");
+        ok(is(&a.ran[1], HONE_RAN_CALL, "driver call 307", 1000, 11) &&
+               is(&a.ran[2], HONE_RAN_COPY, "copy", 2000, 11) && a.ran[2].bytes == 4096,
            "a copy of the first step");
-        ok(is(&a.ran[3], HONE_RAN_CALL, "driver call 308", 4000, 12) && is(&a.ran[4], HONE_RAN_KERNEL, "k_gemm", 5000, 12) && a.ran[4].block[0] == 256,
+        ok(is(&a.ran[3], HONE_RAN_CALL, "driver call 308", 4000, 12) &&
+               is(&a.ran[4], HONE_RAN_KERNEL, "k_gemm", 5000, 12) && a.ran[4].block[0] == 256,
            "a kernel of the second");
-        ok(is(&a.ran[5], HONE_RAN_KERNEL, "?", 9500, 0), "a kernel without a name, and of nobody's step");
+        ok(is(&a.ran[5], HONE_RAN_KERNEL, "?", 9500, 0),
+           "a kernel without a name, and of nobody's step");
         a.limits = limits_of_h200();
         check_occupancy(&a.limits);
         check_trace(&a);
@@ -154,7 +173,8 @@ int main(int argc, char **argv)
     if (argc == 2) {
         int err = hone_activity_begin();
         puts(hone_errmsg());
-        return !(err == HONE_EDEVICE && strstr(hone_errmsg(), "records of activity: 999 CUPTI_ERROR_UNKNOWN"));
+        return !(err == HONE_EDEVICE &&
+                 strstr(hone_errmsg(), "records of activity: 999 CUPTI_ERROR_UNKNOWN"));
     }
     if (pretend_begin()) return 1;
     if (pretend("libcupti.so.13", fake)) {
@@ -162,6 +182,7 @@ int main(int argc, char **argv)
         return tap_end();
     }
     ok(!pretend_again(argv[0], "all"), "records find their steps and launches");
-    ok(!pretend_again(argv[0], "fail"), "a kind that cannot be recorded is an error with its reason");
+    ok(!pretend_again(argv[0], "fail"),
+       "a kind that cannot be recorded is an error with its reason");
     return pretend_end() ? 1 : tap_end();
 }

@@ -1,25 +1,29 @@
-/* Every kernel of narrow and widen on every bf16 and every f16 there is, and on the floats at, beside
- * and between them: halves go to the even one, large numbers to infinity, NaN stays NaN. */
+/* Every kernel of narrow and widen on every bf16 and every f16 there is, and on the floats at,
+ * beside and between them: halves go to the even one, large numbers to infinity, NaN stays NaN. */
 #include "kernels/cast/cast.h"
 #include "tests/tap.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-/* Of a number and the next one: itself, the float behind it, those around the middle, the one before
- * the next. */
+/* Of a number and the next one: itself, the float behind it, those around the middle, the one
+ * before the next. */
 enum { NFLOATS = 6, NHALVES = 1 << 16, ALL = NHALVES * NFLOATS };
 
 static const struct type { enum hone_dtype type; int fraction; } types[] = { { HONE_BF16, 7 },
                                                                              { HONE_F16, 10 } };
 
-static uint16_t infinity_of(const struct type *t) { return (uint16_t)(0x8000 - (1 << t->fraction)); }
+static uint16_t infinity_of(const struct type *t)
+{
+    return (uint16_t)(0x8000 - (1 << t->fraction));
+}
 static int is_nan(const struct type *t, uint16_t h) { return (h & 0x7fff) > infinity_of(t); }
 
 /* As IEEE 754 has it; of infinity, the number that would be there. */
 static double value(const struct type *t, uint16_t h)
 {
-    const int one = 1 << t->fraction, e = (h & 0x7fff) >> t->fraction, bias = (1 << (14 - t->fraction)) - 1;
+    const int one = 1 << t->fraction, e = (h & 0x7fff) >> t->fraction,
+              bias = (1 << (14 - t->fraction)) - 1;
     const double v = ldexp((e ? one : 0) + (h & (one - 1)), (e ? e : 1) - bias - t->fraction);
     return h >> 15 ? -v : v;
 }
@@ -114,13 +118,15 @@ int main(void)
         printf("Bail out! %s\n", hone_errmsg());
         return 1;
     }
-    /* The judge itself: truncation and rounding halves away are wrong; 1 and the largest of each. */
+    /* The judge itself: truncation and rounding halves away are wrong; 1 and the largest of
+     * each. */
     ok(!is_right(types, 0x3f81, 3, 0x3f81) && !is_right(types, 0x3f80, 3, 0x3f81) &&
            is_right(types, 0x3f81, 3, 0x3f82) && is_right(types, 0x7f7f, 5, 0x7f80) &&
            !is_right(types, 0x7f80, 1, 0x7f81),
        "halves go to the even one, and not away from 0 or towards it");
-    ok(value(types, 0x3f80) == 1 && value(types + 1, 0x3c00) == 1 && value(types + 1, 0x7bff) == 65504 &&
-           value(types + 1, 1) == 0x1p-24 && input(types + 1, 0x7bff, 3) == 65520,
+    ok(value(types, 0x3f80) == 1 && value(types + 1, 0x3c00) == 1 &&
+           value(types + 1, 0x7bff) == 65504 && value(types + 1, 1) == 0x1p-24 &&
+           input(types + 1, 0x7bff, 3) == 65520,
        "1, the largest and the smallest");
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
         check_doubles(&types[t]);

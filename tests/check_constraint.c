@@ -53,8 +53,8 @@ static void check_gpu(void)
     }
     for (size_t i = 0; i < sizeof truths / sizeof *truths; i++) {
         const struct hone_kernel k = kernel_with(truths[i]);
-        ok(!hone_constraint_parse(&t, &k, &gemm, &gpu) && hone_constraint_holds(&t, &c), "on a GPU: %s",
-           truths[i]);
+        ok(!hone_constraint_parse(&t, &k, &gemm, &gpu) && hone_constraint_holds(&t, &c),
+           "on a GPU: %s", truths[i]);
     }
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
         const struct hone_kernel k = kernel_with(lies[i]);
@@ -62,7 +62,8 @@ static void check_gpu(void)
            "is false on a GPU: %s", lies[i]);
     }
     const struct hone_kernel two = kernel_with("occupancy(1, 2) == 3");
-    ok(hone_constraint_parse(&t, &two, &gemm, &gpu) == HONE_EPARSE, "occupancy() of two arguments is none");
+    ok(hone_constraint_parse(&t, &two, &gemm, &gpu) == HONE_EPARSE,
+       "occupancy() of two arguments is none");
     hone_device_close(&gpu);
 }
 
@@ -120,9 +121,11 @@ static void check_errors(void)
     char deep[400];
     memset(deep, '(', sizeof deep - 1);
     deep[sizeof deep - 1] = 0;
-    const struct hone_kernel nested = kernel_with(deep),
-                             twice = { .name = "example", .param = { HONE_PARAM("m", 1, 2) }, .constraint = "m > 1" };
-    ok(hone_constraint_parse(&t, &nested, &gemm, &cpu) == HONE_EPARSE, "and what is nested too deep");
+    const struct hone_kernel nested = kernel_with(deep), twice = {
+        .name = "example", .param = { HONE_PARAM("m", 1, 2) }, .constraint = "m > 1"
+    };
+    ok(hone_constraint_parse(&t, &nested, &gemm, &cpu) == HONE_EPARSE,
+       "and what is nested too deep");
     ok(hone_constraint_parse(&t, &twice, &gemm, &cpu) == HONE_EPARSE &&
            strstr(hone_errmsg(), "a parameter and a size"), "and a name with two meanings");
 }
@@ -166,7 +169,8 @@ static int brute(const struct hone_kernel *k)
     return n;
 }
 
-static int odd(const struct hone_problem *p, const struct hone_config *c, const struct hone_device *d)
+static int odd(const struct hone_problem *p, const struct hone_config *c,
+               const struct hone_device *d)
 {
     (void)p, (void)d;
     return (c->v[0] + c->v[1]) % 2;
@@ -214,19 +218,24 @@ static void check_draws(void)
     hone_configs_open(&all, &k, &gemm, &cpu);
     for (int i = 0; i < DRAWS; i++) {
         struct hone_config c;
-        if (!hone_configs_draw(&all, 3, &at, &c) || !hone_config_valid(&k, &gemm, &c, &cpu)) { bad++; continue; }
+        if (!hone_configs_draw(&all, 3, &at, &c) || !hone_config_valid(&k, &gemm, &c, &cpu)) {
+            bad++;
+            continue;
+        }
         times[c.v[0]][c.v[1]][c.v[2] - 1][c.v[3] + 3][c.v[4]]++;
     }
     double expect = DRAWS / all.valid;
     for (int *t = &times[0][0][0][0][0]; t < &times[0][0][0][0][0] + 1048576; t++)
         if (*t) { chi += (*t - expect) * (*t - expect) / expect; n++; }
     ok(!bad && n == (int)all.valid, "%d draws: all %d valid configs came, and no other", DRAWS, n);
-    ok(fabs(chi - (n - 1)) < 5 * sqrt(2.0 * (n - 1)), "equally often: chi-square %.0f of %d", chi, n - 1);
+    ok(fabs(chi - (n - 1)) < 5 * sqrt(2.0 * (n - 1)), "equally often: chi-square %.0f of %d", chi,
+       n - 1);
     hone_configs_close(&all);
     const struct hone_kernel none = kernel_with("a > 8");
     struct hone_config c;
     hone_configs_open(&all, &none, &gemm, &cpu);
-    ok(all.exact && !all.valid && !hone_configs_draw(&all, 3, &at, &c), "of an empty space nothing is drawn");
+    ok(all.exact && !all.valid && !hone_configs_draw(&all, 3, &at, &c),
+       "of an empty space nothing is drawn");
     hone_configs_close(&all);
 }
 
@@ -282,13 +291,14 @@ static void check_huge(void)
     struct hone_kernel other = huge;
     other.constraint = "a * b <= c * 20 && c + d + e < 24 && e % 2 == f % 2 && f * g > h && g + h + i <= 25";
     err = hone_configs_open(&all, &other, &gemm, &cpu);
-    ok(!err && all.exact && all.valid > 1e7 && hone_configs_draw(&all, 5, &at, &c), "a chain of five: %.0f",
-       all.valid);
+    ok(!err && all.exact && all.valid > 1e7 && hone_configs_draw(&all, 5, &at, &c),
+       "a chain of five: %.0f", all.valid);
     hone_configs_close(&all);
     other.constraint = NULL;
     other.valid = odd;
     err = hone_configs_open(&all, &other, &gemm, &cpu);
-    ok(!err && !all.exact && fabs(all.valid / 5e8 - 1) < 0.05, "with code: about %.3g of 5e8", all.valid);
+    ok(!err && !all.exact && fabs(all.valid / 5e8 - 1) < 0.05, "with code: about %.3g of 5e8",
+       all.valid);
     hone_configs_close(&all);
 }
 

@@ -22,7 +22,8 @@ static struct {
 static int well_formed(const struct hone_gpu_term *t)
 {
     const char *dot = strchr(t->name, '.');
-    return strstr(t->name, "__") && dot && dot[1] && t->name[strspn(t->name, "abcdefghijklmnopqrstuvwxyz0123456789_.")] == 0;
+    return strstr(t->name, "__") && dot && dot[1] &&
+           t->name[strspn(t->name, "abcdefghijklmnopqrstuvwxyz0123456789_.")] == 0;
 }
 
 static int good_sum(const char *text)
@@ -40,7 +41,8 @@ static int good_sum(const char *text)
 static void check_data(void)
 {
     for (const struct hone_gpu_group *g = hone_gpu_groups; g->name; g++) {
-        ok(!hone_counter_group_find(g->name, strlen(g->name)) && g->about[0], "%s is a name of its own", g->name);
+        ok(!hone_counter_group_find(g->name, strlen(g->name)) && g->about[0],
+           "%s is a name of its own", g->name);
         ok(hone_counters_check(g->name) == HONE_OK, "%s can be asked for", g->name);
         for (const struct hone_gpu_metric *m = g->metric; m->name; m++) {
             int good = m->about[0] && m->unit[0] && m->sum[0];
@@ -52,7 +54,8 @@ static void check_data(void)
     }
     struct hone_gpu_sum s;
     ok(!hone_gpu_sum_parse("2*a__b.sum + ?0.5*c__d.sum", &s) && s.n == 2 && s.term[0].weight == 2 &&
-           !s.term[0].may_lack && s.term[1].weight == 0.5 && s.term[1].may_lack && !strcmp(s.term[1].name, "c__d.sum"),
+           !s.term[0].may_lack && s.term[1].weight == 0.5 && s.term[1].may_lack &&
+           !strcmp(s.term[1].name, "c__d.sum"),
        "a sum with weights is read");
     ok(hone_gpu_sum_parse("a__b.sum + ", &s) == HONE_EPARSE, "a sum that ends early is an error");
     ok(hone_gpu_sum_parse("0*a__b.sum", &s) == HONE_EPARSE, "a weight of 0 is an error");
@@ -90,7 +93,8 @@ static void check_metric(const struct hone_cupti_chip *c, int i, const char *nam
     }
     seen[i].taken[which_sum(metric[i], s)] = 1;
     for (int k = 0; k < s->n; k++) name[(*n)++] = s->term[k].name;
-    if (s->n == 1 && hone_cupti_has(c, s->term[0].name, NULL, &unit) && !same_unit(metric[i]->unit, unit))
+    if (s->n == 1 && hone_cupti_has(c, s->term[0].name, NULL, &unit) &&
+        !same_unit(metric[i]->unit, unit))
         ok(0, "%s on %s is in %s, not in %s", metric[i]->name, c->name, unit, metric[i]->unit);
 }
 
@@ -110,7 +114,8 @@ static void check_chip(const char *chip)
     for (int i = 0; i < nmetrics; i++) check_metric(&c, i, name, &n, &sum[i]);
     ok(bad == tap_bad && n > 20, "%s has the metrics, or lacks them for a known reason", chip);
     int err = hone_cupti_image(&c, name, n, &image, &bytes, &passes);
-    ok(!err && bytes > 0 && passes >= 5 && passes <= 40, "%s counts all %zu in %zu passes", chip, n, passes);
+    ok(!err && bytes > 0 && passes >= 5 && passes <= 40, "%s counts all %zu in %zu passes", chip, n,
+       passes);
     free(image);
     if (!strcmp(chip, "GH100")) {
         name[n++] = "sm__no_such_counter.sum";
@@ -127,8 +132,10 @@ static void check_one(const char *chip, const char *of, const char *counter, siz
     size_t bytes, passes = 0;
     uint8_t *image = NULL;
     const char *name;
-    int good = !hone_cupti_open(&c, chip, NULL) && !hone_cupti_resolve(&c, hone_gpu_metric_find(of), &s) &&
-               !strcmp(name = s.term[0].name, counter) && !hone_cupti_image(&c, &name, 1, &image, &bytes, &passes);
+    int good = !hone_cupti_open(&c, chip, NULL) &&
+               !hone_cupti_resolve(&c, hone_gpu_metric_find(of), &s) &&
+               !strcmp(name = s.term[0].name, counter) &&
+               !hone_cupti_image(&c, &name, 1, &image, &bytes, &passes);
     ok(good && passes == want, "%s of %s is %s, in %zu", of, chip, counter, want);
     free(image);
     hone_cupti_close(&c);
@@ -144,7 +151,8 @@ static void check_chips(void)
     for (int i = 0; i < nmetrics; i++) {
         for (int k = 0; metric[i]->sum[k]; k++)
             ok(seen[i].taken[k], "sum %d of %s serves some chip", k, metric[i]->name);
-        ok(seen[i].lacked == !!metric[i]->lack, "%s has a reason to be missing only if some chip lacks it", metric[i]->name);
+        ok(seen[i].lacked == !!metric[i]->lack,
+           "%s has a reason to be missing only if some chip lacks it", metric[i]->name);
     }
     check_one("GH100", "dram_read", "dram__bytes_read.sum", 1);
     check_one("GB202", "dram_read", "dram__bytes_op_read.sum", 1);
@@ -160,7 +168,8 @@ int main(void)
     if (hone_cupti_absent()) {
         skip(hone_cupti_absent(), "every metric on every chip");
         struct hone_cupti_chip c;
-        ok(hone_cupti_open(&c, "GH100", NULL) == HONE_EDEVICE, "without CUPTI a chip cannot be opened");
+        ok(hone_cupti_open(&c, "GH100", NULL) == HONE_EDEVICE,
+           "without CUPTI a chip cannot be opened");
     } else
         check_chips();
     return tap_end();

@@ -81,8 +81,8 @@ static void check_counters(void)
 {
     static const char counted[] = "dram_read=1.25e+06 occupancy=47";
     struct hone_db db;
-    struct hone_record r = record_of("gemm:f32:nn:m4n4k4", "some_kernel", "aot x", 0.5, "s1"), plain = r,
-                       got = { 0 };
+    struct hone_record r = record_of("gemm:f32:nn:m4n4k4", "some_kernel", "aot x", 0.5, "s1"),
+                       plain = r, got = { 0 };
     struct hone_import n;
     char with[4096], without[4096];
     snprintf(r.counters, sizeof r.counters, "%s", counted);
@@ -99,7 +99,8 @@ static void check_counters(void)
     ok(!strcmp(got.counters, counted), "which come out as they went in");
     hone_db_close(&db);
     snprintf(with, sizeof with, "%s", export_of("older.db"));
-    ok(strstr(with, "\"counters\":{\"dram_read\":1250000.0,\"occupancy\":47.0}") != NULL, "as JSON");
+    ok(strstr(with, "\"counters\":{\"dram_read\":1250000.0,\"occupancy\":47.0}") != NULL,
+       "as JSON");
     add_text("a-b.db", with, &n);
     add_text("a-b.db", without, &n);
     ok(!strcmp(export_of("a-b.db"), with) && n.nknown == 1, "a text without takes none away");

@@ -78,7 +78,8 @@ static void check_round_trips(void)
     struct hone_import n = import_text(in_dir("t4.db"), as_t4, said, sizeof said);
     char *back = export_as(in_dir("t4.db"), NULL);
     ok(n.nadded == 4 && !strcmp(all, back), "T4 and back: the same records, to the last bit");
-    ok(strstr(as_t4, "\"invalidity\": \"timeout\"") && strstr(as_t4, "\"invalidity\": \"correctness\""),
+    ok(strstr(as_t4, "\"invalidity\": \"timeout\"") &&
+           strstr(as_t4, "\"invalidity\": \"correctness\""),
        "a hang is a timeout there, an overrun a matter of correctness");
     free(back);
     n = import_text(in_dir("cache.db"), as_cache, said, sizeof said);
@@ -215,7 +216,8 @@ static void check_merge(void)
     for (int i = 0; i < 2; i++) {
         hone_db_open(&db, in_dir(i ? "m1.db" : "m0.db"), 1);
         for (int j = 0; j < 3; j++)
-            if (hone_db_merge(&db, in_dir(orders[i][j]), stdout, &n)) printf("# %s\n", hone_errmsg());
+            if (hone_db_merge(&db, in_dir(orders[i][j]), stdout, &n))
+                printf("# %s\n", hone_errmsg());
         hone_db_close(&db);
         text[i] = export_as(in_dir(i ? "m1.db" : "m0.db"), NULL);
     }
@@ -254,8 +256,9 @@ static void check_audit(void)
        "of older, unknown and current records only the current one is served");
     hone_db_close(&db);
     ok(run_quietly(audit, in_dir("waste.db"), 0, out, sizeof out) == 0 &&
-           strstr(out, "1 of kernels whose source has changed") && strstr(out, "2 of ops or kernels") &&
-           strstr(out, "contradiction: gemm:f32:nn:m8n8k9") && strstr(out, "1 contradictions, 0 faults"),
+           strstr(out, "1 of kernels whose source has changed") &&
+           strstr(out, "2 of ops or kernels") && strstr(out, "contradiction: gemm:f32:nn:m8n8k9") &&
+           strstr(out, "1 contradictions, 0 faults"),
        "audit counts them and names a contradiction");
     /* A row that nobody could add: a time below zero. */
     hone_db_open(&db, in_dir("waste.db"), 1);
@@ -266,7 +269,8 @@ static void check_audit(void)
     ok(!rc && hone_db_best(&db, &p, &cpu, best, 8) == 1 && best[0].ms_median == 2,
        "a damaged row is not the best, though its time is the least");
     hone_db_close(&db);
-    ok(run_quietly(audit, in_dir("waste.db"), 0, out, sizeof out) == 1 && strstr(out, "fault: record"),
+    ok(run_quietly(audit, in_dir("waste.db"), 0, out, sizeof out) == 1 &&
+           strstr(out, "fault: record"),
        "and audit fails for it");
     int before = count(in_dir("waste.db"));
     ok(run_quietly(hone_db_gc, in_dir("waste.db"), 1, out, sizeof out) == 0 &&
@@ -402,7 +406,8 @@ static int plan_uses_index(struct hone_db *db, const char *sql)
     return good && lines;
 }
 
-/* 1,000 problems of 100 records, of which 6 of the last session were timed: as tuned nets leave them. */
+/* 1,000 problems of 100 records, of which 6 of the last session were timed: as tuned nets leave
+ * them. */
 static void check_much(void)
 {
     char version[HONE_TEXT], text[HONE_TEXT];

@@ -113,7 +113,10 @@ static void check_measured(void)
     struct hone_net net;
     struct hone_lowering how = { .batch = 2, .train = 1, .optim = hone_optim_default(HONE_SGD),
                                  .db = &db, .device = &cpu };
-    if (hone_db_open(&db, in_dir("fusion.db"), 1)) { ok(0, "a database: %s", hone_errmsg()); return; }
+    if (hone_db_open(&db, in_dir("fusion.db"), 1)) {
+        ok(0, "a database: %s", hone_errmsg());
+        return;
+    }
     int err = hone_net_parse(&net, "t.net", text, &how);
     ok(!err && has(&net, "bnorm_fwd:f32:any:m32n5:relu") && !has(&net, "relu:f32:any:n160"),
        "nothing measured: fused");

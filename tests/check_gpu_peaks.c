@@ -70,18 +70,21 @@ int main(void)
     setenv("XDG_CACHE_HOME", cache, 1);
     if (!ok(!hone_device_open(&d, "gpu0"), "the pretend GPU opens")) return tap_end();
     check_loops(&d);
-    ok(hone_peaks(&d, 0, &p) && strstr(hone_errmsg(), "hone devices"), "unasked: %s", hone_errmsg());
+    ok(hone_peaks(&d, 0, &p) && strstr(hone_errmsg(), "hone devices"), "unasked: %s",
+       hone_errmsg());
     ok(!hone_peaks_measure(&d, 0.001, 0, &p), "peaks are measured");
     ok(p.flops_all[HONE_F32] > 0 && p.flops_all[HONE_F64] > 0 && p.l2_all > 0 && p.memory_all > 0 &&
            p.triad_all > 0 && p.l1_all == 0 && p.l3_all == 0, "each that there is");
     ok(p.flops_all[HONE_F16] > 100 * p.flops_all[HONE_F32], "tensor cores' are by the clocks");
     ok(!hone_peaks_path(&d, file, sizeof file) && !hone_peaks_save(file, &d, &p) &&
            !hone_peaks(&d, 0, &again) && again.cached, "they are kept");
-    ok(fabs(again.memory_all / p.memory_all - 1) < 1e-5 && again.flops_all[HONE_F16] == p.flops_all[HONE_F16],
+    ok(fabs(again.memory_all / p.memory_all - 1) < 1e-5 &&
+           again.flops_all[HONE_F16] == p.flops_all[HONE_F16],
        "as they were");
     unlink(file);
     setenv("HONE_PRETEND_FAIL", "cuLaunchKernel:3", 1);
-    ok(hone_peaks_measure(&d, 0.001, 0, &p) && strstr(hone_errmsg(), "cuLaunchKernel: CUDA_ERROR_UNKNOWN"),
+    ok(hone_peaks_measure(&d, 0.001, 0, &p) &&
+           strstr(hone_errmsg(), "cuLaunchKernel: CUDA_ERROR_UNKNOWN"),
        "a launch that fails is told: %s", hone_errmsg());
     hone_device_close(&d);
     snprintf(file, sizeof file, "rm -rf %s", cache);

@@ -1,9 +1,10 @@
 /* Gradients of every kind of layer against finite differences, through whole small nets.
  *
- * Three proofs.  First in doubles: all steps are evaluated by their op's meaning without rounding to
- * f32, so that central differences with step 1e-5 are good to about 1e-9, and lowering is proved:
- * the right ops in the right order on the right tensors.  Then in f32: the kernels that training
- * uses must give the same gradients up to their rounding.  And a net of bf16 must, up to its. */
+ * Three proofs.  First in doubles: all steps are evaluated by their op's meaning without rounding
+ * to f32, so that central differences with step 1e-5 are good to about 1e-9, and lowering is
+ * proved: the right ops in the right order on the right tensors.  Then in f32: the kernels that
+ * training uses must give the same gradients up to their rounding.  And a net of bf16 must, up to
+ * its. */
 #include "nets/nets.h"
 #include "tests/tap.h"
 
@@ -196,8 +197,8 @@ static void put_half(const struct exact *e, struct hone_net *half)
     }
 }
 
-/* On its way through at most five layers and back a number meets three roundings to bf16 in each: of
- * a weight, of what the layer makes, and of an activation or a cast.  Gradients are floats. */
+/* On its way through at most five layers and back a number meets three roundings to bf16 in each:
+ * of a weight, of what the layer makes, and of an activation or a cast.  Gradients are floats. */
 static void check_half(const struct exact *e, struct hone_net *half, const char *name)
 {
     static const double bound = 30 * 0x1p-8;
@@ -394,8 +395,8 @@ int main(void)
     for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) check(nets[i].name, nets[i].text, &d);
     for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) check_act(acts[i], &d);
     check_taught("distillation", "input x c=5\nfc y = x k=4\nsoftmax_ce l = y\n", 3, 0.7, &d);
-    check_taught("distillation without labels", "input x c=5\nfc y = x k=4\nsoftmax_ce l = y\n", 1, 1,
-                 &d);
+    check_taught("distillation without labels", "input x c=5\nfc y = x k=4\nsoftmax_ce l = y\n", 1,
+                 1, &d);
     hone_device_close(&d);
     return tap_end();
 }

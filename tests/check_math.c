@@ -72,8 +72,8 @@ static void evaluate(struct numbers *q, int out)
     q->value[out] = result;
 }
 
-/* All outputs by the kernel that runs untuned; scales are left as they are.  Returns how far off, in
- * units of eps * scale, that kernel may be; negative after an error. */
+/* All outputs by the kernel that runs untuned; scales are left as they are.  Returns how far off,
+ * in units of eps * scale, that kernel may be; negative after an error. */
 static double run_default(struct numbers *q)
 {
     struct hone_plan plan;
@@ -86,7 +86,8 @@ static double run_default(struct numbers *q)
     }
     if (!err) err = hone_plan_run(&plan, mem, workspace);
     for (int a = 0; a < q->nargs; a++) {
-        if (!err && q->arg[a].io != HONE_IN) hone_to_double(q->arg[a].dtype, mem[a], q->value[a], hone_arg_len(&q->arg[a]));
+        if (!err && q->arg[a].io != HONE_IN)
+            hone_to_double(q->arg[a].dtype, mem[a], q->value[a], hone_arg_len(&q->arg[a]));
         device.backend->free(&device, mem[a]);
     }
     device.backend->free(&device, workspace);
@@ -151,7 +152,8 @@ static const struct pair curved[] = {
 };
 
 /* The problem of the gradient with its arguments filled in. */
-static void open_backward(struct numbers *b, const struct pair *t, const struct numbers *f, const double *y)
+static void open_backward(struct numbers *b, const struct pair *t, const struct numbers *f,
+                          const double *y)
 {
     numbers_open(b, t->backward, 7);
     for (int a = 0; t->from[a] != END; a++) {
@@ -166,7 +168,8 @@ static double *random_numbers(int64_t n, uint64_t seed)
 {
     double *y = malloc((size_t)n * sizeof *y);
     assert(y);
-    for (int64_t i = 0; i < n; i++) y[i] = (double)(float)(2 * hone_random_unit(seed, (uint64_t)i) - 1);
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (double)(float)(2 * hone_random_unit(seed, (uint64_t)i) - 1);
     return y;
 }
 
@@ -192,15 +195,18 @@ static void check_linear(const struct pair *t)
     int64_t ny = length(&f, t->out), nx = length(&f, t->in);
     double ax_y = dot(f.value[t->out], y, ny), x_ay = dot(f.value[t->in], b.value[dx], nx);
     double size = dot_sizes(f.value[t->out], y, ny) + dot_sizes(f.value[t->in], b.value[dx], nx);
-    if (!ok(fabs(ax_y - x_ay) <= 1e-13 * size && ax_y != 0, "<A x, y> = <x, A' y>: %s, %s", t->forward, t->backward))
+    if (!ok(fabs(ax_y - x_ay) <= 1e-13 * size && ax_y != 0, "<A x, y> = <x, A' y>: %s, %s",
+            t->forward, t->backward))
         printf("# %.17g and %.17g\n", ax_y, x_ay);
 
     double forward = run_default(&f), backward = run_default(&b);
-    double most = 0x1p-24 * (forward * dot_sizes(f.scale[t->out], y, ny) + backward * dot_sizes(f.value[t->in], b.scale[dx], nx));
+    double most = 0x1p-24 * (forward * dot_sizes(f.scale[t->out], y, ny) +
+                             backward * dot_sizes(f.value[t->in], b.scale[dx], nx));
     ax_y = dot(f.value[t->out], y, ny), x_ay = dot(f.value[t->in], b.value[dx], nx);
     if (!ok(forward >= 0 && backward >= 0 && fabs(ax_y - x_ay) <= most + 1e-13 * size,
             "the same by kernels: %s, %s", t->forward, t->backward))
-        printf("# %.9g and %.9g, at most %.2g apart (%s)\n", ax_y, x_ay, most, forward < 0 || backward < 0 ? hone_errmsg() : "f32");
+        printf("# %.9g and %.9g, at most %.2g apart (%s)\n", ax_y, x_ay, most,
+               forward < 0 || backward < 0 ? hone_errmsg() : "f32");
     numbers_close(&f), numbers_close(&b);
     free(y);
 }
@@ -225,7 +231,9 @@ static void check_curved(const struct pair *t)
         x[j] = x0;
         tried++;
         if (fabs((up - down) / (2 * h) - b.value[dx][j]) <= most) continue;
-        if (!bad++) printf("# x[%d] = %g: %.9g, want %.9g\n", (int)j, x0, b.value[dx][j], (up - down) / (2 * h));
+        if (!bad++)
+            printf("# x[%d] = %g: %.9g, want %.9g\n", (int)j, x0, b.value[dx][j],
+                   (up - down) / (2 * h));
     }
     ok(!bad && tried > 100, "central differences: %s, %s", t->forward, t->backward);
     numbers_close(&f), numbers_close(&b);
@@ -262,12 +270,13 @@ static void check_loss(const char *text, int dx, int loss, int x)
     evaluate(&q, dx);
     for (int64_t j = 0; j < length(&q, x); j++) {
         double *at = &q.value[x][j], x0 = *at, up, down;
-        if (q.p.op == &hone_op_mae && fabs(x0 - q.value[ERR_T][j]) < 2 * h) continue;   /* the kink */
+        if (q.p.op == &hone_op_mae && fabs(x0 - q.value[ERR_T][j]) < 2 * h) continue; /* the kink */
         *at = x0 + h, up = mean_loss(&q, loss);
         *at = x0 - h, down = mean_loss(&q, loss);
         *at = x0;
         if (fabs((up - down) / (2 * h) - q.value[dx][j]) <= 1e-9) continue;
-        if (!bad++) printf("# x[%d]: %.9g, want %.9g\n", (int)j, q.value[dx][j], (up - down) / (2 * h));
+        if (!bad++)
+            printf("# x[%d]: %.9g, want %.9g\n", (int)j, q.value[dx][j], (up - down) / (2 * h));
     }
     ok(!bad, "central differences: %s", text);
     numbers_close(&q);
@@ -284,7 +293,8 @@ static void check_ties(void)
         numbers_open(&q, text, 1);
         double *x = q.value[CE_X], want[8];
         for (int i = 0; i < 8; i++) {
-            int first = (int)(hone_random((uint64_t)n, (uint64_t)i) % (unsigned)n), later = first + (n - first) / 2;
+            int first = (int)(hone_random((uint64_t)n, (uint64_t)i) % (unsigned)n),
+                later = first + (n - first) / 2;
             x[i * n + first] = x[i * n + later] = 9;
             q.value[CE_LABEL][i] = i % 2 ? later : first;
             want[i] = q.value[CE_LABEL][i] == first;
@@ -304,7 +314,8 @@ enum { N = 1281, STEPS = 5 };
 
 /* The published loops, on doubles: Sutskever et al. (2013) as PyTorch writes it, and Kingma and Ba
  * (2015), algorithm 1, with their bias corrections spelled out. */
-static void sgd_loop(double *p, double *v, const double *g, double lr, double mu, int nesterov, double wd)
+static void sgd_loop(double *p, double *v, const double *g, double lr, double mu, int nesterov,
+                     double wd)
 {
     for (int i = 0; i < N; i++) {
         double d = g[i] + wd * p[i];
@@ -313,7 +324,8 @@ static void sgd_loop(double *p, double *v, const double *g, double lr, double mu
     }
 }
 
-static void adam_loop(double *p, double *m, double *v, const double *g, double lr, double b1, double b2, double eps, double wd, int t)
+static void adam_loop(double *p, double *m, double *v, const double *g, double lr, double b1,
+                      double b2, double eps, double wd, int t)
 {
     for (int i = 0; i < N; i++) {
         double d = g[i] + wd * p[i];
@@ -339,18 +351,22 @@ static int same(const double *a, const double *b, double most, const char *what,
 static void check_optimizer(const char *text, int kernels)
 {
     struct numbers q;
-    double p[N], a[N] = { 0 }, b[N] = { 0 }, growth = 0, lr = 0.01, mu = 0.9, b2 = 0.999, eps = 1e-8, wd = 0.0005;
+    double p[N], a[N] = { 0 }, b[N] = { 0 }, growth = 0, lr = 0.01, mu = 0.9, b2 = 0.999,
+                 eps = 1e-8, wd = 0.0005;
     numbers_open(&q, text, 13);
-    int adam = q.p.op == &hone_op_adam, good = 1, momentum = !adam && hone_problem_has(&q.p, "momentum");
+    int adam = q.p.op == &hone_op_adam, good = 1,
+        momentum = !adam && hone_problem_has(&q.p, "momentum");
     int g = adam ? ADAM_G : sgd_g(&q.p), hyper = adam ? ADAM_HYPER : sgd_hyper(&q.p);
     double decay = hone_problem_has(&q.p, "wd") ? wd : 0;
     memcpy(p, q.value[0], sizeof p);
     for (int s = 1; s < g; s++) memset(q.value[s], 0, sizeof p);   /* moments start from 0 */
     for (int t = 1; t <= STEPS && good; t++) {
-        double *h = q.value[hyper], c1 = 1 / (1 - pow(mu, t)), c2 = 1 / sqrt(1 - pow(b2, t)), next[3][N];
+        double *h = q.value[hyper], c1 = 1 / (1 - pow(mu, t)), c2 = 1 / sqrt(1 - pow(b2, t)),
+               next[3][N];
         double values[HYPER_LEN] = { lr, mu, b2, eps, wd, c1, c2 };
         memcpy(h, values, sizeof values);
-        for (int i = 0; i < N; i++) q.value[g][i] = (double)(float)(2 * hone_random_unit((uint64_t)t, (uint64_t)i) - 1);
+        for (int i = 0; i < N; i++)
+            q.value[g][i] = (double)(float)(2 * hone_random_unit((uint64_t)t, (uint64_t)i) - 1);
         if (kernels) {
             growth = run_default(&q);
         } else {
@@ -365,10 +381,13 @@ static void check_optimizer(const char *text, int kernels)
             for (int s = 0; s < g; s++) memcpy(q.value[s], next[s], sizeof next[s]);
         }
         if (adam) adam_loop(p, a, b, q.value[g], lr, mu, b2, eps, decay, t);
-        else sgd_loop(p, a, q.value[g], lr, momentum ? mu : 0, hone_problem_has(&q.p, "nesterov"), decay);
+        else
+            sgd_loop(p, a, q.value[g], lr, momentum ? mu : 0, hone_problem_has(&q.p, "nesterov"),
+                     decay);
         /* The rate of 0.01 and all hyper-parameters are rounded to floats, too: two more. */
         double most = kernels ? (growth + 2) * 0x1p-24 * t : 1e-14 * t;
-        good = growth >= 0 && same(q.value[0], p, most, "p", t) && (!(adam || momentum) || same(q.value[1], a, most, "moment", t)) &&
+        good = growth >= 0 && same(q.value[0], p, most, "p", t) &&
+               (!(adam || momentum) || same(q.value[1], a, most, "moment", t)) &&
                (!adam || same(q.value[2], b, most, "second moment", t));
     }
     ok(good, "%s: %s and the published loop agree", text, kernels ? "kernel" : "meaning");
@@ -400,10 +419,12 @@ static void check_dropout(void)
     };
     for (size_t o = 0; o < sizeof others / sizeof *others; o++)
         for (double p = 0.1; p < 1; p += 0.4) {
-            int both, n = kept(dropout_key(1, 1, 0), dropout_key(others[o].seed, others[o].step, others[o].stream),
+            int both, n = kept(dropout_key(1, 1, 0),
+                               dropout_key(others[o].seed, others[o].step, others[o].stream),
                                dropout_threshold(p), COUNT, &both);
             double one = (1 - p) * COUNT, two = (1 - p) * one;
-            ok(fabs(n - one) < 5 * sqrt(one * p) && fabs(both - two) < 5 * sqrt(two * (1 - (1 - p) * (1 - p))),
+            ok(fabs(n - one) < 5 * sqrt(one * p) &&
+                   fabs(both - two) < 5 * sqrt(two * (1 - (1 - p) * (1 - p))),
                "dropout: %s are independent at p = %.1f", others[o].what, p);
         }
     int pairs = 0;
@@ -414,7 +435,10 @@ static void check_dropout(void)
 
 /* ---- coverage ---- */
 
-static int names(const char *text, const char *op) { return !strncmp(text, op, strlen(op)) && text[strlen(op)] == ':'; }
+static int names(const char *text, const char *op)
+{
+    return !strncmp(text, op, strlen(op)) && text[strlen(op)] == ':';
+}
 
 /* An op of the registry that stands in no list here is shown. */
 static void check_covered(void)
@@ -424,9 +448,12 @@ static void check_covered(void)
         int found = names("sgd:", op) || names("adam:", op) || names("bias_bwd:", op);
         /* tests/check_optimizers.c holds these against PyTorch and Keras. */
         found |= names("rmsprop:", op) || names("adadelta:", op) || names("clip:", op);
-        for (size_t j = 0; j < sizeof linear / sizeof *linear; j++) found |= names(linear[j].forward, op) || names(linear[j].backward, op);
-        for (size_t j = 0; j < sizeof curved / sizeof *curved; j++) found |= names(curved[j].forward, op) || names(curved[j].backward, op);
-        for (size_t j = 0; j < sizeof losses / sizeof *losses; j++) found |= names(losses[j].text, op);
+        for (size_t j = 0; j < sizeof linear / sizeof *linear; j++)
+            found |= names(linear[j].forward, op) || names(linear[j].backward, op);
+        for (size_t j = 0; j < sizeof curved / sizeof *curved; j++)
+            found |= names(curved[j].forward, op) || names(curved[j].backward, op);
+        for (size_t j = 0; j < sizeof losses / sizeof *losses; j++)
+            found |= names(losses[j].text, op);
         if (found) ok(1, "%s is checked", op);
         else skip("no gradient is checked here", "%s is checked", op);
     }
@@ -435,7 +462,9 @@ static void check_covered(void)
 /* The gradient of a bias: with A = 0, gemm's output is the bias in every row. */
 static void check_bias(void)
 {
-    static const struct pair t = { "gemm:f32:nn:m37n19k2:bias", "bias_bwd:f32:any:m37n19", 0, 3, { OUT, Y, END } };
+    static const struct pair t = {
+        "gemm:f32:nn:m37n19k2:bias", "bias_bwd:f32:any:m37n19", 0, 3, { OUT, Y, END }
+    };
     struct numbers f, b;
     numbers_open(&f, t.forward, 3);
     memset(f.value[1], 0, (size_t)length(&f, 1) * sizeof(double));
@@ -443,9 +472,12 @@ static void check_bias(void)
     evaluate(&f, 0);
     open_backward(&b, &t, &f, y);
     evaluate(&b, 0);
-    double ax_y = dot(f.value[0], y, length(&f, 0)), x_ay = dot(f.value[3], b.value[0], length(&b, 0));
-    ok(fabs(ax_y - x_ay) <= 1e-13 * dot_sizes(f.value[0], y, length(&f, 0)) && ax_y != 0, "<A b, y> = <b, A' y>: %s", t.backward);
-    double growth = run_default(&b), most = 0x1p-24 * growth * dot_sizes(f.value[3], b.scale[0], length(&b, 0));
+    double ax_y = dot(f.value[0], y, length(&f, 0)),
+           x_ay = dot(f.value[3], b.value[0], length(&b, 0));
+    ok(fabs(ax_y - x_ay) <= 1e-13 * dot_sizes(f.value[0], y, length(&f, 0)) && ax_y != 0,
+       "<A b, y> = <b, A' y>: %s", t.backward);
+    double growth = run_default(&b),
+           most = 0x1p-24 * growth * dot_sizes(f.value[3], b.scale[0], length(&b, 0));
     x_ay = dot(f.value[3], b.value[0], length(&b, 0));
     ok(growth >= 0 && fabs(ax_y - x_ay) <= most, "the same by a kernel: %s", t.backward);
     numbers_close(&f), numbers_close(&b);
@@ -458,7 +490,8 @@ int main(void)
     for (size_t i = 0; i < sizeof linear / sizeof *linear; i++) check_linear(&linear[i]);
     check_bias();
     for (size_t i = 0; i < sizeof curved / sizeof *curved; i++) check_curved(&curved[i]);
-    for (size_t i = 0; i < sizeof losses / sizeof *losses; i++) check_loss(losses[i].text, losses[i].dx, losses[i].loss, losses[i].x);
+    for (size_t i = 0; i < sizeof losses / sizeof *losses; i++)
+        check_loss(losses[i].text, losses[i].dx, losses[i].loss, losses[i].x);
     check_ties();
     static const char *const attributes[] = { "sgd:f32:any:n1281", "sgd:f32:any:n1281:wd", "sgd:f32:any:n1281:momentum",
         "sgd:f32:any:n1281:momentum+wd", "sgd:f32:any:n1281:momentum+nesterov", "sgd:f32:any:n1281:momentum+nesterov+wd",

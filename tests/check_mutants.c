@@ -95,8 +95,8 @@ static int run_gemm(const struct hone_plan *plan, void *const mem[], void *w)
                     float *to = c + (int64_t)i * n + j;
                     if (bug == 15 && i + 1 == m && j + 1 == n && m > 1) continue;   /* the corner */
                     if (bug == 16 && j - j0 == NR - 1) s = 0;                        /* a lane */
-                    if (unlucky(17) && i0 + MR >= m) s *= 1 + 0x1p-23f;              /* order of threads */
-                    if (unlucky(18) && j == 0) s = *to;                              /* lost update */
+                    if (unlucky(17) && i0 + MR >= m) s *= 1 + 0x1p-23f; /* order of threads */
+                    if (unlucky(18) && j == 0) s = *to;                 /* lost update */
                     s *= BUG(19, 1, alpha);
                     if (beta != 0) s += BUG(20, 1, BUG(21, alpha, beta)) * *to;
                     if (bug == 22 && beta != 0) s -= beta * *to;
@@ -106,9 +106,9 @@ static int run_gemm(const struct hone_plan *plan, void *const mem[], void *w)
                     *to = s;
                 }
         }
-    if (bug == 27) c[(int64_t)m * n] = 0;                                           /* a full vector */
+    if (bug == 27) c[(int64_t)m * n] = 0; /* a full vector */
     if (bug == 28 && m % MR) c[-1] = 0;
-    if (bug == 29 && m * k > 1) ((float *)(uintptr_t)a)[1] = 0;                     /* packs in place */
+    if (bug == 29 && m * k > 1) ((float *)(uintptr_t)a)[1] = 0; /* packs in place */
     return HONE_OK;
 }
 enum { GEMM_BUGS = 29 };
@@ -136,7 +136,8 @@ static int run_conv(const struct hone_plan *plan, void *const mem[], void *ws)
                             const int ph = BUG(5, v.pw, v.ph), pw = BUG(6, 0, v.pw);
                             const int ih = oh * BUG(7, v.sw, v.sh) - ph + kh * BUG(8, 1, v.dh);
                             const int iw = ow * v.sw - pw + kw * BUG(9, v.dh, v.dw);
-                            if (ih < 0 || ih >= BUG(10, v.ih - 1, v.ih) || iw < 0 || iw >= v.iw) continue;
+                            if (ih < 0 || ih >= BUG(10, v.ih - 1, v.ih) || iw < 0 || iw >= v.iw)
+                                continue;
                             if (bug == 11 && iw == v.iw - 1 && v.pw) continue;    /* right border */
                             if (bug == 12 && kh == v.kh - 1 && v.kh > 1) continue; /* last row of taps */
                             const float *xi = x + (((int64_t)n * v.ih + ih) * v.iw + iw) * v.ic + group * v.icg;
@@ -150,16 +151,19 @@ static int run_conv(const struct hone_plan *plan, void *const mem[], void *ws)
                                 else s += BUG(17, coarse(t), t);
                                 if (bug == 18) s = coarse(s);
                             }
-                            if (bug == 19 && kh == 0 && kw == 0 && v.kh > 1) s = 0;   /* clears too late */
+                            if (bug == 19 && kh == 0 && kw == 0 && v.kh > 1)
+                                s = 0; /* clears too late */
                         }
                     s += part[0] + part[1];
                     float *to = y + (((int64_t)n * v.oh + oh) * v.ow + ow) * v.oc + oc;
-                    if (bug == 20 && oc == v.oc - 1 && v.oc % 2 && v.oc > 1) continue;   /* odd channel */
-                    if (bug == 21 && ow == v.ow - 1 && v.ow % 2 && v.ow > 1) continue;   /* odd pixel */
+                    if (bug == 20 && oc == v.oc - 1 && v.oc % 2 && v.oc > 1)
+                        continue; /* odd channel */
+                    if (bug == 21 && ow == v.ow - 1 && v.ow % 2 && v.ow > 1)
+                        continue; /* odd pixel */
                     if (bug == 22 && n == v.mb - 1 && v.mb > 1) to -= (int64_t)v.oh * v.ow * v.oc;
                     if (unlucky(23) && oc == 0) s += 0x1p-12f;
                     if (unlucky(24) && n == v.mb - 1) s *= 1 + 0x1p-23f;
-                    if (bug == 25) s = s < 0 ? 0 : s;                                    /* a relu nobody asked for */
+                    if (bug == 25) s = s < 0 ? 0 : s; /* a relu nobody asked for */
                     *to = s;
                 }
     if (bug == 26) y[(int64_t)v.mb * v.oh * v.ow * v.oc + 3] = 0;
@@ -230,18 +234,24 @@ static int run_pool(const struct hone_plan *plan, void *const mem[], void *ws)
         for (int oh = 0; oh < d[POOL_OH]; oh++)
             for (int ow = 0; ow < d[POOL_OW]; ow++)
                 for (int c = 0; c < ic; c++) {
-                    const int h0 = oh * BUG(1, d[POOL_KH], d[POOL_SH]) - BUG(2, d[POOL_PW], d[POOL_PH]),
+                    const int h0 = oh * BUG(1, d[POOL_KH], d[POOL_SH]) -
+                                   BUG(2, d[POOL_PW], d[POOL_PH]),
                               w0 = ow * BUG(3, d[POOL_SH], d[POOL_SW]) - d[POOL_PW];
                     float best = BUG(4, 0, -INFINITY), sum = 0;
                     int count = 0;
                     for (int kh = 0; kh < BUG(5, d[POOL_KW], d[POOL_KH]); kh++)
-                        for (int kw = 0; kw < d[POOL_KW] - (bug == 6 && kh && d[POOL_KW] > 1); kw++) {
+                        for (int kw = 0; kw < d[POOL_KW] - (bug == 6 && kh && d[POOL_KW] > 1);
+                             kw++) {
                             const int ih = h0 + kh, iw = w0 + kw;
                             if (ih < 0 || ih >= d[POOL_IH] || iw < 0 || iw >= d[POOL_IW]) {
-                                if (bug == 7) { best = fmaxf(best, 0); count++; }   /* zeros count */
+                                if (bug == 7) {
+                                    best = fmaxf(best, 0);
+                                    count++;
+                                } /* zeros count */
                                 continue;
                             }
-                            if (bug == 8 && kh == d[POOL_KH] - 1 && kw == d[POOL_KW] - 1 && kh + kw) continue;
+                            if (bug == 8 && kh == d[POOL_KH] - 1 && kw == d[POOL_KW] - 1 && kh + kw)
+                                continue;
                             float v = x[(((int64_t)n * d[POOL_IH] + ih) * d[POOL_IW] + iw) * ic +
                                         BUG(9, ic - 1 - c, c)];
                             best = BUG(10, fminf(best == -INFINITY ? v : best, v), fmaxf(best, v));
@@ -267,8 +277,8 @@ static int run_bnorm(const struct hone_plan *plan, void *const mem[], void *ws)
     const int m = plan->problem.dim[NORM_M], n = plan->problem.dim[NORM_N];
     const float momentum = (float)plan->problem.value[NORM_MOMENTUM];
     const float eps = (float)plan->problem.value[NORM_EPS];
-    float *y = mem[NORM_Y], *means = mem[NORM_MEAN], *rstds = mem[NORM_RSTD], *rmean = mem[NORM_RMEAN],
-          *rvar = mem[NORM_RVAR];
+    float *y = mem[NORM_Y], *means = mem[NORM_MEAN], *rstds = mem[NORM_RSTD],
+          *rmean = mem[NORM_RMEAN], *rvar = mem[NORM_RVAR];
     const float *x = mem[NORM_X], *gamma = mem[NORM_GAMMA], *beta = mem[NORM_BETA];
     (void)ws;
     run_number++;
@@ -292,7 +302,8 @@ static int run_bnorm(const struct hone_plan *plan, void *const mem[], void *ws)
                                     BUG(10, beta[0], beta[j]);
         means[j] = BUG(11, 0, mean);
         rstds[j] = BUG(12, var, rstd);
-        rmean[j] = BUG(13, momentum * rmean[j] + (1 - momentum) * mean, (1 - momentum) * rmean[j] + momentum * mean);
+        rmean[j] = BUG(13, momentum * rmean[j] + (1 - momentum) * mean,
+                       (1 - momentum) * rmean[j] + momentum * mean);
         rvar[j] = (1 - momentum) * rvar[j] + momentum * BUG(14, var, unbiased);
         if (bug == 15) rvar[j] = momentum * unbiased;
     }
@@ -315,7 +326,8 @@ static int run_softmax(const struct hone_plan *plan, void *const mem[], void *ws
         float max = x[0], sum = 0;
         int at = 0;
         for (int j = 1; j < BUG(1, n - 1, n); j++) if (x[j] > max) { max = x[j]; at = j; }
-        for (int j = 0; j < BUG(2, n >= 4 ? n / 4 * 4 : n, n); j++) sum += BUG(3, coarse(expf(x[j] - max)), expf(x[j] - max));
+        for (int j = 0; j < BUG(2, n >= 4 ? n / 4 * 4 : n, n); j++)
+            sum += BUG(3, coarse(expf(x[j] - max)), expf(x[j] - max));
         if (bug == -1) { sum = 0; for (int j = n - 1; j >= 0; j--) sum += expf(x[j] - max); }
         const float inverse = BUG(4, coarse(1 / sum), 1 / sum);
         for (int j = 0; j < n; j++) {
@@ -340,7 +352,8 @@ enum { SOFTMAX_BUGS = 14 };
 static int run_sgd(const struct hone_plan *plan, void *const mem[], void *ws)
 {
     const struct hone_problem *p = &plan->problem;
-    const int n = p->dim[OPTIM_N], momentum = p->attrs >> SGD_MOMENTUM & 1, wd = p->attrs >> SGD_WD & 1;
+    const int n = p->dim[OPTIM_N], momentum = p->attrs >> SGD_MOMENTUM & 1,
+              wd = p->attrs >> SGD_WD & 1;
     float *w = mem[SGD_P], *v = momentum ? mem[SGD_V] : NULL;
     const float *g = mem[sgd_g(p)], *h = mem[sgd_hyper(p)];
     (void)ws;
@@ -353,7 +366,8 @@ static int run_sgd(const struct hone_plan *plan, void *const mem[], void *ws)
         }
         if (bug == 7) d = coarse(d);
         if (unlucky(8) && i == 0) continue;
-        w[i] = BUG(9, w[i] + h[HYPER_LR] * d, bug == -1 ? fmaf(-h[HYPER_LR], d, w[i]) : w[i] - h[HYPER_LR] * d);
+        w[i] = BUG(9, w[i] + h[HYPER_LR] * d,
+                   bug == -1 ? fmaf(-h[HYPER_LR], d, w[i]) : w[i] - h[HYPER_LR] * d);
     }
     return HONE_OK;
 }
@@ -466,7 +480,8 @@ int main(void)
             nbugs++;
         }
     }
-    ok(nbugs >= 100, "%d bugs, none of which passes; %d right variants, all of which do", nbugs, nright);
+    ok(nbugs >= 100, "%d bugs, none of which passes; %d right variants, all of which do", nbugs,
+       nright);
     hone_device_close(&d);
     return tap_end();
 }

@@ -317,21 +317,25 @@ static void check_problems(void)
     }
     ok(n > 20 && !twice, "lenet5 has %d different problems, none twice", n);
     ok(adam == 1, "among them both optimizers'");
-    ok(hone_net_problems_of("lenet5", 64, "f32", "sgd,adam", NULL, p, NULL, 3) < 0, "a list too short is an error");
-    ok(hone_net_problems_of("no-net", 64, "f32", "sgd", NULL, p, NULL, 128) < 0, "so is an unknown net");
+    ok(hone_net_problems_of("lenet5", 64, "f32", "sgd,adam", NULL, p, NULL, 3) < 0,
+       "a list too short is an error");
+    ok(hone_net_problems_of("no-net", 64, "f32", "sgd", NULL, p, NULL, 128) < 0,
+       "so is an unknown net");
     n = hone_net_problems_of("resnet56", 4, "f32", "sgd", NULL, p, times, 128);
     hone_problem_parse("conv2d_fwd:f32:nhwc:mb4ic16ih32oc16oh32kh3ph1", &conv);
     for (int i = 0; i < n; i++) stage += hone_problem_equal(&p[i], &conv) ? times[i] : 0;
-    ok(stage == 2 * 18, "resnet56's first stage has 18 equal convolutions, fused and apart: %d", stage);
+    ok(stage == 2 * 18, "resnet56's first stage has 18 equal convolutions, fused and apart: %d",
+       stage);
 }
 
 /* A teacher's logits are an input of training alone. */
 static void check_teacher(void)
 {
     static const char text[] = "input x c=5\nfc y = x k=4\nsoftmax_ce l = y\n";
-    struct hone_lowering how = {
-        .batch = 8, .optim = hone_optim_default(HONE_SGD), .teacher_temperature = 4, .teacher_mix = 0.5
-    };
+    struct hone_lowering how = { .batch = 8,
+                                 .optim = hone_optim_default(HONE_SGD),
+                                 .teacher_temperature = 4,
+                                 .teacher_mix = 0.5 };
     char problem[HONE_TEXT] = "";
     struct hone_net net;
     for (int train = 0; train < 2; train++) {
@@ -339,10 +343,12 @@ static void check_teacher(void)
         int err = hone_net_parse(&net, "t.net", text, &how), t = err ? -1 : net.teacher;
         for (int i = 0; !err && i < net.nsteps; i++)
             if (net.step[i].phase == HONE_LOSS) hone_problem_print(&net.step[i].problem, problem);
-        ok(!err && (train ? t >= 0 && net.tensor[t].role == HONE_ROLE_DATA &&
-                                net.tensor[t].dim[0] == 8 && net.tensor[t].dim[1] == 4
-                          : t < 0) &&
-               !strcmp(problem, train ? "distill:f32:any:m8n4:t4+mix0.5" : "softmax_ce:f32:any:m8n4"),
+        ok(!err &&
+               (train ? t >= 0 && net.tensor[t].role == HONE_ROLE_DATA &&
+                            net.tensor[t].dim[0] == 8 && net.tensor[t].dim[1] == 4
+                      : t < 0) &&
+               !strcmp(problem,
+                       train ? "distill:f32:any:m8n4:t4+mix0.5" : "softmax_ce:f32:any:m8n4"),
            "with a teacher %s computes %s", train ? "training" : "evaluation", problem);
         hone_net_close(&net);
     }

@@ -1,6 +1,6 @@
-/* Batch normalisation: the reference kernel against numbers from PyTorch 2.15 (batch_norm in doubles
- * and its backward), and every kernel on channels whose mean is 10,000 times their deviation, where
- * sums of squares in f32 would lose all digits. */
+/* Batch normalisation: the reference kernel against numbers from PyTorch 2.15 (batch_norm in
+ * doubles and its backward), and every kernel on channels whose mean is 10,000 times their
+ * deviation, where sums of squares in f32 would lose all digits. */
 #include "kernels/norm/norm.h"
 #include "tests/tap.h"
 
@@ -47,15 +47,21 @@ static int near(const double *a, const double *b, int n, double within)
 
 enum { M = 5, N = 3 };
 static const double golden_y[] = {
-    -0.7093593910213614, -2.1212354958367308, -1.1128658107083955, 0.7014632428335819, -1.0606177479183658,
-    -1.6771948642503727, 0.5603809794480875, 0, -2.24152391779235, 0.41929871606259317, 1.060617747918364,
-    -2.8058529713343274, 0.2782164526770989, 2.121235495836729, 2.8374375640854455 };
-static const double golden_rmean[] = { 0.945, -1.5, 1.005 }, golden_rvar[] = { 0.548125, 0.915625, 1.898125 };
+    -0.7093593910213614, -2.1212354958367308, -1.1128658107083955, 0.7014632428335819,
+    -1.0606177479183658, -1.6771948642503727, 0.5603809794480875,  0,
+    -2.24152391779235,   0.41929871606259317, 1.060617747918364,   -2.8058529713343274,
+    0.2782164526770989,  2.121235495836729,   2.8374375640854455
+};
+static const double golden_rmean[] = { 0.945, -1.5, 1.005 },
+                    golden_rvar[] = { 0.548125, 0.915625, 1.898125 };
 static const double golden_dx[] = {
-    -0.19769956180759388, -0.0003733075826611684, -0.8051557456792354, -0.45469605229305143, -4.454781195048463,
-    -0.31630204573959725, -0.11861542379641818, 5.939459388342843, 0.17255165420004073, 0.21746520470021508,
-    1.4850515008770413, 0.6614053541396789, 0.5535458331968484, -2.969356386588761, 0.28750078307911503 };
-static const double golden_dgamma[] = { 1.6929871606259312, 3.8889317423673377, -5.022528576523597 };
+    -0.19769956180759388, -0.0003733075826611684, -0.8051557456792354,  -0.45469605229305143,
+    -4.454781195048463,   -0.31630204573959725,   -0.11861542379641818, 5.939459388342843,
+    0.17255165420004073,  0.21746520470021508,    1.4850515008770413,   0.6614053541396789,
+    0.5535458331968484,   -2.969356386588761,     0.28750078307911503
+};
+static const double golden_dgamma[] = { 1.6929871606259312, 3.8889317423673377,
+                                        -5.022528576523597 };
 static const double golden_dbeta[] = { -2.5, -0.5, 1.5 };
 static const double golden_infer[] = {
     -1.3409743480058, -8.249958750309371, 6.0710501342622365, 0.4267749275562, -7.87496062529531, 5.717497627549125,
@@ -79,11 +85,14 @@ static void check_golden(void)
     err = hone_problem_parse("bnorm_fwd:f32:any:m5n3", &p);
     if (!err) err = run(&hone_backend_ref, &p, (double *[]){ y, mean, rstd, rmean, rvar, x, g, b });
     ok(!err && near(y, golden_y, M * N, 1e-6), "bnorm_fwd is PyTorch's");
-    ok(!err && near(rmean, golden_rmean, N, 1e-6) && near(rvar, golden_rvar, N, 1e-6), "so are its running values");
+    ok(!err && near(rmean, golden_rmean, N, 1e-6) && near(rvar, golden_rvar, N, 1e-6),
+       "so are its running values");
     err = hone_problem_parse("bnorm_bwd:f32:any:m5n3", &p);
-    if (!err) err = run(&hone_backend_ref, &p, (double *[]){ dx, dgamma, dbeta, dy, x, mean, rstd, g });
+    if (!err)
+        err = run(&hone_backend_ref, &p, (double *[]){ dx, dgamma, dbeta, dy, x, mean, rstd, g });
     ok(!err && near(dx, golden_dx, M * N, 4e-6), "bnorm_bwd is PyTorch's");
-    ok(!err && near(dgamma, golden_dgamma, N, 1e-6) && near(dbeta, golden_dbeta, N, 1e-6), "so are dgamma and dbeta");
+    ok(!err && near(dgamma, golden_dgamma, N, 1e-6) && near(dbeta, golden_dbeta, N, 1e-6),
+       "so are dgamma and dbeta");
 }
 
 /* ---- far from zero ---- */
@@ -92,7 +101,8 @@ enum { ROWS = 3001, CHANNELS = 19 };
 
 /* The reference works in doubles, so what remains is the kernel's: y is to be right to 1e-5 of a
  * deviation, although f32 holds a number near 10,000 to no better than 5e-4. */
-static void check_far(const struct hone_kernel *k, const struct hone_problem *p, double *const want[])
+static void check_far(const struct hone_kernel *k, const struct hone_problem *p,
+                      double *const want[])
 {
     double *got[HONE_MAX_ARGS] = { 0 };
     struct hone_arg arg[HONE_MAX_ARGS] = { 0 };
@@ -105,7 +115,8 @@ static void check_far(const struct hone_kernel *k, const struct hone_problem *p,
     }
     int err = run(k, p, got);
     ok(!err && near(got[NORM_Y], want[NORM_Y], ROWS * CHANNELS, 1e-5) &&
-           near(got[NORM_RSTD], want[NORM_RSTD], CHANNELS, 1e-6) && near(got[NORM_MEAN], want[NORM_MEAN], CHANNELS, 1e-3),
+           near(got[NORM_RSTD], want[NORM_RSTD], CHANNELS, 1e-6) &&
+           near(got[NORM_MEAN], want[NORM_MEAN], CHANNELS, 1e-3),
        "%s where the mean is 10,000 deviations", k->name);
     for (int a = 0; a < nargs; a++) free(got[a]);
 }
@@ -131,7 +142,8 @@ static void check_far_from_zero(void)
     int err = run(&hone_backend_ref, &p, want);
     ok(!err, "the reference far from zero");
     for (int i = 0; !err && hone_kernels[i]; i++)
-        if (hone_kernel_does(hone_kernels[i], p.op) && !hone_kernel_refuse(hone_kernels[i], &p, &device))
+        if (hone_kernel_does(hone_kernels[i], p.op) &&
+            !hone_kernel_refuse(hone_kernels[i], &p, &device))
             check_far(hone_kernels[i], &p, want);
     for (int a = 0; a < nargs; a++) free(want[a]);
 }

@@ -24,15 +24,18 @@ static void check_state(void)
     struct hone_gpu_state s;
     char text[160];
     ok(!hone_nvml_absent(), "the pretended NVML is opened");
-    ok(!hone_gpu_state("0000:1B:00.0", &s) && s.sm_mhz == 1410 && s.memory_mhz == 3201 && s.watts == 350.5 &&
-           s.joules == 5e6 && s.celsius == 61 && s.throttle_known && s.throttle == 0x24,
+    ok(!hone_gpu_state("0000:1B:00.0", &s) && s.sm_mhz == 1410 && s.memory_mhz == 3201 &&
+           s.watts == 350.5 && s.joules == 5e6 && s.celsius == 61 && s.throttle_known &&
+           s.throttle == 0x24,
        "clocks, power, energy, temperature and throttling come in our units");
     ok(!hone_gpu_state(NULL, &s) && s.joules == 5e6 + 1e-3, "without a bus id it is the first GPU");
-    ok(hone_gpu_state("0000:99:00.0", &s) == HONE_EDEVICE && strstr(hone_errmsg(), "0000:99:00.0: Not Found"),
+    ok(hone_gpu_state("0000:99:00.0", &s) == HONE_EDEVICE &&
+           strstr(hone_errmsg(), "0000:99:00.0: Not Found"),
        "a bus id without a GPU is an error that names both");
     ok(!strcmp(hone_throttle_text(0x24, text), "power cap, heat"), "throttling has words");
     ok(!strcmp(hone_throttle_text(0, text), "none"), "and none is none");
-    ok(!strcmp(hone_throttle_text(1ull << 40 | 8, text), "hardware, others"), "and bits that come later are others");
+    ok(!strcmp(hone_throttle_text(1ull << 40 | 8, text), "hardware, others"),
+       "and bits that come later are others");
     ok(strlen(hone_throttle_text(~0ull, text)) < 159, "and all together fit");
 }
 
@@ -49,7 +52,8 @@ static void listed(void *ctx, const char *event, const char *about, const char *
 {
     (void)ctx, (void)about;
     nlisted++;
-    nmute += why && !strcmp(why, "this GPU does not tell") && (!strcmp(event, "power") || !strcmp(event, "throttle"));
+    nmute += why && !strcmp(why, "this GPU does not tell") &&
+             (!strcmp(event, "power") || !strcmp(event, "throttle"));
 }
 
 /* On a CPU's plan there is nothing to count. */
@@ -69,7 +73,8 @@ static void check_meter(int mute)
     if (!err) err = hone_plan_default(&plan, &p, &d);
     if (!err) err = hone_case_open(&c, &p, &d, HONE_REALS, 1);
     if (!err) err = meter()->count(&plan, &c, 3, 1, &event, &counter);
-    ok(!err && !counter.ok && !strcmp(counter.why, "cpu0 is no GPU"), "a CPU's plan has no GPU's power");
+    ok(!err && !counter.ok && !strcmp(counter.why, "cpu0 is no GPU"),
+       "a CPU's plan has no GPU's power");
     hone_case_close(&c);
     hone_plan_close(&plan);
     hone_device_close(&d);
@@ -82,7 +87,8 @@ static int refused(const char *what)
     const char *why = hone_nvml_absent();
     struct hone_gpu_state s;
     printf("%s\n", why ? why : "no reason");
-    return !(why && strstr(why, what) && hone_gpu_state(NULL, &s) == HONE_EDEVICE && strstr(hone_errmsg(), what));
+    return !(why && strstr(why, what) && hone_gpu_state(NULL, &s) == HONE_EDEVICE &&
+             strstr(hone_errmsg(), what));
 }
 
 int main(int argc, char **argv)
@@ -103,6 +109,7 @@ int main(int argc, char **argv)
     ok(!pretend_again(argv[0], "all"), "the state of a GPU is read");
     ok(!pretend_again(argv[0], "mute"), "what a GPU does not tell is left out");
     ok(!pretend_again(argv[0], "noinit"), "an NVML that does not start says why");
-    ok(!pretend(lib, "int nvmlInit_v2(void) { return 0; }") && !pretend_again(argv[0], "old"), "an old NVML is refused");
+    ok(!pretend(lib, "int nvmlInit_v2(void) { return 0; }") && !pretend_again(argv[0], "old"),
+       "an old NVML is refused");
     return pretend_end() ? 1 : tap_end();
 }

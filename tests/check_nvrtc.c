@@ -1,6 +1,6 @@
 /* Every .cu compiles by NVRTC, where it is installed, for old and new GPUs, as a plan has it
- * compiled: with one line of its configurations; and an error in one is told with its line.  Each is
- * compiled for an old, a plain and the newest that it has code of its own for, and, but for the
+ * compiled: with one line of its configurations; and an error in one is told with its line.  Each
+ * is compiled for an old, a plain and the newest that it has code of its own for, and, but for the
  * convolutions, which take long, by turns for one of the others.
  * Compiling needs no GPU. */
 #include "config.h"   /* _GNU_SOURCE */

@@ -452,7 +452,8 @@ static void check_resident(void)
     ok(grown > 0.98 * BYTES && grown < 1.05 * BYTES, "touching 64 MiB is seen");
     printf("# %lld\n", (long long)grown);
     ok(hone_memory_peak() >= before + BYTES / 2, "and stays in the peak when it is gone");
-    if (!hone_memory_peak_reset()) skip("/proc/self/clear_refs cannot be written", "the peak begins anew");
+    if (!hone_memory_peak_reset())
+        skip("/proc/self/clear_refs cannot be written", "the peak begins anew");
     else ok(hone_memory_peak() < before + BYTES / 2, "the peak begins anew");
 }
 

@@ -1,6 +1,7 @@
 /* The statistics of races and of blocks of them on a made-up machine: every racer's true time is
  * known, and the clock, its drift, a second clock state, outliers, the neighbours' load, and what a
- * process's pages do to each racer are drawn from a seed.  Claims are counted over many sessions. */
+ * process's pages do to each racer are drawn from a seed.  Claims are counted over many
+ * sessions. */
 #include "config.h"
 
 #include "autotune/blocks.h"
@@ -19,7 +20,7 @@ struct machine {
     double noise;            /* of a window, standard deviation */
     double outliers;         /* share of windows that take up to three times as long */
     double drift;            /* by how much it slows down over a second of its clock */
-    double slow, dwell;      /* the second state takes this many times as long; seconds in a state */
+    double slow, dwell; /* the second state takes this many times as long; seconds in a state */
     double tick;             /* s: times are multiples of it */
     double place;            /* what a process does to a racer for good, standard deviation */
     double unlucky;          /* share of processes that make a racer 5 to 70 % slower */
@@ -134,7 +135,8 @@ static int slower(const struct hone_blocks *b, int i, int j)
 /* ---- two racers ---- */
 
 /* Share of sessions in which one of the two is called slower than the other by more than 1 %. */
-static double called(const struct machine *of, double gap, int wrong_too, int trials, double *blocks)
+static double called(const struct machine *of, double gap, int wrong_too, int trials,
+                     double *blocks)
 {
     struct machine m = *of;
     struct hone_blocks b;
@@ -164,7 +166,8 @@ static void check_pairs(void)
                  "equals called different in %.1f %%, a gap of 3 %% in %.1f %%", 100 * same, 100 * gap);
             continue;
         }
-        ok(same <= 0.01, "A against A on a machine %s: called different in %.2f %% of 1000 sessions",
+        ok(same <= 0.01,
+           "A against A on a machine %s: called different in %.2f %% of 1000 sessions",
            machines[i].name, 100 * same);
         ok(gap >= 0.95, "a gap of 3 %%: called in %.1f %% of 500", 100 * gap);
     }
@@ -245,10 +248,11 @@ static void check_sessions(void)
                 agree += v[s].winner == v[s + 1].winner ||
                          (v[s].tied[v[s + 1].winner] && v[s + 1].tied[v[s].winner]);
         }
-        ok(agree >= 0.95 * pairs, "two sessions on a machine %s: the same winner or tie on %.1f %% of %d",
+        ok(agree >= 0.95 * pairs,
+           "two sessions on a machine %s: the same winner or tie on %.1f %% of %d",
            machines[k].name, 100.0 * agree / pairs, pairs);
-        ok(sum <= 0.005 && worst <= 0.03, "what is chosen costs %.2f %% on average, %.2f %% at worst",
-           100 * sum, 100 * worst);
+        ok(sum <= 0.005 && worst <= 0.03,
+           "what is chosen costs %.2f %% on average, %.2f %% at worst", 100 * sum, 100 * worst);
         printf("# %.1f blocks on average\n", blocks);
     }
 }

@@ -199,7 +199,8 @@ static void check_weights(struct hone_device *d)
           "tensor 'y.w' is none of net 'other'");
     check_damage(&twin);
     ((float *)net.weights)[1] = NAN;
-    ok(hone_weights_save(&net, NULL, in_dir("w")) && strstr(hone_errmsg(), "'c1.w' holds a number that"),
+    ok(hone_weights_save(&net, NULL, in_dir("w")) &&
+           strstr(hone_errmsg(), "'c1.w' holds a number that"),
        "weights that are not finite are not written");
     ok(!hone_weights_load(&net, in_dir("w")) &&
            !memcmp(net.weights, twin.weights, (size_t)net.weights_bytes),
@@ -241,7 +242,8 @@ static void check_places(struct hone_device *d)
     struct hone_net net;
     struct hone_replacement r;
     int err = open_net(&net, d, "a.net", text, 1);
-    ok(!err && hone_weights_save(&net, NULL, in_dir("none/w")) && strstr(hone_errmsg(), "No such file"),
+    ok(!err && hone_weights_save(&net, NULL, in_dir("none/w")) &&
+           strstr(hone_errmsg(), "No such file"),
        "a directory that is not there");
     ok(hone_weights_save(&net, NULL, dir) && strstr(hone_errmsg(), "is no file"),
        "a directory is no file");

@@ -45,8 +45,8 @@ static int median(const struct hone_recording *r, const char *name, const double
 
 /* ---- ask and tell ---- */
 
-/* Every searcher gets through a space in which things fail, asks for nobody twice, and does the same
- * again for the same seed. */
+/* Every searcher gets through a space in which things fail, asks for nobody twice, and does the
+ * same again for the same seed. */
 static void check_protocol(const struct hone_searcher *s)
 {
     struct hone_recording r;
@@ -93,10 +93,12 @@ static void check_file(const char *text, const char *why)
     char file[] = "/tmp/hone-space-XXXXXX";
     struct hone_recording r;
     int f = mkstemp(file), err = 0;
-    if (f >= 0 && write(f, text, strlen(text)) == (ssize_t)strlen(text)) err = hone_recording_read(&r, file);
+    if (f >= 0 && write(f, text, strlen(text)) == (ssize_t)strlen(text))
+        err = hone_recording_read(&r, file);
     close(f);
     unlink(file);
-    if (!ok(err && strstr(hone_errmsg(), file) && strstr(hone_errmsg(), why), "a bad file: %s", why))
+    if (!ok(err && strstr(hone_errmsg(), file) && strstr(hone_errmsg(), why), "a bad file: %s",
+            why))
         printf("# %s\n", err ? hone_errmsg() : "was read");
 }
 
@@ -136,9 +138,11 @@ static void check_files(void)
     hone_recording_roofline(&r, 1);
     same = f && !hone_recording_write(&r, f);
     if (f) fclose(f);
-    same = same && !hone_recording_read(&back, file) && back.pool.n == r.pool.n && back.nwhat == r.nwhat;
+    same = same && !hone_recording_read(&back, file) && back.pool.n == r.pool.n &&
+           back.nwhat == r.nwhat;
     for (int i = 0; same && i < r.pool.n * r.nwhat; i++)
-        same = fabs(back.count[i] / r.count[i] - 1) < 1e-3 && !strcmp(back.what[i % r.nwhat], r.what[i % r.nwhat]);
+        same = fabs(back.count[i] / r.count[i] - 1) < 1e-3 &&
+               !strcmp(back.what[i % r.nwhat], r.what[i % r.nwhat]);
     ok(same, "so are counters");
     unlink(file);
     hone_recording_close(&back);
@@ -148,10 +152,13 @@ static void check_files(void)
 static void check_noise(void)
 {
     struct hone_noise q;
-    ok(!hone_noise_parse("jitter=0.02,outliers=0.1", &q) && q.jitter == 0.02 && q.outliers == 0.1 && !q.drift,
+    ok(!hone_noise_parse("jitter=0.02,outliers=0.1", &q) && q.jitter == 0.02 && q.outliers == 0.1 &&
+           !q.drift,
        "noise is read");
-    ok(hone_noise_parse("jitter", &q) == HONE_EPARSE && hone_noise_parse("loud", &q) == HONE_EPARSE &&
-           hone_noise_parse("jitter=x", &q) == HONE_EPARSE, "and what is none refused");
+    ok(hone_noise_parse("jitter", &q) == HONE_EPARSE &&
+           hone_noise_parse("loud", &q) == HONE_EPARSE &&
+           hone_noise_parse("jitter=x", &q) == HONE_EPARSE,
+       "and what is none refused");
 }
 
 /* ---- how few measurements ---- */
@@ -178,8 +185,10 @@ static double *lessons(int i)
     double *prior = calloc((size_t)space[i].pool.n, sizeof *prior);
     hone_problem_parse(space[i].problem, &p);
     for (int j = 0; j < nspaces; j++) {
-        if (!strcmp(space[i].problem, space[j].problem) || hone_problem_parse(space[j].problem, &q)) continue;
-        lesson[n++] = (struct hone_lesson){ &space[j].pool, space[j].ms, exp(-hone_problem_distance(&p, &q) / 2) };
+        if (!strcmp(space[i].problem, space[j].problem) || hone_problem_parse(space[j].problem, &q))
+            continue;
+        lesson[n++] = (struct hone_lesson){ &space[j].pool, space[j].ms,
+                                            exp(-hone_problem_distance(&p, &q) / 2) };
     }
     hone_transfer(&space[i].pool, lesson, n, prior);
     return prior;
@@ -207,12 +216,12 @@ static void measure(struct bars *b, int blind, const char *noise)
         b->random[i] = median(&space[i], "random", NULL, blind, noise, &reached);
         if (b->cold[i] > b->most_cold) b->most_cold = b->cold[i];
         b->quick += b->taught[i] <= 15;
-        /* Where guesses are hidden the first trial is one of nobody's choice, and one or two more are
-         * much of what little it takes. */
+        /* Where guesses are hidden the first trial is one of nobody's choice, and one or two more
+         * are much of what little it takes. */
         b->worse += b->taught[i] > 1.2 * b->cold[i] + 2 * blind;
         b->harmed += b->misled[i] > 2 * b->cold[i] + 5;
-        printf("# %-48s model %3d, taught %3d, misled %3d, random %3d\n", space[i].problem, b->cold[i],
-               b->taught[i], b->misled[i], b->random[i]);
+        printf("# %-48s model %3d, taught %3d, misled %3d, random %3d\n", space[i].problem,
+               b->cold[i], b->taught[i], b->misled[i], b->random[i]);
         free(prior);
     }
 }
@@ -228,7 +237,8 @@ static void check_bars(int blind, const char *noise)
     struct bars b;
     const char *how = blind ? "guesses hidden" : "guesses known";
     measure(&b, blind, noise);
-    ok(b.most_cold <= 60, "%s, %s noise: 95 %% of the best after at most %d measurements, median of seeds", how, noise,
+    ok(b.most_cold <= 60,
+       "%s, %s noise: 95 %% of the best after at most %d measurements, median of seeds", how, noise,
        b.most_cold);
     ok(b.fewest == SEEDS, "all seeds reach 90 %% within 200");
     ok(b.quick * 4 >= nspaces * 3, "taught: within 15 on %d of %d spaces", b.quick, nspaces);
@@ -236,8 +246,8 @@ static void check_bars(int blind, const char *noise)
        blind ? " and 2" : "", b.worse);
     ok(!b.harmed, "misled: on no space more than twice the cold search's and 5, %d are", b.harmed);
     int random = middle(b.random), model = middle(b.cold);
-    ok(random >= (blind ? 2 : 5) * model, "random search needs %d where the model needs %d, on the median space", random,
-       model);
+    ok(random >= (blind ? 2 : 5) * model,
+       "random search needs %d where the model needs %d, on the median space", random, model);
 }
 
 /* ---- a model of cost ---- */
@@ -262,15 +272,16 @@ static void check_cost(void)
         hone_recording_synthetic(&r, 40 + (uint64_t)k);
         const int without = median(&r, "model", NULL, 1, "quiet", &reached),
                   with = median_costed(&r, 1), misled = median_costed(&r, -1);
-        printf("# %d measurements, %d with a model of cost, %d with one upside down\n", without, with,
-               misled);
+        printf("# %d measurements, %d with a model of cost, %d with one upside down\n", without,
+               with, misled);
         cold += without;
         told += with;
         harmed += misled > 2 * without + 5;
         hone_recording_close(&r);
     }
     ok(told * 3 <= cold * 2, "a model of cost helps: %d measurements instead of %d", told, cold);
-    ok(!harmed, "one that misleads costs at most twice the measurements and 5, but on %d of 4", harmed);
+    ok(!harmed, "one that misleads costs at most twice the measurements and 5, but on %d of 4",
+       harmed);
 }
 
 /* ---- several at once ---- */
@@ -372,7 +383,8 @@ static void check_counters(void)
     for (int right = 1; right >= 0; right--) {
         for (int i = 0; i < MADE && !right; i++) muddle(&r[i]);
         for (int i = 0; i < MADE; i++) {
-            struct hone_replay x = { .recording = &r[i] }, bare = { .recording = &r[i], .uncounted = 1 };
+            struct hone_replay x = { .recording = &r[i] },
+                               bare = { .recording = &r[i], .uncounted = 1 };
             for (int j = 0; j < MADE; j++)
                 if (j != i) x.teacher[x.nteachers++] = &r[j];
             const int taught = median_of(&x);

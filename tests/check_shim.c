@@ -106,7 +106,8 @@ int main(void)
     void *context;
     cu.cuInit(0);
     cu.cuDevicePrimaryCtxRetain(&context, 0);
-    ok(launch("fault_none", BLOCKS, THREADS, shared) == 1201, "a thread without a context is refused");
+    ok(launch("fault_none", BLOCKS, THREADS, shared) == 1201,
+       "a thread without a context is refused");
     cu.cuCtxSetCurrent(context);
     /* What is found is said on stderr. */
     if (!freopen("/dev/null", "w", stderr)) return 1;
@@ -127,6 +128,7 @@ int main(void)
     ok(launch("fault_none", BLOCKS, THREADS, 49 << 10) == 1,
        "more than 48 KiB of shared memory must be asked for");
     ok(launch("fault_none", 0, THREADS, shared) == 1, "a grid of nothing is refused");
-    ok(launch("fault_nowhere", BLOCKS, THREADS, shared) == 1500, "an unknown function is not found");
+    ok(launch("fault_nowhere", BLOCKS, THREADS, shared) == 1500,
+       "an unknown function is not found");
     return tap_end();
 }

@@ -11,15 +11,18 @@ static void good(const char *text, const char *canonical)
     char printed[HONE_TEXT];
     if (hone_problem_parse(text, &p)) { ok(0, "%s: %s", text, hone_errmsg()); return; }
     hone_problem_print(&p, printed);
-    if (!ok(!strcmp(printed, canonical), "%s is %s", text, canonical)) printf("# printed %s\n", printed);
-    ok(!hone_problem_parse(printed, &q) && hone_problem_equal(&p, &q), "%s reads back as the same problem", printed);
+    if (!ok(!strcmp(printed, canonical), "%s is %s", text, canonical))
+        printf("# printed %s\n", printed);
+    ok(!hone_problem_parse(printed, &q) && hone_problem_equal(&p, &q),
+       "%s reads back as the same problem", printed);
 }
 
 static void bad(const char *text, const char *what)
 {
     struct hone_problem p;
     int err = hone_problem_parse(text, &p);
-    if (!ok(err == HONE_EPARSE && strstr(hone_errmsg(), what), "'%.60s' is refused: ...%s...", text, what))
+    if (!ok(err == HONE_EPARSE && strstr(hone_errmsg(), what), "'%.60s' is refused: ...%s...", text,
+            what))
         printf("# %s: %s\n", hone_errname(err), err ? hone_errmsg() : "accepted");
 }
 
@@ -31,11 +34,14 @@ static void problems(void)
     good("gemm:f32:nn:m1n1k1:beta0", "gemm:f32:nn:m1n1k1");
     good("gemm:f32:nn:m1n1k1:beta1.0+alpha0.5", "gemm:f32:nn:m1n1k1:alpha0.5+beta1");
     good("gemm:f32:nn:m1n1k1:beta-1e-3", "gemm:f32:nn:m1n1k1:beta-0.001");
-    good("conv2d_fwd:f32:nhwc:mb128ic16ih32oc16oh32kh3ph1", "conv2d_fwd:f32:nhwc:mb128ic16ih32oc16oh32kh3ph1");
-    good("conv2d_fwd:f32:nhwc:mb128ic16ih32oc16kh3ph1", "conv2d_fwd:f32:nhwc:mb128ic16ih32oc16oh32kh3ph1");
+    good("conv2d_fwd:f32:nhwc:mb128ic16ih32oc16oh32kh3ph1",
+         "conv2d_fwd:f32:nhwc:mb128ic16ih32oc16oh32kh3ph1");
+    good("conv2d_fwd:f32:nhwc:mb128ic16ih32oc16kh3ph1",
+         "conv2d_fwd:f32:nhwc:mb128ic16ih32oc16oh32kh3ph1");
     good("conv2d_fwd:f32:nhwc:mb2ic3ih7iw7oc5oh7ow7kh3kw3sh1sw1ph1pw1",
          "conv2d_fwd:f32:nhwc:mb2ic3ih7oc5oh7kh3ph1");
-    good("conv2d_fwd:f32:nhwc:mb2ic3ih7iw9oc5kh3kw1ph1pw0:bias", "conv2d_fwd:f32:nhwc:mb2ic3ih7iw9oc5oh7ow9kh3kw1ph1pw0:bias");
+    good("conv2d_fwd:f32:nhwc:mb2ic3ih7iw9oc5kh3kw1ph1pw0:bias",
+         "conv2d_fwd:f32:nhwc:mb2ic3ih7iw9oc5oh7ow9kh3kw1ph1pw0:bias");
     good("relu:f32:any:n2097152", "relu:f32:any:n2097152");
 
     bad("", "no such op ''");
@@ -68,7 +74,8 @@ static void problems(void)
 }
 
 static const struct hone_kernel example = {
-    .name = "example", .param = { HONE_PARAM("mr", 4, 8), HONE_PARAM("pack", 0, 1), HONE_PARAM("threads", 1, 2) },
+    .name = "example",
+    .param = { HONE_PARAM("mr", 4, 8), HONE_PARAM("pack", 0, 1), HONE_PARAM("threads", 1, 2) },
 };
 
 static void configs(void)
@@ -89,7 +96,8 @@ static void configs(void)
         { "mr=4;pack=1", "expected name=value" }, { "mr=four", "expected name=value" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        ok(hone_config_parse(&example, wrong[i].text, &d) == HONE_EPARSE && strstr(hone_errmsg(), wrong[i].what),
+        ok(hone_config_parse(&example, wrong[i].text, &d) == HONE_EPARSE &&
+               strstr(hone_errmsg(), wrong[i].what),
            "config '%s' is refused: ...%s...", wrong[i].text, wrong[i].what);
 }
 
@@ -97,7 +105,8 @@ static void devices(void)
 {
     static const char *const wrong[] = { "", "cpu", "cpu1", "cpu-1", "cpu0x", "xpu0", "gpu0" };
     struct hone_device d;
-    ok(!hone_device_open(&d, "cpu0") && d.ncores >= 1 && d.l1_bytes > 0 && d.id[0], "cpu0 opens: %s", d.id);
+    ok(!hone_device_open(&d, "cpu0") && d.ncores >= 1 && d.l1_bytes > 0 && d.id[0],
+       "cpu0 opens: %s", d.id);
     hone_device_close(&d);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         int err = hone_device_open(&d, wrong[i]);
@@ -108,7 +117,9 @@ static void devices(void)
 
 static void numbers(void)
 {
-    static const double values[] = { 0, -0.0, 1, -1, 1.00390625, 1.0078125, 1.01171875, 3.3895313892515355e38, 1e-40 };
+    static const double values[] = { 0,          -0.0,      1,          -1,
+                                     1.00390625, 1.0078125, 1.01171875, 3.3895313892515355e38,
+                                     1e-40 };
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         uint16_t b;
         double back;
@@ -117,7 +128,8 @@ static void numbers(void)
         double gap = values[i] > 0 ? values[i] - back : back - values[i];
         if (gap < 0) gap = -gap;
         double size = values[i] < 0 ? -values[i] : values[i];
-        ok(gap <= size * 0x1p-8 + 0x1p-134, "bf16 of %.9g is %.9g: within half a unit in the last place", values[i], back);
+        ok(gap <= size * 0x1p-8 + 0x1p-134,
+           "bf16 of %.9g is %.9g: within half a unit in the last place", values[i], back);
     }
 }
 

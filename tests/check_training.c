@@ -323,9 +323,9 @@ static int first_losses(const struct hone_data *data, enum hone_dtype dtype, int
     return err;
 }
 
-/* In halves, kernels and reference round a number to different sides where what they have in f32, off
- * by e, lies about the middle: with the chance e / eps, and then they are eps apart.  The deviation
- * of that is sqrt(e eps). */
+/* In halves, kernels and reference round a number to different sides where what they have in f32,
+ * off by e, lies about the middle: with the chance e / eps, and then they are eps apart.  The
+ * deviation of that is sqrt(e eps). */
 static double deviation(enum hone_dtype dtype, double growth)
 {
     double e = hone_dtype_eps(hone_dtype_wide(dtype)) * 8 * sqrt(growth);
@@ -461,7 +461,8 @@ static void check_init(void)
     hone_net_close(&net);
     how.init = HONE_INIT_GLOROT;
     err = hone_net_parse(&net, "t.net", text, &how);
-    ok(!err && net.init == HONE_INIT_GLOROT, "the command line's first weights go before the text's");
+    ok(!err && net.init == HONE_INIT_GLOROT,
+       "the command line's first weights go before the text's");
     hone_net_close(&net);
 }
 
@@ -633,7 +634,8 @@ static void check_misfits(const struct hone_data *images, const struct hone_data
 /* ---- large weights' own update steps ---- */
 
 /* Three steps on made numbers; clip 0: none. */
-static int train_large(struct hone_net *net, const char *text, enum hone_optimizer kind, double clip)
+static int train_large(struct hone_net *net, const char *text, enum hone_optimizer kind,
+                       double clip)
 {
     struct hone_lowering how = lowering(8, 1);
     how.optim = hone_optim_default(kind);

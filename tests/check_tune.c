@@ -458,8 +458,9 @@ static void check_search(void)
     };
     struct hone_tune_result r;
     struct hone_db db;
-    /* The kernels wait by the clock, so another process that holds the core for a trial's few windows
-     * makes a good candidate a bad one: two of three sessions that know nothing of each other. */
+    /* The kernels wait by the clock, so another process that holds the core for a trial's few
+     * windows makes a good candidate a bad one: two of three sessions that know nothing of each
+     * other. */
     int err = HONE_OK, found = 0;
     for (int i = 0; i < 3 && !err && found < 2; i++) {
         if (i) hone_db_close(&db);

@@ -39,7 +39,8 @@ static void print_sizes(struct hone_lower *b, struct hone_node *n, const struct 
         if (ow) snprintf(outs + strlen(outs), sizeof outs - strlen(outs), "ow%d", ow);
     }
     snprintf(n->sizes, sizeof n->sizes, "g%dmb%dic%dih%diw%doc%d%skh%dkw%dsh%dsw%dph%dpw%ddh%ddw%d",
-             groups(n, in), b->how->batch, in->c, in->h, in->w, filters(n, in), outs, kh, kw, s, s, ph, pw, d - 1, d - 1);
+             groups(n, in), b->how->batch, in->c, in->h, in->w, filters(n, in), outs, kh, kw, s, s,
+             ph, pw, d - 1, d - 1);
 }
 
 static void describe(struct hone_lower *b, const struct hone_node *n, const struct hone_node *in)
@@ -77,7 +78,8 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     n->weight = hone_lower_weight(b, n, "w", taps * wdim[3], taps * wdim[0] / g, 4, wdim);
     if (n->weight < 0) return n->weight;
     if ((n->matrix = hone_lower_narrow(b, n, HONE_FORWARD, n->weight)) < 0) return n->matrix;
-    if (has_bias && (n->bias = hone_lower_weight(b, n, "bias", taps * wdim[3], 0, 1, wdim)) < 0) return n->bias;
+    if (has_bias && (n->bias = hone_lower_weight(b, n, "bias", taps * wdim[3], 0, 1, wdim)) < 0)
+        return n->bias;
     describe(b, n, in);
     hone_node_layer(b, n)->macs = (int64_t)n->h * n->w * n->c * taps * wdim[3];
     int y = hone_lower_act_output(b, n);

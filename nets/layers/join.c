@@ -2,7 +2,8 @@
  * weights (He et al. 2015, option A). */
 #include "nets/lower.h"
 
-static const struct hone_node *nth_input(const struct hone_lower *b, const struct hone_node *n, int i)
+static const struct hone_node *nth_input(const struct hone_lower *b, const struct hone_node *n,
+                                         int i)
 {
     return &b->node[n->input[i]];
 }
@@ -67,8 +68,8 @@ static int add_backward(struct hone_lower *b, struct hone_node *n)
 
 /* ---- concat: two by two, from the left ---- */
 
-static int concat_step(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase, int c,
-                       int more, const int arg[3])
+static int concat_step(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase,
+                       int c, int more, const int arg[3])
 {
     char text[HONE_TEXT];
     snprintf(text, sizeof text, "concat_%s:f32:any:m%lldn%dk%d",
@@ -138,8 +139,9 @@ static int shortcut(struct hone_lower *b, struct hone_node *n)
     n->w = (in->w + s - 1) / s;
     n->c = k ? k : in->c;
     if (n->c < in->c)
-        return hone_fail(HONE_EPARSE, "shortcut '%s': k=%d, and '%s' has %d channels: it drops none",
-                         n->name, k, in->name, in->c);
+        return hone_fail(HONE_EPARSE,
+                         "shortcut '%s': k=%d, and '%s' has %d channels: it drops none", n->name, k,
+                         in->name, in->c);
     hone_lower_say(b, n, "%d->%d", in->c, n->c);
     if (s > 1) hone_lower_say(b, n, " s%d", s);
     if ((n->y = hone_lower_output(b, n, "")) < 0) return n->y;

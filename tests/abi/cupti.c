@@ -1,4 +1,4 @@
-/* Our declarations of CUPTI's interface have the sizes, places and numbers of CUPTI's own.  Compiled
+/* Our declarations of CUPTI's interface have the sizes, places and numbers of CUPTI's own. Compiled
  * by check_abi.sh, where the headers are. */
 #include "profiler/cupti_abi.h"
 
@@ -103,8 +103,10 @@ AT(cupti_kernel, dynamic_shared, ActivityKernel10, dynamicSharedMemory);
 AT(cupti_kernel, local_per_thread, ActivityKernel10, localMemoryPerThread);
 AT(cupti_kernel, correlation, ActivityKernel10, correlationId);
 AT(cupti_kernel, name, ActivityKernel10, name);
-_Static_assert(offsetof(struct cupti_kernel, grid) == offsetof(CUpti_ActivityKernel10, gridX), "grid");
-_Static_assert(offsetof(struct cupti_kernel, block) == offsetof(CUpti_ActivityKernel10, blockX), "block");
+_Static_assert(offsetof(struct cupti_kernel, grid) == offsetof(CUpti_ActivityKernel10, gridX),
+               "grid");
+_Static_assert(offsetof(struct cupti_kernel, block) == offsetof(CUpti_ActivityKernel10, blockX),
+               "block");
 SAME(CUPTI_ACTIVITY_MEMCPY_KIND, CUPTI_ACTIVITY_KIND_MEMCPY);
 SAME(CUPTI_ACTIVITY_MEMSET_KIND, CUPTI_ACTIVITY_KIND_MEMSET);
 SAME(CUPTI_ACTIVITY_DRIVER_KIND, CUPTI_ACTIVITY_KIND_DRIVER);

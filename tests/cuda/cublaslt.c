@@ -68,9 +68,15 @@ static void *fetch(const void *from, size_t bytes, void *stream)
 /* ---- descriptions ---- */
 
 API(size_t) cublasLtGetVersion(void) { return 130100; }
-API(const char *) cublasLtGetStatusString(int s) { return s == INVALID ? "invalid" : "unsupported"; }
+API(const char *) cublasLtGetStatusString(int s)
+{
+    return s == INVALID ? "invalid" : "unsupported";
+}
 API(int) cublasLtCreate(void **h) { open_handles++; *h = &open_handles; return OK; }
-API(int) cublasLtDestroy(void *h) { return h == &open_handles && open_handles-- > 0 ? OK : INVALID; }
+API(int) cublasLtDestroy(void *h)
+{
+    return h == &open_handles && open_handles-- > 0 ? OK : INVALID;
+}
 
 API(int) cublasLtMatmulDescCreate(void **desc, int compute, int scale)
 {
@@ -119,8 +125,9 @@ API(int) cublasLtMatmulPreferenceSetAttribute(void *p, int attr, const void *val
 }
 
 /* As if the largest were the fastest. */
-API(int) cublasLtMatmulAlgoGetHeuristic(void *handle, void *desc, void *a, void *b, void *c, void *d,
-                                        void *pref, int room, struct lt_result *result, int *n)
+API(int)
+cublasLtMatmulAlgoGetHeuristic(void *handle, void *desc, void *a, void *b, void *c, void *d,
+                               void *pref, int room, struct lt_result *result, int *n)
 {
     static const struct { uint64_t id, tile, bytes; } all[] = {
         { 66, 20, 32 * MIB }, { 66, 15, 1 * MIB }, { 21, 15, 0 }, { 66, 18, 0 },
@@ -160,7 +167,8 @@ static double act(int epilogue, double x)
     }
 }
 
-static double element(const struct layout *m, const void *at, int transposed, uint64_t i, uint64_t j)
+static double element(const struct layout *m, const void *at, int transposed, uint64_t i,
+                      uint64_t j)
 {
     return number(at, m->type, transposed ? i * (uint64_t)m->ld + j : j * (uint64_t)m->ld + i);
 }
@@ -175,8 +183,9 @@ API(int) cublasLtMatmul(void *handle, void *desc, const void *alpha, const void 
     const float scale = *(const float *)alpha, keep = *(const float *)beta;
     const uint64_t k = q->transa ? ma->rows : ma->cols, m = q->transa ? ma->cols : ma->rows,
                    n = q->transb ? mb->rows : mb->cols;
-    if (handle != &open_handles || workspace_bytes < algo->data[2] || (algo->data[2] && !workspace) ||
-        m != md->rows || n != md->cols || k != (q->transb ? mb->cols : mb->rows) || mc->ld != md->ld)
+    if (handle != &open_handles || workspace_bytes < algo->data[2] ||
+        (algo->data[2] && !workspace) || m != md->rows || n != md->cols ||
+        k != (q->transb ? mb->cols : mb->rows) || mc->ld != md->ld)
         return INVALID;
     void *ha = fetch(a, bytes_of(ma), stream), *hb = fetch(b, bytes_of(mb), stream),
          *hc = keep != 0 ? fetch(c, bytes_of(mc), stream) : NULL, *hd = calloc(1, bytes_of(md)),

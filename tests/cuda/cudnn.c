@@ -59,7 +59,10 @@ static double real(const struct desc *d, int attr)
 }
 
 API(size_t) cudnnGetVersion(void) { return 91900; }
-API(const char *) cudnnGetErrorString(int s) { return s == BAD ? "bad parameter" : "not supported"; }
+API(const char *) cudnnGetErrorString(int s)
+{
+    return s == BAD ? "bad parameter" : "not supported";
+}
 API(void) cudnnGetLastErrorString(char *t, size_t n) { if (n) *t = 0; }
 API(int) cudnnCreate(dnn_handle *h) { handles++; *h = &handles; return OK; }
 API(int) cudnnDestroy(dnn_handle h) { return h == &handles && handles-- > 0 ? OK : BAD; }

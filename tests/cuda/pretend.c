@@ -462,10 +462,10 @@ hone_cu_result cuTensorMapEncodeTiled(void *map, unsigned type, unsigned rank, v
     const unsigned size = type == 1 ? 2 : type == 2 ? 4 : 0;
     struct shim_map m = { SHIM_MAP, from, rank == 2 ? (int64_t)sizes[1] : 0, (int64_t)sizes[0],
                           (int64_t)strides[0], box[1], box[0], size };
-    if ((uintptr_t)map % 128 || !size || rank != 2 || interleave || swizzle != 3 || l2 > 3 || fill ||
-        (uintptr_t)from % 16 || m.pitch % 16 || m.pitch >= 1ll << 40 || m.rows < 1 || m.cols < 1 ||
-        m.rows > 1ll << 32 || m.cols > 1ll << 32 || m.pitch < m.cols * size || box[0] * size != 128 ||
-        !box[1] || box[1] > 256 || steps[0] != 1 || steps[1] != 1)
+    if ((uintptr_t)map % 128 || !size || rank != 2 || interleave || swizzle != 3 || l2 > 3 ||
+        fill || (uintptr_t)from % 16 || m.pitch % 16 || m.pitch >= 1ll << 40 || m.rows < 1 ||
+        m.cols < 1 || m.rows > 1ll << 32 || m.cols > 1ll << 32 || m.pitch < m.cols * size ||
+        box[0] * size != 128 || !box[1] || box[1] > 256 || steps[0] != 1 || steps[1] != 1)
         return INVALID_VALUE;
     memset(map, 0, 128);
     memcpy(map, &m, sizeof m);
@@ -476,8 +476,8 @@ hone_cu_result cuTensorMapEncodeTiled(void *map, unsigned type, unsigned rank, v
 
 /* A byte that two threads of a launch touch and one writes, unless a barrier of their block
  * stands between. */
-const char *pretend_look(const void *p, unsigned bytes, int writes, unsigned launch, unsigned thread,
-                        unsigned epoch)
+const char *pretend_look(const void *p, unsigned bytes, int writes, unsigned launch,
+                         unsigned thread, unsigned epoch)
 {
     static char why[120];
     const char *at = p;

@@ -377,7 +377,8 @@ static hone_cu_result copy(void *to, const void *from, size_t bytes, void *devic
     return err || is_pinned ? err : wait_until(end);
 }
 
-hone_cu_result cuMemcpyHtoDAsync_v2(hone_cu_address to, const void *from, size_t bytes, void *stream)
+hone_cu_result cuMemcpyHtoDAsync_v2(hone_cu_address to, const void *from, size_t bytes,
+                                    void *stream)
 {
     CALL_IN_CONTEXT();
     void *mem = (void *)(uintptr_t)to;

@@ -345,8 +345,8 @@ static void look_at_end(void)
 {
     for (unsigned b = 0; b < run.launch->cluster; b++)
         if (run.block[b].reached == run.cluster_epoch)
-            shim_wrong("block %u of the cluster may have ended while others are at its memory", b, 0,
-                       0);
+            shim_wrong("block %u of the cluster may have ended while others are at its memory", b,
+                       0, 0);
 }
 
 static void run_cluster(unsigned order, unsigned *seed)

@@ -1,5 +1,5 @@
 /* The warp's instructions of kernels/backend/cuda_mma.cuh for the shim: which lane has which
- * numbers is PTX's, so that a kernel that brings them to the wrong lanes is wrong here, too.  Copies
+ * numbers is PTX's, so that a kernel that brings them to the wrong lanes is wrong here, too. Copies
  * happen when they are waited for, and what they overwrite must be free from the start. */
 #include "tests/cuda/half.h"
 #include "tests/cuda/shim.h"
