@@ -4,7 +4,8 @@
  * weights is loaded once per rp pixels, a number of the input is broadcast to nv vectors.  Weights
  * are repacked so that they are read in order; the input is copied with its padding around it, so
  * that no tap needs a test.  Where taps lie side by side the run over (kw, ic) is one long loop.
- * Best with as many output channels as fill vectors; see cpu_pixels.c for fewer. */
+ * Best with as many output channels as fill vectors; see cpu_pixels.c for fewer.  Of halves the copy
+ * and the weights are floats, and a sum is rounded where it is written. */
 #include "kernels/backend/cpu.h"
 #include "kernels/backend/up_to.h"
 #include "kernels/conv2d/gather.h"
@@ -12,7 +13,8 @@
 #include <math.h>
 
 enum { RP, NV, ROWS, THREADS };
-enum { REGISTERS = VB == 64 ? 32 : 16, MAX_RP = 14, MAX_NV = 4 };
+enum { REGISTERS = VB == 64 ? 32 : 16, MAX_RP = 14, MAX_NV = 4,
+       HALF = sizeof(stored) < sizeof(real) };
 
 /* What all tiles of one block of channels and one phase share. */
 struct block {
@@ -25,7 +27,7 @@ struct block {
     real lo, hi;               /* clamp: relu and relu6 are done here */
 };
 
-HONE_INLINE void tile(int rp, int nv, const struct block *b, const real *x, real *y)
+HONE_INLINE void tile(int rp, int nv, const struct block *b, const real *x, stored *y)
 {
     vf acc[MAX_RP][MAX_NV];
     const real *w = b->w;
@@ -49,8 +51,8 @@ HONE_INLINE void tile(int rp, int nv, const struct block *b, const real *x, real
         HONE_UNROLLED for (int v = 0; v < nv; v++) {
             /* In this order NaN stays NaN. */
             vf s = vf_min(hi, vf_max(lo, acc[p][v]));
-            if (v < nv - 1 || b->lanes == VL) vf_store(y + p * b->out_pixel + v * VL, s);
-            else vf_store_n(y + p * b->out_pixel + v * VL, s, b->lanes);
+            if (v < nv - 1 || b->lanes == VL) vs_store(y + p * b->out_pixel + v * VL, s);
+            else vs_store_n(y + p * b->out_pixel + v * VL, s, b->lanes);
         }
 }
 
@@ -62,14 +64,14 @@ HONE_INLINE void tile(int rp, int nv, const struct block *b, const real *x, real
 #endif
 
 #define X(rp, nv)                                                                                  \
-    static void tile_##rp##x##nv(const struct block *b, const real *x, real *y)                    \
+    static void tile_##rp##x##nv(const struct block *b, const real *x, stored *y)                  \
     {                                                                                              \
         tile(rp, nv, b, x, y);                                                                     \
     }
 TILES(X)
 #undef X
 
-typedef void tile_fn(const struct block *b, const real *x, real *y);
+typedef void tile_fn(const struct block *b, const real *x, stored *y);
 
 #define X(rp, nv) [nv - 1][rp - 1] = tile_##rp##x##nv,
 static tile_fn *const tiles[MAX_NV][MAX_RP] = { TILES(X) };
@@ -97,7 +99,7 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     l.block_floats = (int64_t)q->kh * q->kw * q->inc * l.nv * VL;
     l.weight_floats = l.block_floats * l.blocks * q->g;
     l.bias_floats = (int64_t)q->g * l.blocks * l.nv * VL;
-    l.frame_floats = gather_padded(q) ? whole_lines(gather_rows(q, l.rows) * l.pitch) : 0;
+    l.frame_floats = gather_framed(q) ? whole_lines(gather_rows(q, l.rows) * l.pitch) : 0;
     return l;
 }
 
@@ -109,7 +111,7 @@ static int vectors_of(const struct layout *l, int i)
 }
 
 /* Weights of one block for all phases, and its bias, in the order in which tiles read them. */
-static void pack(const struct layout *l, int group, int index, const real *w, const real *bias,
+static void pack(const struct layout *l, int group, int index, const stored *w, const real *bias,
                  real *to, real *to_bias)
 {
     const struct gather *q = &l->q;
@@ -125,11 +127,12 @@ static void pack(const struct layout *l, int group, int index, const real *w, co
             struct conv_axis h = gather_h(q, ph), x = gather_w(q, pw);
             for (int i = 0; i < h.n; i++)
                 for (int j = 0; j < x.n; j++) {
-                    const real *from =
+                    const stored *from =
                         w + ((int64_t)(h.tap + i * h.tap_step) * q->kw + x.tap + j * x.tap_step) *
                                 q->v.icg;
                     for (int c = 0; c < q->inc; c++, to += width) {
-                        for (int o = 0; o < n; o++) to[o] = from[c * in_stride + o * out_stride];
+                        for (int o = 0; o < n; o++)
+                            to[o] = vs_real(from[c * in_stride + o * out_stride]);
                         for (int o = n; o < width; o++) to[o] = 0;
                     }
                 }
@@ -138,7 +141,7 @@ static void pack(const struct layout *l, int group, int index, const real *w, co
 
 /* One block of channels, all phases, output rows [a0, a1) of each.  x: input row a0 * step +
  * from_h, column from_w of the group's first channel; y: the image's first output of the block. */
-static void sweep(const struct layout *l, struct block b, int vectors, const real *x, real *y,
+static void sweep(const struct layout *l, struct block b, int vectors, const real *x, stored *y,
                   int a0, int a1)
 {
     const struct gather *q = &l->q;
@@ -157,7 +160,7 @@ static void sweep(const struct layout *l, struct block b, int vectors, const rea
             for (int a = a0; a < a1 && a < h.count; a++) {
                 const real *row = x + ((int64_t)(a - a0) * h.step + h.at - q->from_h) * l->pitch +
                                    (int64_t)(w.at - q->from_w) * q->in_c;
-                real *out =
+                stored *out =
                     y + ((int64_t)(h.start + a * h.stride) * q->out_w + w.start) * q->out_c;
                 /* Tiles of nearly equal size: 26 pixels are 13 + 13 rather than 14 + 12. */
                 for (int t = 0, at = 0; t < ntiles; t++) {
@@ -172,9 +175,17 @@ static void sweep(const struct layout *l, struct block b, int vectors, const rea
 
 /* ---- the kernel ---- */
 
+/* Does a tile write what is final, without an activation or with one that is a cut? */
+static int can_finish(const struct hone_problem *p)
+{
+    const enum hone_act act = p->op == &hone_op_conv2d_dgrad ? HONE_ACT_none : hone_act_of(p);
+    return act == HONE_ACT_none || act == HONE_ACT_relu || act == HONE_ACT_relu6;
+}
+
 static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
 {
     (void)d;
+    if (HALF && !can_finish(p)) return "the activation would read what is rounded already";
     return hone_conv2d_not_nhwc(p);
 }
 
@@ -237,9 +248,10 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     enum hone_act act = q->dgrad ? HONE_ACT_none : hone_act_of(p);
     const int clamp = act == HONE_ACT_relu || act == HONE_ACT_relu6;
     const real lo = clamp ? 0 : -INFINITY, hi = act == HONE_ACT_relu6 ? 6 : INFINITY;
-    const real *in = mem[1], *w = mem[2],
-                *bias = !q->dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
-    real *out = mem[0], *weights = workspace, *biases = weights + l.weight_floats;
+    const stored *in = mem[1], *w = mem[2];
+    const real *bias = !q->dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
+    stored *out = mem[0];
+    real *weights = workspace, *biases = weights + l.weight_floats;
     real *frames = weights + whole_lines(l.weight_floats + l.bias_floats);
     const int64_t units = (int64_t)q->mb * l.bands, nblocks = (int64_t)q->g * l.blocks;
 
@@ -255,7 +267,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
                 const int64_t n = u / l.bands;
                 const int a0 = (int)(u % l.bands) * l.rows,
                           a1 = a0 + l.rows < q->count_h ? a0 + l.rows : q->count_h;
-                real *y = out + n * q->out_h * q->out_w * q->out_c;
+                stored *y = out + n * q->out_h * q->out_w * q->out_c;
                 const real *x = gather_frame(q, in + n * q->in_h * q->in_w * q->in_c, a0, a1,
                                               frames + t * l.frame_floats);
                 for (int64_t i = 0; i < nblocks; i++) {
@@ -269,8 +281,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
                     sweep(&l, b, vectors, x + group * q->inc,
                           y + group * q->outc + index * l.nv * VL, a0, a1);
                 }
-                if (!q->dgrad && !clamp)
-                    gather_activate(act, y + (int64_t)a0 * q->out_w * q->out_c,
+                if (!can_finish(p))   /* not of halves */
+                    gather_activate(act, (real *)(void *)y + (int64_t)a0 * q->out_w * q->out_c,
                                     (int64_t)(a1 - a0) * q->out_w * q->out_c);
             }
     }

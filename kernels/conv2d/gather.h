@@ -99,6 +99,12 @@ static inline int gather_padded(const struct gather *q)
            (int64_t)(q->count_h - 1) * q->step_h + q->to_h >= q->in_h;
 }
 
+/* Is the input copied into its frame?  Halves always are: the frame is of floats. */
+static inline int gather_framed(const struct gather *q)
+{
+    return sizeof(stored) < sizeof(real) || gather_padded(q);
+}
+
 /* Floats from row to row. */
 static inline int64_t gather_pitch(const struct gather *q)
 {
@@ -112,15 +118,15 @@ static inline int64_t gather_rows(const struct gather *q, int rows)
 }
 
 /* The frame of output rows [a0, a1) of one image, at its input row a0 * step_h + from_h, column
- * from_w: in the image where nothing is padded, else copied to `frame`. */
-static inline const real *gather_frame(const struct gather *q, const real *image, int a0, int a1,
-                                        real *frame)
+ * from_w: in the image where it serves as its own frame, else copied to `frame`. */
+static inline const real *gather_frame(const struct gather *q, const stored *image, int a0, int a1,
+                                       real *frame)
 {
     const int64_t pitch = gather_pitch(q), left = (int64_t)-q->from_w * q->in_c,
                   nrows = gather_rows(q, a1 - a0);
     const int64_t first = (int64_t)a0 * q->step_h + q->from_h, width = (int64_t)q->in_w * q->in_c;
     const int64_t middle = width < pitch - left ? width : pitch - left;
-    if (!gather_padded(q)) return image + first * pitch;
+    if (!gather_framed(q)) return (const real *)(const void *)(image + first * pitch);
     for (int64_t r = 0; r < nrows; r++) {
         real *to = frame + r * pitch;
         if (first + r < 0 || first + r >= q->in_h) {
@@ -128,7 +134,7 @@ static inline const real *gather_frame(const struct gather *q, const real *image
             continue;
         }
         memset(to, 0, (size_t)left * sizeof *to);
-        memcpy(to + left, image + (first + r) * width, (size_t)middle * sizeof *to);
+        vs_widen(to + left, image + (first + r) * width, middle);
         memset(to + left + middle, 0, (size_t)(pitch - left - middle) * sizeof *to);
     }
     return frame;
