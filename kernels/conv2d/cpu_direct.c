@@ -4,8 +4,8 @@
  * weights is loaded once per rp pixels, a number of the input is broadcast to nv vectors.  Weights
  * are repacked so that they are read in order; the input is copied with its padding around it, so
  * that no tap needs a test.  Where taps lie side by side the run over (kw, ic) is one long loop.
- * Best with as many output channels as fill vectors; see cpu_pixels.c for fewer.  Of halves the copy
- * and the weights are floats, and a sum is rounded where it is written. */
+ * Best with as many output channels as fill vectors; see cpu_pixels.c for fewer.  Of halves the
+ * copy and the weights are floats, and a sum is rounded where it is written. */
 #include "kernels/backend/cpu.h"
 #include "kernels/backend/up_to.h"
 #include "kernels/conv2d/gather.h"
