@@ -56,7 +56,7 @@ static int param_of(const struct hone_kernel *k, const char *name, size_t len)
 
 static int64_t vector_bytes(enum hone_isa isa)
 {
-    static const int64_t bytes[HONE_NISAS] = { 16, 32, 64 };
+    static const int64_t bytes[HONE_NISAS] = { 16, 32, 64, 64, 64 };
     return bytes[isa];
 }
 

@@ -149,7 +149,7 @@ void hone_from_double(enum hone_dtype t, const double *from, void *to, int64_t n
 
 const char *hone_isa_name(enum hone_isa isa)
 {
-    static const char *const name[HONE_NISAS] = { "plain", "avx2", "avx512" };
+    static const char *const name[HONE_NISAS] = { "plain", "avx2", "avx512", "avx512dot", "amx" };
     return name[isa];
 }
 
@@ -241,6 +241,8 @@ const char *hone_kernel_refuse(const struct hone_kernel *k, const struct hone_pr
 {
     static const char *const lacks[HONE_NISAS] = {
         [HONE_ISA_avx2] = "processor has no AVX2", [HONE_ISA_avx512] = "processor has no AVX-512",
+        [HONE_ISA_avx512dot] = "processor has no AVX512_BF16",
+        [HONE_ISA_amx] = "processor has no AMX for bf16, or the system does not allow it",
     };
     if (!hone_kernel_does(k, p->op)) return "computes another op";
     if (k->backend != d->backend) return "runs on another backend";

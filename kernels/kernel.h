@@ -86,8 +86,11 @@ void hone_from_double(enum hone_dtype t, const double *from, void *to, int64_t n
 
 /* ---- backend and device ---- */
 
-/* Instruction sets that a CPU kernel can be compiled for; a device has all up to its own. */
-enum hone_isa { HONE_ISA_plain, HONE_ISA_avx2, HONE_ISA_avx512, HONE_NISAS };
+/* Instruction sets that a CPU kernel can be compiled for; a device has all up to its own.  avx512dot:
+ * with AVX512_BF16; amx: with tiles of bf16, too. */
+enum hone_isa {
+    HONE_ISA_plain, HONE_ISA_avx2, HONE_ISA_avx512, HONE_ISA_avx512dot, HONE_ISA_amx, HONE_NISAS
+};
 
 const char *hone_isa_name(enum hone_isa isa);
 

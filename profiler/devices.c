@@ -105,6 +105,7 @@ static void print_peaks(const struct hone_peaks *p, int is_gpu)
     } rows[] = {
         { "f32 GFLOP/s", p->flops_one[HONE_F32], p->flops_all[HONE_F32], 1e9 },
         { "f64 GFLOP/s", p->flops_one[HONE_F64], p->flops_all[HONE_F64], 1e9 },
+        { "bf16 GFLOP/s", p->flops_one[HONE_BF16], p->flops_all[HONE_BF16], 1e9 },
         { "L1 GB/s", p->l1_one, p->l1_all, 1e9 },
         { "L2 GB/s", p->l2_one, p->l2_all, 1e9 },
         { "L3 GB/s", p->l3_one, p->l3_all, 1e9 },
@@ -121,6 +122,7 @@ static void print_peaks(const struct hone_peaks *p, int is_gpu)
                "measurements): these are lower bounds\n",
                100 * p->share, p->times);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (!strncmp(rows[i].name, "bf16", 4) && rows[i].all <= 0) continue;
         double v[2] = { is_gpu ? 0 : rows[i].one, rows[i].all };
         for (int j = 0; j < 2; j++)
             snprintf(cell[j], sizeof cell[j], v[j] > 0 ? "%.1f" : "-", v[j] / rows[i].unit);

@@ -15,7 +15,8 @@
 /* One measured loop: every thread runs it on its own part of the buffer, or on all of it. */
 struct job {
     const struct hone_loops *loops;
-    enum { FMA_F32, FMA_F64, READ, TRIAD } kind;
+    enum { FMA_F32, FMA_F64, READ, TRIAD, PRODUCTS } kind;
+    const struct hone_dots_loop *dots;   /* PRODUCTS */
     char *mem;
     int64_t bytes; /* READ, TRIAD: of one thread's part */
     int shared;    /* 1: all threads read the same part, each from another start */
@@ -43,6 +44,7 @@ static void run(const struct job *j, int thread, int nthreads, int64_t times)
     switch (j->kind) {
     case FMA_F32: j->loops->fma_f32(times); break;
     case FMA_F64: j->loops->fma_f64(times); break;
+    case PRODUCTS: j->dots->dots(times); break;
     case READ:
         for (int64_t t = 0; start && t < times; t++) {
             j->loops->read(mem + start, j->bytes - start, 1);
@@ -64,6 +66,7 @@ static double work(const struct job *j)
     switch (j->kind) {
     case FMA_F32: return j->loops->flops_f32;
     case FMA_F64: return j->loops->flops_f64;
+    case PRODUCTS: return j->dots->flops;
     case READ: return (double)j->bytes;
     case TRIAD: return 3.0 * (double)(j->bytes / 3 / HONE_READ_BLOCK * HONE_READ_BLOCK);
     }
@@ -116,11 +119,22 @@ static double best_rate(const struct job *j, int nthreads, double seconds)
 static const struct hone_loops *loops_for(const struct hone_device *d)
 {
 #if defined __x86_64__
-    if (d->isa == HONE_ISA_avx512) return &hone_loops_avx512;
+    if (d->isa >= HONE_ISA_avx512) return &hone_loops_avx512;
     if (d->isa == HONE_ISA_avx2) return &hone_loops_avx2;
 #endif
     (void)d;
     return &hone_loops_plain;
+}
+
+/* NULL: bf16 is computed in f32. */
+static const struct hone_dots_loop *dots_for(const struct hone_device *d)
+{
+#ifdef HONE_DOTS
+    if (d->isa == HONE_ISA_amx) return &hone_dots_loop_amx_bf16;
+    if (d->isa == HONE_ISA_avx512dot) return &hone_dots_loop_avx512dot_bf16;
+#endif
+    (void)d;
+    return NULL;
 }
 
 static int64_t blocks(double bytes)
@@ -129,12 +143,15 @@ static int64_t blocks(double bytes)
     return n < 4 * HONE_READ_BLOCK ? 4 * HONE_READ_BLOCK : n;
 }
 
-static void measure_flops(const struct hone_loops *loops, double seconds, struct clocks *clocks,
-                          struct hone_peaks *p)
+static void measure_flops(const struct hone_device *d, const struct hone_loops *loops,
+                          double seconds, struct clocks *clocks, struct hone_peaks *p)
 {
-    for (int t = HONE_F32; t <= HONE_F64; t++) {
+    static const enum hone_dtype types[] = { HONE_F32, HONE_F64, HONE_BF16 };
+    for (int i = 0; i < (dots_for(d) ? 3 : 2); i++) {
+        const enum hone_dtype t = types[i];
         struct job j = { .loops = loops,
-                         .kind = t == HONE_F32 ? FMA_F32 : FMA_F64,
+                         .kind = t == HONE_F32 ? FMA_F32 : t == HONE_F64 ? FMA_F64 : PRODUCTS,
+                         .dots = dots_for(d),
                          .clocks = clocks };
         p->flops_one[t] = best_rate(&j, 1, seconds);
         p->flops_all[t] = p->nthreads > 1 ? best_rate(&j, p->nthreads, seconds) : p->flops_one[t];
@@ -163,13 +180,13 @@ static void measure_reads(const struct hone_device *d, const struct hone_loops *
     };
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
         if (!levels[i].there) continue;
-        struct job j = { loops, READ, mem, blocks(levels[i].bytes_one), 0, clocks };
+        struct job j = { loops, READ, NULL, mem, blocks(levels[i].bytes_one), 0, clocks };
         *levels[i].one = best_rate(&j, 1, seconds);
         j.bytes = blocks(levels[i].bytes_all);
         j.shared = levels[i].shared;
         *levels[i].all = n > 1 ? best_rate(&j, n, seconds) : *levels[i].one;
     }
-    struct job j = { loops, TRIAD, mem, blocks((double)memory_all / n), 0, clocks };
+    struct job j = { loops, TRIAD, NULL, mem, blocks((double)memory_all / n), 0, clocks };
     p->triad_all = best_rate(&j, n, seconds);
 }
 
@@ -207,7 +224,7 @@ int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_byt
 #pragma omp parallel for num_threads(p->nthreads) schedule(static)
     for (int64_t i = 0; i < room / page; i++) memset(mem + i * page, 0, (size_t)page);
     struct clocks clocks = { 0, 0 };
-    measure_flops(loops, seconds, &clocks, p);
+    measure_flops(d, loops, seconds, &clocks, p);
     measure_reads(d, loops, seconds, mem, one, all, &clocks, p);
     free(mem);
     p->times = 1;
@@ -248,7 +265,7 @@ static void merge(struct hone_peaks *p, const struct hone_peaks *old)
 int hone_peaks(struct hone_device *d, int again, struct hone_peaks *peaks)
 {
     enum { TIMES = 5 };
-    static const double seconds = 0.1, quiet = 0.95; /* seconds: for each of 13 numbers */
+    static const double seconds = 0.1, quiet = 0.95; /* seconds: for each of 13 to 15 numbers */
     struct hone_peaks old = { .times = 0 };
     char path[512];
     /* A machine without a writable cache is measured each time. */

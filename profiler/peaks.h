@@ -23,12 +23,21 @@ struct hone_loops {
 
 enum { HONE_READ_BLOCK = 1024 };
 
+/* Products of bf16, compiled for the instruction sets that have them (dots_loops.c). */
+struct hone_dots_loop {
+    double (*dots)(int64_t steps);   /* steps x flops */
+    int flops;
+};
+
 extern const struct hone_loops hone_loops_plain;
 #if defined __x86_64__
 extern const struct hone_loops hone_loops_avx2, hone_loops_avx512;
 #endif
+#ifdef HONE_DOTS
+extern const struct hone_dots_loop hone_dots_loop_avx512dot_bf16, hone_dots_loop_amx_bf16;
+#endif
 
-/* Measures; each of the 13 numbers is the best of the windows that fit in `seconds`.  memory_bytes:
+/* Measures; each of the 13 to 15 numbers is the best of the windows that fit in `seconds`.  memory_bytes:
  * size of the buffer that stands for memory, several times the last cache; 0: chosen. */
 int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_bytes,
                        struct hone_peaks *peaks);

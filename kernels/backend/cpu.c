@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifdef HAVE_HWLOC
@@ -29,6 +30,20 @@ static int has_f16c(void)
 }
 #endif
 
+#ifdef __x86_64__
+/* AVX512_BF16, and AMX's tiles of bf16, which Linux gives to a process that asks: the state of a
+ * thread is 8 KiB larger with them (Documentation/arch/x86/xstate.rst). */
+static enum hone_isa isa_of_bf16(void)
+{
+    enum { REQUEST = 0x1023, TILE_DATA = 18 };   /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    unsigned a, b, c, d, most;
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & 1u << 5)) return HONE_ISA_avx512;
+    if (!__get_cpuid_count(7, 0, &most, &b, &c, &d) || !(d & 1u << 22) || !(d & 1u << 24))
+        return HONE_ISA_avx512dot;   /* no AMX_BF16 or no AMX_TILE */
+    return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) ? HONE_ISA_avx512dot : HONE_ISA_amx;
+}
+#endif
+
 static enum hone_isa best_isa(void)
 {
 #if defined __x86_64__
@@ -37,7 +52,7 @@ static enum hone_isa best_isa(void)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
-        return HONE_ISA_avx512;
+        return isa_of_bf16();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
         return HONE_ISA_avx2;
 #endif
