@@ -40,12 +40,18 @@ static int named(const char *list, const char *name)
     return 0;
 }
 
+/* What comes behind avx512 has vectors as wide. */
+static int is_narrower(enum hone_isa isa, enum hone_isa device)
+{
+    return isa < device && isa < HONE_ISA_avx512;
+}
+
 /* By name any kernel; by build the hand-written ones in the widest vectors there are. */
 static int competes(const struct session *s, const struct hone_kernel *k)
 {
     const char *list = s->o->rivals ? s->o->rivals : "aot,lib";
     if (named(list, k->name)) return 1;
-    if (k->slow || (k->build != HONE_LIB && k->isa != s->d->isa)) return 0;
+    if (k->slow || (k->build != HONE_LIB && is_narrower(k->isa, s->d->isa))) return 0;
     return named(list, "all") || named(list, hone_build_name(k->build));
 }
 
