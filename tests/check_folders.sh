@@ -11,7 +11,7 @@ allow() { # allow FOLDER REGEX: what it may include
 }
 K='kernels/kernel\.h' P='profiler/profiler\.h' A='autotune/autotune\.h' N='nets/nets\.h'
 allow kernels  'kernels/[a-z0-9_/]*\.h'
-allow profiler "profiler/[a-z0-9_/]*\\.h|kernels/backend/c(pu|uda_peaks)\\.h|kernels/library\\.h|kernels/describe\\.h|kernels/gpu_limits\\.h|$K"
+allow profiler "profiler/[a-z0-9_/]*\\.h|kernels/backend/(cpu|dots|cuda_peaks)\\.h|kernels/library\\.h|kernels/describe\\.h|kernels/gpu_limits\\.h|$K"
 allow autotune "autotune/[a-z0-9_/]*\\.h|$K|$P"
 allow nets     "nets/[a-z0-9_/]*\\.h|$K|$P|$A"
 allow results  "results/[a-z0-9_/]*\\.h|$K|$P|$A|$N"

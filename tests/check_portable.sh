@@ -9,8 +9,11 @@ trap 'rm -rf "$tmp"' EXIT
 : > "$tmp/config.h"   # what this machine's configure found is not there
 # Kernels for halves are compiled as such, too: those that SIMD_HALF_KERNELS names, up to its last line.
 half=$(sed -n '/^SIMD_HALF_KERNELS/,/[^\\]$/p' "$srcdir/Makefile.am" | grep -o 'kernels/[a-z0-9_/]*\.c' | sed 's/\(.*\)/\1:-DHONE_REAL=16 \1:-DHONE_REAL=16:-DHONE_DIGITS=11/')
+# Kernels of bf16 products are x86's, and compiled for its two instruction sets that have them alone.
+dots=$(sed -n '/^DOTS_KERNELS/,/[^\\]$/p' "$srcdir/Makefile.am" | grep -o 'kernels/[a-z0-9_/]*\.c')
+[ -n "$dots" ] || { echo "Bail out! Makefile.am has no DOTS_KERNELS"; exit 1; }
 [ -n "$half" ] || { echo "Bail out! Makefile.am has no SIMD_HALF_KERNELS"; exit 1; }
-for f in $(cd "$srcdir" && ls kernels/*.c kernels/*/*.c | grep -v '/lib_') $half; do
+for f in $(cd "$srcdir" && ls kernels/*.c kernels/*/*.c | grep -v '/lib_' | grep -vxF "$dots") $half; do
     n=$((n + 1)) flag=
     case $f in *:*) flag=$(echo "${f#*:}" | tr : " "); f=${f%%:*} ;; esac
     if ! command -v $cross >/dev/null 2>&1; then
