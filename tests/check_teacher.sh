@@ -44,8 +44,9 @@ train $run --save want.safetensors; tap $? 'a run without a break'
 grep ^step out | sort >want.steps
 [ "$(wc -l <want.steps)" = 282 ]; tap $? 'has 282 steps'
 grep -q '^epoch .* wait  *teacher  *student  *student/s$' out; tap $? 'the teacher has columns'
-# The columns: 2 seconds, 9 teacher, 10 student.
-awk '/^ *[1-6] / { n++; d = $2 - $9 - $10; if (!($9 > 0 && $10 > 0 && d < 0.002 && d > -0.002)) bad = 1; if ($11 <= $3) bad = 1 } END { exit bad || n != 6 }' out
+# The columns: 2 seconds, 3 rows/s, 9 teacher, 10 student, 11 student/s.  A fast machine's teacher takes less than
+# the millisecond that is printed: the rates tell that it took something, in most epochs.
+awk '/^ *[1-6] / { n++; d = $2 - $9 - $10; if (!(d < 0.002 && d > -0.002)) bad = 1; if ($11 < $3) bad = 1; faster += $11 > $3 } END { exit bad || n != 6 || faster < 3 }' out
 tap $? "the teacher's seconds and the student's are the epoch's, and without it is faster"
 grep -q '^total with the teacher [0-9.]* s, [0-9]* images/s; without [0-9.]* s, [0-9]* images/s$' out; tap $? 'the total has both'
 grep -q '^teacher teacher: [0-9]* parameters, from teacher.safetensors; temperature 2, mix 0.7$' err; tap $? 'the teacher is named'
