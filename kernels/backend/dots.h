@@ -17,17 +17,8 @@
 
 enum { DOTS = 16, DOTS_STEPS = 32, DOTS_BLOCK = 32, DOTS_TILE = DOTS * DOTS_STEPS };
 
-/* The largest even number of steps up to 32 that k, padded to whole pairs, is worth: sums of 16 and
- * less have short tiles. */
-static inline int dots_steps(int64_t k)
-{
-    return k >= 32 || k > 16 ? 32 : k > 8 ? 16 : 8;
-}
-
-static inline int64_t dots_padded(int64_t k)
-{
-    return (k + dots_steps(k) - 1) / dots_steps(k) * dots_steps(k);
-}
+/* Steps of a tile for a sum of k: 32, fewer for a short one. */
+static inline int dots_steps(int64_t k) { return k > 16 ? 32 : k > 8 ? 16 : 8; }
 
 /* Of a thread: a block of C as floats, row by row. */
 struct dots {
