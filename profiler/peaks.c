@@ -130,11 +130,17 @@ static const struct hone_loops *loops_for(const struct hone_device *d)
 static const struct hone_dots_loop *dots_for(const struct hone_device *d)
 {
 #ifdef HONE_DOTS
+    if (d->backend != &hone_backend_cpu) return NULL;
     if (d->isa == HONE_ISA_amx) return &hone_dots_loop_amx_bf16;
     if (d->isa == HONE_ISA_avx512dot) return &hone_dots_loop_avx512dot_bf16;
 #endif
     (void)d;
     return NULL;
+}
+
+int hone_peaks_has(const struct hone_device *d, enum hone_dtype t)
+{
+    return t == HONE_F32 || t == HONE_F64 || (t == HONE_BF16 && dots_for(d));
 }
 
 static int64_t blocks(double bytes)
@@ -146,9 +152,8 @@ static int64_t blocks(double bytes)
 static void measure_flops(const struct hone_device *d, const struct hone_loops *loops,
                           double seconds, struct clocks *clocks, struct hone_peaks *p)
 {
-    static const enum hone_dtype types[] = { HONE_F32, HONE_F64, HONE_BF16 };
-    for (int i = 0; i < (dots_for(d) ? 3 : 2); i++) {
-        const enum hone_dtype t = types[i];
+    for (int t = HONE_F32; t < HONE_NDTYPES; t++) {
+        if (!hone_peaks_has(d, (enum hone_dtype)t)) continue;
         struct job j = { .loops = loops,
                          .kind = t == HONE_F32 ? FMA_F32 : t == HONE_F64 ? FMA_F64 : PRODUCTS,
                          .dots = dots_for(d),

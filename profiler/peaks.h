@@ -37,8 +37,12 @@ extern const struct hone_loops hone_loops_avx2, hone_loops_avx512;
 extern const struct hone_dots_loop hone_dots_loop_avx512dot_bf16, hone_dots_loop_amx_bf16;
 #endif
 
-/* Measures; each of the 13 to 15 numbers is the best of the windows that fit in `seconds`.  memory_bytes:
- * size of the buffer that stands for memory, several times the last cache; 0: chosen. */
+/* Is a rate of its own measured for numbers of type t?  f32 and f64 always, bf16 where a processor
+ * multiplies it. */
+int hone_peaks_has(const struct hone_device *d, enum hone_dtype t);
+
+/* Measures; each of the 13 to 15 numbers is the best of the windows that fit in `seconds`.
+ * memory_bytes: size of the buffer that stands for memory, several times the last cache; 0: chosen. */
 int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_bytes,
                        struct hone_peaks *peaks);
 

@@ -61,16 +61,12 @@ static int fill(const json_t *root, const struct hone_device *d, struct hone_pea
     p->times = (int)json_integer_value(json_object_get(root, "times"));
     if (p->times < 1 || !get_rate(root, "share", &p->share))
         return hone_fail(HONE_EDATA, "damaged peaks");
-    for (int t = HONE_F32; t <= HONE_F64; t++) {
+    for (int t = HONE_F32; t < HONE_NDTYPES; t++) {
         const char *name = hone_dtype_name((enum hone_dtype)t);
+        if (!hone_peaks_has(d, (enum hone_dtype)t)) continue;
         if (!get_rate(one, name, &p->flops_one[t]) || !get_rate(all, name, &p->flops_all[t]))
             return hone_fail(HONE_EDATA, "damaged peaks: %s", name);
     }
-    /* Where it can be measured at all. */
-    const char *bf16 = hone_dtype_name(HONE_BF16);
-    if (!get_rate(one, bf16, &p->flops_one[HONE_BF16]) ||
-        !get_rate(all, bf16, &p->flops_all[HONE_BF16]))
-        p->flops_one[HONE_BF16] = p->flops_all[HONE_BF16] = 0;
     for (size_t i = 0; i < sizeof bandwidths / sizeof *bandwidths; i++)
         if (!get_rate(root, bandwidths[i].name, field(p, bandwidths[i].offset)) &&
             has_level(d, bandwidths[i].level))
@@ -99,8 +95,7 @@ json_t *hone_peaks_json(const struct hone_device *d, const struct hone_peaks *p)
     struct hone_peaks copy = *p;
     json_t *one = json_object(), *all = json_object();
     for (int t = HONE_F32; t < HONE_NDTYPES; t++) {
-        const int by_clocks = d->backend->start && t != HONE_F32 && t != HONE_F64;
-        if (by_clocks || (p->flops_one[t] <= 0 && t > HONE_F64)) continue;
+        if (!hone_peaks_has(d, (enum hone_dtype)t)) continue;
         json_object_set_new(one, hone_dtype_name((enum hone_dtype)t), json_real(p->flops_one[t]));
         json_object_set_new(all, hone_dtype_name((enum hone_dtype)t), json_real(p->flops_all[t]));
     }

@@ -569,6 +569,7 @@ static void check_peaks_file(const struct hone_peaks *peaks)
     err = hone_peaks_load(path, &cpu, &got);
     ok(!err && got.cached && got.nthreads == peaks->nthreads &&
            same(got.flops_one[HONE_F64], peaks->flops_one[HONE_F64]) &&
+           same(got.flops_one[HONE_BF16], peaks->flops_one[HONE_BF16]) &&
            same(got.triad_all, peaks->triad_all) && same(got.l1_one, peaks->l1_one) &&
            same(got.memory_all, peaks->memory_all) && !strcmp(got.when, peaks->when),
        "peaks read back are those saved");
@@ -611,6 +612,8 @@ static void check_peaks(void)
            p.memory_all > 0 && p.triad_all > 0 && (p.l3_one > 0) == (cpu.l3_bytes > 0),
        "bandwidth is measured for each level there is");
     ok(wide(&p), "a vector of f32 holds more numbers than one of f64");
+    ok((p.flops_one[HONE_BF16] > p.flops_one[HONE_F32]) == hone_peaks_has(&cpu, HONE_BF16),
+       "bf16 is faster where it is multiplied, and not measured elsewhere");
     ok(p.l1_one > p.memory_one, "L1 is faster than memory");
     ok(p.times == 1 && p.share > 0 && p.share < 1.1, "the threads had %.0f %% of the processors",
        100 * p.share);
