@@ -86,7 +86,7 @@ rm -f run.ckpt got.safetensors
 "$builddir/hone" train $run --checkpoint run.ckpt --epochs 3000 >out 2>err &
 pid=$!
 i=0
-while [ $i -lt 300 ] && ! grep -q '^step 60' out; do sleep 0.02; i=$((i + 1)); done
+while [ $i -lt 3000 ] && ! grep -q '^step 60' out; do sleep 0.02; i=$((i + 1)); done
 kill -INT $pid
 wait $pid
 [ $? = 1 ] && grep -q '^hone train: interrupted in e[pv]' err && grep -q '^run.ckpt: --resume goes on from here$' err; tap $? 'Ctrl-C'

@@ -48,8 +48,8 @@ KEPT=$tmp; export KEPT
 
 compare --peer fake --json >json 2>err
 tap $? "two modes of one peer"
-has "as it says: 2 ms and 4 ms, 2 MiB of 3, the first step half a second" json '"peer": "fake"' '"mode": "quick"' '"version": "Fake 1.2"' '"median": 2.0,' '"median": 4.0,' \
-    '"rows_per_s": 16000.0' '"rows_per_s": 8000.0' '"memory_bytes": 2097152' '"base_bytes": 1048576' '"first_ms": 500.0' '"n": 7'
+has "as it says: 2 ms and 4 ms, 2 MiB of 3 less ten batches of 1152 bytes, the first step half a second" json '"peer": "fake"' '"mode": "quick"' '"version": "Fake 1.2"' '"median": 2.0,' '"median": 4.0,' \
+    '"rows_per_s": 16000.0' '"rows_per_s": 8000.0' '"memory_bytes": 2085632' '"base_bytes": 1048576' '"first_ms": 500.0' '"n": 7'
 if command -v python3 >/dev/null 2>&1; then
     python3 - <<'P' >out 2>err
 import json

@@ -18,9 +18,11 @@ static int assemble(struct hone_net *net)
     return err ? err : hone_net_init(net, 1);
 }
 
-static int open_net(struct hone_net *net, const char *name, const struct hone_lowering *how)
+/* text NULL: the net of that name. */
+static int open_net(struct hone_net *net, const char *name, const char *text,
+                    const struct hone_lowering *how)
 {
-    int err = hone_net_open(net, name, how);
+    int err = text ? hone_net_parse(net, name, text, how) : hone_net_open(net, name, how);
     return err ? err : assemble(net);
 }
 
@@ -85,15 +87,16 @@ static int alike(struct hone_net *a, struct hone_net *b)
 
 /* ---- outputs computed again ---- */
 
-static void check_again(const char *name, int batch, enum hone_dtype dtype, int nagain)
+static void check_again(const char *name, const char *text, int batch, enum hone_dtype dtype,
+                        int nagain)
 {
     struct hone_lowering how = { .batch = batch, .train = 1, .dtype = dtype, .device = &cpu,
                                  .optim = hone_optim_default(HONE_SGD) };
     struct hone_net again, kept;
     how.optim.momentum = 0.9;
-    int err = open_net(&again, name, &how);
+    int err = open_net(&again, name, text, &how);
     how.keep = 1;
-    if (!err) err = open_net(&kept, name, &how);
+    if (!err) err = open_net(&kept, name, text, &how);
     if (!ok(!err, "%s in %s opens", name, hone_dtype_name(dtype))) {
         printf("# %s\n", hone_errmsg());
         return;
@@ -117,11 +120,9 @@ static void check_pieces(const char *what, const char *text, enum hone_dtype dty
     struct hone_lowering how = { .batch = 8, .train = 1, .dtype = dtype, .device = &cpu,
                                  .optim = hone_optim_default(HONE_ADAM) };
     struct hone_net pieces = { 0 }, whole = { 0 };
-    int err = hone_net_parse(&pieces, "p.net", text, &how);
+    int err = open_net(&pieces, "p.net", text, &how);
     how.keep = 1;
-    if (!err) err = hone_net_parse(&whole, "p.net", text, &how);
-    if (!err) err = assemble(&pieces);
-    if (!err) err = assemble(&whole);
+    if (!err) err = open_net(&whole, "p.net", text, &how);
     if (!ok(!err, "a large %s in %s opens", what, hone_dtype_name(dtype))) {
         printf("# %s\n", hone_errmsg());
         return;
@@ -143,9 +144,9 @@ static void check_parts(enum hone_dtype dtype, int nparts)
     struct hone_lowering how = { .batch = 32, .train = 1, .dtype = dtype, .device = &cpu,
                                  .optim = hone_optim_default(HONE_SGD) };
     struct hone_net parts, whole;
-    int err = open_net(&parts, "lenet5", &how);
+    int err = open_net(&parts, "lenet5", NULL, &how);
     how.keep = 1;
-    if (!err) err = open_net(&whole, "lenet5", &how);
+    if (!err) err = open_net(&whole, "lenet5", NULL, &how);
     if (!ok(!err, "lenet5 in %s opens", hone_dtype_name(dtype))) {
         printf("# %s\n", hone_errmsg());
         return;
@@ -169,11 +170,21 @@ int main(void)
     static const char filters[] =
         "input x c=3 h=4 w=4\nconv g = x k=64 r=3 p=1 act=relu\n"
         "conv h = g k=1024 r=3 p=same act=relu\ngap a = h\nfc y = a k=10\nsoftmax_ce l = y\n";
+    /* Sums that nothing cuts off, which the next normalisation reads (He et al. 2016). */
+    static const char before[] =
+        "input x c=3 h=8 w=8\nconv c0 = x k=8 r=3 p=1 bias=0\nbnorm y0 = c0\n"
+        "repeat i=1..6\n bnorm a{i} = y{i-1}\n relu b{i} = a{i}\n"
+        " conv c{i} = b{i} k=8 r=3 p=1 bias=0\n bnorm d{i} = c{i}\n add y{i} = d{i} y{i-1}\nend\n"
+        "gap g = y6\nfc f = g k=10\nsoftmax_ce loss = f\n";
     if (!ok(!hone_device_open(&cpu, "cpu0"), "cpu0 opens")) return tap_end();
-    check_again("resnet56:n=2", 4, HONE_F32, 7);
-    check_again("resnet56:n=1,option=B", 4, HONE_F64, 4);
-    check_again("mobilenetv1:width=0.25", 4, HONE_F32, 26);
-    check_again("mobilenetv1:width=0.25", 4, HONE_BF16, 26);
+    /* Of option A's sums those after the first of a stage, all but every fourth; of B's those, too,
+     * with their projections. */
+    check_again("resnet56:n=2", NULL, 4, HONE_F32, 11);
+    check_again("resnet56:n=1,option=B", NULL, 4, HONE_F64, 9);
+    check_again("resnet56:n=6", NULL, 4, HONE_BF16, 32);
+    check_again("before.net", before, 4, HONE_F32, 11);
+    check_again("mobilenetv1:width=0.25", NULL, 4, HONE_F32, 26);
+    check_again("mobilenetv1:width=0.25", NULL, 4, HONE_BF16, 26);
     check_parts(HONE_F32, 5);
     check_parts(HONE_F64, 10);
     check_parts(HONE_BF16, 3);

@@ -161,7 +161,7 @@ awk -F, '{ print $1, $2, $3, $6, $7, $8, $10, $11 }' killed/curves.csv | cmp -s 
 "$builddir/hone" sweep $slow --epochs 1000000 -o stopped >out 2>err &
 pid=$!
 i=0
-while [ $i -lt 200 ] && [ -z "$(ls stopped/checkpoints 2>/dev/null)" ]; do sleep 0.02; i=$((i + 1)); done
+while [ $i -lt 3000 ] && [ -z "$(ls stopped/checkpoints 2>/dev/null)" ]; do sleep 0.02; i=$((i + 1)); done
 # shellcheck disable=SC2086
 "$builddir/hone" sweep $slow --epochs 1000000 -o stopped >out2 2>err2
 [ $? = 1 ] && grep -q '^hone sweep: another hone sweep is at work in stopped$' err2; tap $? 'one sweep a directory'

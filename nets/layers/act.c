@@ -34,8 +34,8 @@ static int gradient_step(struct hone_lower *b, const struct hone_node *n,
     if (dx < 0) return dx;
     snprintf(text, sizeof text, "%s_bwd:f32:any:n%lld", act->name,
              (long long)hone_tensor_len(&b->net->tensor[y]));
-    return hone_lower_step(b, n, HONE_BACKWARD_DATA, text,
-                           (int[]){ dx, hone_lower_gradient_of(b, y), act->from_y ? y : x }, 3);
+    const int dy = hone_lower_gradient_of(b, y), of = hone_lower_again(b, act->from_y ? y : x);
+    return hone_lower_step(b, n, HONE_BACKWARD_DATA, text, (int[]){ dx, dy, of }, 3);
 }
 
 /* ---- at the end of conv and fc ---- */

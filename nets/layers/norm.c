@@ -105,7 +105,7 @@ static int train_step(struct hone_lower *b, struct hone_node *n, const char *pro
     if (off && (n->off = column(b, n, "off")) < 0) return n->off;
     return hone_lower_step(b, n, HONE_FORWARD, problem,
                            (int[]){ n->y, n->mean, n->rstd, rmean, rvar, hone_node_input(b, n)->y,
-                                    n->weight, n->bias, more ? more->y : n->off },
+                                    n->weight, n->bias, more ? more->y : n->off, n->off },
                            8 + (more != NULL) + off);
 }
 
@@ -150,11 +150,21 @@ static int backward(struct hone_lower *b, struct hone_node *n)
                            8 + (n->act != NULL));
 }
 
-/* A sum's other term is not kept either. */
+/* Sums before n, each a term of the next, since one that is kept: along a residual net one of four
+ * is, and those that are steps of their own, and the others are made of it again, one after the
+ * other.  0: n is kept, or adds nothing. */
+static int sums_since(const struct hone_lower *b, const struct hone_node *n)
+{
+    enum { KEPT = 4 };
+    if (n->sum < 0) return 0;
+    const struct hone_node *of = &b->node[b->net->tensor[addend(b, n)->y].layer];
+    if (of->kind->is_sum) return 1;
+    return of->kind == n->kind ? (sums_since(b, of) + 1) % KEPT : 0;
+}
+
 static int is_again(const struct hone_lower *b, const struct hone_node *n)
 {
-    (void)b;
-    return n->sum < 0;
+    return n->sum < 0 || sums_since(b, n) > 0;
 }
 
 /* With the columns of the forward pass. */
@@ -162,14 +172,17 @@ static int again(struct hone_lower *b, struct hone_node *n)
 {
     char last[HONE_NAME], text[HONE_TEXT];
     const struct hone_tensor of = b->net->tensor[n->y];
+    const struct hone_node *more = addend(b, n);
     int x = hone_lower_again(b, hone_node_input(b, n)->y),
+        term = more ? hone_lower_again(b, more->y) : n->off,
         y = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_F32, of.layer, of.rank, of.dim,
                               "%s.again", n->name);
     parts(b, n, last);
     snprintf(text, sizeof text, "bnorm_infer:f32:any:m%lldn%d:eps%.9g%s+again",
              (long long)rows(b, n), n->c, hone_node_real(n, "eps"), last);
     int err = hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text,
-                              (int[]){ y, x, n->weight, n->bias, n->mean, n->rstd, n->off }, 7);
+                              (int[]){ y, x, n->weight, n->bias, n->mean, n->rstd, term, n->off },
+                              7 + (more != NULL));
     return err ? err : y;
 }
 
