@@ -17,9 +17,16 @@ static double rows_per_s(const struct hone_compare *c, const struct hone_way *w)
     return 1e3 * c->net.batch / w->step_ms.median;
 }
 
-static int64_t own_bytes(const struct hone_way *w)
+static int64_t batches_bytes(const struct hone_compare *c)
 {
-    return w->peak_bytes > w->base_bytes ? w->peak_bytes - w->base_bytes : 0;
+    return c->nbatches * (int64_t)c->batch_bytes;
+}
+
+/* Every way holds all batches: they are of no step. */
+static int64_t own_bytes(const struct hone_compare *c, const struct hone_way *w)
+{
+    const int64_t bytes = w->peak_bytes - w->base_bytes - batches_bytes(c);
+    return bytes > 0 ? bytes : 0;
 }
 
 /* ---- table ---- */
@@ -36,7 +43,7 @@ static void print_way(const struct hone_compare *c, const struct hone_way *w, FI
     snprintf(ratio, sizeof ratio, "[%.4g %.4g]", w->ratio.lo, w->ratio.hi);
     fprintf(f, "%-43s %9.4g %-17s %10.4g %9.4g %-15s %10.4g %10s %10s", name, w->step_ms.median, ms,
             rows_per_s(c, w), w->ratio.median, ratio, w->first_ms,
-            hone_layers_bytes(own_bytes(w), bytes), hone_layers_bytes(w->base_bytes, base));
+            hone_layers_bytes(own_bytes(c, w), bytes), hone_layers_bytes(w->base_bytes, base));
     if (w == c->way)
         fputs("         -\n", f);
     else
@@ -45,7 +52,7 @@ static void print_way(const struct hone_compare *c, const struct hone_way *w, FI
 
 void hone_compare_print(const struct hone_compare *c, FILE *f)
 {
-    char optim[HONE_TEXT];
+    char optim[HONE_TEXT], batches[16];
     hone_optim_print(&c->net.optim, optim);
     fprintf(f,
             "%s, batch %d, %s, %s at %g, %s; %d rounds in turn, a turn %g s; %d of %d steps tuned"
@@ -56,9 +63,10 @@ void hone_compare_print(const struct hone_compare *c, FILE *f)
     fprintf(f, "%-43s %9s %-17s %10s %9s %-15s %10s %10s %10s %9s\n", "", "ms a step", "[95 %]",
             "rows/s", "/ Hone", "[95 %]", "first ms", "memory", "libraries", "losses");
     for (int i = 0; i < c->nways; i++) print_way(c, &c->way[i], f);
-    fprintf(f, "\nmemory: at most, beyond the process with its libraries alone.  losses: largest "
-               "relative difference of the first %d.%s\n",
-            c->o->nlosses,
+    fprintf(f,
+            "\nmemory: at most, beyond the process with its libraries and the batches, %s, alone.  "
+            "losses: largest relative difference of the first %d.%s\n",
+            hone_layers_bytes(batches_bytes(c), batches), c->o->nlosses,
             c->dropout ? "  The net has dropout, which each draws by itself: losses differ." : "");
 }
 
@@ -80,7 +88,7 @@ void hone_compare_csv(const struct hone_compare *c, FILE *f)
         }
         fprintf(f, ",%d,%d,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%lld,%lld,%.3g,%s\n", w->nsteps,
                 c->o->rounds, w->step_ms.median, w->step_ms.lo, w->step_ms.hi, rows_per_s(c, w),
-                w->ratio.median, w->ratio.lo, w->ratio.hi, w->first_ms, (long long)own_bytes(w),
+                w->ratio.median, w->ratio.lo, w->ratio.hi, w->first_ms, (long long)own_bytes(c, w),
                 (long long)w->base_bytes, w->worst, hone_net_dtype_name(&c->net));
     }
 }
@@ -106,7 +114,7 @@ static json_t *way_json(const struct hone_compare *c, const struct hone_way *w)
                      w->peer, "mode", w->mode, "version", w->version, "steps", w->nsteps, "step_ms",
                      stats_json(&w->step_ms), "over_hone", stats_json(&w->ratio), "rows_per_s",
                      rows_per_s(c, w), "first_ms", w->first_ms, "memory_bytes",
-                     (json_int_t)own_bytes(w), "base_bytes", (json_int_t)w->base_bytes, "losses",
+                     (json_int_t)own_bytes(c, w), "base_bytes", (json_int_t)w->base_bytes, "losses",
                      losses, "losses_differ", number(w->worst));
 }
 
@@ -117,11 +125,12 @@ int hone_compare_json(const struct hone_compare *c, FILE *f)
     hone_optim_print(&c->net.optim, optim);
     for (int i = 0; i < c->nways; i++) json_array_append_new(ways, way_json(c, &c->way[i]));
     json_t *all = json_pack(
-        "{s:s, s:i, s:s, s:i, s:s, s:s, s:f, s:s?, s:i, s:f, s:i, s:i, s:i, s:o}", "hone",
+        "{s:s, s:i, s:s, s:i, s:s, s:s, s:f, s:s?, s:i, s:f, s:i, s:i, s:i, s:I, s:o}", "hone",
         "compare", "version", 1, "net", c->net.name, "batch", c->net.batch, "dtype",
         hone_net_dtype_name(&c->net), "optimizer", optim, "lr", c->net.optim.lr, "data",
         c->o->data, "rounds", c->o->rounds, "turn_s", c->o->turn, "tuned", c->ntuned, "parts",
-        c->net.nsteps, "threads", c->o->threads, "ways", ways);
+        c->net.nsteps, "threads", c->o->threads, "batches_bytes",
+        (json_int_t)batches_bytes(c), "ways", ways);
     int bad = !all || json_dumpf(all, f, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) ||
               putc('\n', f) == EOF;
     json_decref(all);
