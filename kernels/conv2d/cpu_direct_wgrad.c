@@ -3,12 +3,14 @@
  * dw is a sum over all pixels of outer products x * dy.  A tile of rr weights x nv vectors of
  * output channels stays in registers while a band of pixels passes: per pixel nv vectors of dy are
  * loaded and rr neighbouring numbers of x broadcast; where taps lie side by side these come from
- * one run over (kw, ic).  Every thread sums its images into a dw of its own; these are added in
- * fixed order. */
+ * one run over (kw, ic).  Meanwhile each tile fetches a line of every pixel of the next band, so
+ * that memory is read while others multiply.  Every thread sums its images into a dw of its own;
+ * these are added in fixed order. */
 #include "kernels/backend/cpu.h"
 #include "kernels/conv2d/gather.h"
+#include "kernels/gemm/pack.h"
 
-enum { RR, NV, ROWS, THREADS };
+enum { RR, NV, PIXELS, THREADS };
 enum { REGISTERS = VB == 64 ? 32 : 16, MAX_RR = 16, MAX_NV = 4 };
 
 /* The pixels that pass, and how they lie. */
@@ -16,6 +18,8 @@ struct band {
     int rows, cols;
     int64_t x_row, x_pixel, dy_row, dy_pixel;   /* floats from row to row, pixel to pixel */
     int lanes;                                  /* channels in the last vector */
+    const char *ahead;                          /* a line that the next band needs of each pixel */
+    int64_t ahead_row, ahead_pixel;             /* bytes */
 };
 
 /* sum (rr, nv * VL) += over all pixels x (rr) * dy (nv * VL). */
@@ -23,14 +27,16 @@ HONE_INLINE void tile(int rr, int nv, int tail, const struct band *b, const real
                                                        const real *dy, real *sum)
 {
     vf acc[MAX_RR][MAX_NV];
-    const int64_t x_pixel = b->x_pixel, dy_pixel = b->dy_pixel;
+    const int64_t x_pixel = b->x_pixel, dy_pixel = b->dy_pixel, ahead_pixel = b->ahead_pixel;
     const int lanes = b->lanes;
     HONE_UNROLLED for (int r = 0; r < rr; r++)
         HONE_UNROLLED for (int v = 0; v < nv; v++) acc[r][v] = vf_load(sum + (r * nv + v) * VL);
     for (int i = 0; i < b->rows; i++) {
         const real *at = x + i * b->x_row, *from = dy + i * b->dy_row;
-        for (int j = 0; j < b->cols; j++, at += x_pixel, from += dy_pixel) {
+        const char *ahead = b->ahead + i * b->ahead_row;
+        for (int j = 0; j < b->cols; j++, at += x_pixel, from += dy_pixel, ahead += ahead_pixel) {
             vf dv[MAX_NV];
+            __builtin_prefetch(ahead, 0, 2);
             HONE_UNROLLED for (int v = 0; v < nv - 1; v++) dv[v] = vf_load(from + v * VL);
             if (tail) dv[nv - 1] = vf_load_n(from + (nv - 1) * VL, lanes);
             else dv[nv - 1] = vf_load(from + (nv - 1) * VL);
@@ -99,11 +105,16 @@ struct layout {
 
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
-    struct layout l = { .q = gather_of(p), .rr = c->v[RR], .nv = c->v[NV], .rows = c->v[ROWS] };
-    const struct gather *q = &l.q;
+    struct layout l = { .q = gather_of(p), .rr = c->v[RR], .nv = c->v[NV] };
+    struct gather *q = &l.q;
     l.h = gather_h(q, 0), l.w = gather_w(q, 0);
     int joined = q->g == 1 && l.w.dist == 1;
-    if (!l.rows || l.rows > q->count_h) l.rows = q->count_h;
+    /* Under single taps images are one tall image. */
+    if (q->kh == 1 && q->kw == 1 && !gather_padded(q) && q->in_h == q->out_h * q->step_h)
+        q->in_h *= q->mb, q->out_h *= q->mb, q->count_h *= q->mb, q->mb = 1;
+    l.rows = c->v[PIXELS] / q->out_w;
+    if (l.rows < 1) l.rows = 1;
+    if (l.rows > q->count_h) l.rows = q->count_h;
     l.bands = (q->count_h + l.rows - 1) / l.rows;
     l.blocks = (q->outc + l.nv * VL - 1) / (l.nv * VL);
     l.taps_w = joined ? 1 : q->kw;
@@ -123,9 +134,35 @@ static int vectors_of(const struct layout *l, int i)
     return left < l->nv ? left : l->nv;
 }
 
+/* The next band, of which each tile fetches a line of each pixel: of x those that no band before
+ * had, then of dy. */
+struct next {
+    const char *x, *dy;
+    int64_t x_row;              /* bytes */
+    int x_rows, x_lines, dy_lines;   /* under a pixel */
+    int line;                   /* that the next tile fetches */
+};
+
+static void set_ahead(const struct layout *l, struct next *next, struct band *b)
+{
+    const int line = next->line++, n = next->x_rows * next->x_lines;
+    if (line < n) {
+        b->ahead = next->x + line / next->x_lines * next->x_row + line % next->x_lines * 64;
+        b->ahead_row = next->x_row * l->q.step_h;
+        b->ahead_pixel = (int64_t)sizeof(real) * l->q.step_w * l->q.in_c;
+    } else if (line - n < next->dy_lines) {
+        b->ahead = next->dy + (line - n) * 64;
+        b->ahead_pixel = (int64_t)sizeof(real) * l->q.out_c;
+        b->ahead_row = l->q.out_w * b->ahead_pixel;
+    } else {
+        b->ahead = (const char *)b;
+        b->ahead_row = b->ahead_pixel = 0;
+    }
+}
+
 /* Adds what a band contributes to one block: sum (kh, taps_w, run, vectors * VL). */
-static void sweep(const struct layout *l, const struct band *b, int vectors, const real *x,
-                  const real *dy, real *sum)
+static void sweep(const struct layout *l, struct band *b, struct next *next, int vectors,
+                  const real *x, const real *dy, real *sum)
 {
     const int ntiles = (l->run + l->rr - 1) / l->rr;
     for (int i = 0; i < l->q.kh; i++)
@@ -133,11 +170,29 @@ static void sweep(const struct layout *l, const struct band *b, int vectors, con
             const real *at = x + i * l->h.dist * l->pitch + j * l->tap_w;
             for (int t = 0; t < ntiles; t++) {
                 int n = l->run / ntiles + (t < l->run % ntiles);
+                set_ahead(l, next, b);
                 tiles[vectors - 1][n - 1](b, at, dy, sum);
                 at += n;
                 sum += n * vectors * VL;
             }
         }
+}
+
+/* What unit u reads: its rows of dy, and the rows of x at their first taps. */
+static struct next next_of(const struct layout *l, int64_t u, const real *x, const real *dy)
+{
+    const struct gather *q = &l->q;
+    const int64_t n = u / l->bands, a = u % l->bands * l->rows, word = sizeof(real);
+    const int rows = q->kh < q->step_h ? q->kh : q->step_h,
+              cols = q->kw < q->step_w ? q->kw : q->step_w;
+    return (struct next){
+        .x = (const char *)(x + (n * q->in_h + a * q->step_h) * q->in_w * q->in_c),
+        .dy = (const char *)(dy + (n * q->out_h + a) * q->out_w * q->out_c),
+        .x_row = q->in_w * q->in_c * word,
+        .x_rows = rows,
+        .x_lines = (int)((cols * q->in_c * word + 63) / 64),
+        .dy_lines = (int)((q->out_c * word + 63) / 64),
+    };
 }
 
 /* All of one thread's units, one after another, into its own sums. */
@@ -152,18 +207,21 @@ static void sum_units(const struct layout *l, int64_t from, int64_t to, const re
                   a1 = a0 + l->rows < q->count_h ? a0 + l->rows : q->count_h;
         const real *in = gather_frame(q, x + n * q->in_h * q->in_w * q->in_c, a0, a1, frame);
         const real *out = dy + (n * q->out_h + a0) * q->out_w * q->out_c;
+        struct next next = next_of(l, u + 1 < to ? u + 1 : u, x, dy);
         struct band b = { .rows = a1 - a0,
                           .cols = q->out_w,
                           .x_row = q->step_h * l->pitch,
                           .x_pixel = (int64_t)q->step_w * q->in_c,
                           .dy_row = (int64_t)q->out_w * q->out_c,
                           .dy_pixel = q->out_c };
+        /* Rows without a gap between them are one. */
+        if (b.x_row == b.cols * b.x_pixel) b.cols *= b.rows, b.rows = 1;
         for (int i = 0; i < q->g * l->blocks; i++) {
             int group = i / l->blocks, index = i % l->blocks, vectors = vectors_of(l, index);
             int left = q->outc - index * l->nv * VL;
             b.lanes = left >= vectors * VL ? VL : left - (vectors - 1) * VL;
-            sweep(l, &b, vectors, in + group * q->inc, out + group * q->outc + index * l->nv * VL,
-                  sums + i * l->block_floats);
+            sweep(l, &b, &next, vectors, in + group * q->inc,
+                  out + group * q->outc + index * l->nv * VL, sums + i * l->block_floats);
         }
     }
 }
@@ -178,11 +236,18 @@ static void add_up(const struct layout *l, int threads, int i, int kh, const rea
     const int64_t row = (int64_t)q->kw * q->inc;
     const real *from = sums + i * l->block_floats + kh * row * width;
     real *to = dw + (((int64_t)(i / l->blocks) * q->outc + index * l->nv * VL) * q->kh + kh) * row;
-    for (int64_t r = 0; r < row; r++)
-        for (int o = 0; o < width && o < left; o++) {
-            real s = 0;
-            for (int t = 0; t < threads; t++) s += from[t * l->sum_floats + r * width + o];
-            to[o * q->kh * row + r] = s;
+    for (int64_t r = 0; r < row; r += VL)
+        for (int o = 0; o < width && o < left; o += VL) {
+            const int rows = row - r < VL ? (int)(row - r) : VL;
+            vf s[VL];
+            HONE_UNROLLED for (int j = 0; j < VL; j++)
+                s[j] = j < rows ? vf_load(from + (r + j) * width + o) : (vf){ 0 };
+            for (int t = 1; t < threads; t++)
+                HONE_UNROLLED for (int j = 0; j < VL; j++)
+                    if (j < rows) s[j] += vf_load(from + t * l->sum_floats + (r + j) * width + o);
+            hone_transpose(s);
+            HONE_UNROLLED for (int j = 0; j < VL; j++)
+                if (o + j < left) vf_store_n(to + (o + j) * q->kh * row + r, s[j], rows);
         }
 }
 
@@ -194,6 +259,14 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
     return hone_conv2d_not_nhwc(p);
 }
 
+/* Of sizes that make the same band, the smallest stands for all. */
+static int valid_pixels(const struct hone_problem *p, const struct hone_config *c)
+{
+    struct hone_config half = *c;
+    half.v[PIXELS] /= 2;
+    return c->v[PIXELS] == 64 || layout_of(p, &half).rows != layout_of(p, c).rows;
+}
+
 static int valid(const struct hone_problem *p, const struct hone_config *c,
                  const struct hone_device *d)
 {
@@ -203,7 +276,7 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
     (void)d;
     if (rr * nv + nv + 1 > REGISTERS) return 0;
     if (nv > 1 && (nv - 1) * VL >= l.q.outc) return 0;
-    if (c->v[ROWS] >= l.q.count_h) return 0;
+    if (!valid_pixels(p, c)) return 0;
     /* Of sizes that cut a run into equally many tiles, the smallest stands for all. */
     for (size_t i = 0; i < sizeof rrs / sizeof *rrs && rrs[i] < rr; i++)
         if ((l.run + rrs[i] - 1) / rrs[i] == (l.run + rr - 1) / rr) return 0;
@@ -222,9 +295,11 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     struct gather q = gather_of(p);
     c->v[THREADS] = hone_conv2d_threads(p, d);
     c->v[NV] = q.outc > VL ? 2 : 1;
-    c->v[ROWS] = 0;
-    if (q.mb < 4 * c->v[THREADS] || q.count_h > 32)
-        c->v[ROWS] = q.count_h > 8 ? 8 : q.count_h > 4 ? 4 : 0;
+    /* Few pixels stay in L1; more make up for rows of a frame that bands share, and for sums that
+     * come from L2. */
+    c->v[PIXELS] = 128;
+    const int64_t sums = layout_of(p, c).sum_floats * (int64_t)sizeof(real);
+    if (!valid_pixels(p, c) || (!gather_padded(&q) && 8 * sums <= d->l2_bytes)) c->v[PIXELS] = 64;
     for (size_t i = 0; i < sizeof rrs / sizeof *rrs; i++) {
         c->v[RR] = rrs[i];
         if (valid(p, c, d)) return;
@@ -269,7 +344,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_direct_wgrad) = {
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("rr", 4, 6, 8, 10, 12, 14, 16), HONE_PARAM("nv", 1, 2, 3, 4),
-               HONE_PARAM("rows", 0, 4, 8, 16), CONV_THREADS },
+               HONE_PARAM("pixels", 64, 128, 256), CONV_THREADS },
     .refuse = refuse,
     .suits = suits,
     .valid = valid,
