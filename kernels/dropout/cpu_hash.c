@@ -1,20 +1,9 @@
 /* Dropout with the hash in vectors of 64-bit lanes: each yields two numbers' draws.  In memory
  * order its halves lie as floats do (on a little-endian processor, as all are that we know vectors
  * of; others are refused); for doubles, lanes go in pairs of the same hash. */
-#include "kernels/activation/vector.h"
-#include "kernels/dropout/dropout.h"
+#include "kernels/dropout/vector.h"
 
 enum { UNROLL, THREADS };
-
-typedef uint64_t vl __attribute__((vector_size(HONE_VB)));
-
-/* hone_random()'s mixing, lane by lane. */
-static inline vl mix(vl z)
-{
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
 
 struct job { stored *y; const stored *x; uint64_t key; uint32_t threshold; real scale; };
 
@@ -22,10 +11,10 @@ struct job { stored *y; const stored *x; uint64_t key; uint32_t threshold; real 
 HONE_INLINE vf element(vl z, vf x, const struct job *job)
 {
 #if HONE_REAL == 64
-    vl half = (vl)(vi_lanes() & 1) << 5, draw = mix(z) >> half & 0xffffffffu;
+    vl half = (vl)(vi_lanes() & 1) << 5, draw = dropout_mix(z) >> half & 0xffffffffu;
 #else
     typedef uint32_t vu __attribute__((vector_size(HONE_VB)));
-    vu draw = (vu)mix(z);
+    vu draw = (vu)dropout_mix(z);
 #endif
     vi keep = draw >= (draw ^ draw) + job->threshold;
     return (vf)(keep & (vi)(x * job->scale));
@@ -35,7 +24,7 @@ HONE_INLINE vf element(vl z, vf x, const struct job *job)
 HONE_INLINE void loop(int unroll, const struct job *job, int64_t from, int64_t to)
 {
     const struct job s = *job;
-    const uint64_t golden = 0x9e3779b97f4a7c15u;
+    const uint64_t golden = DROPOUT_GOLDEN;
     vl z;
     for (int l = 0; l < VB / 8; l++)
         z[l] = s.key + ((uint64_t)from / 2 + (uint64_t)(l * VL / (VB / 8) / 2) + 1) * golden;

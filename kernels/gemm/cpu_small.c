@@ -3,10 +3,9 @@
  *
  * There is a tile for every number of rows, so that rows are split evenly and no edge costs extra;
  * the last columns are masked.  kc bounds the part of B that stays in L1 while the rows pass. */
+#include "kernels/gemm/dots.h"
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/gemm.h"
-#include "kernels/gemm/micro.h"
-#include "kernels/gemm/pack.h"
 #include "kernels/gemm/tiles.h"
 
 #include <stdlib.h>
@@ -123,31 +122,6 @@ HONE_JIT_INLINE struct job job_of(const struct hone_problem *p, const struct hon
 
 /* ---- dot products ---- */
 
-/* VL rows of A times x. */
-static vf dot_group(const real *a, int64_t a_row, const real *x, int k)
-{
-    const char *p = (const char *)a;
-    int64_t odd[8];
-    vf s[VL];
-    HONE_UNROLLED for (int j = 0; j < 8; j++) {
-        odd[j] = (2 * j + 1) * a_row * (int64_t)sizeof *a;
-        if (2 * j + 1 < VL) __asm__("" : "+r"(odd[j]));
-    }
-    HONE_UNROLLED for (int i = 0; i < VL; i++) s[i] = (vf){ 0 };
-    for (; k >= VL; k -= VL, p += VL * sizeof *a, x += VL) {
-        vf y = vf_load(x);
-        __asm__("" : "+r"(p));
-        HONE_UNROLLED for (int i = 0; i < VL; i++)
-            s[i] += vf_load((const real *)hone_tile_at(p, odd, i)) * y;
-    }
-    if (k) {
-        vf y = vf_load_n(x, k);
-        HONE_UNROLLED for (int i = 0; i < VL; i++)
-            s[i] += vf_load_n((const real *)hone_tile_at(p, odd, i), k) * y;
-    }
-    return hone_sum_lanes(s);
-}
-
 static real dot(const real *a, const real *x, int k)
 {
     vf s = { 0 };
@@ -162,7 +136,7 @@ HONE_JIT_INLINE void dots(const struct job *j, int row0, int row1)
     real *c = j->c;
     int i = row0;
     for (; i + VL <= row1; i += VL) {
-        vf y = dot_group(j->a + i * j->a_stride, j->a_stride, j->b, j->k) * j->alpha + bias;
+        vf y = hone_dots(j->a + i * j->a_stride, j->a_stride, j->b, j->k) * j->alpha + bias;
         if (j->beta != 0) y += j->beta * vf_load(c + i);
         vf_store(c + i, y);
     }

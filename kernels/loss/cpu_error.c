@@ -1,35 +1,11 @@
 /* Mean squared, mean absolute and Huber's error with their gradients, row by row; a single column,
  * as in regression, has rows in the lanes instead. */
-#include "kernels/activation/vector.h"
-#include "kernels/loss/loss.h"
+#include "kernels/loss/error.h"
 
 enum { UNROLL, THREADS };
-enum error { ABSOLUTE, SQUARED, HUBER };
-
-/* `share`: what the gradient of one number has of the batch's; delta: of huber. */
-struct weights { vf share, delta; };
-
-/* The loss of the differences d, and in *dx their gradient. */
-HONE_INLINE vf element(enum error kind, vf d, const struct weights *w, vf *dx)
-{
-    vf zero = { 0 };
-    if (kind == SQUARED) {
-        *dx = d * w->share;
-        return d * d;
-    }
-    if (kind == ABSOLUTE) {
-        *dx = vf_select(d > zero, w->share, vf_select(d < zero, -w->share, zero));
-        return vf_abs(d);
-    }
-    /* c (|d| - c / 2) is both branches at once. */
-    vf c = vf_min(vf_abs(d), w->delta);
-    *dx = vf_max(-w->delta, vf_min(w->delta, d)) * w->share;
-    return c * (vf_abs(d) - 0.5f * c);
-}
-
 /* Sum of the losses of n numbers of one row. */
 HONE_INLINE real row(enum error kind, int unroll, const real *x, const real *t, int n,
-                     const struct weights *w, real *dx)
+                     const struct error_weights *w, real *dx)
 {
     const vf zero = { 0 };
     vf sum[4] = { zero, zero, zero, zero }, g;
@@ -37,33 +13,33 @@ HONE_INLINE real row(enum error kind, int unroll, const real *x, const real *t, 
     for (; j + unroll * VL <= n; j += unroll * VL)
         HONE_UNROLLED
         for (int u = 0; u < unroll; u++) {
-            sum[u] += element(kind, vf_load(x + j + u * VL) - vf_load(t + j + u * VL), w, &g);
+            sum[u] += error_of(kind, vf_load(x + j + u * VL) - vf_load(t + j + u * VL), w, &g);
             vf_store(dx + j + u * VL, g);
         }
     for (; unroll > 1 && j + VL <= n; j += VL) {
-        sum[0] += element(kind, vf_load(x + j) - vf_load(t + j), w, &g);
+        sum[0] += error_of(kind, vf_load(x + j) - vf_load(t + j), w, &g);
         vf_store(dx + j, g);
     }
     if (j < n) {
-        sum[0] += element(kind, vf_load_n(x + j, n - j) - vf_load_n(t + j, n - j), w, &g);
+        sum[0] += error_of(kind, vf_load_n(x + j, n - j) - vf_load_n(t + j, n - j), w, &g);
         vf_store_n(dx + j, g, n - j);
     }
     return vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 /* Rows [from, to) of one number each. */
-HONE_INLINE void column(enum error kind, const real *x, const real *t, const struct weights *w,
+HONE_INLINE void column(enum error kind, const real *x, const real *t, const struct error_weights *w,
                         real *dx, real *loss, int64_t from, int64_t to)
 {
     vf g;
     int64_t i = from;
     for (; i + VL <= to; i += VL) {
-        vf_store(loss + i, element(kind, vf_load(x + i) - vf_load(t + i), w, &g));
+        vf_store(loss + i, error_of(kind, vf_load(x + i) - vf_load(t + i), w, &g));
         vf_store(dx + i, g);
     }
     int n = (int)(to - i);
     if (!n) return;
-    vf_store_n(loss + i, element(kind, vf_load_n(x + i, n) - vf_load_n(t + i, n), w, &g), n);
+    vf_store_n(loss + i, error_of(kind, vf_load_n(x + i, n) - vf_load_n(t + i, n), w, &g), n);
     vf_store_n(dx + i, g, n);
 }
 
@@ -71,10 +47,8 @@ HONE_INLINE void rows(enum error kind, int unroll, const struct hone_problem *p,
                       int64_t from, int64_t to)
 {
     const int n = p->dim[LOSS_N];
-    const struct weights w = {
-        .share = vf_set((real)((kind == SQUARED ? 2.0 : 1.0) / ((double)p->dim[LOSS_M] * n))),
-        .delta = vf_set(kind == HUBER ? (real)p->value[HUBER_DELTA] : 0),
-    };
+    const struct error_weights w =
+        error_weights_of(kind, p->dim[LOSS_M], n, p->value[HUBER_DELTA]);
     const real *x = mem[ERR_X], *t = mem[ERR_T];
     real *dx = mem[ERR_DX], *loss = mem[ERR_LOSS];
     if (n == 1) { column(kind, x, t, &w, dx, loss, from, to); return; }

@@ -1,60 +1,11 @@
 /* mlp_ce, mlp_mse, mlp_mae, mlp_huber: sizes, arguments, flops. */
-#include "kernels/mlp/mlp.h"
+#include "kernels/mlp/layers.h"
 #include "kernels/optimizer/optimizer.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
-/* ---- what follows from a problem ---- */
-
-static int padded(int n) { return (n + MLP_LINE - 1) / MLP_LINE * MLP_LINE; }
-
-static void place_layers(const struct hone_problem *p, struct mlp *m)
-{
-    m->width[0] = p->dim[MLP_I];
-    for (int d = MLP_H; d <= MLP_O; d++)
-        if (p->dim[d]) m->width[++m->nlayers] = p->dim[d];
-    for (int l = 0; l < m->nlayers; l++) {
-        m->w[l] = m->numbers;
-        m->b[l] = m->w[l] + padded(m->width[l] * m->width[l + 1]);
-        m->numbers = m->b[l] + padded(m->width[l + 1]);
-    }
-}
-
-static void place_args(struct mlp *m)
-{
-    struct mlp_args *a = &m->arg;
-    *a = (struct mlp_args){ .state = { -1, -1 }, .hit = -1, .seed = -1 };
-    a->y = a->n++;
-    a->loss = a->n++;
-    if (m->loss == MLP_CE) a->hit = a->n++;
-    a->p = a->n++;
-    for (int i = 0; i < m->nstates; i++) a->state[i] = a->n++;
-    a->x = a->n++;
-    a->t = a->n++;
-    a->hyper = a->n++;
-    if (m->drop > 0) a->seed = a->n++;
-}
-
-struct mlp mlp_of(const struct hone_problem *p)
-{
-    static const struct hone_op *const losses[] = {
-        [MLP_MSE] = &hone_op_mlp_mse, [MLP_MAE] = &hone_op_mlp_mae,
-        [MLP_HUBER] = &hone_op_mlp_huber, [MLP_CE] = &hone_op_mlp_ce,
-    };
-    struct mlp m = {
-        .mb = p->dim[MLP_MB], .steps = p->dim[MLP_S], .act = hone_act_of(p),
-        .drop = p->value[MLP_DROP], .number = p->value[MLP_NUMBER],
-        .adam = hone_problem_has(p, "adam"), .momentum = hone_problem_has(p, "momentum"),
-        .nesterov = hone_problem_has(p, "nesterov"), .wd = hone_problem_has(p, "wd"),
-        .decoupled = hone_problem_has(p, "decoupled"),
-    };
-    while (losses[m.loss] != p->op) m.loss++;
-    m.nstates = m.adam ? 2 : m.momentum;
-    place_layers(p, &m);
-    place_args(&m);
-    return m;
-}
+struct mlp mlp_of(const struct hone_problem *p) { return mlp_from(p); }
 
 /* ---- the op ---- */
 

@@ -1,21 +1,13 @@
 /* A step of sgd in one pass over the flat arrays: each number is read and written once, whatever
  * the mix of momentum, Nesterov and weight decay. */
-#include "kernels/optimizer/flat.h"
+#include "kernels/optimizer/steps.h"
 
-struct step { real *p, *v; const real *g; real lr, momentum, wd; };
+struct step { struct sgd_step to; const real *g; };
 
 /* n lanes from i on; variant: the problem's attributes. */
 HONE_INLINE void update(int variant, int n, const struct step *s, int64_t i)
 {
-    vf p = flat_load(s->p + i, n), g = flat_load(s->g + i, n);
-    if (variant & 1 << SGD_WD) g = g + p * s->wd;
-    vf move = g;
-    if (variant & 1 << SGD_MOMENTUM) {
-        move = flat_load(s->v + i, n) * s->momentum + g;
-        flat_store(s->v + i, move, n);
-        if (variant & 1 << SGD_NESTEROV) move = move * s->momentum + g;
-    }
-    flat_store(s->p + i, p - move * s->lr, n);
+    sgd_move(variant, n, &s->to, i, flat_load(s->g + i, n));
 }
 
 FLAT_LOOP(update, struct step)
@@ -38,10 +30,10 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
               unroll = hone_plan_config(plan)->v[FLAT_UNROLL],
               variant = (int)p->attrs;
     const int64_t n = p->dim[OPTIM_N];
-    const real *hyper = mem[sgd_hyper(p)];
     const struct step s = {
-        .p = mem[SGD_P], .v = variant & 1 << SGD_MOMENTUM ? mem[SGD_V] : NULL, .g = mem[sgd_g(p)],
-        .lr = hyper[HYPER_LR], .momentum = hyper[HYPER_MOMENTUM], .wd = hyper[HYPER_WD],
+        .to = sgd_step_of(mem[SGD_P], variant & 1 << SGD_MOMENTUM ? mem[SGD_V] : NULL,
+                          mem[sgd_hyper(p)]),
+        .g = mem[sgd_g(p)],
     };
     (void)workspace;
     if (threads == 1) { share(variant, unroll, &s, 0, n); return HONE_OK; }

@@ -1,0 +1,659 @@
+/* Training steps of a small net on a processor, in one parallel region.  A thread takes its share of
+ * the batch's rows from input to gradients, `rows` of them at a time, so that all numbers between
+ * stay in its caches; then all add up each other's gradients, each for its share of the parameters,
+ * and update these.
+ *
+ * Rows are in the lanes of vectors: what the thread has of a number of the net, over its rows, lies
+ * in one run.  Products then read weights one by one where they are, forward and backward, widths
+ * need no padding, and softmax and dropout work on whole vectors.  A weight's gradient is the
+ * product of two runs: VL such are computed at once, and their lanes added up together. */
+#include "kernels/dropout/vector.h"
+#include "kernels/gemm/dots.h"
+#include "kernels/gemm/micro.h"
+#include "kernels/loss/error.h"
+#include "kernels/mlp/layers.h"
+#include "kernels/optimizer/steps.h"
+
+#include <stdlib.h>
+
+/* Rows at a time; vectors of them in a tile of a product; threads. */
+enum { ROWS, NV, THREADS };
+
+/* What a thread has, in numbers from its area on: over its rows, what layer l reads at a[l] and the
+ * gradient of what layer l - 1 gives, before its activation, at d[l] (until that is known, the
+ * activation's slope times dropout's factor); a run of ones; gradients as P has its numbers. */
+struct places { int a[MLP_MAX_LAYERS + 1], d[MLP_MAX_LAYERS + 1], ones, grad, size; };
+
+struct job {
+    struct mlp m;
+    int rows, nv, threads;
+    struct places at;
+    real *p, *state[2], *y, *loss, *hit, *areas;
+    const real *x, *t, *hyper;
+    const int32_t *label;
+    const uint64_t *seed;
+};
+
+/* Rows [first, first + n) of a step's batch; more: gradients of others are there already. */
+struct part { int step, first, n, more; real *area; };
+
+HONE_JIT_INLINE int least(int a, int b) { return a < b ? a : b; }
+HONE_JIT_INLINE int up(int a, int b) { return (a + b - 1) / b; }
+
+/* Does f(l) for each of the net's layers, upwards or downwards: no loop, so that in a jit build each
+ * has its own constants. */
+#define LAYERS_UP(nlayers, f) \
+    do { f(0) if (nlayers > 1) f(1) if (nlayers > 2) f(2) if (nlayers > 3) f(3) } while (0)
+#define LAYERS_DOWN(nlayers, f) \
+    do { if (nlayers > 3) f(3) if (nlayers > 2) f(2) if (nlayers > 1) f(1) f(0) } while (0)
+
+/* Where thread t's rows begin: whole vectors. */
+HONE_JIT_INLINE int first_row(const struct job *j, int t)
+{
+    return (int)hone_part(j->m.mb, VL, j->threads, t);
+}
+
+/* Sums over rows are computed VL at a time, and the last may begin at the last run. */
+HONE_JIT_INLINE struct places places_of(const struct mlp *m, int rows)
+{
+    struct places at = { .size = 0 };
+    for (int l = 0; l < MLP_MAX_LAYERS + 1; l++) {
+        if (l > m->nlayers) continue;
+        at.a[l] = at.size;
+        at.d[l] = at.size + m->width[l] * rows;
+        at.size += (l ? 2 : 1) * m->width[l] * rows;
+    }
+    at.ones = at.size;
+    at.grad = at.ones + rows;
+    at.size = at.grad + m->numbers + VL * rows;
+    return at;
+}
+
+/* All of it but the addresses. */
+HONE_JIT_INLINE struct job job_of(const struct hone_problem *p, const struct hone_config *c)
+{
+    struct job j = { .m = mlp_from(p), .nv = c->v[NV], .threads = c->v[THREADS] };
+    const int most = up(up(j.m.mb, VL), j.threads) * VL;   /* of a thread's share */
+    j.rows = least(c->v[ROWS], most);
+    j.at = places_of(&j.m, j.rows);
+    return j;
+}
+
+/* ---- forward and backward: products along a layer ---- */
+
+/* Y's runs from X's: y(i) = b(i) + sum w(l, i) x(l), or y(i) *= sum w(i, l) x(l); runs are `row`
+ * numbers apart, and `terms` is how many are added. */
+struct product { int terms, w_row, row; const real *w, *bias, *x; real *y; };
+
+HONE_INLINE void forward_tile(int mr, int nv, const struct product *t)
+{
+    vf s[HONE_TILE_MAX];
+    HONE_UNROLLED for (int q = 0; q < mr * nv; q++) s[q] = vf_set(t->bias[q / nv]);
+    hone_tile_columns(mr, nv, s, t->terms, t->w, t->w_row, t->x, t->row, nv * VL);
+    HONE_UNROLLED for (int q = 0; q < mr * nv; q++)
+        vf_store(t->y + q / nv * t->row + q % nv * VL, s[q]);
+}
+
+HONE_INLINE void backward_tile(int mr, int nv, const struct product *t)
+{
+    vf s[HONE_TILE_MAX];
+    hone_tile_zero(mr, nv, s);
+    hone_tile_rows(mr, nv, s, t->terms, t->w, t->w_row, t->x, t->row, nv * VL);
+    HONE_UNROLLED for (int q = 0; q < mr * nv; q++) {
+        real *y = t->y + q / nv * t->row + q % nv * VL;
+        vf_store(y, vf_load(y) * s[q]);
+    }
+}
+
+/* Runs in a tile of 1, 2 and 4 vectors. */
+#if defined __AVX512F__ || defined __aarch64__
+#define RUNS(nv) ((nv) == 4 ? 6 : 8)
+#define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_8(X, 2) HONE_UP_TO_6(X, 4)
+#elif defined __AVX2__
+#define RUNS(nv) ((nv) == 4 ? 2 : (nv) == 2 ? 6 : 8)
+#define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_6(X, 2) HONE_UP_TO_2(X, 4)
+#else
+#define RUNS(nv) ((nv) == 4 ? 2 : (nv) == 2 ? 4 : 8)
+#define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_4(X, 2) HONE_UP_TO_2(X, 4)
+#endif
+
+/* In a jit build there are but the tiles that are called. */
+#ifdef HONE_JIT_BUILD
+HONE_INLINE void run_tile(int backward, int mr, int nv, const struct product *t)
+{
+    if (backward) backward_tile(mr, nv, t);
+    else forward_tile(mr, nv, t);
+}
+#else
+typedef void tile_fn(const struct product *t);
+#define X(mr, nv)                                                                                  \
+    static void forward_##mr##x##nv(const struct product *t) { forward_tile(mr, nv, t); }          \
+    static void backward_##mr##x##nv(const struct product *t) { backward_tile(mr, nv, t); }
+TILES(X)
+#undef X
+#define X(mr, nv) [0][nv][mr] = forward_##mr##x##nv, [1][nv][mr] = backward_##mr##x##nv,
+static tile_fn *const tiles[2][5][9] = { TILES(X) };
+#undef X
+
+static void run_tile(int backward, int mr, int nv, const struct product *t)
+{
+    tiles[backward][nv][mr](t);
+}
+#endif
+
+/* n runs, nv vectors of each from row r on, in groups as equal as can be: the first `longer` have
+ * one more. */
+HONE_JIT_INLINE void down(int backward, int nv, const struct product *whole, int n, int r)
+{
+    const int groups = up(n, RUNS(nv)), each = n / groups, longer = n % groups;
+    const int middle = longer * (each + 1);
+    struct product t = *whole;
+    t.x += r;
+    for (int i = 0; i < n; ) {
+        const int count = i < middle ? each + 1 : each;
+        t.w = whole->w + (backward ? i * t.w_row : i);
+        t.y = whole->y + i * t.row + r;
+        if (!backward) t.bias = whole->bias + i;
+        if (i < middle) run_tile(backward, each + 1, nv, &t);
+        else run_tile(backward, each, nv, &t);
+        i += count;
+    }
+}
+
+HONE_JIT_INLINE void product(const struct job *j, const struct part *w, int backward,
+                             const struct product *t, int n)
+{
+    const int end = up(w->n, VL) * VL, nv = j->nv;
+    int r = 0;
+    for (; r + nv * VL <= end; r += nv * VL) down(backward, nv, t, n, r);
+    if (nv == 4)
+        for (; r + 2 * VL <= end; r += 2 * VL) down(backward, 2, t, n, r);
+    if (nv > 1)
+        for (; r < end; r += VL) down(backward, 1, t, n, r);
+}
+
+HONE_JIT_INLINE void forward(const struct job *j, const struct part *w, int l)
+{
+    const struct product t = {
+        .terms = j->m.width[l], .w_row = j->m.width[l + 1], .row = j->rows,
+        .w = j->p + j->m.w[l], .bias = j->p + j->m.b[l],
+        .x = w->area + j->at.a[l], .y = w->area + j->at.a[l + 1],
+    };
+    product(j, w, 0, &t, j->m.width[l + 1]);
+}
+
+/* The gradient of what layer l reads, l > 0, up to the activation below. */
+HONE_JIT_INLINE void backward(const struct job *j, const struct part *w, int l)
+{
+    const struct product t = {
+        .terms = j->m.width[l + 1], .w_row = j->m.width[l + 1], .row = j->rows,
+        .w = j->p + j->m.w[l], .x = w->area + j->at.d[l + 1], .y = w->area + j->at.d[l],
+    };
+    product(j, w, 1, &t, j->m.width[l]);
+}
+
+/* ---- activation and dropout ---- */
+
+typedef ureal vu __attribute__((vector_size(HONE_VB)));
+
+/* Hashes that make a vector of draws: one of each two floats' rows, or of each double's.  Vector q
+ * is of rows q, HASHES + q, 2 HASHES + q, ... */
+enum { HASHES = VL / VL64 };
+
+HONE_INLINE vl rows_of_hash(int64_t first, int q)
+{
+    vl v = { 0 };
+    for (int i = 0; i < VL64; i++) v[i] = (uint64_t)(first + i * HASHES + q);
+    return v;
+}
+
+/* The lower halves of hashes as draws, and the upper halves. */
+HONE_INLINE vu lower(const vl *hash)
+{
+    return (vu)(HASHES == 1 ? hash[0] & 0xffffffffu
+                            : (hash[0] & 0xffffffffu) | hash[HASHES - 1] << 32);
+}
+
+HONE_INLINE vu upper(const vl *hash)
+{
+    return (vu)(HASHES == 1 ? hash[0] >> 32
+                            : hash[0] >> 32 | (hash[HASHES - 1] & ~(uint64_t)0xffffffffu));
+}
+
+/* Which of numbers c and c + 1, c even, of VL rows from `first` on dropout keeps, n in a row.  Where
+ * n is even, each row's two are of one hash. */
+HONE_INLINE void draw(uint64_t key, uint32_t threshold, int n, int64_t first, int c, vi keep[2])
+{
+    vl hash[HASHES];
+    vu draws[2];
+    for (int side = 0; side < 2; side++) {
+        if (side && n % 2 == 0) { draws[1] = upper(hash); continue; }
+        HONE_UNROLLED for (int q = 0; q < HASHES; q++) {
+            vl i = rows_of_hash(first, q) * (uint64_t)n + (uint64_t)(c + side);
+            hash[q] = dropout_mix((i >> 1) * DROPOUT_GOLDEN + (key + DROPOUT_GOLDEN));
+            if (n % 2) hash[q] = hash[q] >> ((i & 1) << 5);
+        }
+        draws[side] = lower(hash);
+    }
+    keep[0] = draws[0] >= (draws[0] ^ draws[0]) + threshold;
+    keep[1] = draws[1] >= (draws[1] ^ draws[1]) + threshold;
+}
+
+HONE_INLINE void activate_of(enum hone_act act, const struct job *j, const struct part *w, int l)
+{
+    const int n = j->m.width[l + 1], drop = j->m.drop > 0;
+    const vf factor = vf_set((real)(1 / (1 - j->m.drop)));
+    const uint32_t threshold = dropout_threshold(j->m.drop);
+    const uint64_t *seed = j->seed + 2 * w->step;
+    const uint64_t key = drop ? dropout_key(seed[0], seed[1], 2 * (l + 1)) : 0;
+    for (int r = 0; r < w->n; r += VL) {
+        real *y = w->area + j->at.a[l + 1] + r, *slope = w->area + j->at.d[l + 1] + r;
+        for (int c = 0; c < n; c += 2) {
+            vi keep[2];
+            if (drop) draw(key, threshold, n, w->first + r, c, keep);
+            for (int side = 0; side < 2 && c + side < n; side++, y += j->rows, slope += j->rows) {
+                vf v = vf_activate(act, vf_load(y)), d = vf_activate_bwd(act, vf_set(1), v);
+                vf_store(y, drop ? (vf)(keep[side] & (vi)(v * factor)) : v);
+                vf_store(slope, drop ? (vf)(keep[side] & (vi)(d * factor)) : d);
+            }
+        }
+    }
+}
+
+HONE_JIT_INLINE void activate(const struct job *j, const struct part *w, int l)
+{
+    switch (j->m.act) {
+    case HONE_ACT_relu: activate_of(HONE_ACT_relu, j, w, l); break;
+    case HONE_ACT_relu6: activate_of(HONE_ACT_relu6, j, w, l); break;
+    case HONE_ACT_leaky_relu: activate_of(HONE_ACT_leaky_relu, j, w, l); break;
+    case HONE_ACT_sigmoid: activate_of(HONE_ACT_sigmoid, j, w, l); break;
+    case HONE_ACT_tanh: activate_of(HONE_ACT_tanh, j, w, l); break;
+    default: activate_of(HONE_ACT_none, j, w, l); break;
+    }
+}
+
+/* ---- loss ---- */
+
+/* All bits of the first n lanes. */
+HONE_INLINE vi lanes_below(int n) { return vi_lanes() < (vi){ 0 } + n; }
+
+/* Labels of n rows from `first` on. */
+HONE_INLINE vi labels(const struct job *j, int64_t first, int n)
+{
+    vi v = { 0 };
+    for (int i = 0; i < VL; i++) if (i < n) v[i] = j->label[first + i];
+    return v;
+}
+
+/* Softmax and cross-entropy, a vector of rows at a time; rows that are none get no gradient. */
+HONE_JIT_INLINE void softmax(const struct job *j, const struct part *w)
+{
+    const int n = j->m.width[j->m.nlayers], row = j->rows;
+    const int64_t first = (int64_t)w->step * j->m.mb + w->first;
+    const real share = 1 / (real)j->m.mb, smooth = (real)j->m.number, spread = smooth / (real)n;
+    const vf zero = { 0 };
+    for (int r = 0; r < w->n; r += VL) {
+        const int live = least(VL, w->n - r);
+        const real *x = w->area + j->at.a[j->m.nlayers] + r;
+        real *dx = w->area + j->at.d[j->m.nlayers] + r;
+        const vi label = labels(j, first + r, live), all = lanes_below(live);
+        vf most = vf_set(-__builtin_inff()), sum = zero, depth = zero, right = zero;
+        vi best = (vi){ 0 } - 1, c = { 0 };   /* -1: only NaN */
+        for (int i = 0; i < n; i++, c += 1) {
+            vf v = vf_load(x + i * row);
+            best = (vi)vf_select(v > most, (vf)c, (vf)best);
+            right = vf_select(c == label, v, right);
+            most = vf_max(v, most);
+        }
+        for (int i = 0; i < n; i++) {
+            vf v = vf_load(x + i * row) - most, e = vf_exp(v);
+            vf_store(dx + i * row, e);
+            sum += e;
+            if (smooth != 0) depth += v;
+        }
+        vf loss = vf_log(sum) - (1 - smooth) * (right - most);
+        if (smooth != 0) loss -= spread * depth;
+        vf_store_n(j->loss + first + r, loss, live);
+        vf_store_n(j->hit + first + r, vf_select(best == label, vf_set(1), zero), live);
+        const vf factor = vf_select(all, share / sum, zero);
+        const vf target = vf_select(all, vf_set((1 - smooth + spread) * share), zero);
+        const vf rest = vf_select(all, vf_set(spread * share), zero);
+        c = (vi){ 0 };
+        for (int i = 0; i < n; i++, c += 1) {
+            vf e = vf_load(dx + i * row);
+            vf_store(dx + i * row, e * factor - vf_select(c == label, target, rest));
+        }
+    }
+}
+
+/* Mean squared, mean absolute or Huber's error; what is wanted is where its gradient will be. */
+HONE_INLINE void errors(enum error kind, const struct job *j, const struct part *w)
+{
+    const int n = j->m.width[j->m.nlayers], row = j->rows;
+    const struct error_weights weights = error_weights_of(kind, j->m.mb, n, j->m.number);
+    for (int r = 0; r < w->n; r += VL) {
+        const int live = least(VL, w->n - r);
+        const real *x = w->area + j->at.a[j->m.nlayers] + r;
+        real *dx = w->area + j->at.d[j->m.nlayers] + r;
+        vf sum = { 0 }, d;
+        for (int i = 0; i < n; i++) {
+            sum += error_of(kind, vf_load(x + i * row) - vf_load(dx + i * row), &weights, &d);
+            vf_store(dx + i * row, (vf)(lanes_below(live) & (vi)d));
+        }
+        vf_store_n(j->loss + (int64_t)w->step * j->m.mb + w->first + r, sum / (real)n, live);
+    }
+}
+
+/* Rows of n numbers as runs, and back; what is beyond the last row is 0. */
+HONE_JIT_INLINE void runs_of_rows(const struct job *j, const struct part *w, const real *x, int n,
+                                  int place)
+{
+    const int64_t first = (int64_t)w->step * j->m.mb + w->first;
+    hone_pack_rows(w->area + place, j->rows, x + first * n, n, n, w->n);
+}
+
+HONE_JIT_INLINE void rows_of_runs(const struct job *j, const struct part *w, int place, real *y,
+                                  int n)
+{
+    const int64_t first = (int64_t)w->step * j->m.mb + w->first;
+    hone_pack_rows(y + first * n, n, w->area + place, j->rows, w->n, n);
+}
+
+HONE_JIT_INLINE void loss(const struct job *j, const struct part *w)
+{
+    const int last = j->m.nlayers, n = j->m.width[last];
+    rows_of_runs(j, w, j->at.a[last], j->y, n);
+    if (j->m.loss != MLP_CE) runs_of_rows(j, w, j->t, n, j->at.d[last]);
+    switch (j->m.loss) {
+    case MLP_CE: softmax(j, w); break;
+    case MLP_MSE: errors(SQUARED, j, w); break;
+    case MLP_MAE: errors(ABSOLUTE, j, w); break;
+    case MLP_HUBER: errors(HUBER, j, w); break;
+    }
+}
+
+/* ---- gradients of weights ---- */
+
+/* VL products of runs are a square of so many by so many, as good as VL is one. */
+enum { DOWN = VL >= 16 ? 4 : VL >= 4 ? 2 : 1, ALONG = VL / DOWN };
+
+/* The products of DOWN runs from a on and ALONG from d on, of n rows, one after another. */
+HONE_INLINE vf dots(const real *a, const real *d, int row, int n)
+{
+    vf s[VL];
+    HONE_UNROLLED for (int q = 0; q < VL; q++) s[q] = (vf){ 0 };
+    for (int r = 0; r < n; r += VL) {
+        vf x[DOWN];
+        HONE_UNROLLED for (int i = 0; i < DOWN; i++) x[i] = vf_load(a + i * row + r);
+        HONE_UNROLLED for (int k = 0; k < ALONG; k++) {
+            vf y = vf_load(d + k * row + r);
+            HONE_UNROLLED for (int i = 0; i < DOWN; i++) s[i * ALONG + k] += x[i] * y;
+        }
+    }
+    return hone_sum_lanes(s);
+}
+
+/* n numbers of v are gradients g, or more of them. */
+HONE_INLINE void put(const struct part *w, real *g, vf v, int n)
+{
+    vf_store_n(g, w->more ? v + vf_load_n(g, n) : v, n);
+}
+
+HONE_JIT_INLINE void gradients(const struct job *j, const struct part *w, int l)
+{
+    const int in = j->m.width[l], out = j->m.width[l + 1], row = j->rows, n = up(w->n, VL) * VL;
+    const real *a = w->area + j->at.a[l], *d = w->area + j->at.d[l + 1];
+    const real *ones = w->area + j->at.ones;
+    real *g = w->area + j->at.grad + j->m.w[l], *bias = w->area + j->at.grad + j->m.b[l];
+    for (int k = 0; k < out; k += VL)
+        put(w, bias + k, hone_dots(d + k * row, row, ones, n), least(VL, out - k));
+    if (out == 1) {
+        for (int i = 0; i < in; i += VL)
+            put(w, g + i, hone_dots(a + i * row, row, d, n), least(VL, in - i));
+        return;
+    }
+    for (int k = 0; k < out; k += ALONG)
+        for (int i = 0; i < in; i += DOWN) {
+            real sums[VL] __attribute__((aligned(VB)));
+            const int nk = least(ALONG, out - k), ni = least(DOWN, in - i);
+            vf_store(sums, dots(a + i * row, d + k * row, row, n));
+            for (int q = 0; q < ni; q++) {
+                real *to = g + (i + q) * out + k;
+                for (int c = 0; c < nk; c++)
+                    to[c] = sums[q * ALONG + c] + (w->more ? to[c] : 0);
+            }
+        }
+}
+
+/* ---- update ---- */
+
+/* The sum of all threads' gradients, n of them from i on. */
+HONE_INLINE vf gradient(const struct job *j, int n, int i)
+{
+    const real *g = j->areas + j->at.grad + i;
+    vf sum = flat_load(g, n);
+    for (int t = 1; t < j->threads; t++) sum += flat_load(g + (int64_t)t * j->at.size, n);
+    return sum;
+}
+
+/* Numbers [from, to) of P; sgd: its attributes, and those of adam below them. */
+#define EACH_VECTOR(move)                                                                          \
+    do {                                                                                           \
+        int i = from;                                                                              \
+        for (; i + VL <= to; i += VL) move(VL);                                                    \
+        if (i < to) move(to - i);                                                                  \
+    } while (0)
+
+HONE_INLINE void sgd(int variant, const struct job *j, const real *hyper, int from, int to)
+{
+    const struct sgd_step s = sgd_step_of(j->p, j->state[0], hyper);
+#define MOVE(n) sgd_move(variant, n, &s, i, gradient(j, n, i))
+    EACH_VECTOR(MOVE);
+#undef MOVE
+}
+
+HONE_INLINE void adam(enum adam_decay decay, const struct job *j, const real *hyper, int from, int to)
+{
+    const struct adam_step s = adam_step_of(j->p, j->state[0], j->state[1], hyper);
+#define MOVE(n) adam_move(decay, n, &s, i, gradient(j, n, i))
+    EACH_VECTOR(MOVE);
+#undef MOVE
+}
+
+HONE_JIT_INLINE void update_range(const struct job *j, int step, int from, int to)
+{
+    enum { M = 1 << SGD_MOMENTUM, N = 1 << SGD_NESTEROV, W = 1 << SGD_WD };
+    const real *hyper = j->hyper + HYPER_LEN * step;
+    const struct mlp *m = &j->m;
+    if (m->adam && !m->wd) adam(ADAM_KEEPS, j, hyper, from, to);
+    else if (m->adam && !m->decoupled) adam(ADAM_DECAYS, j, hyper, from, to);
+    else if (m->adam) adam(ADAM_DECAYS_APART, j, hyper, from, to);
+    else if (!m->momentum && !m->wd) sgd(0, j, hyper, from, to);
+    else if (!m->momentum) sgd(W, j, hyper, from, to);
+    else if (!m->nesterov && !m->wd) sgd(M, j, hyper, from, to);
+    else if (!m->nesterov) sgd(M | W, j, hyper, from, to);
+    else if (!m->wd) sgd(M | N, j, hyper, from, to);
+    else sgd(M | N | W, j, hyper, from, to);
+}
+
+/* Thread t's share of the parameters; what pads them stays. */
+HONE_JIT_INLINE void update(const struct job *j, int step, int t)
+{
+    const int from = (int)hone_part(j->m.numbers, MLP_LINE, j->threads, t);
+    const int to = (int)hone_part(j->m.numbers, MLP_LINE, j->threads, t + 1);
+    for (int i = 0; i < 2 * j->m.nlayers; i++) {
+        const int l = i / 2, n = j->m.width[l + 1];
+        const int first = i % 2 ? j->m.b[l] : j->m.w[l];
+        const int end = first + (i % 2 ? n : j->m.width[l] * n);
+        const int begin = first > from ? first : from;
+        if (begin < least(end, to)) update_range(j, step, begin, least(end, to));
+    }
+}
+
+/* ---- steps ---- */
+
+/* A part of the rows from input to gradients. */
+HONE_JIT_INLINE void some_rows(const struct job *j, const struct part *w)
+{
+    const int last = j->m.nlayers - 1;
+    runs_of_rows(j, w, j->x, j->m.width[0], j->at.a[0]);
+#define FORWARD(l) { forward(j, w, l); if (l < last) activate(j, w, l); }
+    LAYERS_UP(j->m.nlayers, FORWARD);
+    loss(j, w);
+#define BACKWARD(l) { gradients(j, w, l); if (l > 0) backward(j, w, l); }
+    LAYERS_DOWN(j->m.nlayers, BACKWARD);
+}
+
+/* Thread t's rows of a step. */
+HONE_JIT_INLINE void all_rows(const struct job *j, int step, int t)
+{
+    const int alike = j->m.mb % (VL * j->threads) == 0, begin = first_row(j, t);
+    const int n = alike ? j->m.mb / j->threads : first_row(j, t + 1) - begin;
+    struct part w = { .step = step, .area = j->areas + (int64_t)t * j->at.size };
+    for (int r = 0; r < n; r += j->rows) {
+        w.first = begin + r;
+        w.n = n % j->rows == 0 ? j->rows : least(j->rows, n - r);
+        w.more = r > 0;
+        some_rows(j, &w);
+    }
+}
+
+HONE_JIT_INLINE void begin(const struct job *j, int t)
+{
+    real *ones = j->areas + (int64_t)t * j->at.size + j->at.ones;
+    for (int i = 0; i < j->rows; i++) ones[i] = 1;
+}
+
+/* ---- the kernel ---- */
+
+extern const struct hone_kernel HONE_SYM(mlp_cpu_steps);
+
+/* Rows at a time are worth trying if fewer do not hold all already. */
+static int useful(const struct hone_param *q, int value, int size)
+{
+    int i = 0;
+    while (i < q->nvalues && q->value[i] != value) i++;
+    return i == 0 || q->value[i - 1] < size;
+}
+
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
+{
+    const int share = up(up(p->dim[MLP_MB], VL), c->v[THREADS]);
+    (void)d;
+    return c->v[THREADS] <= p->dim[MLP_MB] / VL + (c->v[THREADS] == 1) &&
+           c->v[NV] <= share && c->v[NV] * VL <= c->v[ROWS] &&
+           useful(&HONE_SYM(mlp_cpu_steps).param[ROWS], c->v[ROWS], share * VL);
+}
+
+static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
+{
+    const union { uint64_t whole; uint32_t half[2]; } order = { 1 };
+    (void)d;
+    return order.half[0] || !(p->value[MLP_DROP] > 0) ? NULL : "processor is big-endian";
+}
+
+/* Threads meet twice a step, which is worth it from some microseconds on. */
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    const struct hone_param *q = HONE_SYM(mlp_cpu_steps).param;
+    const int best = VB == 64 ? 4 : 2;
+    c->v[THREADS] = hone_guess_threads(d, p->op->flops(p) / 5e4);
+    while (c->v[THREADS] > 1 && c->v[THREADS] > p->dim[MLP_MB] / VL) c->v[THREADS] /= 2;
+    c->v[NV] = best;
+    while (c->v[NV] > up(up(p->dim[MLP_MB], VL), c->v[THREADS])) c->v[NV] /= 2;
+    c->v[ROWS] = q[ROWS].value[0];
+    for (int i = 0; i < q[ROWS].nvalues; i++) {
+        struct hone_config more = *c;
+        more.v[ROWS] = q[ROWS].value[i];
+        if (!valid(p, &more, d)) continue;
+        const struct job j = job_of(p, &more);
+        if (valid(p, c, d) && j.at.size * (int64_t)sizeof(real) > d->l2_bytes / 2) break;
+        *c = more;
+    }
+}
+
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
+{
+    const struct job j = job_of(p, c);
+    (void)d;
+    return (size_t)j.threads * (size_t)j.at.size * sizeof(real);
+}
+
+/* Attributes are looked up by name: too slow for what takes a few microseconds. */
+static int prepare(struct hone_plan *plan)
+{
+    struct job *j = malloc(sizeof *j);
+    if (!j) return hone_fail(HONE_ENOMEM, "%zu bytes", sizeof *j);
+    *j = job_of(&plan->problem, &plan->config);
+    plan->priv = j;
+    return HONE_OK;
+}
+
+static void release(struct hone_plan *plan) { free(plan->priv); }
+
+/* As every thread sees it: where sizes are constants, each makes it anew. */
+HONE_JIT_INLINE struct job job_at(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+#ifdef HONE_JIT_BUILD
+    struct job j = job_of(hone_plan_problem(plan), hone_plan_config(plan));
+#else
+    struct job j = *(const struct job *)plan->priv;
+#endif
+    const struct mlp_args *at = &j.m.arg;
+    j.p = mem[at->p];
+    for (int i = 0; i < 2; i++) j.state[i] = at->state[i] < 0 ? NULL : mem[at->state[i]];
+    j.y = mem[at->y];
+    j.loss = mem[at->loss];
+    j.hit = at->hit < 0 ? NULL : mem[at->hit];
+    j.x = mem[at->x];
+    j.t = mem[at->t];
+    j.label = mem[at->t];
+    j.hyper = mem[at->hyper];
+    j.seed = at->seed < 0 ? NULL : mem[at->seed];
+    j.areas = workspace;
+    return j;
+}
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    const int threads = hone_plan_config(plan)->v[THREADS];
+    if (threads == 1) {
+        const struct job j = job_at(plan, mem, workspace);
+        begin(&j, 0);
+        for (int s = 0; s < j.m.steps; s++) {
+            all_rows(&j, s, 0);
+            update(&j, s, 0);
+        }
+        return HONE_OK;
+    }
+#pragma omp parallel num_threads(threads)
+    {
+        /* Fewer threads than asked for compute the same bits. */
+        const struct job j = job_at(plan, mem, workspace);
+        for (int t = hone_thread(); t < threads; t += hone_threads()) begin(&j, t);
+        for (int s = 0; s < j.m.steps; s++) {
+            for (int t = hone_thread(); t < threads; t += hone_threads()) all_rows(&j, s, t);
+#pragma omp barrier
+            for (int t = hone_thread(); t < threads; t += hone_threads()) update(&j, s, t);
+            if (s + 1 == j.m.steps) continue;   /* the region's end is one */
+#pragma omp barrier
+        }
+    }
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_mlp_mse, &hone_op_mlp_mae, &hone_op_mlp_huber,
+                                             &hone_op_mlp_ce, 0 };
+
+const struct hone_kernel HONE_SYM(mlp_cpu_steps) = {
+    .name = HONE_NAME("cpu_steps"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
+    .param = {
+        HONE_PARAM("rows", 16, 32, 64, 128, 256, 512), HONE_PARAM("nv", 1, 2, 4),
+        HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
+    },
+    .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace,
+    .prepare = prepare, .release = release, .run = run,
+};
