@@ -56,13 +56,14 @@ HONE_JIT_INLINE int first_row(const struct job *j, int t)
 /* Sums over rows are computed VL at a time, and the last may begin at the last run. */
 HONE_JIT_INLINE struct places places_of(const struct mlp *m, int rows)
 {
-    struct places at = { .size = 0 };
-    for (int l = 0; l < MLP_MAX_LAYERS + 1; l++) {
-        if (l > m->nlayers) continue;
-        at.a[l] = at.size;
-        at.d[l] = at.size + m->width[l] * rows;
-        at.size += (l ? 2 : 1) * m->width[l] * rows;
+    struct places at = { .a = { 0 }, .size = m->width[0] * rows };
+#define PLACE(l)                                                                                   \
+    {                                                                                              \
+        at.a[l + 1] = at.size;                                                                     \
+        at.d[l + 1] = at.size + m->width[l + 1] * rows;                                            \
+        at.size += 2 * m->width[l + 1] * rows;                                                     \
     }
+    LAYERS_UP(m->nlayers, PLACE);
     at.ones = at.size;
     at.grad = at.ones + rows;
     at.size = at.grad + m->numbers + VL * rows;
@@ -196,18 +197,31 @@ HONE_JIT_INLINE void backward(const struct job *j, const struct part *w, int l)
 
 typedef ureal vu __attribute__((vector_size(HONE_VB)));
 
-/* Hashes that make a vector of draws: one of each two floats' rows, or of each double's.  Vector q
- * is of rows q, HASHES + q, 2 HASHES + q, ... */
+/* Hashes that make a vector of draws: one of each two floats' rows, or of each double's. */
 enum { HASHES = VL / VL64 };
 
-HONE_INLINE vl rows_of_hash(int64_t first, int q)
+/* Which numbers of VL rows dropout keeps, from left to right, two at a time; n in a row.  Where n is
+ * even, a row's two are of one hash, and `at` are hashes before they are mixed; else at are the
+ * numbers' places.  Vector q is of rows q, HASHES + q, 2 HASHES + q, ... */
+struct draws { uint64_t key; uint32_t threshold; int odd; vl at[HASHES]; };
+
+HONE_INLINE struct draws draws_of(const struct job *j, const struct part *w, int l, int r)
 {
-    vl v = { 0 };
-    for (int i = 0; i < VL64; i++) v[i] = (uint64_t)(first + i * HASHES + q);
-    return v;
+    const uint64_t *seed = j->seed + 2 * w->step, n = (uint64_t)j->m.width[l + 1];
+    struct draws s = {
+        .key = dropout_key(seed[0], seed[1], 2 * (l + 1)) + DROPOUT_GOLDEN,
+        .threshold = dropout_threshold(j->m.drop), .odd = n % 2,
+    };
+    HONE_UNROLLED for (int q = 0; q < HASHES; q++) {
+        vl row = { 0 };
+        HONE_UNROLLED for (int i = 0; i < VL64; i++)
+            row[i] = (uint64_t)(w->first + r + i * HASHES + q);
+        s.at[q] = s.odd ? row * n : row * (n / 2 * DROPOUT_GOLDEN) + s.key;
+    }
+    return s;
 }
 
-/* The lower halves of hashes as draws, and the upper halves. */
+/* Hashes' lower halves as draws, and their upper halves. */
 HONE_INLINE vu lower(const vl *hash)
 {
     return (vu)(HASHES == 1 ? hash[0] & 0xffffffffu
@@ -220,37 +234,41 @@ HONE_INLINE vu upper(const vl *hash)
                             : hash[0] >> 32 | (hash[HASHES - 1] & ~(uint64_t)0xffffffffu));
 }
 
-/* Which of numbers c and c + 1, c even, of VL rows from `first` on dropout keeps, n in a row.  Where
- * n is even, each row's two are of one hash. */
-HONE_INLINE void draw(uint64_t key, uint32_t threshold, int n, int64_t first, int c, vi keep[2])
+HONE_INLINE vi kept(const struct draws *s, vu draw) { return draw >= (draw ^ draw) + s->threshold; }
+
+HONE_INLINE void draw(struct draws *s, vi keep[2])
 {
     vl hash[HASHES];
-    vu draws[2];
-    for (int side = 0; side < 2; side++) {
-        if (side && n % 2 == 0) { draws[1] = upper(hash); continue; }
-        HONE_UNROLLED for (int q = 0; q < HASHES; q++) {
-            vl i = rows_of_hash(first, q) * (uint64_t)n + (uint64_t)(c + side);
-            hash[q] = dropout_mix((i >> 1) * DROPOUT_GOLDEN + (key + DROPOUT_GOLDEN));
-            if (n % 2) hash[q] = hash[q] >> ((i & 1) << 5);
+    if (s->odd) {
+        for (int side = 0; side < 2; side++) {
+            HONE_UNROLLED for (int q = 0; q < HASHES; q++) {
+                hash[q] = dropout_mix((s->at[q] >> 1) * DROPOUT_GOLDEN + s->key);
+                hash[q] = hash[q] >> ((s->at[q] & 1) << 5);
+                s->at[q] += 1;
+            }
+            keep[side] = kept(s, lower(hash));
         }
-        draws[side] = lower(hash);
+        return;
     }
-    keep[0] = draws[0] >= (draws[0] ^ draws[0]) + threshold;
-    keep[1] = draws[1] >= (draws[1] ^ draws[1]) + threshold;
+    HONE_UNROLLED for (int q = 0; q < HASHES; q++) {
+        hash[q] = dropout_mix(s->at[q]);
+        s->at[q] += DROPOUT_GOLDEN;
+    }
+    keep[0] = kept(s, lower(hash));
+    keep[1] = kept(s, upper(hash));
 }
 
 HONE_INLINE void activate_of(enum hone_act act, const struct job *j, const struct part *w, int l)
 {
     const int n = j->m.width[l + 1], drop = j->m.drop > 0;
     const vf factor = vf_set((real)(1 / (1 - j->m.drop)));
-    const uint32_t threshold = dropout_threshold(j->m.drop);
-    const uint64_t *seed = j->seed + 2 * w->step;
-    const uint64_t key = drop ? dropout_key(seed[0], seed[1], 2 * (l + 1)) : 0;
     for (int r = 0; r < w->n; r += VL) {
         real *y = w->area + j->at.a[l + 1] + r, *slope = w->area + j->at.d[l + 1] + r;
+        struct draws draws = { .odd = 0 };
+        if (drop) draws = draws_of(j, w, l, r);
         for (int c = 0; c < n; c += 2) {
             vi keep[2];
-            if (drop) draw(key, threshold, n, w->first + r, c, keep);
+            if (drop) draw(&draws, keep);
             for (int side = 0; side < 2 && c + side < n; side++, y += j->rows, slope += j->rows) {
                 vf v = vf_activate(act, vf_load(y)), d = vf_activate_bwd(act, vf_set(1), v);
                 vf_store(y, drop ? (vf)(keep[side] & (vi)(v * factor)) : v);
@@ -399,6 +417,12 @@ HONE_INLINE void put(const struct part *w, real *g, vf v, int n)
     vf_store_n(g, w->more ? v + vf_load_n(g, n) : v, n);
 }
 
+HONE_INLINE void put_some(const struct part *w, real *g, const real *sums, int n)
+{
+    if (w->more) for (int i = 0; i < n; i++) g[i] += sums[i];
+    else for (int i = 0; i < n; i++) g[i] = sums[i];
+}
+
 HONE_JIT_INLINE void gradients(const struct job *j, const struct part *w, int l)
 {
     const int in = j->m.width[l], out = j->m.width[l + 1], row = j->rows, n = up(w->n, VL) * VL;
@@ -415,12 +439,10 @@ HONE_JIT_INLINE void gradients(const struct job *j, const struct part *w, int l)
     for (int k = 0; k < out; k += ALONG)
         for (int i = 0; i < in; i += DOWN) {
             real sums[VL] __attribute__((aligned(VB)));
-            const int nk = least(ALONG, out - k), ni = least(DOWN, in - i);
             vf_store(sums, dots(a + i * row, d + k * row, row, n));
-            for (int q = 0; q < ni; q++) {
-                real *to = g + (i + q) * out + k;
-                for (int c = 0; c < nk; c++)
-                    to[c] = sums[q * ALONG + c] + (w->more ? to[c] : 0);
+            for (int q = 0; q < DOWN && i + q < in; q++) {
+                if (k + ALONG <= out) put_some(w, g + (i + q) * out + k, sums + q * ALONG, ALONG);
+                else put_some(w, g + (i + q) * out + k, sums + q * ALONG, out - k);
             }
         }
 }
@@ -476,18 +498,24 @@ HONE_JIT_INLINE void update_range(const struct job *j, int step, int from, int t
     else sgd(M | N | W, j, hyper, from, to);
 }
 
+/* The n numbers of P at `first`, as far as they are in [from, to). */
+HONE_JIT_INLINE void update_within(const struct job *j, int step, int from, int to, int first, int n)
+{
+    const int begin = first > from ? first : from, end = least(first + n, to);
+    if (begin < end) update_range(j, step, begin, end);
+}
+
 /* Thread t's share of the parameters; what pads them stays. */
 HONE_JIT_INLINE void update(const struct job *j, int step, int t)
 {
     const int from = (int)hone_part(j->m.numbers, MLP_LINE, j->threads, t);
     const int to = (int)hone_part(j->m.numbers, MLP_LINE, j->threads, t + 1);
-    for (int i = 0; i < 2 * j->m.nlayers; i++) {
-        const int l = i / 2, n = j->m.width[l + 1];
-        const int first = i % 2 ? j->m.b[l] : j->m.w[l];
-        const int end = first + (i % 2 ? n : j->m.width[l] * n);
-        const int begin = first > from ? first : from;
-        if (begin < least(end, to)) update_range(j, step, begin, least(end, to));
+#define UPDATE(l)                                                                                  \
+    {                                                                                              \
+        update_within(j, step, from, to, j->m.w[l], j->m.width[l] * j->m.width[l + 1]);            \
+        update_within(j, step, from, to, j->m.b[l], j->m.width[l + 1]);                            \
     }
+    LAYERS_UP(j->m.nlayers, UPDATE);
 }
 
 /* ---- steps ---- */

@@ -10,17 +10,24 @@
 MLP_INLINE int mlp_padded(int n) { return (n + MLP_LINE - 1) / MLP_LINE * MLP_LINE; }
 
 /* Hidden layers are h, then g, then f: sizes that follow i. */
+MLP_INLINE void mlp_place_layer(const struct hone_problem *p, struct mlp *m, int l)
+{
+    if (l >= m->nlayers) return;
+    m->width[l + 1] = l + 1 < m->nlayers ? p->dim[MLP_I + l + 1] : p->dim[MLP_O];
+    m->w[l] = m->numbers;
+    m->b[l] = m->w[l] + mlp_padded(m->width[l] * m->width[l + 1]);
+    m->numbers = m->b[l] + mlp_padded(m->width[l + 1]);
+}
+
+/* No loop: it would be there still when a compiler looks for constants. */
 MLP_INLINE void mlp_place_layers(const struct hone_problem *p, struct mlp *m)
 {
     m->nlayers = 1 + (p->dim[MLP_H] > 0) + (p->dim[MLP_G] > 0) + (p->dim[MLP_F] > 0);
     m->width[0] = p->dim[MLP_I];
-    for (int l = 0; l < MLP_MAX_LAYERS; l++) {
-        if (l >= m->nlayers) continue;
-        m->width[l + 1] = l + 1 < m->nlayers ? p->dim[MLP_I + l + 1] : p->dim[MLP_O];
-        m->w[l] = m->numbers;
-        m->b[l] = m->w[l] + mlp_padded(m->width[l] * m->width[l + 1]);
-        m->numbers = m->b[l] + mlp_padded(m->width[l + 1]);
-    }
+    mlp_place_layer(p, m, 0);
+    mlp_place_layer(p, m, 1);
+    mlp_place_layer(p, m, 2);
+    mlp_place_layer(p, m, 3);
 }
 
 MLP_INLINE void mlp_place_args(struct mlp *m)
@@ -31,7 +38,8 @@ MLP_INLINE void mlp_place_args(struct mlp *m)
     a->loss = a->n++;
     if (m->loss == MLP_CE) a->hit = a->n++;
     a->p = a->n++;
-    for (int i = 0; i < m->nstates; i++) a->state[i] = a->n++;
+    if (m->nstates > 0) a->state[0] = a->n++;
+    if (m->nstates > 1) a->state[1] = a->n++;
     a->x = a->n++;
     a->t = a->n++;
     a->hyper = a->n++;
