@@ -1,6 +1,7 @@
 /* `hone bench`: proves, times and counts one problem.  Candidates are timed in rounds, one window
  * of each, so that what disturbs the machine disturbs them alike; counting comes after. */
 #include "profiler/bench.h"
+#include "profiler/peaks.h"
 
 #include <argp.h>
 #include <stdlib.h>
@@ -123,6 +124,9 @@ static void time_rounds(struct hone_bench *b, struct hone_case *c, int windows)
 {
     double started = hone_now(), best = 1e300, one;
     for (int round = -1; round < windows && !hone_interrupted(); round++) {
+        if (b->peak && round >= 0)
+            b->peak[b->npeaks++] =
+                hone_peaks_now(b->device, b->problem.dtype, b->peak_threads);
         for (int i = 0; i < b->nrows && !hone_interrupted(); i++) {
             struct hone_bench_row *r = &b->row[i];
             if (r->state || !r->plan.kernel || hopeless(b, r, best)) continue;
@@ -220,6 +224,8 @@ int hone_bench_measure(struct hone_bench *b, const struct hone_peaks *peaks, con
     for (int i = 0; !err && i < b->nrows; i++)
         if (!(b->row[i].ms = calloc((size_t)b->windows, sizeof(double))))
             err = hone_fail(HONE_ENOMEM, "%d windows", b->windows);
+    if (!err && b->peak_threads && !(b->peak = calloc((size_t)b->windows, sizeof(double))))
+        err = hone_fail(HONE_ENOMEM, "%d windows", b->windows);
     if (!err) {
         verify(b, cases, ncases);
         hone_progress_end();
@@ -243,7 +249,9 @@ void hone_bench_close(struct hone_bench *b)
         free(b->row[i].ms);
     }
     free(b->row);
+    free(b->peak);
     b->row = NULL;
+    b->peak = NULL;
     b->nrows = 0;
 }
 

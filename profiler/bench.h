@@ -33,6 +33,9 @@ struct hone_bench {
     enum hone_cache cache;
     uint64_t seed;
     int windows; /* behind each median */
+    int peak_threads;         /* in each round the peak of so many is measured; 0: it is not */
+    double *peak;     /* flop/s, of each round */
+    int npeaks;
     int interrupted;
     int nrows;
     struct hone_bench_row *row; /* fastest first; those that went wrong last */

@@ -219,13 +219,21 @@ static int add_rivals(const struct session *s, struct hone_bench *b, struct hone
 
 /* ---- one problem ---- */
 
-static double peak(const struct session *s, enum hone_dtype t)
+static int threads_of(const struct session *s)
 {
-    int threads = s->o->threads ? s->o->threads : s->d->ncores;
-    if (!s->have_peaks) return 0;
+    return s->o->threads ? s->o->threads : s->d->ncores;
+}
+
+/* flop/s: the median of what was measured in the same rounds, or of a device where that is not done
+ * what is known of it; 0: nothing. */
+static struct hone_stats peak(const struct session *s, const struct hone_bench *b)
+{
+    enum hone_dtype t = b->problem.dtype;
+    if (b->npeaks && b->peak[0] > 0) return hone_stats_of(b->peak, b->npeaks);
+    if (!s->have_peaks) return (struct hone_stats){ 0 };
     if (s->peaks.flops_one[t] <= 0) t = HONE_F32;
-    double sum = s->peaks.flops_one[t] * threads, all = s->peaks.flops_all[t];
-    return sum < all || all <= 0 ? sum : all;
+    const double sum = s->peaks.flops_one[t] * threads_of(s), all = s->peaks.flops_all[t];
+    return (struct hone_stats){ .median = sum < all || all <= 0 ? sum : all };
 }
 
 static double best_ms(const struct hone_bench *b, unsigned builds)
@@ -268,7 +276,8 @@ static const char *verdict(const struct hone_bench_row *r)
 
 static void print_table(const struct session *s, const struct hone_bench *b, const char *text)
 {
-    const double most = peak(s, b->problem.dtype);
+    const struct hone_stats of = peak(s, b);
+    const double most = of.median;
     char config[HONE_TEXT], interval[48];
     printf("%s\n", text);
     for (int i = 0; i < b->nrows; i++) {
@@ -286,11 +295,15 @@ static void print_table(const struct session *s, const struct hone_bench *b, con
         if (r->reorder_ms > 0) printf("  (reorders %.3g ms)", r->reorder_ms);
         printf("  %s\n", config);
     }
+    if (!of.n) return;
+    snprintf(interval, sizeof interval, "[%.4g, %.4g]", 1e-9 * of.lo, 1e-9 * of.hi);
+    printf("  %-32s %24s %22.4g GFLOP/s  100 %%\n", "(peak in the same rounds)", interval,
+           1e-9 * most);
 }
 
 static void print_csv(const struct session *s, const struct hone_bench *b, const char *text)
 {
-    const double most = peak(s, b->problem.dtype);
+    const double most = peak(s, b).median;
     char config[HONE_TEXT];
     for (int i = 0; i < b->nrows; i++) {
         const struct hone_bench_row *r = &b->row[i];
@@ -312,7 +325,7 @@ static void print_csv(const struct session *s, const struct hone_bench *b, const
 
 static void keep_json(struct session *s, const struct hone_bench *b, const char *text)
 {
-    const double most = peak(s, b->problem.dtype);
+    const double most = peak(s, b).median;
     json_t *rivals = json_array();
     for (int i = 0; i < b->nrows; i++) {
         const struct hone_bench_row *r = &b->row[i];
@@ -321,13 +334,14 @@ static void keep_json(struct session *s, const struct hone_bench *b, const char 
             json_object_set_new(row, "peak_share", json_real(1e9 * hone_bench_gflops(b, r) / most));
         json_array_append_new(rivals, row);
     }
-    json_array_append_new(s->rows, json_pack("{s:s, s:o}", "problem", text, "rivals", rivals));
+    json_array_append_new(s->rows, json_pack("{s:s, s:f, s:o}", "problem", text, "peak_gflops",
+                                             1e-9 * most, "rivals", rivals));
 }
 
 static int bench_problem(struct session *s, const struct hone_problem *p)
 {
     struct hone_bench b = { .device = s->d, .problem = *p, .cache = s->o->cache, .seed = 1,
-                            .windows = s->o->windows };
+                            .windows = s->o->windows, .peak_threads = threads_of(s) };
     struct hone_case c;
     char text[HONE_TEXT];
     hone_problem_print(p, text);

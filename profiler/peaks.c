@@ -98,17 +98,19 @@ static double rate_of(const struct job *j, int nthreads, int64_t times)
     return last - first < 1.25 * longest ? rate : amount * nthreads / (last - first);
 }
 
-/* The best rate of windows of about 2 ms, for about `seconds` in all, eight windows at least. */
+/* In a window of about 2 ms. */
+static int64_t times_of(const struct job *j, int nthreads)
+{
+    rate_of(j, nthreads, 1); /* wakes the threads, fills the caches */
+    for (int64_t times = 1;; times *= 2)
+        if (work(j) * (double)times >= 0.002 * rate_of(j, 1, times)) return times;
+}
+
+/* The best rate of such windows, for about `seconds` in all, eight windows at least. */
 static double best_rate(const struct job *j, int nthreads, double seconds)
 {
-    double start, best = 0;
-    int64_t times = 1;
-    rate_of(j, nthreads, 1); /* wakes the threads, fills the caches */
-    for (;; times *= 2) {
-        double rate = rate_of(j, 1, times);
-        if (work(j) * (double)times >= 0.002 * rate) break;
-    }
-    start = hone_now();
+    const int64_t times = times_of(j, nthreads);
+    double start = hone_now(), best = 0;
     for (int n = 0; n < 8 || hone_now() - start < seconds; n++) {
         double rate = rate_of(j, nthreads, times);
         if (rate > best) best = rate;
@@ -143,21 +145,35 @@ int hone_peaks_has(const struct hone_device *d, enum hone_dtype t)
     return t == HONE_F32 || t == HONE_F64 || (t == HONE_BF16 && dots_for(d));
 }
 
+static struct job flops_job(const struct hone_device *d, enum hone_dtype t, struct clocks *clocks)
+{
+    return (struct job){ .loops = loops_for(d),
+                         .kind = t == HONE_F32 ? FMA_F32 : t == HONE_F64 ? FMA_F64 : PRODUCTS,
+                         .dots = dots_for(d),
+                         .clocks = clocks };
+}
+
+double hone_peaks_now(const struct hone_device *d, enum hone_dtype t, int nthreads)
+{
+    struct clocks clocks = { 0, 0 };
+    if (d->backend != &hone_backend_cpu) return 0;
+    const struct job j = flops_job(d, hone_peaks_has(d, t) ? t : HONE_F32, &clocks);
+    const int64_t times = times_of(&j, nthreads);
+    return rate_of(&j, nthreads, times);
+}
+
 static int64_t blocks(double bytes)
 {
     int64_t n = (int64_t)bytes / HONE_READ_BLOCK * HONE_READ_BLOCK;
     return n < 4 * HONE_READ_BLOCK ? 4 * HONE_READ_BLOCK : n;
 }
 
-static void measure_flops(const struct hone_device *d, const struct hone_loops *loops,
-                          double seconds, struct clocks *clocks, struct hone_peaks *p)
+static void measure_flops(const struct hone_device *d, double seconds, struct clocks *clocks,
+                          struct hone_peaks *p)
 {
     for (int t = HONE_F32; t < HONE_NDTYPES; t++) {
         if (!hone_peaks_has(d, (enum hone_dtype)t)) continue;
-        struct job j = { .loops = loops,
-                         .kind = t == HONE_F32 ? FMA_F32 : t == HONE_F64 ? FMA_F64 : PRODUCTS,
-                         .dots = dots_for(d),
-                         .clocks = clocks };
+        const struct job j = flops_job(d, (enum hone_dtype)t, clocks);
         p->flops_one[t] = best_rate(&j, 1, seconds);
         p->flops_all[t] = p->nthreads > 1 ? best_rate(&j, p->nthreads, seconds) : p->flops_one[t];
     }
@@ -229,7 +245,7 @@ int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_byt
 #pragma omp parallel for num_threads(p->nthreads) schedule(static)
     for (int64_t i = 0; i < room / page; i++) memset(mem + i * page, 0, (size_t)page);
     struct clocks clocks = { 0, 0 };
-    measure_flops(d, loops, seconds, &clocks, p);
+    measure_flops(d, seconds, &clocks, p);
     measure_reads(d, loops, seconds, mem, one, all, &clocks, p);
     free(mem);
     p->times = 1;

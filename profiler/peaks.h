@@ -46,7 +46,12 @@ int hone_peaks_has(const struct hone_device *d, enum hone_dtype t);
 int hone_peaks_measure(struct hone_device *d, double seconds, int64_t memory_bytes,
                        struct hone_peaks *peaks);
 
-/* The same of a GPU (peaks_gpu.c); and what is by its clocks, tensor cores' rates, into measured
+/* flop/s of so many threads in one window of about 2 ms, for numbers of type t or what they are
+ * computed in; 0: not known of this device.  Between windows of kernels: a processor's clock is not
+ * the same from hour to hour, and what it was at its best is no measure of them. */
+double hone_peaks_now(const struct hone_device *d, enum hone_dtype t, int nthreads);
+
+/* hone_peaks_measure() of a GPU (peaks_gpu.c); and what is by its clocks, tensor cores' rates, into measured
  * peaks. */
 int hone_peaks_measure_gpu(struct hone_device *d, double seconds, struct hone_peaks *peaks);
 void hone_peaks_of_halves(const struct hone_device *d, struct hone_peaks *peaks);

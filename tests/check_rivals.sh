@@ -28,12 +28,15 @@ try 0 'against the best library' bench --problems p.txt --threads 1 --windows 3 
 try 0 'geometric mean [0-9.]*x over 3 problems' bench --problems p.txt --threads 1 --windows 3 --tries 1
 grep -q '^conv2d_fwd:f32' out && grep -q '^  lib_openblas  *[0-9.e-]* ms \[' out
 tap $? "a line of each rival under its problem"
+[ "$(grep -c '^  (peak in the same rounds) .* GFLOP/s  100 %$' out)" = 3 ]
+tap $? "and the peak that the processor had meanwhile"
 try 0 'vs_library' bench --problems p.txt --rivals lib,ref --windows 3 --csv
 [ "$(grep -c ',ref,' out)" = 3 ] && awk -F'"' '/^[cg]/ { n = split($1 $3, a, ","); if (n != 15) exit 1 }' out
 tap $? "CSV has as many fields as its head, and a kernel asked for by name"
 try 0 '"geometric_mean"' bench --problems p.txt --rivals lib,aot --windows 3 --tries 1 --json
 if command -v python3 >/dev/null 2>&1; then
     python3 -c "import json; j = json.load(open('out')); p = j['problems']
+assert all(q['peak_gflops'] > 0.1 for q in p)
 assert len(p) == 3 and all(r['verdict'] == 'right' and r['ms_median'] > 0 for q in p for r in q['rivals'])"
     tap $? "JSON holds every rival's time"
 fi
