@@ -2,17 +2,17 @@
  * own, so channels lie in the lanes, and an output is a sum over taps of a vector of the input
  * times a vector of weights.
  *
- * A tile of rp pixels x nv vectors of channels stays in registers while the taps pass; weights are
- * repacked as (kh, kw, channels) to be read as vectors.  Nothing is padded: only the taps inside of
- * the image are visited, which on images of 2x2 are 4 of 9.  The pixels of a tile are neighbours in
- * a row, near an edge one alone, or, for small images, the same one of rp images, whose taps lie
- * alike.
+ * A tile of rp pixels of a row x nv vectors of channels stays in registers while the taps pass;
+ * weights are repacked as (kh, kw, channels) to be read as vectors.  Nothing is padded: only the
+ * taps inside of the image are visited, which on images of 2x2 are 4 of 9, and others are not
+ * packed.  Where taps are two or three across, each vector of the input is loaded once for all
+ * pixels and taps of a row that it belongs to.
  *
- * Halves become floats where they are loaded (pairs.h), and the sum is rounded once.  That costs
- * more than the load, so where taps and pixels are neighbours alike each vector of the input is
- * loaded once for all taps of a row.
+ * Most images are larger than L2, and then bytes from the last cache are what takes time.  So all
+ * channels of some pixels are done before the next pixels of the row: input and output pass in the
+ * order of memory, which is what the processor's prefetchers see through.
  *
- * All channels of a row of outputs are done before the next row: memory is read from end to end. */
+ * Halves become floats where they are loaded (pairs.h), and the sum is rounded once. */
 #include "kernels/backend/cpu.h"
 #include "kernels/conv2d/gather.h"
 #include "kernels/conv2d/pairs.h"
@@ -20,38 +20,46 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { RP, NV, IMAGES, ROWS, STREAM, THREADS };
+enum { RP, NV, ROWS, STREAM, THREADS };
 enum { MOST = VB == 64 ? 16 : 8, MAX_RP = 8, MAX_NV = 4,    /* sums in registers */
        MAX_SLIDE = 3, HALF = sizeof(stored) < sizeof(real),
-       LINE = HONE_ALIGN / sizeof(stored), PER_LINE = LINE > VL ? LINE / VL : 1 };   /* vectors */
+       LINE = HONE_ALIGN / sizeof(stored) };   /* numbers */
 
-/* The taps of a tile's first pixel that lie inside the image, and how the others' lie. */
+/* rp outputs, and the taps down that lie inside of the image for them.  Across, those of the first
+ * output lie in columns [0, nw), and columns [from, to) of all that the outputs need are inside. */
 struct taps {
     const stored *x;
+    stored *y;
     const real *w, *bias;
-    int nh, nw;
+    int channels, nh, nw, from, to;
+    int step;                             /* taps from output to output; 0: any number, and all
+                                           * outputs see the same taps [from, to) */
     int64_t x_row, x_tap, w_row, w_tap;   /* numbers from tap to tap, down and across */
     int64_t pixel, out_pixel;             /* numbers from pixel to pixel, in and out */
-    int64_t ahead;                        /* numbers to what a later row will read; 0: none */
-    int clamp, stream;                    /* to [0, hi]: relu, relu6; write past the caches */
+    int stream;                           /* write past the caches */
+    int activates;                        /* to [0, hi]: relu, relu6; unless `act` says another */
     real hi;
-    enum hone_act act;                    /* the others */
+    enum hone_act act;
 };
 
-/* A row of `nw` taps, a constant, for rp pixels that are as far apart as they: a vector of x serves
- * all sums it belongs to. */
-HONE_INLINE void slide(int rp, int nv, int nw, const struct taps *t, const stored *x,
-                       const real *w, vf acc[MAX_RP][MAX_NV])
+/* A row of `nw` taps for rp pixels `step` taps apart, constants: a vector of x serves all sums it
+ * belongs to. */
+HONE_INLINE void slide(int rp, int nv, int lanes, int nw, int step, const struct taps *t,
+                       const stored *x, const real *w, vf acc[MAX_RP][MAX_NV])
 {
+    const int columns = (rp - 1) * step + nw;
     vf wv[MAX_SLIDE][MAX_NV];
     HONE_UNROLLED for (int j = 0; j < nw; j++)
         HONE_UNROLLED for (int v = 0; v < nv; v++) wv[j][v] = vf_load(w + j * t->w_tap + v * VL);
-    HONE_UNROLLED for (int k = 0; k < rp + nw - 1; k++) {
+    HONE_UNROLLED for (int k = 0; k < columns; k++) {
         vf xv[MAX_NV];
-        pairs_get(nv, VL, x + k * t->pixel, xv);
+        if (k < nw - 1 && k < t->from) continue;
+        if (k > columns - nw && k >= t->to) continue;
+        pairs_get(nv, lanes, x + k * t->x_tap, xv);
         HONE_UNROLLED for (int v = 0; v < nv; v++)
             HONE_UNROLLED for (int j = 0; j < nw; j++)
-                if (k >= j && k - j < rp) acc[k - j][v] += xv[v] * wv[j][v];
+                if (k >= j && (k - j) % step == 0 && (k - j) / step < rp)
+                    acc[(k - j) / step][v] += xv[v] * wv[j][v];
     }
 }
 
@@ -62,60 +70,68 @@ static __attribute__((noinline)) void activate(enum hone_act act, real *y, int n
     for (int i = 0; PAIRS && i < n; i++) y[i] = pairs_bias(y[i]);
 }
 
-/* The last vector has `lanes` lanes.  nw: taps across that slide() does; 0: any. */
-HONE_INLINE void tile(int rp, int nv, int lanes, int nw, const struct taps *job, stored *y)
+/* nv vectors of channels from c on, of which the last has `lanes` lanes.  nw, step: what slide()
+ * does; nw 0: any. */
+HONE_INLINE void tile(int rp, int nv, int lanes, int nw, int step, const struct taps *t, int c)
 {
-    const struct taps t = *job;
+    const stored *x0 = t->x + c;
+    const real *w0 = t->w + c;
+    stored *y = t->y + c;
     vf acc[MAX_RP][MAX_NV];
     HONE_UNROLLED for (int p = 0; p < rp; p++)
-        HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] = vf_load(t.bias + v * VL);
-    if (t.ahead)
-        HONE_UNROLLED for (int p = 0; p < rp; p++)
-            HONE_UNROLLED for (int v = 0; v < nv; v += PER_LINE)
-                __builtin_prefetch(t.x + t.ahead + p * t.pixel + v * VL);
-    for (int i = 0; nw && i < t.nh; i++)
-        slide(rp, nv, nw, &t, t.x + i * t.x_row, t.w + i * t.w_row, acc);
-    for (int i = 0; !nw && i < t.nh; i++)
-        for (int j = 0; j < t.nw; j++) {
-            const stored *x = t.x + i * t.x_row + j * t.x_tap;
-            const real *w = t.w + i * t.w_row + j * t.w_tap;
+        HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] = vf_load(t->bias + c + v * VL);
+    for (int i = 0; nw && i < t->nh; i++)
+        slide(rp, nv, lanes, nw, step, t, x0 + i * t->x_row, w0 + i * t->w_row, acc);
+    for (int i = 0; !nw && i < t->nh; i++)
+        for (int j = t->from; j < t->to; j++) {
+            const stored *x = x0 + i * t->x_row + j * t->x_tap;
+            const real *w = w0 + i * t->w_row + j * t->w_tap;
             vf wv[MAX_NV];
             HONE_UNROLLED for (int v = 0; v < nv; v++) wv[v] = vf_load(w + v * VL);
             HONE_UNROLLED for (int p = 0; p < rp; p++) {
                 vf xv[MAX_NV];
-                pairs_get(nv, lanes, x + p * t.pixel, xv);
+                pairs_get(nv, lanes, x + p * t->pixel, xv);
                 HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] += xv[v] * wv[v];
             }
         }
-    if (t.act != HONE_ACT_none) {
+    if (t->activates && t->act != HONE_ACT_none) {
         real sum[MOST][VL];
         HONE_UNROLLED for (int i = 0; i < rp * nv; i++) vf_store(sum[i], acc[i / nv][i % nv]);
-        activate(t.act, sum[0], rp * nv * VL);
+        activate(t->act, sum[0], rp * nv * VL);
         HONE_UNROLLED for (int i = 0; i < rp * nv; i++) acc[i / nv][i % nv] = vf_load(sum[i]);
-    } else if (t.clamp) {
-        const vf lo = vf_set(0), hi = vf_set(t.hi);
+    } else if (t->activates) {
+        const vf lo = vf_set(0), hi = vf_set(t->hi);
         /* In this order NaN stays NaN. */
         HONE_UNROLLED for (int i = 0; i < rp * nv; i++)
             acc[i / nv][i % nv] = vf_min(hi, vf_max(lo, acc[i / nv][i % nv]));
     }
-    if (t.stream)
+    if (t->stream)
         HONE_UNROLLED for (int p = 0; p < rp; p++)
-            pairs_put(nv, lanes, 1, y + p * t.out_pixel, acc[p]);
+            pairs_put(nv, lanes, 1, y + p * t->out_pixel, acc[p]);
     else
         HONE_UNROLLED for (int p = 0; p < rp; p++)
-            pairs_put(nv, lanes, 0, y + p * t.out_pixel, acc[p]);
+            pairs_put(nv, lanes, 0, y + p * t->out_pixel, acc[p]);
 }
 
-typedef void tile_fn(const struct taps *t, int lanes, stored *y);
+/* All channels from c on that are whole runs of nv vectors; which is the next. */
+HONE_INLINE int channels(int rp, int nv, int nw, int step, const struct taps *t, int c)
+{
+    const struct taps local = *t;
+    for (; c + nv * VL <= local.channels; c += nv * VL) tile(rp, nv, VL, nw, step, &local, c);
+    if (nv == 1 && c < local.channels) tile(rp, nv, local.channels - c, nw, step, &local, c);
+    return c;
+}
+
+typedef int tile_fn(const struct taps *t, int c);
 
 #define TILE(rp, nv)                                                                               \
-    static void tile_##rp##x##nv(const struct taps *t, int lanes, stored *y)                      \
+    static int tile_##rp##x##nv(const struct taps *t, int c)                                       \
     {                                                                                              \
-        const int slides = HALF && rp > 1 && t->x_tap == t->pixel ? t->nw : 0;                     \
-        if (nv == 1 && lanes < VL) tile(rp, nv, lanes, 0, t, y);                                   \
-        else if (slides == 3) tile(rp, nv, VL, 3, t, y);                                           \
-        else if (slides == 2) tile(rp, nv, VL, 2, t, y);                                           \
-        else tile(rp, nv, VL, 0, t, y);                                                            \
+        if (t->step == 1 && t->nw == 1) return channels(rp, nv, 1, 1, t, c);                       \
+        if (rp > 1 && t->step == 1 && t->nw == 3) return channels(rp, nv, 3, 1, t, c);             \
+        if (rp > 1 && t->step == 1 && t->nw == 2) return channels(rp, nv, 2, 1, t, c);             \
+        if (rp > 1 && t->step == 2 && t->nw == 3) return channels(rp, nv, 3, 2, t, c);             \
+        return channels(rp, nv, 0, 1, t, c);                                                       \
     }
 TILE(1, 1) TILE(2, 1) TILE(4, 1) TILE(8, 1)
 TILE(1, 2) TILE(2, 2) TILE(4, 2)
@@ -141,24 +157,35 @@ static tile_fn *const tiles[3][4] = {
 /* The taps [from, to) that lie inside the input for one output. */
 struct inside { int from, to; };
 
-/* A phase in one direction: for each of its outputs, which taps are inside; for outputs [first,
- * end) all are. */
+/* A phase down: for each of its outputs, which taps are inside. */
 struct phase {
     struct conv_axis a;
-    const struct inside *in;
-    int first, end;
+    struct inside *in;
+};
+
+/* `1 << rp` outputs of a row, from o of a phase across on, as in struct taps. */
+struct piece {
+    struct conv_axis a;
+    int o, rp, from, to, step;
+};
+
+/* What prepare() makes. */
+struct cut {
+    struct phase *h;
+    struct piece *piece;    /* of a row in the order of its outputs */
+    int npieces;
+    char *used_h, *used_w;  /* rows and columns of taps that any output sees */
 };
 
 struct layout {
     struct gather q;
-    const struct phase *h, *w;
+    const struct cut *cut;
     int rp, nv;             /* logarithms */
-    int images;             /* whose same band is a unit of work, and, unless 1, same pixel a tile */
     int rows, bands;        /* of output per phase; bands of an image */
     int64_t in_image, out_image;   /* numbers from image to image */
     int64_t lines;          /* channels in whole vectors */
     const real *w_packed, *bias;   /* (kh, kw, lines), (lines) */
-    int clamp, stream;
+    int activates, stream;
     real hi;
     enum hone_act act;
 };
@@ -169,7 +196,7 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
 {
     struct layout l = {
         .q = gather_of(p), .rp = log_of(c->v[RP]), .nv = log_of(c->v[NV]), .rows = c->v[ROWS],
-        .stream = c->v[STREAM], .images = c->v[IMAGES] ? c->v[RP] : 1
+        .stream = c->v[STREAM]
     };
     l.in_image = (int64_t)l.q.in_h * l.q.in_w * l.q.in_c;
     l.out_image = (int64_t)l.q.out_h * l.q.out_w * l.q.out_c;
@@ -179,124 +206,70 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     return l;
 }
 
-/* What one row of outputs of one phase needs for all its pixels. */
-struct row {
-    const struct phase *w;
-    struct inside h;
-    const stored *x;       /* input row of the first tap down */
-    const real *taps;      /* its weights */
-    stored *y;
-    int64_t x_row, w_row;
-    int images;            /* the row is done for so many */
-};
-
-/* `n` pixels from output o on, or this one of n images, whose taps across are s, and `1 << nv`
- * vectors of channels from c on. */
-static void pixels(const struct layout *l, const struct row *r, int o, int n, struct inside s,
-                   int nv, int c)
+/* Output row a of phase i down of an image. */
+static void row(const struct layout *l, int i, int a, const stored *x, stored *y)
 {
     const struct gather *q = &l->q;
-    const struct conv_axis *a = &r->w->a;
-    const int64_t column = (int64_t)o * a->step + a->at + (int64_t)s.from * a->dist,
-                  out_step = (int64_t)a->stride * q->out_c;
-    const int alike = l->images > 1;
-    struct taps t = { .bias = l->bias + c,
-                      .nh = r->h.to - r->h.from,
-                      .nw = s.to - s.from,
-                      .x_row = r->x_row,
-                      .x_tap = (int64_t)a->dist * q->in_c,
-                      .w_row = r->w_row,
-                      .w_tap = a->tap_step * l->lines,
-                      .pixel = alike ? l->in_image : (int64_t)a->step * q->in_c,
-                      .out_pixel = alike ? l->out_image : out_step,
-                      .clamp = l->clamp,
+    const struct conv_axis *h = &l->cut->h[i].a;
+    const struct inside in = l->cut->h[i].in[a];
+    const int out = h->start + a * h->stride;
+    const int64_t pitch = (int64_t)q->in_w * q->in_c, w_pitch = (int64_t)q->kw * l->lines;
+    struct taps t = { .bias = l->bias,
+                      .channels = q->out_c,
+                      .nh = in.to > in.from ? in.to - in.from : 0,
+                      .x_row = h->dist * pitch,
+                      .w_row = h->tap_step * w_pitch,
+                      .activates = l->activates,
                       .stream = l->stream,
                       .hi = l->hi,
                       .act = l->act };
-    /* Without a tap, x and w point to no number, and none is read. */
-    if (t.nh <= 0 || t.nw <= 0) t.nh = 0, t.x = r->x, t.w = l->w_packed;
-    else
-        t.x = r->x + column * q->in_c + c,
-        t.w = r->taps + (a->tap + s.from * a->tap_step) * l->lines + c;
-    /* Two rows before it is needed, in the first row that nobody has read yet. */
-    if (!alike && n > 1) t.ahead = (t.nh + 1) * t.x_row + t.x_tap;
-    stored *y = r->y + o * out_step + c;
-    const int lanes = q->out_c - c < VL ? q->out_c - c : VL;
-    for (int rp = l->rp; n; rp--)
-        for (; n >= 1 << rp && tiles[nv][rp];
-             n -= 1 << rp, t.x += t.pixel << rp, y += t.out_pixel << rp)
-            tiles[nv][rp](&t, lanes, y);
-}
-
-/* A row for `1 << nv` vectors of channels from c on. */
-static void all_pixels(const struct layout *l, const struct row *r, int nv, int c)
-{
-    const struct phase *w = r->w;
-    if (l->images > 1) {
-        for (int o = 0; o < w->a.count; o++) pixels(l, r, o, r->images, w->in[o], nv, c);
-        return;
+    const real *w = l->w_packed;
+    const stored *under = x;
+    y += (int64_t)out * q->out_w * q->out_c;
+    if (t.nh) {
+        under += ((int64_t)a * h->step + h->at + (int64_t)in.from * h->dist) * pitch;
+        w += (h->tap + in.from * h->tap_step) * w_pitch;
     }
-    for (int o = 0; o < w->a.count; o++) {
-        int n = o == w->first && w->end > o ? w->end - o : 1;
-        pixels(l, r, o, n, w->in[o], nv, c);
-        o += n - 1;
-    }
-}
-
-static void all_channels(const struct layout *l, const struct row *r)
-{
-    int c = 0;
-    for (int nv = l->nv; nv >= 0; nv--)
-        for (; c + (VL << nv) <= l->q.out_c; c += VL << nv) all_pixels(l, r, nv, c);
-    if (c < l->q.out_c) all_pixels(l, r, 0, c);
-}
-
-/* Output row a of each phase across, phase i down. */
-static void row(const struct layout *l, int i, int a, int images, const stored *x, stored *y)
-{
-    const struct gather *q = &l->q;
-    const struct conv_axis *h = &l->h[i].a;
-    const int64_t pitch = (int64_t)q->in_w * q->in_c;
-    struct row r = { .h = l->h[i].in[a],
-                     .x = x,
-                     .x_row = h->dist * pitch,
-                     .w_row = (int64_t)h->tap_step * q->kw * l->lines,
-                     .images = images };
-    if (r.h.from < r.h.to)
-        r.x += ((int64_t)a * h->step + h->at + (int64_t)r.h.from * h->dist) * pitch;
-    r.taps = l->w_packed + (int64_t)(h->tap + r.h.from * h->tap_step) * q->kw * l->lines;
-    for (r.w = l->w; r.w < l->w + q->phases_w; r.w++) {
-        r.y = y + ((int64_t)(h->start + a * h->stride) * q->out_w + r.w->a.start) * q->out_c;
-        all_channels(l, &r);
+    for (int k = 0; k < l->cut->npieces; k++) {
+        const struct piece *p = l->cut->piece + k;
+        const int64_t column = (int64_t)p->o * p->a.step + p->a.at;
+        t.nw = p->a.n, t.from = p->from, t.to = p->to, t.step = p->step;
+        t.x = under + column * q->in_c, t.x_tap = (int64_t)p->a.dist * q->in_c;
+        t.w = w + p->a.tap * l->lines, t.w_tap = p->a.tap_step * l->lines;
+        t.y = y + ((int64_t)p->o * p->a.stride + p->a.start) * q->out_c;
+        t.pixel = (int64_t)p->a.step * q->in_c, t.out_pixel = (int64_t)p->a.stride * q->out_c;
+        for (int c = 0, nv = l->nv; nv >= 0 && c < t.channels; nv--) c = tiles[nv][p->rp](&t, c);
     }
 }
 
 static void unit(const struct layout *l, const stored *in, stored *out, int64_t u)
 {
     const struct gather *q = &l->q;
-    const int n = (int)(u / l->bands) * l->images, left = q->mb - n,
-              images = left < l->images ? left : l->images,
-              a0 = (int)(u % l->bands) * l->rows,
+    const int64_t n = u / l->bands;
+    const int a0 = (int)(u % l->bands) * l->rows,
               a1 = a0 + l->rows < q->count_h ? a0 + l->rows : q->count_h;
     const stored *x = in + n * l->in_image;
     stored *y = out + n * l->out_image;
     for (int a = a0; a < a1; a++)
         for (int i = 0; i < q->phases_h; i++)
-            if (a < l->h[i].a.count) row(l, i, a, images, x, y);
+            if (a < l->cut->h[i].a.count) row(l, i, a, x, y);
 }
 
-/* Weights and bias of a vector of channels from c on into place. */
+/* Weights and bias of a vector of channels from c on into place.  Lanes beyond the last channel
+ * repeat it: what comes out of them is stored nowhere. */
 static void pack(const struct layout *l, int c, const real *w, const real *bias, real *to,
                  real *to_bias)
 {
-    const int64_t taps = (int64_t)l->q.kh * l->q.kw;
+    const int kw = l->q.kw, taps = l->q.kh * kw, last = l->q.out_c - 1;
     int at[VL];
     vf v;
     for (int k = 0; k < VL; k++) at[k] = pairs_channel(l->nv > 0, l->q.out_c, c, k);
-    for (int k = 0; k < VL; k++) v[k] = bias && at[k] < l->q.out_c ? pairs_bias(bias[at[k]]) : 0;
+    for (int k = 0; k < VL; k++) at[k] = at[k] < last ? at[k] : last;
+    for (int k = 0; k < VL; k++) v[k] = bias ? pairs_bias(bias[at[k]]) : 0;
     vf_store(to_bias + c, v);
     for (int i = 0; i < taps; i++) {
-        for (int k = 0; k < VL; k++) v[k] = at[k] < l->q.out_c ? w[at[k] * taps + i] : 0;
+        if (!l->cut->used_h[i / kw] || !l->cut->used_w[i % kw]) continue;
+        for (int k = 0; k < VL; k++) v[k] = w[(int64_t)at[k] * taps + i];
         vf_store(to + i * l->lines + c, v);
     }
 }
@@ -316,7 +289,7 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 static int64_t units_of(const struct hone_problem *p, const struct hone_config *c)
 {
     const struct layout l = layout_of(p, c);
-    return (int64_t)((l.q.mb + l.images - 1) / l.images) * l.bands;
+    return (int64_t)l.q.mb * l.bands;
 }
 
 static int valid(const struct hone_problem *p, const struct hone_config *c,
@@ -328,8 +301,7 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
     /* Whole lines: what is not one waits for the rest, or makes memory read it first. */
     if (c->v[STREAM] && (c->v[NV] * VL % LINE || !hone_conv2d_can_stream(p))) return 0;
     if (c->v[NV] > 1 && q.out_c < c->v[NV] * VL) return 0;
-    if (c->v[IMAGES] ? c->v[RP] == 1 || q.mb < c->v[RP] : c->v[RP] > 1 && q.count_w < c->v[RP])
-        return 0;
+    if (c->v[RP] > 1 && q.count_w < c->v[RP]) return 0;
     if (c->v[ROWS] >= q.count_h) return 0;
     return c->v[THREADS] == 1 || units_of(p, c) >= c->v[THREADS];
 }
@@ -338,9 +310,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 {
     const struct gather q = gather_of(p);
     c->v[NV] = q.out_c >= 4 * VL ? 4 : q.out_c >= 2 * VL ? 2 : 1;
-    c->v[IMAGES] = q.mb >= 4 && q.count_w <= 4;
-    c->v[RP] = c->v[IMAGES] || q.count_w >= 4 ? MOST / 4 : q.count_w >= 2 ? 2 : 1;
-    if (HALF && !c->v[IMAGES] && q.count_w >= MOST / 2) c->v[RP] = MOST / 2;   /* more is shared */
+    c->v[RP] = q.out_c < 4 * VL && q.count_w >= 4 ? 4 : q.count_w >= 2 ? 2 : 1;
+    if (HALF && q.count_w >= 4) c->v[RP] = q.count_w < MOST / 2 ? 4 : MOST / 2;  /* more shared */
     while (c->v[RP] * c->v[NV] > MOST) c->v[NV] /= 2;
     c->v[THREADS] =
         hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
@@ -349,40 +320,85 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
 
-static void release(struct hone_plan *plan)
+static void release(struct hone_plan *plan) { free(plan->priv); }
+
+/* The taps of output o that are inside an input of `size`; marks them as used. */
+static struct inside inside_of(const struct conv_axis *a, int o, int size, char *used)
 {
-    free(plan->priv);
-    plan->priv = NULL;
+    struct inside s = { 0, a->n };
+    const int64_t first = (int64_t)o * a->step + a->at;
+    while (s.from < s.to && first + (int64_t)s.from * a->dist < 0) s.from++;
+    while (s.to > s.from && first + (int64_t)(s.to - 1) * a->dist >= size) s.to--;
+    for (int j = s.from; j < s.to; j++) used[a->tap + j * a->tap_step] = 1;
+    return s;
 }
 
-/* Fills a phase whose input has n numbers in its direction; `in` has one entry per output. */
-static void set_phase(struct phase *f, struct conv_axis a, int n, struct inside *in)
+/* How many taps apart outputs are, where slide() does such; else 0. */
+static int sliding(const struct conv_axis *a, const struct inside *in)
 {
-    *f = (struct phase){ .a = a, .in = in, .end = a.count };
-    for (int o = 0; o < a.count; o++) {
-        const int64_t at = (int64_t)o * a.step + a.at;
-        in[o] = (struct inside){ 0, a.n };
-        while (in[o].from < a.n && at + (int64_t)in[o].from * a.dist < 0) in[o].from++;
-        while (in[o].to > in[o].from && at + (int64_t)(in[o].to - 1) * a.dist >= n) in[o].to--;
+    for (int o = 0; o < a->count; o++)
+        if (in[o].from >= in[o].to) return 0;
+    if (a->step == a->dist && (a->n == 2 || a->n == 3)) return 1;
+    return a->step == 2 * a->dist && a->n == 3 ? 2 : 0;
+}
+
+/* Cuts the outputs of a phase across into pieces; returns how many. */
+static int pieces_of(const struct layout *l, const struct conv_axis *a, const struct inside *in,
+                     struct piece *to)
+{
+    const int step = sliding(a, in);
+    int n = 0;
+    for (int o = 0; o < a->count; n++) {
+        int end = o + 1, rp = l->rp;
+        while (end < a->count &&
+               (step || (in[end].from == in[o].from && in[end].to == in[o].to))) end++;
+        while (1 << rp > end - o) rp--;
+        to[n] = (struct piece){ .a = *a, .o = o, .rp = rp, .from = in[o].from, .to = in[o].to };
+        /* Outputs of one tap are as far apart as it is from the next, whatever the others are. */
+        if (to[n].to - to[n].from == 1 && (!step || !rp)) {
+            to[n].a.at += to[n].from * a->dist, to[n].a.tap += to[n].from * a->tap_step;
+            to[n].a.n = to[n].step = to[n].to = 1, to[n].from = 0, to[n].a.dist = a->step;
+        }
+        o += 1 << rp;
+        if (!step || !rp) continue;
+        to[n].step = step;
+        to[n].to = in[o - 1].to + step * ((1 << rp) - 1);
     }
-    while (f->first < f->end && in[f->first].from > 0) f->first++;
-    while (f->end > f->first && in[f->end - 1].to < a.n) f->end--;
+    return n;
 }
 
-/* One allocation: the phases down, across, and their outputs' taps. */
+static int by_output(const void *a, const void *b)
+{
+    const struct piece *p = a, *q = b;
+    return p->o * p->a.stride + p->a.start - q->o * q->a.stride - q->a.start;
+}
+
+/* One allocation, the largest alignment first. */
 static int prepare(struct hone_plan *plan)
 {
-    const struct gather q = gather_of(hone_plan_problem(plan));
-    const size_t nphases = (size_t)q.phases_h + (size_t)q.phases_w,
-                 outputs = (size_t)q.out_h + (size_t)q.out_w;
-    struct phase *phase = plan->priv =
-        malloc(nphases * sizeof *phase + outputs * sizeof(struct inside));
-    if (!phase) return hone_fail(HONE_ENOMEM, "phases of a depthwise convolution");
-    struct inside *in = (struct inside *)(phase + nphases);
-    for (int i = 0; i < q.phases_h; i++, phase++, in += phase[-1].a.count)
-        set_phase(phase, gather_h(&q, i), q.in_h, in);
-    for (int i = 0; i < q.phases_w; i++, phase++, in += phase[-1].a.count)
-        set_phase(phase, gather_w(&q, i), q.in_w, in);
+    const struct layout l = layout_of(hone_plan_problem(plan), hone_plan_config(plan));
+    const struct gather q = l.q;
+    const size_t phases = (size_t)q.phases_h, h = (size_t)q.out_h, w = (size_t)q.out_w,
+                 bytes = sizeof(struct cut) + phases * sizeof(struct phase) +
+                         w * sizeof(struct piece) + (h + w) * sizeof(struct inside) +
+                         (size_t)(q.kh + q.kw);
+    struct cut *cut = plan->priv = calloc(1, bytes);
+    if (!cut) return hone_fail(HONE_ENOMEM, "phases of a depthwise convolution");
+    cut->h = (struct phase *)(cut + 1);
+    cut->piece = (struct piece *)(cut->h + phases);
+    struct inside *in = (struct inside *)(cut->piece + w);
+    cut->used_h = (char *)(in + h + w), cut->used_w = cut->used_h + q.kh;
+    for (int i = 0; i < q.phases_h; in += cut->h[i++].a.count) {
+        cut->h[i] = (struct phase){ gather_h(&q, i), in };
+        for (int o = 0; o < cut->h[i].a.count; o++)
+            in[o] = inside_of(&cut->h[i].a, o, q.in_h, cut->used_h);
+    }
+    for (int i = 0; i < q.phases_w; i++) {
+        const struct conv_axis a = gather_w(&q, i);
+        for (int o = 0; o < a.count; o++) in[o] = inside_of(&a, o, q.in_w, cut->used_w);
+        cut->npieces += pieces_of(&l, &a, in, cut->piece + cut->npieces);
+    }
+    qsort(cut->piece, (size_t)cut->npieces, sizeof *cut->piece, by_output);
     return HONE_OK;
 }
 
@@ -409,11 +425,11 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     real *weights = workspace, *biases = weights + weight_floats(&l), *wide = biases + l.lines;
     const int64_t units = units_of(p, hone_plan_config(plan)),
                   nw = (int64_t)l.q.kh * l.q.kw * l.q.out_c;
-    l.h = plan->priv, l.w = l.h + l.q.phases_h;
+    l.cut = plan->priv;
     l.w_packed = weights, l.bias = biases;
-    l.clamp = act == HONE_ACT_relu || act == HONE_ACT_relu6;
+    l.activates = act != HONE_ACT_none;
     l.hi = act == HONE_ACT_relu6 ? 6 : INFINITY;
-    l.act = l.clamp ? HONE_ACT_none : act;
+    l.act = act == HONE_ACT_relu || act == HONE_ACT_relu6 ? HONE_ACT_none : act;
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
         if (HALF) {
@@ -443,8 +459,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_depthwise) = {
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("rp", 1, 2, 4, 8), HONE_PARAM("nv", 1, 2, 4),
-               HONE_PARAM("images", 0, 1), HONE_PARAM("rows", 0, 1, 4, 8), CONV_STREAM,
-               CONV_THREADS },
+               HONE_PARAM("rows", 0, 1, 4, 8), CONV_STREAM, CONV_THREADS },
     .refuse = refuse,
     .valid = valid,
     .guess = guess,
