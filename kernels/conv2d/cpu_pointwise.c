@@ -2,14 +2,16 @@
  * with the weights, where in nhwc the pixels' rows already lie as a matrix.
  *
  * The weights are packed into panels once; groups of pixels pass over all panels, and their numbers
- * stay in L2.  Pixels are read in place, but where a stride skips some of them, or where rows lie
- * so that they would share few places of the cache, a group is copied first. */
+ * stay in L2.  A panel of many input channels passes in parts that stay in L1.  Pixels are read in
+ * place, but where a stride skips some of them a group is copied first. */
 #include "kernels/conv2d/gather.h"
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/pack.h"
 #include "kernels/gemm/tiles.h"
 
 enum { NV, GROUP, THREADS };
+/* Of a panel: a part that leaves room in L1 for the pixels that pass. */
+enum { PART_BYTES = 16 << 10 };
 
 /* ---- how the work is cut ---- */
 
@@ -33,9 +35,7 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     l.panels = up(q->outc, l.width);
     l.rows = (int64_t)q->mb * q->out_h * q->out_w;
     if (l.group > l.rows) l.group = (int)l.rows;
-    /* Rows a multiple of 2 KB apart share too few places of L1. */
-    l.copied = q->step_h != 1 || q->step_w != 1 || q->in_h != q->out_h || q->in_w != q->out_w ||
-               (int64_t)q->inc * (int64_t)sizeof(real) % 2048 == 0;
+    l.copied = q->step_h != 1 || q->step_w != 1 || q->in_h != q->out_h || q->in_w != q->out_w;
     l.row = l.copied ? q->inc + VL : q->inc;
     l.own = l.copied ? whole_lines(l.group * l.row) : 0;
     l.weights = whole_lines((int64_t)l.panels * l.width * q->inc);
@@ -75,45 +75,68 @@ static const real *inputs(const struct job *j, int64_t first, int rows, real *ow
     return own;
 }
 
-/* Rows come from memory once, for the first panel: two tiles ahead of their use. */
-static void prefetch(const char *from, int64_t bytes)
+/* Rows come from memory once.  Long ones that pass under several panels are fetched a group ahead,
+ * a share for each panel; others for the first panel, two tiles ahead, as short rows of one after
+ * another are what the processor fetches best itself. */
+static void fetch(const struct layout *l, const struct hone_tile *t, int panel, int group, int count,
+                  int each)
 {
-    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i);
+    const int line = 64 / (int)sizeof(real);
+    if (l->copied) return;
+    if (l->panels > 1 && l->q.inc >= 8 * line) {
+        const int64_t k0 = t->k * panel / l->panels, k1 = t->k * (panel + 1) / l->panels;
+        for (int i = 0; i < count; i++)
+            for (int64_t k = k0; k < k1; k += line)
+                __builtin_prefetch(t->a + (group + i) * t->a_stride + k, 0, 2);
+    } else if (panel == 0) {
+        for (int i = 0; i < count; i++)
+            for (int64_t k = 0; k < t->k; k += line)
+                __builtin_prefetch(t->a + (2 * each + i) * t->a_stride + k);
+    }
+}
+
+/* A group's outputs of one panel, of inputs [k0, k1): what the first of them write, others add to. */
+static void do_part(const struct job *j, int64_t first, int rows, const real *in, int panel, int k0,
+                    int k1)
+{
+    const struct layout *l = &j->l;
+    const struct gather *q = &l->q;
+    const int channel = panel * l->width, cols = least(l->width, q->outc - channel);
+    const int nv = up(cols, VL), parts = up(rows, HONE_TILE_ROWS(nv)), each = rows / parts;
+    const int last = k1 == q->inc;
+    struct hone_tile t = {
+        .k = k1 - k0,
+        .a = in + k0,
+        .a_stride = l->row,
+        .b = j->weights + (int64_t)channel * q->inc + (int64_t)k0 * l->width,
+        .b_step = l->width,
+        .c = j->out + first * q->outc + channel,
+        .c_row = q->outc,
+        .alpha = 1,
+        .cols = cols,
+        .bias = j->bias && k0 == 0 ? j->bias + channel : NULL,
+        .accumulate = k0 > 0,
+        .relu = last && j->act == HONE_ACT_relu,
+    };
+    for (int i = 0; i < parts; i++) {
+        const int count = each + (i < rows % parts);
+        fetch(l, &t, panel, rows, count, each);
+        hone_tiles_by_rows[nv - 1][count - 1](&t);
+        if (last && !t.relu) hone_epilogue(j->act, t.c, t.c_row, count, cols, NULL);
+        t.a += count * t.a_stride;
+        t.c += count * t.c_row;
+    }
 }
 
 static void do_group(const struct job *j, int64_t first, int rows, real *own)
 {
     const struct layout *l = &j->l;
-    const struct gather *q = &l->q;
     const real *in = inputs(j, first, rows, own);
-    const int relu = j->act == HONE_ACT_relu;
-    for (int panel = 0; panel < l->panels; panel++) {
-        const int channel = panel * l->width, cols = least(l->width, q->outc - channel);
-        const int nv = up(cols, VL), parts = up(rows, HONE_TILE_ROWS(nv)), each = rows / parts;
-        struct hone_tile t = {
-            .k = q->inc,
-            .a = in,
-            .a_stride = l->row,
-            .b = j->weights + (int64_t)channel * q->inc,
-            .b_step = l->width,
-            .c = j->out + first * q->outc + channel,
-            .c_row = q->outc,
-            .alpha = 1,
-            .cols = cols,
-            .bias = j->bias ? j->bias + channel : NULL,
-            .relu = relu,
-        };
-        for (int i = 0; i < parts; i++) {
-            const int count = each + (i < rows % parts);
-            if (panel == 0 && !l->copied)
-                prefetch((const char *)(t.a + 2 * each * t.a_stride),
-                         count * t.a_stride * (int64_t)sizeof(real));
-            hone_tiles_by_rows[nv - 1][count - 1](&t);
-            if (!relu) hone_epilogue(j->act, t.c, t.c_row, count, cols, NULL);
-            t.a += count * t.a_stride;
-            t.c += count * t.c_row;
-        }
-    }
+    const int parts = up(l->q.inc * l->width * (int)sizeof(real), PART_BYTES);
+    for (int panel = 0; panel < l->panels; panel++)
+        for (int i = 0; i < parts; i++)
+            do_part(j, first, rows, in, panel, (int)((int64_t)l->q.inc * i / parts),
+                    (int)((int64_t)l->q.inc * (i + 1) / parts));
 }
 
 static void work(const struct job *j, int thread, int threads, real *own)
@@ -162,7 +185,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     int vectors = up(q.outc, VL);
     c->v[NV] = vectors <= 4 ? vectors : up(vectors, 4) * 4 - vectors < 2 ? 4 : 3;
     c->v[THREADS] = hone_conv2d_threads(p, d);
-    for (c->v[GROUP] = 224; c->v[GROUP] > 28; c->v[GROUP] /= 2)
+    for (c->v[GROUP] = 112; c->v[GROUP] > 28; c->v[GROUP] /= 2)
         if (valid(p, c, d) && (double)c->v[GROUP] * q.inc <= room) break;
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
