@@ -3,7 +3,8 @@
  *
  * The weights are packed into panels once; groups of pixels pass over all panels, and their numbers
  * stay in L2.  A panel of many input channels passes in parts that stay in L1.  Pixels are read in
- * place, but where a stride skips some of them a group is copied first. */
+ * place, but where a stride skips some of them a group is copied first.  A data gradient that skips
+ * pixels is copied to its places last, with the zeros between. */
 #include "kernels/conv2d/gather.h"
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/pack.h"
@@ -18,9 +19,10 @@ enum { PART_BYTES = 16 << 10 };
 struct layout {
     struct gather q;
     int width, panels;       /* channels of a panel, panels */
-    int64_t rows;            /* output pixels */
+    int64_t rows;            /* pixels of y or dy */
     int group;               /* of them */
     int copied;              /* 1: rows of the input are copied, and lie `row` floats apart */
+    int spread;              /* 1: rows of the output are copied to their places */
     int64_t row, own;        /* floats; own: of a thread's copy of a group */
     int64_t weights;         /* floats of the packed weights */
 };
@@ -33,11 +35,13 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     struct layout l = { .q = gather_of(p), .width = c->v[NV] * VL, .group = c->v[GROUP] };
     const struct gather *q = &l.q;
     l.panels = up(q->outc, l.width);
-    l.rows = (int64_t)q->mb * q->out_h * q->out_w;
+    l.rows = (int64_t)q->mb * q->v.oh * q->v.ow;
     if (l.group > l.rows) l.group = (int)l.rows;
-    l.copied = q->step_h != 1 || q->step_w != 1 || q->in_h != q->out_h || q->in_w != q->out_w;
+    const int skips = q->v.ih != q->v.oh || q->v.iw != q->v.ow;
+    l.copied = skips && !q->dgrad;
+    l.spread = skips && q->dgrad;
     l.row = l.copied ? q->inc + VL : q->inc;
-    l.own = l.copied ? whole_lines(l.group * l.row) : 0;
+    l.own = whole_lines(l.group * (l.copied ? l.row : l.spread ? q->outc : 0));
     l.weights = whole_lines((int64_t)l.panels * l.width * q->inc);
     return l;
 }
@@ -76,10 +80,10 @@ static const real *inputs(const struct job *j, int64_t first, int rows, real *ow
 }
 
 /* Rows come from memory once.  Long ones that pass under several panels are fetched a group ahead,
- * a share for each panel; others for the first panel, two tiles ahead, as short rows of one after
- * another are what the processor fetches best itself. */
-static void fetch(const struct layout *l, const struct hone_tile *t, int panel, int group, int count,
-                  int each)
+ * a share for each panel.  Short ones the processor fetches well itself: they are for the first
+ * panel, two tiles ahead. */
+static void fetch(const struct layout *l, const struct hone_tile *t, int panel, int group,
+                  int count, int each)
 {
     const int line = 64 / (int)sizeof(real);
     if (l->copied) return;
@@ -95,9 +99,9 @@ static void fetch(const struct layout *l, const struct hone_tile *t, int panel, 
     }
 }
 
-/* A group's outputs of one panel, of inputs [k0, k1): what the first of them write, others add to. */
-static void do_part(const struct job *j, int64_t first, int rows, const real *in, int panel, int k0,
-                    int k1)
+/* A group's outputs of one panel, by inputs [k0, k1): what the first write, others add to. */
+static void do_part(const struct job *j, int rows, const real *in, int panel, int k0, int k1,
+                    real *out)
 {
     const struct layout *l = &j->l;
     const struct gather *q = &l->q;
@@ -110,7 +114,7 @@ static void do_part(const struct job *j, int64_t first, int rows, const real *in
         .a_stride = l->row,
         .b = j->weights + (int64_t)channel * q->inc + (int64_t)k0 * l->width,
         .b_step = l->width,
-        .c = j->out + first * q->outc + channel,
+        .c = out + channel,
         .c_row = q->outc,
         .alpha = 1,
         .cols = cols,
@@ -128,15 +132,35 @@ static void do_part(const struct job *j, int64_t first, int rows, const real *in
     }
 }
 
+/* Where dx has what pixel i of dy adds up to; up to where the next one's is, all else is 0. */
+static int64_t place_of(const struct gather *q, int64_t i)
+{
+    const struct conv *v = &q->v;
+    const int64_t w = i % v->ow, h = i / v->ow % v->oh, image = i / v->ow / v->oh;
+    return ((image * v->ih + h * v->sh) * v->iw + w * v->sw) * v->ic;
+}
+
+static void spread(const struct gather *q, int64_t first, int rows, const real *from, real *dx)
+{
+    const int64_t at = place_of(q, first), end = place_of(q, first + rows);
+    const size_t bytes = (size_t)q->outc * sizeof *dx;
+    /* In one piece, which processors can clear without reading it. */
+    memset(dx + at, 0, (size_t)(end - at) * sizeof *dx);
+    for (int i = 0; i < rows; i++) memcpy(dx + place_of(q, first + i), from + i * q->outc, bytes);
+}
+
 static void do_group(const struct job *j, int64_t first, int rows, real *own)
 {
     const struct layout *l = &j->l;
+    const struct gather *q = &l->q;
     const real *in = inputs(j, first, rows, own);
-    const int parts = up(l->q.inc * l->width * (int)sizeof(real), PART_BYTES);
+    real *out = l->spread ? own : j->out + first * q->outc;
+    const int parts = up(q->inc * l->width * (int)sizeof(real), PART_BYTES);
     for (int panel = 0; panel < l->panels; panel++)
         for (int i = 0; i < parts; i++)
-            do_part(j, first, rows, in, panel, (int)((int64_t)l->q.inc * i / parts),
-                    (int)((int64_t)l->q.inc * (i + 1) / parts));
+            do_part(j, rows, in, panel, (int)((int64_t)q->inc * i / parts),
+                    (int)((int64_t)q->inc * (i + 1) / parts), out);
+    if (l->spread) spread(q, first, rows, own, j->out);
 }
 
 static void work(const struct job *j, int thread, int threads, real *own)
@@ -159,10 +183,7 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
     if (hone_conv2d_not_nhwc(p)) return hone_conv2d_not_nhwc(p);
     if (v.kh != 1 || v.kw != 1) return "the kernel is not 1x1";
     if (v.g != 1) return "it has groups";
-    if (p->op == &hone_op_conv2d_dgrad && (v.sh != 1 || v.sw != 1))
-        return "stride of a data gradient is not 1";
-    return v.ph || v.pw || (v.oh - 1) * v.sh >= v.ih || (v.ow - 1) * v.sw >= v.iw ||
-                   (p->op == &hone_op_conv2d_dgrad && (v.oh != v.ih || v.ow != v.iw))
+    return v.ph || v.pw || (v.oh - 1) * v.sh >= v.ih || (v.ow - 1) * v.sw >= v.iw
                ? "it has padding"
                : NULL;
 }
