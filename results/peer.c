@@ -55,14 +55,14 @@ static int find_script(const char *name, char path[PATH_MAX])
 static void become(const char *python, const char *script, int fd, const char *err, pid_t parent)
 {
     int f = open(err, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    const char *spin = getenv("GOMP_SPINCOUNT");
+    const char *spin = getenv("GOMP_SPINCOUNT"), *ours = getenv("HONE_SPINCOUNT");
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent || f < 0 || dup2(fd, 0) < 0 || dup2(fd, 1) < 0 || dup2(f, 2) < 0)
         _exit(127);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
-    if (spin && !strcmp(spin, "1000")) unsetenv("GOMP_SPINCOUNT");
+    if (spin && ours && !strcmp(spin, ours)) unsetenv("GOMP_SPINCOUNT");
     execlp(python, python, script, (char *)NULL);
     fprintf(stderr, "cannot run %s: %s\n", python, strerror(errno));
     _exit(127);

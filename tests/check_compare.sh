@@ -24,6 +24,7 @@ compare() { "$hone" compare --net housing-mlp --batch 32 --rounds 7 --turn 0.01 
 # A step takes it 2 ms, in its other mode 4; the first of a turn, which does not count, a second.
 cat >peers/peer_fake.py <<'E2'
 mode=none
+echo "${GOMP_SPINCOUNT-none}" >>"$KEPT/spins"
 echo modes quick slow
 while read -r what rest; do
     case $what in
@@ -69,6 +70,11 @@ else
 fi
 [ "$(wc -c <batches)" = $((10 * 32 * 9 * 4)) ] && [ "$(wc -c <weights.safetensors)" -gt $((1281 * 4)) ]
 tap $? "batches and weights are whole"
+# How OpenMP's threads wait hone chooses for itself, and not for its peers; what the user says is for all.
+rm -f spins
+(unset OMP_WAIT_POLICY GOMP_SPINCOUNT HONE_SPINCOUNT; compare --peer fake:quick >out 2>err; GOMP_SPINCOUNT=77 compare --peer fake:quick >out 2>err)
+[ "$(sort -u spins | tr '\n' ' ')" = "77 none " ]
+tap $? "peers wait as the user left it"
 compare --peer fake:slow --csv >csv 2>err
 [ "$(wc -l <csv)" = 3 ] && awk -F, 'NF != 18 || $18 != (NR > 1 ? "f32" : "dtype") { bad = 1 } END { exit bad }' csv && grep -q '^fake,slow,Fake 1.2,,[0-9]*,7,4,4,4,8000,' csv
 tap $? "one mode alone, as CSV"
