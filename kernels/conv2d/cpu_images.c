@@ -216,7 +216,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     const struct gather q = gather_of(p);
     const double image = (double)q.in_h * q.in_w * q.inc * sizeof(real);
     const int vectors = up(q.outc, VL);
-    c->v[NV] = vectors < 2 ? 1 : vectors == 3 ? 3 : 2;
+    c->v[NV] = vectors <= 4 ? vectors : up(vectors, 4) * 4 - vectors < 2 ? 4 : 3;
     c->v[THREADS] = hone_conv2d_threads(p, d);
     for (c->v[GROUP] = 224; c->v[GROUP] > 28; c->v[GROUP] /= 2)
         if (valid(p, c, d) && c->v[GROUP] * image <= 0.3 * (double)d->l2_bytes) break;

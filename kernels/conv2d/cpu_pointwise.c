@@ -12,7 +12,7 @@
 
 enum { NV, GROUP, THREADS };
 /* Of a panel: a part that leaves room in L1 for the pixels that pass. */
-enum { PART_BYTES = 16 << 10 };
+enum { PART_BYTES = 32 << 10 };
 
 /* ---- how the work is cut ---- */
 
@@ -79,24 +79,12 @@ static const real *inputs(const struct job *j, int64_t first, int rows, real *ow
     return own;
 }
 
-/* Rows come from memory once.  Long ones that pass under several panels are fetched a group ahead,
- * a share for each panel.  Short ones the processor fetches well itself: they are for the first
- * panel, two tiles ahead. */
-static void fetch(const struct layout *l, const struct hone_tile *t, int panel, int group,
-                  int count, int each)
+/* Rows come from memory once, for the first panel: two tiles ahead of their use. */
+static void prefetch(const struct hone_tile *t, int64_t first, int rows)
 {
-    const int line = 64 / (int)sizeof(real);
-    if (l->copied) return;
-    if (l->panels > 1 && l->q.inc >= 8 * line) {
-        const int64_t k0 = t->k * panel / l->panels, k1 = t->k * (panel + 1) / l->panels;
-        for (int i = 0; i < count; i++)
-            for (int64_t k = k0; k < k1; k += line)
-                __builtin_prefetch(t->a + (group + i) * t->a_stride + k, 0, 2);
-    } else if (panel == 0) {
-        for (int i = 0; i < count; i++)
-            for (int64_t k = 0; k < t->k; k += line)
-                __builtin_prefetch(t->a + (2 * each + i) * t->a_stride + k);
-    }
+    for (int64_t i = first; i < first + rows; i++)
+        for (int64_t k = 0; k < t->k; k += 64 / (int64_t)sizeof(real))
+            __builtin_prefetch(t->a + i * t->a_stride + k);
 }
 
 /* A group's outputs of one panel, by inputs [k0, k1): what the first write, others add to. */
@@ -124,7 +112,7 @@ static void do_part(const struct job *j, int rows, const real *in, int panel, in
     };
     for (int i = 0; i < parts; i++) {
         const int count = each + (i < rows % parts);
-        fetch(l, &t, panel, rows, count, each);
+        if (panel == 0 && !l->copied) prefetch(&t, 2 * each, count);
         hone_tiles_by_rows[nv - 1][count - 1](&t);
         if (last && !t.relu) hone_epilogue(j->act, t.c, t.c_row, count, cols, NULL);
         t.a += count * t.a_stride;
