@@ -16,24 +16,21 @@
 #include "kernels/backend/cpu.h"
 #include "kernels/conv2d/gather.h"
 #include "kernels/conv2d/pairs.h"
+#include "kernels/conv2d/pieces.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 enum { RP, NV, ROWS, STREAM, THREADS };
 enum { MOST = VB == 64 ? 16 : 8, MAX_RP = 8, MAX_NV = 4,    /* sums in registers */
        MAX_SLIDE = 3, HALF = sizeof(stored) < sizeof(real),
        LINE = HONE_ALIGN / sizeof(stored) };   /* numbers */
 
-/* rp outputs, and the taps down that lie inside of the image for them.  Across, those of the first
- * output lie in columns [0, nw), and columns [from, to) of all that the outputs need are inside. */
+/* What a piece (pieces.h) of rp outputs needs, and the taps down that are inside. */
 struct taps {
     const stored *x;
     stored *y;
     const real *w, *bias;
-    int channels, nh, nw, from, to;
-    int step;                             /* taps from output to output; 0: any number, and all
-                                           * outputs see the same taps [from, to) */
+    int channels, nh, nw, from, to, step;
     int64_t x_row, x_tap, w_row, w_tap;   /* numbers from tap to tap, down and across */
     int64_t pixel, out_pixel;             /* numbers from pixel to pixel, in and out */
     int stream;                           /* write past the caches */
@@ -154,29 +151,6 @@ static tile_fn *const tiles[3][4] = {
 
 /* ---- how the work is cut ---- */
 
-/* The taps [from, to) that lie inside the input for one output. */
-struct inside { int from, to; };
-
-/* A phase down: for each of its outputs, which taps are inside. */
-struct phase {
-    struct conv_axis a;
-    struct inside *in;
-};
-
-/* `1 << rp` outputs of a row, from o of a phase across on, as in struct taps. */
-struct piece {
-    struct conv_axis a;
-    int o, rp, from, to, step;
-};
-
-/* What prepare() makes. */
-struct cut {
-    struct phase *h;
-    struct piece *piece;    /* of a row in the order of its outputs */
-    int npieces;
-    char *used_h, *used_w;  /* rows and columns of taps that any output sees */
-};
-
 struct layout {
     struct gather q;
     const struct cut *cut;
@@ -190,13 +164,11 @@ struct layout {
     enum hone_act act;
 };
 
-static int log_of(int n) { return n == 1 ? 0 : n == 2 ? 1 : n == 4 ? 2 : 3; }
-
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
     struct layout l = {
-        .q = gather_of(p), .rp = log_of(c->v[RP]), .nv = log_of(c->v[NV]), .rows = c->v[ROWS],
-        .stream = c->v[STREAM]
+        .q = gather_of(p), .rp = pieces_log(c->v[RP]), .nv = pieces_log(c->v[NV]),
+        .rows = c->v[ROWS], .stream = c->v[STREAM]
     };
     l.in_image = (int64_t)l.q.in_h * l.q.in_w * l.q.in_c;
     l.out_image = (int64_t)l.q.out_h * l.q.out_w * l.q.out_c;
@@ -320,87 +292,13 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
 
-static void release(struct hone_plan *plan) { free(plan->priv); }
-
-/* The taps of output o that are inside an input of `size`; marks them as used. */
-static struct inside inside_of(const struct conv_axis *a, int o, int size, char *used)
-{
-    struct inside s = { 0, a->n };
-    const int64_t first = (int64_t)o * a->step + a->at;
-    while (s.from < s.to && first + (int64_t)s.from * a->dist < 0) s.from++;
-    while (s.to > s.from && first + (int64_t)(s.to - 1) * a->dist >= size) s.to--;
-    for (int j = s.from; j < s.to; j++) used[a->tap + j * a->tap_step] = 1;
-    return s;
-}
-
-/* How many taps apart outputs are, where slide() does such; else 0. */
-static int sliding(const struct conv_axis *a, const struct inside *in)
-{
-    for (int o = 0; o < a->count; o++)
-        if (in[o].from >= in[o].to) return 0;
-    if (a->step == a->dist && (a->n == 2 || a->n == 3)) return 1;
-    return a->step == 2 * a->dist && a->n == 3 ? 2 : 0;
-}
-
-/* Cuts the outputs of a phase across into pieces; returns how many. */
-static int pieces_of(const struct layout *l, const struct conv_axis *a, const struct inside *in,
-                     struct piece *to)
-{
-    const int step = sliding(a, in);
-    int n = 0;
-    for (int o = 0; o < a->count; n++) {
-        int end = o + 1, rp = l->rp;
-        while (end < a->count &&
-               (step || (in[end].from == in[o].from && in[end].to == in[o].to))) end++;
-        while (1 << rp > end - o) rp--;
-        to[n] = (struct piece){ .a = *a, .o = o, .rp = rp, .from = in[o].from, .to = in[o].to };
-        /* Outputs of one tap are as far apart as it is from the next, whatever the others are. */
-        if (to[n].to - to[n].from == 1 && (!step || !rp)) {
-            to[n].a.at += to[n].from * a->dist, to[n].a.tap += to[n].from * a->tap_step;
-            to[n].a.n = to[n].step = to[n].to = 1, to[n].from = 0, to[n].a.dist = a->step;
-        }
-        o += 1 << rp;
-        if (!step || !rp) continue;
-        to[n].step = step;
-        to[n].to = in[o - 1].to + step * ((1 << rp) - 1);
-    }
-    return n;
-}
-
-static int by_output(const void *a, const void *b)
-{
-    const struct piece *p = a, *q = b;
-    return p->o * p->a.stride + p->a.start - q->o * q->a.stride - q->a.start;
-}
-
-/* One allocation, the largest alignment first. */
 static int prepare(struct hone_plan *plan)
 {
     const struct layout l = layout_of(hone_plan_problem(plan), hone_plan_config(plan));
-    const struct gather q = l.q;
-    const size_t phases = (size_t)q.phases_h, h = (size_t)q.out_h, w = (size_t)q.out_w,
-                 bytes = sizeof(struct cut) + phases * sizeof(struct phase) +
-                         w * sizeof(struct piece) + (h + w) * sizeof(struct inside) +
-                         (size_t)(q.kh + q.kw);
-    struct cut *cut = plan->priv = calloc(1, bytes);
-    if (!cut) return hone_fail(HONE_ENOMEM, "phases of a depthwise convolution");
-    cut->h = (struct phase *)(cut + 1);
-    cut->piece = (struct piece *)(cut->h + phases);
-    struct inside *in = (struct inside *)(cut->piece + w);
-    cut->used_h = (char *)(in + h + w), cut->used_w = cut->used_h + q.kh;
-    for (int i = 0; i < q.phases_h; in += cut->h[i++].a.count) {
-        cut->h[i] = (struct phase){ gather_h(&q, i), in };
-        for (int o = 0; o < cut->h[i].a.count; o++)
-            in[o] = inside_of(&cut->h[i].a, o, q.in_h, cut->used_h);
-    }
-    for (int i = 0; i < q.phases_w; i++) {
-        const struct conv_axis a = gather_w(&q, i);
-        for (int o = 0; o < a.count; o++) in[o] = inside_of(&a, o, q.in_w, cut->used_w);
-        cut->npieces += pieces_of(&l, &a, in, cut->piece + cut->npieces);
-    }
-    qsort(cut->piece, (size_t)cut->npieces, sizeof *cut->piece, by_output);
-    return HONE_OK;
+    return pieces_cut(plan, &l.q, l.rp);
 }
+
+static void release(struct hone_plan *plan) { free(plan->priv); }
 
 static int64_t weight_floats(const struct layout *l)
 {

@@ -1,157 +1,158 @@
 /* Weight gradient of a depthwise convolution with channels in the lanes: dw of a tap is the sum
  * over pixels of x under the tap times dy.
  *
- * Output rows of all images are one list, cut into blocks that stay in a cache; while the pixels of
- * a block pass, nt neighbouring taps of one kernel row for nv vectors of channels stay in
- * registers, so that dy is loaded once for all of them.  Halves become floats where they are loaded
- * (pairs.h), which costs more than the load: where pixels and taps are neighbours alike, each
- * vector of x is loaded once for all taps of the row.  Pixels near an edge ask of each tap whether
- * it lies inside.  Every thread sums its blocks into a dw of its own; these are added in fixed
- * order. */
+ * What takes time is that x and dy come from the last cache, so both pass once, in the order of
+ * memory: all channels of some pixels (pieces.h), then the next pixels of the row.  Sums (kh, kw,
+ * channels) stay in L1; a tile loads those of a row of taps, for nv vectors of channels, adds what
+ * rp pixels give, whose dy are in registers, and stores them.  Where taps are two or three across,
+ * each vector of x is loaded once for all pixels and taps of a row that it belongs to.
+ *
+ * Every thread sums its rows of outputs into a dw of its own; these are added in fixed order. */
 #include "kernels/backend/cpu.h"
-#include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d/pairs.h"
+#include "kernels/conv2d/pieces.h"
 
-enum { NV, ROWS, THREADS };
-enum { MAX_NT = 5, MAX_NV = 4, HALF = sizeof(stored) < sizeof(real),
-       MOST = VB == 64 ? 12 : 6 };   /* sums in registers beside as many vectors of x */
+enum { RP, NV, THREADS };
+enum { MOST = VB == 64 ? 16 : 8, MAX_RP = 8, MAX_NV = 4,   /* vectors of dy in registers */
+       MAX_SLIDE = 3, HALF = sizeof(stored) < sizeof(real) };
+
+/* What a piece of rp outputs needs, and the taps down that are inside. */
+struct taps {
+    const stored *x, *dy;
+    real *sum;
+    int channels, nh, nw, from, to, step;
+    int64_t x_row, x_tap, sum_row, sum_tap;   /* numbers from tap to tap, down and across */
+    int64_t pixel;                            /* numbers from pixel to pixel of x */
+};
+
+/* Adds x * dy to the sums of a row of `nw` taps; pixels are `step` taps apart.  Both constants. */
+HONE_INLINE void slide(int rp, int nv, int lanes, int nw, int step, const struct taps *t,
+                       const stored *x, vf g[MAX_RP][MAX_NV], real *sum)
+{
+    const int columns = (rp - 1) * step + nw;
+    vf acc[MAX_SLIDE][MAX_NV];
+    HONE_UNROLLED for (int j = 0; j < nw; j++)
+        HONE_UNROLLED for (int v = 0; v < nv; v++)
+            acc[j][v] = vf_load(sum + j * t->sum_tap + v * VL);
+    HONE_UNROLLED for (int k = 0; k < columns; k++) {
+        vf xv[MAX_NV];
+        if (k < nw - 1 && k < t->from) continue;
+        if (k > columns - nw && k >= t->to) continue;
+        pairs_get(nv, lanes, x + k * t->x_tap, xv);
+        HONE_UNROLLED for (int v = 0; v < nv; v++)
+            HONE_UNROLLED for (int j = 0; j < nw; j++)
+                if (k >= j && (k - j) % step == 0 && (k - j) / step < rp)
+                    acc[j][v] += xv[v] * g[(k - j) / step][v];
+    }
+    HONE_UNROLLED for (int j = 0; j < nw; j++)
+        HONE_UNROLLED for (int v = 0; v < nv; v++)
+            vf_store(sum + j * t->sum_tap + v * VL, acc[j][v]);
+}
+
+/* nv vectors of channels from c on, of which the last has `lanes` lanes.  nw, step: what slide()
+ * does; nw 0: any. */
+HONE_INLINE void tile(int rp, int nv, int lanes, int nw, int step, const struct taps *t, int c)
+{
+    vf g[MAX_RP][MAX_NV];
+    HONE_UNROLLED for (int p = 0; p < rp; p++)
+        pairs_get(nv, lanes, t->dy + c + (int64_t)p * t->channels, g[p]);
+    for (int i = 0; i < t->nh; i++) {
+        const stored *x = t->x + c + i * t->x_row;
+        real *sum = t->sum + c + i * t->sum_row;
+        if (nw) slide(rp, nv, lanes, nw, step, t, x, g, sum);
+        for (int j = t->from; !nw && j < t->to; j++) {
+            vf acc[MAX_NV];
+            real *s = sum + j * t->sum_tap;
+            HONE_UNROLLED for (int v = 0; v < nv; v++) acc[v] = vf_load(s + v * VL);
+            HONE_UNROLLED for (int p = 0; p < rp; p++) {
+                vf xv[MAX_NV];
+                pairs_get(nv, lanes, x + j * t->x_tap + p * t->pixel, xv);
+                HONE_UNROLLED for (int v = 0; v < nv; v++) acc[v] += xv[v] * g[p][v];
+            }
+            HONE_UNROLLED for (int v = 0; v < nv; v++) vf_store(s + v * VL, acc[v]);
+        }
+    }
+}
+
+/* All channels from c on that are whole runs of nv vectors; which is the next. */
+HONE_INLINE int channels(int rp, int nv, int nw, int step, const struct taps *t, int c)
+{
+    const struct taps local = *t;
+    for (; c + nv * VL <= local.channels; c += nv * VL) tile(rp, nv, VL, nw, step, &local, c);
+    if (nv == 1 && c < local.channels) tile(rp, nv, local.channels - c, nw, step, &local, c);
+    return c;
+}
+
+typedef int tile_fn(const struct taps *t, int c);
+
+#define TILE(rp, nv)                                                                               \
+    static int tile_##rp##x##nv(const struct taps *t, int c)                                       \
+    {                                                                                              \
+        if (t->step == 1 && t->nw == 1) return channels(rp, nv, 1, 1, t, c);                       \
+        if (rp > 1 && t->step == 1 && t->nw == 3) return channels(rp, nv, 3, 1, t, c);             \
+        if (rp > 1 && t->step == 1 && t->nw == 2) return channels(rp, nv, 2, 1, t, c);             \
+        if (rp > 1 && t->step == 2 && t->nw == 3) return channels(rp, nv, 3, 2, t, c);             \
+        return channels(rp, nv, 0, 1, t, c);                                                       \
+    }
+TILE(1, 1) TILE(2, 1) TILE(4, 1) TILE(8, 1)
+TILE(1, 2) TILE(2, 2) TILE(4, 2)
+TILE(1, 4) TILE(2, 4)
+#if HONE_VB == 64
+TILE(8, 2) TILE(4, 4)
+#endif
+
+/* By the logarithms of nv and rp. */
+static tile_fn *const tiles[3][4] = {
+    { tile_1x1, tile_2x1, tile_4x1, tile_8x1 },
+#if HONE_VB == 64
+    { tile_1x2, tile_2x2, tile_4x2, tile_8x2 },
+    { tile_1x4, tile_2x4, tile_4x4, NULL },
+#else
+    { tile_1x2, tile_2x2, tile_4x2, NULL },
+    { tile_1x4, tile_2x4, NULL, NULL },
+#endif
+};
 
 struct layout {
-    struct conv v;
-    int64_t rows, block, blocks;   /* output rows of all images; of a block; blocks */
-    int64_t lines;                 /* channels in whole vectors */
-    int first, end;                /* outputs of a row whose taps across all lie inside */
+    struct gather q;
+    const struct cut *cut;
+    int nv;                 /* logarithm */
+    int64_t rows, lines;    /* output rows of all images; channels in whole vectors */
     const stored *x, *dy;
 };
 
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
-    struct layout l = { .v = conv_of(p), .block = c->v[ROWS] };
-    const struct conv *v = &l.v;
-    const int reach = (v->kw - 1) * v->dw;
-    l.rows = (int64_t)v->mb * v->oh;
-    if (l.block > l.rows) l.block = l.rows;
-    l.blocks = (l.rows + l.block - 1) / l.block;
-    l.lines = (v->ic + VL - 1) / VL * VL;
-    l.end = v->ow;
-    while (l.first < l.end && (int64_t)l.first * v->sw < v->pw) l.first++;
-    while (l.end > l.first && (int64_t)(l.end - 1) * v->sw - v->pw + reach >= v->iw) l.end--;
+    struct layout l = { .q = gather_of(p), .nv = pieces_log(c->v[NV]) };
+    l.rows = (int64_t)l.q.mb * l.q.out_h;
+    l.lines = (l.q.out_c + VL - 1) / VL * VL;
     return l;
 }
 
-/* acc (nt, nv) += x * dy for one pixel, whose tap 0 lies in column `at`; x points to that tap. */
-HONE_INLINE void pixel(int nt, int nv, int lanes, int edge, const struct conv *v, int at,
-                       const stored *x, const stored *dy, vf acc[MAX_NT][MAX_NV])
+/* Adds what output row r of all images gives to sums (kh, kw, lines). */
+static void row(const struct layout *l, int64_t r, real *sums)
 {
-    const int64_t tap = (int64_t)v->dw * v->ic;
-    vf g[MAX_NV];
-    pairs_get(nv, lanes, dy, g);
-    HONE_UNROLLED for (int j = 0; j < nt; j++) {
-        if (edge && (at + j * v->dw < 0 || at + j * v->dw >= v->iw)) continue;
-        vf under[MAX_NV];
-        pairs_get(nv, lanes, x + j * tap, under);
-        HONE_UNROLLED for (int u = 0; u < nv; u++) acc[j][u] += under[u] * g[u];
-    }
-}
-
-/* The same for n pixels, whole runs of nt, whose taps all lie inside and whose neighbours are as
- * far apart as taps: of the vectors of x under a pixel's taps all but the last are its
- * predecessor's. */
-HONE_INLINE void run_of_pixels(int nt, int nv, int lanes, const struct conv *v, int n,
-                               const stored *x, const stored *dy, vf acc[MAX_NT][MAX_NV])
-{
-    const int64_t c = v->ic;
-    vf under[MAX_NT][MAX_NV];
-    HONE_UNROLLED for (int j = 0; j < nt - 1; j++) pairs_get(nv, lanes, x + j * c, under[j]);
-    for (x += (nt - 1) * c; n; n -= nt, x += nt * c, dy += nt * c)
-        HONE_UNROLLED for (int k = 0; k < nt; k++) {
-            vf g[MAX_NV];
-            pairs_get(nv, lanes, dy + k * c, g);
-            pairs_get(nv, lanes, x + k * c, under[(k + nt - 1) % nt]);
-            HONE_UNROLLED for (int j = 0; j < nt; j++)
-                HONE_UNROLLED for (int u = 0; u < nv; u++)
-                    acc[j][u] += under[(k + j) % nt][u] * g[u];
-        }
-}
-
-/* Adds to sum (nt, lines) what rows [from, to) give taps (i, j) to (i, j + nt - 1), channels from c
- * on. */
-HONE_INLINE void tile(int nt, int nv, int lanes, const struct layout *l, int i, int j, int c,
-                      int64_t from, int64_t to, real *sum)
-{
-    const struct conv v = l->v;
-    const int64_t step = (int64_t)v.sw * v.ic;
-    const int slides = HALF && nt > 1 && nt * nv <= MOST && v.sw == 1 && v.dw == 1;
-    vf acc[MAX_NT][MAX_NV];
-    HONE_UNROLLED for (int t = 0; t < nt; t++)
-        HONE_UNROLLED for (int u = 0; u < nv; u++) acc[t][u] = (vf){ 0 };
-    for (int64_t r = from; r < to; r++) {
-        const int64_t ih = r % v.oh * v.sh - v.ph + (int64_t)i * v.dh;
-        if (ih < 0 || ih >= v.ih) continue;
-        int at = j * v.dw - v.pw, o = 0;
-        const stored *dy = l->dy + r * v.ow * v.oc + c;
-        const stored *x = l->x + ((r / v.oh * v.ih + ih) * v.iw + at) * v.ic + c;
-        for (; o < l->first; o++, at += v.sw, x += step, dy += v.oc)
-            pixel(nt, nv, lanes, 1, &v, at, x, dy, acc);
-        if (slides && o < l->end) {
-            const int n = (l->end - o) / nt * nt;
-            run_of_pixels(nt, nv, lanes, &v, n, x, dy, acc);
-            o += n, at += n, x += n * step, dy += n * (int64_t)v.oc;
-        }
-        for (; o < l->end; o++, at += v.sw, x += step, dy += v.oc)
-            pixel(nt, nv, lanes, 0, &v, at, x, dy, acc);
-        for (; o < v.ow; o++, at += v.sw, x += step, dy += v.oc)
-            pixel(nt, nv, lanes, 1, &v, at, x, dy, acc);
-    }
-    HONE_UNROLLED for (int t = 0; t < nt; t++)
-        HONE_UNROLLED for (int u = 0; u < nv; u++) {
-            real *s = sum + t * l->lines + u * VL;   /* whole vectors: lines are */
-            vf_store(s, vf_load(s) + acc[t][u]);
-        }
-}
-
-typedef void tile_fn(const struct layout *l, int i, int j, int c, int64_t from, int64_t to,
-                     real *sum);
-
-#define TILE(nt, nv)                                                                               \
-    static void tile_##nt##x##nv(const struct layout *l, int i, int j, int c, int64_t from,        \
-                                 int64_t to, real *sum)                                           \
-    {                                                                                              \
-        if (nv > 1 || l->v.ic - c >= VL) tile(nt, nv, VL, l, i, j, c, from, to, sum);              \
-        else tile(nt, nv, l->v.ic - c, l, i, j, c, from, to, sum);                                 \
-    }
-TILE(1, 1)
-TILE(3, 1) TILE(5, 1) TILE(1, 2) TILE(3, 2) TILE(5, 2) TILE(1, 4) TILE(3, 4) TILE(5, 4)
-
-    /* By half of nt, and by half of nv. */
-    static tile_fn *const tiles[3][3] = {
-        { tile_1x1, tile_1x2, tile_1x4 },
-        { tile_3x1, tile_3x2, tile_3x4 },
-        { tile_5x1, tile_5x2, tile_5x4 },
-    };
-
-/* All taps of `nv` vectors of channels from c on: sums (kh, kw, lines). */
-static void channels(const struct layout *l, int nv, int c, int64_t from, int64_t to, real *sums)
-{
-    for (int i = 0; i < l->v.kh; i++)
-        for (int j = 0, nt; j < l->v.kw; j += nt) {
-            const int left = l->v.kw - j;
-            nt = left >= 5 ? 5 : left >= 3 ? 3 : 1;
-            tiles[nt / 2][nv / 2](l, i, j, c, from, to,
-                                  sums + ((int64_t)i * l->v.kw + j) * l->lines + c);
-        }
-}
-
-static void sum_blocks(const struct layout *l, int nv, int64_t first, int64_t last, real *sums)
-{
-    memset(sums, 0, (size_t)((int64_t)l->v.kh * l->v.kw * l->lines) * sizeof *sums);
-    for (int64_t b = first; b < last; b++) {
-        const int64_t from = b * l->block,
-                      to = from + l->block < l->rows ? from + l->block : l->rows;
-        int c = 0;
-        for (int n = nv; n; n /= 2)
-            for (; c + n * VL <= l->v.ic; c += n * VL) channels(l, n, c, from, to, sums);
-        if (c < l->v.ic) channels(l, 1, c, from, to, sums);
+    const struct gather *q = &l->q;
+    const struct conv_axis *h = &l->cut->h[0].a;
+    const int a = (int)(r % q->out_h);
+    const struct inside in = l->cut->h[0].in[a];
+    const int64_t pitch = (int64_t)q->in_w * q->in_c, sum_row = q->kw * l->lines;
+    const int64_t at = (int64_t)a * h->step + h->at + (int64_t)in.from * h->dist;
+    struct taps t = { .channels = q->out_c,
+                      .nh = in.to - in.from,
+                      .x_row = h->dist * pitch,
+                      .sum_row = sum_row,
+                      .sum_tap = l->lines };
+    if (t.nh <= 0) return;
+    for (int k = 0; k < l->cut->npieces; k++) {
+        const struct piece *p = l->cut->piece + k;
+        const int64_t column = (int64_t)p->o * p->a.step + p->a.at;
+        t.nw = p->a.n, t.from = p->from, t.to = p->to, t.step = p->step;
+        t.x = l->x + (r / q->out_h * q->in_h + at) * pitch + column * q->in_c;
+        t.x_tap = (int64_t)p->a.dist * q->in_c, t.pixel = (int64_t)p->a.step * q->in_c;
+        t.dy = l->dy + (r * q->out_w + p->o) * q->out_c;
+        t.sum = sums + in.from * sum_row + p->a.tap * l->lines;
+        for (int c = 0, nv = l->nv; nv >= 0 && c < t.channels; nv--) c = tiles[nv][p->rp](&t, c);
     }
 }
 
@@ -172,25 +173,26 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
 {
     const struct layout l = layout_of(p, c);
     (void)d;
-    if (c->v[NV] > 1 && l.v.ic < c->v[NV] * VL) return 0;
-    if (c->v[ROWS] > 4 && l.rows <= c->v[ROWS] / 4) return 0;
-    return l.blocks >= c->v[THREADS];
+    if (c->v[RP] * c->v[NV] > MOST) return 0;
+    if (c->v[NV] > 1 && l.q.out_c < c->v[NV] * VL) return 0;
+    if (c->v[RP] > 1 && l.q.out_w < c->v[RP]) return 0;
+    return l.rows >= c->v[THREADS];
 }
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
-    const struct conv v = conv_of(p);
-    /* Bytes of x and dy. */
-    const double row = 2.0 * sizeof(stored) * v.ow * (v.ic < 4 * VL ? v.ic : 4 * VL);
-    c->v[NV] = v.ic >= 4 * VL && VB == 64 ? 4 : v.ic >= 2 * VL ? 2 : 1;
+    const struct gather q = gather_of(p);
+    /* Halves that are loaded once for more pixels are converted less often. */
+    c->v[RP] = HALF && VB == 64 ? 8 : HALF || q.step_w == 1 ? 4 : 2;
+    while (c->v[RP] > q.out_w) c->v[RP] /= 2;
+    c->v[NV] = q.out_c >= 4 * VL ? 4 : q.out_c >= 2 * VL ? 2 : 1;
+    while (c->v[RP] * c->v[NV] > (HALF ? MOST : 8)) c->v[NV] /= 2;
     c->v[THREADS] =
         hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
-    c->v[ROWS] = 64;
-    while (c->v[ROWS] > 4 && (c->v[ROWS] * row > 32768 || !valid(p, c, d))) c->v[ROWS] /= 4;
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
 
-static int64_t sum_floats(const struct layout *l) { return (int64_t)l->v.kh * l->v.kw * l->lines; }
+static int64_t sum_floats(const struct layout *l) { return (int64_t)l->q.kh * l->q.kw * l->lines; }
 
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
                         const struct hone_device *d)
@@ -200,32 +202,48 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
     return (size_t)(c->v[THREADS] * sum_floats(&l)) * sizeof(real);
 }
 
-/* The channel of dw (ic, kh, kw) that lies at c of the threads' sums, which are added in order. */
-static void add_up(const struct layout *l, int threads, int nv, int c, const real *sums, real *dw)
+static int prepare(struct hone_plan *plan)
 {
-    const int taps = l->v.kh * l->v.kw;
-    const int64_t channel = pairs_channel(nv > 1, l->v.ic, c / VL * VL, c % VL);
+    const struct gather q = gather_of(hone_plan_problem(plan));
+    return pieces_cut(plan, &q, pieces_log(hone_plan_config(plan)->v[RP]));
+}
+
+static void release(struct hone_plan *plan) { free(plan->priv); }
+
+/* dw (ic, kh, kw) of the channels that lie in the vector at c of the threads' sums, which are added
+ * in order. */
+static void add_up(const struct layout *l, int threads, int c, const real *sums, real *dw)
+{
+    const int taps = l->q.kh * l->q.kw, ic = l->q.out_c, n = ic - c < VL ? ic - c : VL;
+    real *to[VL];
+    for (int k = 0; k < n; k++)
+        to[k] = dw + (int64_t)pairs_channel(l->nv > 0, ic, c, k) * taps;
     for (int i = 0; i < taps; i++) {
-        real s = 0;
-        for (int t = 0; t < threads; t++) s += sums[t * sum_floats(l) + i * l->lines + c];
-        dw[channel * taps + i] = s;
+        vf s = vf_set(0);
+        for (int t = 0; t < threads; t++) s += vf_load(sums + t * sum_floats(l) + i * l->lines + c);
+        for (int k = 0; k < n; k++) to[k][i] = s[k];
     }
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     struct layout l = layout_of(hone_plan_problem(plan), hone_plan_config(plan));
-    const int threads = hone_plan_config(plan)->v[THREADS], nv = hone_plan_config(plan)->v[NV];
+    const int threads = hone_plan_config(plan)->v[THREADS];
     real *sums = workspace, *dw = mem[CONV_DWT];
+    l.cut = plan->priv;
     l.x = mem[CONV_DWT_X], l.dy = mem[CONV_DWT_DY];
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
 #pragma omp for schedule(static)
-        for (int t = 0; t < threads; t++)
-            sum_blocks(&l, nv, hone_part(l.blocks, 1, threads, t),
-                       hone_part(l.blocks, 1, threads, t + 1), sums + t * sum_floats(&l));
+        for (int t = 0; t < threads; t++) {
+            real *sum = sums + t * sum_floats(&l);
+            memset(sum, 0, (size_t)sum_floats(&l) * sizeof *sum);
+            for (int64_t r = hone_part(l.rows, 1, threads, t);
+                 r < hone_part(l.rows, 1, threads, t + 1); r++)
+                row(&l, r, sum);
+        }
 #pragma omp for schedule(static)
-        for (int c = 0; c < l.v.ic; c++) add_up(&l, threads, nv, c, sums, dw);
+        for (int c = 0; c < (int)l.lines; c += VL) add_up(&l, threads, c, sums, dw);
     }
     return HONE_OK;
 }
@@ -238,10 +256,12 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_depthwise_wgrad) = {
     .backend = &hone_backend_cpu,
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
-    .param = { HONE_PARAM("nv", 1, 2, 4), HONE_PARAM("rows", 4, 16, 64, 256), CONV_THREADS },
+    .param = { HONE_PARAM("rp", 1, 2, 4, 8), HONE_PARAM("nv", 1, 2, 4), CONV_THREADS },
     .refuse = refuse,
     .valid = valid,
     .guess = guess,
     .workspace = workspace,
+    .prepare = prepare,
+    .release = release,
     .run = run,
 };
