@@ -8,8 +8,9 @@
  * the bytes of the arena and of what workspaces need behind it. */
 int hone_net_plan_arena(struct hone_net *net);
 
-/* Where workspaces need more than the activations leave them: takes kernels that were measured to
- * be hardly slower and need less, while all that costs next to no time, and plans again. */
-int hone_net_spare_workspace(struct hone_net *net, struct hone_db *db);
+/* Takes kernels that were measured to be hardly slower, while all that costs next to no time, and
+ * plans again: so that a library is not needed at all, and where workspaces need more than the
+ * activations leave them. */
+int hone_net_spare(struct hone_net *net, struct hone_db *db);
 
 #endif

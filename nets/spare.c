@@ -1,5 +1,6 @@
-/* Less workspace for next to no time.  The step at which the arena is fullest is given the fastest
- * kernel of its records that needs less, again and again, until it is the activations alone that
+/* Less memory for next to no time.  A library that the net can do without is left out, for it keeps
+ * megabytes of its own.  Then the step at which the arena is fullest is given the fastest kernel of
+ * its records that needs less workspace, again and again, until it is the activations alone that
  * decide, or the time is used up, or a step has no such kernel. */
 #include "nets/arena.h"
 
@@ -63,30 +64,90 @@ static double now_ms(const struct hone_plan *plan, const struct hone_record r[],
     return -1;
 }
 
-/* Gives the step the fastest of its records that needs less; 0: there is none that may be taken. */
+/* The step's records, fastest first; the caller frees *r. */
+static int records_of(const struct spare *s, const struct hone_step *step, struct hone_record **r)
+{
+    *r = calloc(MOST, sizeof **r);
+    return *r ? hone_db_best(s->db, &step->problem, s->net->device, *r, MOST) : 0;
+}
+
+/* Gives the step the fastest of its n records that may be taken and opens, for left_ms at most;
+ * returns the milliseconds that it costs, below 0: there is none. */
+static double take(const struct spare *s, struct hone_step *step, struct hone_record r[], int n,
+                   int (*may)(const struct hone_step *step, const struct hone_record *r))
+{
+    const double now = now_ms(&step->plan, r, n);
+    struct hone_plan plan = { 0 };
+    for (int i = 0; now >= 0 && i < n; i++) {
+        if (r[i].ms_median - now > s->left_ms || !may(step, &r[i]) ||
+            hone_plan_of_record(&plan, &r[i], &step->problem, s->net->device))
+            continue;
+        hone_plan_close(&step->plan);
+        step->plan = plan;
+        return r[i].ms_median > now ? r[i].ms_median - now : 0;
+    }
+    return -1;
+}
+
+/* ---- without a library ---- */
+
+static int is_own(const struct hone_step *step, const struct hone_record *r)
+{
+    const struct hone_kernel *k = hone_kernel_find(step->problem.op, r->kernel);
+    return k && k->build != HONE_LIB;
+}
+
+/* What it costs if no step runs library kernel `lib`: taken where `taking`; below 0: it cannot be. */
+static double without(const struct spare *s, const struct hone_kernel *lib, int taking)
+{
+    double sum = 0;
+    for (int i = 0; i < s->net->nsteps && sum >= 0; i++) {
+        struct hone_step *step = &s->net->step[i];
+        struct hone_record *r;
+        if (strcmp(step->plan.kernel->name, lib->name)) continue;
+        const int n = records_of(s, step, &r);
+        const double now = now_ms(&step->plan, r, n);
+        double more = -1;
+        if (taking) more = take(s, step, r, n, is_own);
+        for (int k = 0; !taking && now >= 0 && k < n && more < 0; k++)
+            if (is_own(step, &r[k])) more = r[k].ms_median > now ? r[k].ms_median - now : 0;
+        sum = more < 0 ? -1 : sum + more;
+        free(r);
+    }
+    return sum;
+}
+
+/* How many steps are other ones now. */
+static int leave_libraries(struct spare *s)
+{
+    int taken = 0;
+    for (int i = 0; i < s->net->nsteps; i++) {
+        const struct hone_kernel *k = s->net->step[i].plan.kernel;
+        if (k->build != HONE_LIB) continue;
+        double more = without(s, k, 0);
+        if (more < 0 || more > s->left_ms) continue;
+        taken++;
+        more = without(s, k, 1);
+        if (more > 0) s->left_ms -= more;
+    }
+    return taken;
+}
+
+/* ---- with less workspace ---- */
+
+static int needs_less(const struct hone_step *step, const struct hone_record *r)
+{
+    return r->workspace_bytes < (int64_t)step->plan.workspace_bytes;
+}
+
 static int take_less(struct spare *s, struct hone_step *step)
 {
-    struct hone_record *r = calloc(MOST, sizeof *r);
-    struct hone_plan plan = { 0 };
-    int n = r ? hone_db_best(s->db, &step->problem, s->net->device, r, MOST) : 0, taken = 0;
-    const double now = n > 0 ? now_ms(&step->plan, r, n) : -1;
-    while (now >= 0 && !taken) {
-        int best = -1;
-        for (int i = 0; i < n; i++)
-            if (r[i].workspace_bytes < (int64_t)step->plan.workspace_bytes &&
-                (best < 0 || r[i].ms_median < r[best].ms_median))
-                best = i;
-        if (best < 0 || r[best].ms_median - now > s->left_ms) break;
-        if (!hone_plan_of_record(&plan, &r[best], &step->problem, s->net->device)) {
-            if (r[best].ms_median > now) s->left_ms -= r[best].ms_median - now;
-            hone_plan_close(&step->plan);
-            step->plan = plan;
-            taken = 1;
-        }
-        r[best].workspace_bytes = INT64_MAX;   /* it does not open */
-    }
+    struct hone_record *r;
+    const int n = records_of(s, step, &r);
+    const double more = take(s, step, r, n, needs_less);
     free(r);
-    return taken;
+    if (more > 0) s->left_ms -= more;
+    return more >= 0;
 }
 
 static int fullest(const struct spare *s)
@@ -97,16 +158,17 @@ static int fullest(const struct spare *s)
     return at;
 }
 
-int hone_net_spare_workspace(struct hone_net *net, struct hone_db *db)
+int hone_net_spare(struct hone_net *net, struct hone_db *db)
 {
     struct spare s = { .net = net, .db = db };
-    int taken = 0;
     /* On a device of its own memory time is dearer. */
-    if (net->workspace_bytes < LITTLE || net->device->backend->start) return HONE_OK;
-    int err = find_live(&s);
-    s.left_ms = err ? 0 : share * whole_ms(&s);
-    for (int at = 0; !err; taken++) {
-        at = fullest(&s);
+    if (net->device->backend->start) return HONE_OK;
+    s.left_ms = share * whole_ms(&s);
+    int taken = leave_libraries(&s), err = taken ? hone_net_plan_arena(net) : HONE_OK;
+    if (err || net->workspace_bytes < LITTLE) return err;
+    err = find_live(&s);
+    for (taken = 0; !err; taken++) {
+        const int at = fullest(&s);
         if (need(&s, at) <= net->arena_bytes || !take_less(&s, &net->step[at])) break;
     }
     free(s.live);

@@ -209,6 +209,64 @@ static void check_spare(void)
        (long long)got, (long long)most);
 }
 
+/* ---- a library left out ---- */
+
+static void remember_kernel(struct hone_db *db, const char *problem, const struct hone_kernel *k,
+                            double ms)
+{
+    struct hone_problem p;
+    struct hone_config c;
+    char version[HONE_TEXT];
+    if (hone_problem_parse(problem, &p)) abort();
+    hone_config_guess(k, &p, &cpu, &c);
+    hone_kernel_version(k, version);
+    struct hone_record r = record_of(problem, k->name, version, ms, "s");
+    hone_config_print(k, &c, r.config);
+    if (hone_db_add(db, &r)) abort();
+}
+
+/* Of the first product of a net, whose two products a library does in 1 ms and `own` in 1.3, where a
+ * third step takes other_ms. */
+static enum hone_build build_of(const struct hone_kernel *lib, const struct hone_kernel *own,
+                                double other_ms)
+{
+    static const char text[] = "input x c=64\nfc a = x k=48\nfc y = a k=2\nsoftmax_ce l = y\n";
+    static const char *const products[] = { "gemm:f32:nn:m8n48k64:bias", "gemm:f32:nt:m8n48k2" };
+    struct hone_lowering how = { .batch = 8, .train = 1, .optim = hone_optim_default(HONE_SGD) };
+    struct hone_db db;
+    struct hone_net net = { 0 };
+    enum hone_build build = HONE_AOT;
+    if (hone_db_open(&db, in_dir(other_ms < 1 ? "few.db" : "many.db"), 1)) abort();
+    for (int i = 0; i < 2; i++) {
+        remember_kernel(&db, products[i], lib, 1);
+        remember_kernel(&db, products[i], own, 1.3);
+    }
+    remember(&db, "softmax_ce:f32:any:m8n2", other_ms, "s");
+    int err = hone_net_parse(&net, "t.net", text, &how), nlibs = 0;
+    if (!err) err = hone_net_assemble(&net, &db, &cpu, NULL);
+    for (int i = 0; !err && i < net.nsteps; i++) nlibs += net.step[i].plan.kernel == lib;
+    if (!err) err = hone_net_run(&net, 0, net.nsteps);
+    if (err || nlibs == 1) abort();
+    if (nlibs) build = HONE_LIB;
+    hone_net_close(&net);
+    hone_db_close(&db);
+    return build;
+}
+
+static void check_library(void)
+{
+    struct hone_problem p;
+    if (hone_problem_parse("gemm:f32:nn:m8n48k64:bias", &p)) abort();
+    const struct hone_kernel *lib = hone_kernel_find(p.op, "lib_openblas"),
+                             *own = hone_kernel_find(p.op, "cpu_blocked_plain");
+    if (!lib || hone_kernel_refuse(lib, &p, &cpu)) {
+        ok(1, "a library can be left out # SKIP no OpenBLAS");
+        return;
+    }
+    ok(build_of(lib, own, 0.1) == HONE_LIB, "a library stays where it saves a third");
+    ok(build_of(lib, own, 99) == HONE_AOT, "and goes where all that it saves is half a hundredth");
+}
+
 int main(void)
 {
     if (!open_place()) return 1;
@@ -217,6 +275,7 @@ int main(void)
     check_same("mobilenetv1-cifar:width=0.125,dropout=0", 32, 81);
     check_measured();
     check_spare();
+    check_library();
     close_place();
     return tap_end();
 }
