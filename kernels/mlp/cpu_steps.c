@@ -19,9 +19,10 @@
 /* Rows at a time; vectors of them in a tile of a product; threads. */
 enum { ROWS, NV, THREADS };
 
-/* What a thread has, in numbers from its area on: over its rows, what layer l reads at a[l] and the
- * gradient of what layer l - 1 gives, before its activation, at d[l] (until that is known, the
- * activation's slope times dropout's factor); a run of ones; gradients as P has its numbers. */
+/* What a thread has, in numbers from its area on: over its rows, what layer l reads at a[l], and at
+ * d[l] the gradient of what layer l - 1 gives before its activation; a run of ones; gradients as P
+ * has its numbers.  Until the gradient is known there is the activation's slope times dropout's
+ * factor; but relu's is seen from what layer l reads, whose place the gradient takes. */
 struct places { int a[MLP_MAX_LAYERS + 1], d[MLP_MAX_LAYERS + 1], ones, grad, size; };
 
 struct job {
@@ -60,8 +61,10 @@ HONE_JIT_INLINE struct places places_of(const struct mlp *m, int rows)
 #define PLACE(l)                                                                                   \
     {                                                                                              \
         at.a[l + 1] = at.size;                                                                     \
-        at.d[l + 1] = at.size + m->width[l + 1] * rows;                                            \
-        at.size += 2 * m->width[l + 1] * rows;                                                     \
+        const int in_place = l + 1 < m->nlayers && m->act == HONE_ACT_relu;                        \
+        at.size += m->width[l + 1] * rows;                                                         \
+        at.d[l + 1] = in_place ? at.a[l + 1] : at.size;                                            \
+        at.size += in_place ? 0 : m->width[l + 1] * rows;                                          \
     }
     LAYERS_UP(m->nlayers, PLACE);
     at.ones = at.size;
@@ -83,14 +86,16 @@ HONE_JIT_INLINE struct job job_of(const struct hone_problem *p, const struct hon
 /* ---- forward and backward: products along a layer ---- */
 
 /* Y's runs from X's: y(i) = b(i) + sum w(l, i) x(l), or y(i) *= sum w(i, l) x(l); runs are `row`
- * numbers apart, and `terms` is how many are added. */
-struct product { int terms, w_row, row; const real *w, *bias, *x; real *y; };
+ * numbers apart, and `terms` is how many are added.  With relu Y is cut, or where it is positive the
+ * sum takes its place, `factor` times. */
+struct product { int terms, w_row, row, relu; const real *w, *bias, *x; real *y, factor; };
 
 HONE_INLINE void forward_tile(int mr, int nv, const struct product *t)
 {
     vf s[HONE_TILE_MAX];
     HONE_UNROLLED for (int q = 0; q < mr * nv; q++) s[q] = vf_set(t->bias[q / nv]);
     hone_tile_columns(mr, nv, s, t->terms, t->w, t->w_row, t->x, t->row, nv * VL);
+    if (t->relu) hone_tile_relu(mr, nv, s);
     HONE_UNROLLED for (int q = 0; q < mr * nv; q++)
         vf_store(t->y + q / nv * t->row + q % nv * VL, s[q]);
 }
@@ -102,7 +107,8 @@ HONE_INLINE void backward_tile(int mr, int nv, const struct product *t)
     hone_tile_rows(mr, nv, s, t->terms, t->w, t->w_row, t->x, t->row, nv * VL);
     HONE_UNROLLED for (int q = 0; q < mr * nv; q++) {
         real *y = t->y + q / nv * t->row + q % nv * VL;
-        vf_store(y, vf_load(y) * s[q]);
+        const vf was = vf_load(y), zero = { 0 };
+        vf_store(y, t->relu ? vf_select(was > zero, s[q] * t->factor, zero) : s[q] * was);
     }
 }
 
@@ -173,12 +179,16 @@ HONE_JIT_INLINE void product(const struct job *j, const struct part *w, int back
         for (; r < end; r += VL) down(backward, 1, t, n, r);
 }
 
+/* What dropout multiplies by what it keeps. */
+HONE_JIT_INLINE real drop_factor(const struct job *j) { return (real)(1 / (1 - j->m.drop)); }
+
 HONE_JIT_INLINE void forward(const struct job *j, const struct part *w, int l)
 {
     const struct product t = {
         .terms = j->m.width[l], .w_row = j->m.width[l + 1], .row = j->rows,
         .w = j->p + j->m.w[l], .bias = j->p + j->m.b[l],
         .x = w->area + j->at.a[l], .y = w->area + j->at.a[l + 1],
+        .relu = j->m.act == HONE_ACT_relu && l + 1 < j->m.nlayers,
     };
     product(j, w, 0, &t, j->m.width[l + 1]);
 }
@@ -189,6 +199,7 @@ HONE_JIT_INLINE void backward(const struct job *j, const struct part *w, int l)
     const struct product t = {
         .terms = j->m.width[l + 1], .w_row = j->m.width[l + 1], .row = j->rows,
         .w = j->p + j->m.w[l], .x = w->area + j->at.d[l + 1], .y = w->area + j->at.d[l],
+        .relu = j->m.act == HONE_ACT_relu, .factor = drop_factor(j),
     };
     product(j, w, 1, &t, j->m.width[l]);
 }
@@ -258,10 +269,11 @@ HONE_INLINE void draw(struct draws *s, vi keep[2])
     keep[1] = kept(s, upper(hash));
 }
 
+/* relu is done, and no slope of it is kept. */
 HONE_INLINE void activate_of(enum hone_act act, const struct job *j, const struct part *w, int l)
 {
     const int n = j->m.width[l + 1], drop = j->m.drop > 0;
-    const vf factor = vf_set((real)(1 / (1 - j->m.drop)));
+    const vf factor = vf_set(drop_factor(j));
     for (int r = 0; r < w->n; r += VL) {
         real *y = w->area + j->at.a[l + 1] + r, *slope = w->area + j->at.d[l + 1] + r;
         struct draws draws = { .odd = 0 };
@@ -270,8 +282,11 @@ HONE_INLINE void activate_of(enum hone_act act, const struct job *j, const struc
             vi keep[2];
             if (drop) draw(&draws, keep);
             for (int side = 0; side < 2 && c + side < n; side++, y += j->rows, slope += j->rows) {
-                vf v = vf_activate(act, vf_load(y)), d = vf_activate_bwd(act, vf_set(1), v);
+                vf v = vf_load(y), d;
+                if (act != HONE_ACT_relu) v = vf_activate(act, v);
                 vf_store(y, drop ? (vf)(keep[side] & (vi)(v * factor)) : v);
+                if (act == HONE_ACT_relu) continue;
+                d = vf_activate_bwd(act, vf_set(1), v);
                 vf_store(slope, drop ? (vf)(keep[side] & (vi)(d * factor)) : d);
             }
         }
@@ -281,7 +296,7 @@ HONE_INLINE void activate_of(enum hone_act act, const struct job *j, const struc
 HONE_JIT_INLINE void activate(const struct job *j, const struct part *w, int l)
 {
     switch (j->m.act) {
-    case HONE_ACT_relu: activate_of(HONE_ACT_relu, j, w, l); break;
+    case HONE_ACT_relu: if (j->m.drop > 0) activate_of(HONE_ACT_relu, j, w, l); break;
     case HONE_ACT_relu6: activate_of(HONE_ACT_relu6, j, w, l); break;
     case HONE_ACT_leaky_relu: activate_of(HONE_ACT_leaky_relu, j, w, l); break;
     case HONE_ACT_sigmoid: activate_of(HONE_ACT_sigmoid, j, w, l); break;
@@ -532,12 +547,21 @@ HONE_JIT_INLINE void some_rows(const struct job *j, const struct part *w)
     LAYERS_DOWN(j->m.nlayers, BACKWARD);
 }
 
+/* Others have updated most of the parameters: their lines, if they are few, come all at once. */
+HONE_JIT_INLINE void fetch(const struct job *j)
+{
+    enum { FEW = 32 << 10, LINE = HONE_ALIGN / (int)sizeof(real) };
+    if (j->threads == 1 || j->m.numbers * (int)sizeof(real) > FEW) return;
+    for (int i = 0; i < j->m.numbers; i += LINE) __builtin_prefetch(j->p + i);
+}
+
 /* Thread t's rows of a step. */
 HONE_JIT_INLINE void all_rows(const struct job *j, int step, int t)
 {
     const int alike = j->m.mb % (VL * j->threads) == 0, begin = first_row(j, t);
     const int n = alike ? j->m.mb / j->threads : first_row(j, t + 1) - begin;
     struct part w = { .step = step, .area = j->areas + (int64_t)t * j->at.size };
+    fetch(j);
     for (int r = 0; r < n; r += j->rows) {
         w.first = begin + r;
         w.n = n % j->rows == 0 ? j->rows : least(j->rows, n - r);
