@@ -5,8 +5,8 @@
  *
  * Rows are in the lanes of vectors: what the thread has of a number of the net, over its rows, lies
  * in one run.  Products then read weights one by one where they are, forward and backward, widths
- * need no padding, and softmax and dropout work on whole vectors.  A weight's gradient is the
- * product of two runs: VL such are computed at once, and their lanes added up together. */
+ * need no padding, and softmax and dropout work on whole vectors.  A weight's gradient is the product
+ * of two runs, whose lanes are added up; or one of them is turned, rows for runs. */
 #include "kernels/dropout/vector.h"
 #include "kernels/gemm/dots.h"
 #include "kernels/gemm/micro.h"
@@ -20,10 +20,10 @@
 enum { ROWS, NV, THREADS };
 
 /* What a thread has, in numbers from its area on: over its rows, what layer l reads at a[l], and at
- * d[l] the gradient of what layer l - 1 gives before its activation; a run of ones; gradients as P
- * has its numbers.  Until the gradient is known there is the activation's slope times dropout's
+ * d[l] the gradient of what layer l - 1 gives before its activation; such a gradient with its rows
+ * turned; a run of ones; gradients as P has its numbers.  Until the gradient is known there is the activation's slope times dropout's
  * factor; but relu's is seen from what layer l reads, whose place the gradient takes. */
-struct places { int a[MLP_MAX_LAYERS + 1], d[MLP_MAX_LAYERS + 1], ones, grad, size; };
+struct places { int a[MLP_MAX_LAYERS + 1], d[MLP_MAX_LAYERS + 1], turned, ones, grad, size; };
 
 struct job {
     struct mlp m;
@@ -54,7 +54,16 @@ HONE_JIT_INLINE int first_row(const struct job *j, int t)
     return (int)hone_part(j->m.mb, VL, j->threads, t);
 }
 
-/* Sums over rows are computed VL at a time, and the last may begin at the last run. */
+/* Of what the layers give. */
+HONE_JIT_INLINE int widest(const struct mlp *m)
+{
+    int most = m->width[1];
+#define WIDER(l) { if (m->width[l + 1] > most) most = m->width[l + 1]; }
+    LAYERS_UP(m->nlayers, WIDER);
+    return most;
+}
+
+/* Runs are turned and added up VL at a time, and the last may begin at the last run. */
 HONE_JIT_INLINE struct places places_of(const struct mlp *m, int rows)
 {
     struct places at = { .a = { 0 }, .size = m->width[0] * rows };
@@ -67,7 +76,8 @@ HONE_JIT_INLINE struct places places_of(const struct mlp *m, int rows)
         at.size += in_place ? 0 : m->width[l + 1] * rows;                                          \
     }
     LAYERS_UP(m->nlayers, PLACE);
-    at.ones = at.size;
+    at.turned = at.size;
+    at.ones = at.turned + up(widest(m), VL) * VL * rows;
     at.grad = at.ones + rows;
     at.size = at.grad + m->numbers + VL * rows;
     return at;
@@ -85,10 +95,19 @@ HONE_JIT_INLINE struct job job_of(const struct hone_problem *p, const struct hon
 
 /* ---- forward and backward: products along a layer ---- */
 
-/* Y's runs from X's: y(i) = b(i) + sum w(l, i) x(l), or y(i) *= sum w(i, l) x(l); runs are `row`
- * numbers apart, and `terms` is how many are added.  With relu Y is cut, or where it is positive the
- * sum takes its place, `factor` times. */
-struct product { int terms, w_row, row, relu; const real *w, *bias, *x; real *y, factor; };
+/* What is computed: what a layer gives; the gradient of what it reads; of its weights. */
+enum { FORWARD, BACKWARD, WEIGHTS };
+
+/* Sums of so many terms, each a number of W by a vector of X's row: y(i) = bias(i) + sum w(l, i)
+ * x(l), or y(i) *= sum w(i, l) x(l); rows of X and Y are runs.  With relu Y is cut, or where it is
+ * positive the sum takes its place, `factor` times.  Of weights W is what the layer read, X is the
+ * gradient of what it gave, turned, Y has rows of y_row numbers, the last `cols` of a tile's
+ * vectors exist, and `more` adds to what is there; of a bias W is a run of ones. */
+struct product {
+    int terms, w_row, row, relu, y_row, cols, more;
+    const real *w, *bias, *x;
+    real *y, *bias_y, factor;
+};
 
 HONE_INLINE void forward_tile(int mr, int nv, const struct product *t)
 {
@@ -112,45 +131,61 @@ HONE_INLINE void backward_tile(int mr, int nv, const struct product *t)
     }
 }
 
-/* Runs in a tile of 1, 2 and 4 vectors. */
+HONE_INLINE void weights_tile(int mr, int nv, const struct product *t)
+{
+    vf s[HONE_TILE_MAX];
+    hone_tile_zero(mr, nv, s);
+    hone_tile_rows(mr, nv, s, t->terms, t->w, t->w_row, t->x, t->row, nv * VL);
+    if (t->more) hone_tile_add(mr, nv, s, t->y, t->y_row, t->cols);
+    hone_tile_store(mr, nv, s, t->y, t->y_row, t->cols);
+}
+
+/* Runs in a tile of 1, 2 and 4 vectors; the most vectors that are good. */
 #if defined __AVX512F__ || defined __aarch64__
-#define RUNS(nv) ((nv) == 4 ? 6 : 8)
-#define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_8(X, 2) HONE_UP_TO_6(X, 4)
+enum { MOST_NV = 4 };
+#define RUNS(nv) ((nv) == 4 ? 6 : (nv) == 2 ? 12 : 16)
+#define TILES(X) HONE_UP_TO_16(X, 1) HONE_UP_TO_12(X, 2) HONE_UP_TO_6(X, 4)
 #elif defined __AVX2__
+enum { MOST_NV = 2 };
 #define RUNS(nv) ((nv) == 4 ? 2 : (nv) == 2 ? 6 : 8)
 #define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_6(X, 2) HONE_UP_TO_2(X, 4)
 #else
+enum { MOST_NV = 2 };
 #define RUNS(nv) ((nv) == 4 ? 2 : (nv) == 2 ? 4 : 8)
 #define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_4(X, 2) HONE_UP_TO_2(X, 4)
 #endif
 
 /* In a jit build there are but the tiles that are called. */
 #ifdef HONE_JIT_BUILD
-HONE_INLINE void run_tile(int backward, int mr, int nv, const struct product *t)
+HONE_INLINE void run_tile(int what, int mr, int nv, const struct product *t)
 {
-    if (backward) backward_tile(mr, nv, t);
-    else forward_tile(mr, nv, t);
+    if (what == FORWARD) forward_tile(mr, nv, t);
+    else if (what == BACKWARD) backward_tile(mr, nv, t);
+    else weights_tile(mr, nv, t);
 }
 #else
 typedef void tile_fn(const struct product *t);
 #define X(mr, nv)                                                                                  \
     static void forward_##mr##x##nv(const struct product *t) { forward_tile(mr, nv, t); }          \
-    static void backward_##mr##x##nv(const struct product *t) { backward_tile(mr, nv, t); }
+    static void backward_##mr##x##nv(const struct product *t) { backward_tile(mr, nv, t); }        \
+    static void weights_##mr##x##nv(const struct product *t) { weights_tile(mr, nv, t); }
 TILES(X)
 #undef X
-#define X(mr, nv) [0][nv][mr] = forward_##mr##x##nv, [1][nv][mr] = backward_##mr##x##nv,
-static tile_fn *const tiles[2][5][9] = { TILES(X) };
+#define X(mr, nv)                                                                                  \
+    [FORWARD][nv][mr] = forward_##mr##x##nv, [BACKWARD][nv][mr] = backward_##mr##x##nv,            \
+    [WEIGHTS][nv][mr] = weights_##mr##x##nv,
+static tile_fn *const tiles[3][5][17] = { TILES(X) };
 #undef X
 
-static void run_tile(int backward, int mr, int nv, const struct product *t)
+static void run_tile(int what, int mr, int nv, const struct product *t)
 {
-    tiles[backward][nv][mr](t);
+    tiles[what][nv][mr](t);
 }
 #endif
 
 /* n runs, nv vectors of each from row r on, in groups as equal as can be: the first `longer` have
  * one more. */
-HONE_JIT_INLINE void down(int backward, int nv, const struct product *whole, int n, int r)
+HONE_JIT_INLINE void down(int what, int nv, const struct product *whole, int n, int r)
 {
     const int groups = up(n, RUNS(nv)), each = n / groups, longer = n % groups;
     const int middle = longer * (each + 1);
@@ -158,25 +193,25 @@ HONE_JIT_INLINE void down(int backward, int nv, const struct product *whole, int
     t.x += r;
     for (int i = 0; i < n; ) {
         const int count = i < middle ? each + 1 : each;
-        t.w = whole->w + (backward ? i * t.w_row : i);
-        t.y = whole->y + i * t.row + r;
-        if (!backward) t.bias = whole->bias + i;
-        if (i < middle) run_tile(backward, each + 1, nv, &t);
-        else run_tile(backward, each, nv, &t);
+        t.w = whole->w + (what == FORWARD ? i : i * t.w_row);
+        t.y = whole->y + i * (what == WEIGHTS ? t.y_row : t.row) + r;
+        if (what == FORWARD) t.bias = whole->bias + i;
+        if (i < middle) run_tile(what, each + 1, nv, &t);
+        else run_tile(what, each, nv, &t);
         i += count;
     }
 }
 
-HONE_JIT_INLINE void product(const struct job *j, const struct part *w, int backward,
+HONE_JIT_INLINE void product(const struct job *j, const struct part *w, int what,
                              const struct product *t, int n)
 {
     const int end = up(w->n, VL) * VL, nv = j->nv;
     int r = 0;
-    for (; r + nv * VL <= end; r += nv * VL) down(backward, nv, t, n, r);
+    for (; r + nv * VL <= end; r += nv * VL) down(what, nv, t, n, r);
     if (nv == 4)
-        for (; r + 2 * VL <= end; r += 2 * VL) down(backward, 2, t, n, r);
+        for (; r + 2 * VL <= end; r += 2 * VL) down(what, 2, t, n, r);
     if (nv > 1)
-        for (; r < end; r += VL) down(backward, 1, t, n, r);
+        for (; r < end; r += VL) down(what, 1, t, n, r);
 }
 
 /* What dropout multiplies by what it keeps. */
@@ -190,7 +225,7 @@ HONE_JIT_INLINE void forward(const struct job *j, const struct part *w, int l)
         .x = w->area + j->at.a[l], .y = w->area + j->at.a[l + 1],
         .relu = j->m.act == HONE_ACT_relu && l + 1 < j->m.nlayers,
     };
-    product(j, w, 0, &t, j->m.width[l + 1]);
+    product(j, w, FORWARD, &t, j->m.width[l + 1]);
 }
 
 /* The gradient of what layer l reads, l > 0, up to the activation below. */
@@ -201,7 +236,7 @@ HONE_JIT_INLINE void backward(const struct job *j, const struct part *w, int l)
         .w = j->p + j->m.w[l], .x = w->area + j->at.d[l + 1], .y = w->area + j->at.d[l],
         .relu = j->m.act == HONE_ACT_relu, .factor = drop_factor(j),
     };
-    product(j, w, 1, &t, j->m.width[l]);
+    product(j, w, BACKWARD, &t, j->m.width[l]);
 }
 
 /* ---- activation and dropout ---- */
@@ -407,6 +442,17 @@ HONE_JIT_INLINE void loss(const struct job *j, const struct part *w)
 
 /* ---- gradients of weights ---- */
 
+/* n numbers of v are gradients g, or more of them. */
+HONE_INLINE void put(int more, real *g, vf v, int n)
+{
+    vf_store_n(g, more ? v + vf_load_n(g, n) : v, n);
+}
+
+HONE_INLINE void put_sums(int more, real *g, const real *sums, int n)
+{
+    for (int i = 0; i < n; i++) g[i] = more ? g[i] + sums[i] : sums[i];
+}
+
 /* VL products of runs are a square of so many by so many, as good as VL is one. */
 enum { DOWN = VL >= 16 ? 4 : VL >= 4 ? 2 : 1, ALONG = VL / DOWN };
 
@@ -426,40 +472,80 @@ HONE_INLINE vf dots(const real *a, const real *d, int row, int n)
     return hone_sum_lanes(s);
 }
 
-/* n numbers of v are gradients g, or more of them. */
-HONE_INLINE void put(const struct part *w, real *g, vf v, int n)
+/* Products of runs, whose lanes are added up. */
+HONE_JIT_INLINE void gradients_by_dots(const struct product *t, const real *d, int in)
 {
-    vf_store_n(g, w->more ? v + vf_load_n(g, n) : v, n);
-}
-
-HONE_INLINE void put_some(const struct part *w, real *g, const real *sums, int n)
-{
-    if (w->more) for (int i = 0; i < n; i++) g[i] += sums[i];
-    else for (int i = 0; i < n; i++) g[i] = sums[i];
-}
-
-HONE_JIT_INLINE void gradients(const struct job *j, const struct part *w, int l)
-{
-    const int in = j->m.width[l], out = j->m.width[l + 1], row = j->rows, n = up(w->n, VL) * VL;
-    const real *a = w->area + j->at.a[l], *d = w->area + j->at.d[l + 1];
-    const real *ones = w->area + j->at.ones;
-    real *g = w->area + j->at.grad + j->m.w[l], *bias = w->area + j->at.grad + j->m.b[l];
+    const int out = t->y_row, n = t->terms, row = t->w_row;
     for (int k = 0; k < out; k += VL)
-        put(w, bias + k, hone_dots(d + k * row, row, ones, n), least(VL, out - k));
-    if (out == 1) {
-        for (int i = 0; i < in; i += VL)
-            put(w, g + i, hone_dots(a + i * row, row, d, n), least(VL, in - i));
-        return;
-    }
-    for (int k = 0; k < out; k += ALONG)
+        put(t->more, t->bias_y + k, hone_dots(d + k * row, row, t->bias, n), least(VL, out - k));
+    for (int i = 0; out == 1 && i < in; i += VL)
+        put(t->more, t->y + i, hone_dots(t->w + i * row, row, d, n), least(VL, in - i));
+    for (int k = 0; out > 1 && k < out; k += ALONG)
         for (int i = 0; i < in; i += DOWN) {
             real sums[VL] __attribute__((aligned(VB)));
-            vf_store(sums, dots(a + i * row, d + k * row, row, n));
+            vf_store(sums, dots(t->w + i * row, d + k * row, row, n));
             for (int q = 0; q < DOWN && i + q < in; q++) {
-                if (k + ALONG <= out) put_some(w, g + (i + q) * out + k, sums + q * ALONG, ALONG);
-                else put_some(w, g + (i + q) * out + k, sums + q * ALONG, out - k);
+                real *to = t->y + (i + q) * out + k;
+                if (k + ALONG <= out) put_sums(t->more, to, sums + q * ALONG, ALONG);
+                else put_sums(t->more, to, sums + q * ALONG, out - k);
             }
         }
+}
+
+/* Runs from d on as rows, one of `width` numbers for each of n. */
+HONE_JIT_INLINE void turn(const real *d, int row, int n, real *to, int width)
+{
+    for (int r = 0; r < n; r += VL)
+        for (int k = 0; k < width; k += VL) {
+            vf v[VL];
+            HONE_UNROLLED for (int i = 0; i < VL; i++) v[i] = vf_load(d + (k + i) * row + r);
+            hone_transpose(v);
+            HONE_UNROLLED for (int i = 0; i < VL; i++) vf_store(to + (r + i) * width + k, v[i]);
+        }
+}
+
+/* nv vectors of columns from k on, of all weights and the bias. */
+HONE_JIT_INLINE void columns(int nv, const struct product *whole, int in, int k)
+{
+    struct product t = *whole;
+    t.x += k;
+    t.y += k;
+    t.cols = least(nv * VL, t.y_row - k);
+    down(WEIGHTS, nv, &t, in, 0);
+    t.w = whole->bias;
+    t.w_row = 0;
+    t.y = whole->bias_y + k;
+    run_tile(WEIGHTS, 1, nv, &t);
+}
+
+HONE_JIT_INLINE void gradients_by_rows(const struct product *t, int in)
+{
+    int k = 0;
+    if (MOST_NV == 4)
+        for (; k + 4 * VL <= t->row; k += 4 * VL) columns(4, t, in, k);
+    for (; k + 2 * VL <= t->row; k += 2 * VL) columns(2, t, in, k);
+    if (k < t->row) columns(1, t, in, k);
+}
+
+/* To add up the lanes of VL vectors takes 3 VL instructions, for as many weights; to turn VL runs,
+ * VL rows of each, 2 VL log VL, half of them for one of the processor's units alone. */
+HONE_JIT_INLINE void gradients(const struct job *j, const struct part *w, int l)
+{
+    const int in = j->m.width[l], out = j->m.width[l + 1], n = up(w->n, VL) * VL;
+    const int width = up(out, VL) * VL;
+    const real *d = w->area + j->at.d[l + 1];
+    const struct product t = {
+        .terms = n, .w = w->area + j->at.a[l], .w_row = j->rows,
+        .x = w->area + j->at.turned, .row = width, .more = w->more,
+        .y = w->area + j->at.grad + j->m.w[l], .y_row = out,
+        .bias = w->area + j->at.ones, .bias_y = w->area + j->at.grad + j->m.b[l],
+    };
+    if (out == 1 || in * VL <= 3 * n) {
+        gradients_by_dots(&t, d, in);
+    } else {
+        turn(d, j->rows, n, w->area + j->at.turned, width);
+        gradients_by_rows(&t, in);
+    }
 }
 
 /* ---- update ---- */
@@ -540,11 +626,11 @@ HONE_JIT_INLINE void some_rows(const struct job *j, const struct part *w)
 {
     const int last = j->m.nlayers - 1;
     runs_of_rows(j, w, j->x, j->m.width[0], j->at.a[0]);
-#define FORWARD(l) { forward(j, w, l); if (l < last) activate(j, w, l); }
-    LAYERS_UP(j->m.nlayers, FORWARD);
+#define THERE(l) { forward(j, w, l); if (l < last) activate(j, w, l); }
+    LAYERS_UP(j->m.nlayers, THERE);
     loss(j, w);
-#define BACKWARD(l) { gradients(j, w, l); if (l > 0) backward(j, w, l); }
-    LAYERS_DOWN(j->m.nlayers, BACKWARD);
+#define BACK(l) { gradients(j, w, l); if (l > 0) backward(j, w, l); }
+    LAYERS_DOWN(j->m.nlayers, BACK);
 }
 
 /* Others have updated most of the parameters: their lines, if they are few, come all at once. */
