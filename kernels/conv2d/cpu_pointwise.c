@@ -14,6 +14,46 @@ enum { NV, GROUP, THREADS };
 /* Of a panel: a part that leaves room in L1 for the pixels that pass. */
 enum { PART_BYTES = 32 << 10 };
 
+/* ---- a tile that fetches what the next one needs ---- */
+
+enum { LINE = 64 / sizeof(real) };
+
+/* Line k of the next tile's rows of A, and that share of its C.  A few at a time, while others
+ * multiply: many at once would fill all places where lines are waited for. */
+HONE_INLINE void fetch(int mr, int nv, const struct hone_tile *t, int64_t k, int a_too)
+{
+    const int64_t from = k * mr / t->k, to = (k + LINE) * mr / t->k;
+    if (a_too)
+        for (int i = 0; i < mr; i++) __builtin_prefetch(t->a + (mr + i) * t->a_stride + k);
+    for (int64_t i = from; i < to && i < mr && t->k > LINE; i++)
+        for (int c = 0; c < nv * VL; c += LINE) __builtin_prefetch(t->c + (mr + i) * t->c_row + c);
+}
+
+/* As hone_tiles_by_rows. */
+HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t, int a_too)
+{
+    vf s[HONE_TILE_MAX];
+    const int cols = t->cols;
+    hone_tile_start(mr, nv, s, t, cols);
+    for (int64_t k = 0; k < t->k; k += LINE) {
+        fetch(mr, nv, t, k, a_too);
+        hone_tile_rows(mr, nv, s, t->k - k < LINE ? t->k - k : LINE, t->a + k, t->a_stride,
+                       t->b + k * t->b_step, t->b_step, cols);
+    }
+    hone_tile_finish(mr, nv, s, t, cols);
+}
+
+#define X(mr, nv)                                                                                  \
+    static void tile_##mr##x##nv(const struct hone_tile *t, int a_too) { tile(mr, nv, t, a_too); }
+TILES(X)
+#undef X
+
+typedef void tile_fn(const struct hone_tile *t, int a_too);
+
+#define X(mr, nv) [nv - 1][mr - 1] = tile_##mr##x##nv,
+static tile_fn *const tiles[4][16] = { TILES(X) };
+#undef X
+
 /* ---- how the work is cut ---- */
 
 struct layout {
@@ -79,14 +119,6 @@ static const real *inputs(const struct job *j, int64_t first, int rows, real *ow
     return own;
 }
 
-/* Rows come from memory once, for the first panel: two tiles ahead of their use. */
-static void prefetch(const struct hone_tile *t, int64_t first, int rows)
-{
-    for (int64_t i = first; i < first + rows; i++)
-        for (int64_t k = 0; k < t->k; k += 64 / (int64_t)sizeof(real))
-            __builtin_prefetch(t->a + i * t->a_stride + k);
-}
-
 /* A group's outputs of one panel, by inputs [k0, k1): what the first write, others add to. */
 static void do_part(const struct job *j, int rows, const real *in, int panel, int k0, int k1,
                     real *out)
@@ -112,8 +144,8 @@ static void do_part(const struct job *j, int rows, const real *in, int panel, in
     };
     for (int i = 0; i < parts; i++) {
         const int count = each + (i < rows % parts);
-        if (panel == 0 && !l->copied) prefetch(&t, 2 * each, count);
-        hone_tiles_by_rows[nv - 1][count - 1](&t);
+        /* Rows come from memory once, for the first panel. */
+        tiles[nv - 1][count - 1](&t, panel == 0 && !l->copied);
         if (last && !t.relu) hone_epilogue(j->act, t.c, t.c_row, count, cols, NULL);
         t.a += count * t.a_stride;
         t.c += count * t.c_row;
