@@ -1,0 +1,242 @@
+/* Products with few columns, as a classifier's last layer has: where they lay along the lanes most
+ * lanes were idle.  So the steps of the sum lie there: a vector of a row of A, read where it lies,
+ * is multiplied with one of each column of B, and each row's sums are added up across their lanes
+ * in the end, which gives a row of C.
+ *
+ * B is copied so that the columns' vectors for the same steps are side by side; kc bounds the part
+ * of it that stays in L1 while the rows pass. */
+#include "kernels/gemm/epilogue.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/pack.h"
+
+#include <stdlib.h>
+
+enum { KC, THREADS };
+
+/* Columns X(n): up to a vector.  Sums of so many rows stay in registers. */
+#if defined __AVX512F__
+#define ROWS_OF(n) ((n) <= 6 ? 4 : (n) <= 14 ? 2 : 1)
+#else
+#define ROWS_OF(n) ((n) <= 2 ? 4 : (n) <= 6 ? 2 : 1)
+#endif
+#define UP_TO_4(X) X(2) X(3) X(4)
+#define UP_TO_8(X) UP_TO_4(X) X(5) X(6) X(7) X(8)
+#if HONE_LANES == 16
+#define COLUMNS(X) UP_TO_8(X) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16)
+#elif HONE_LANES == 8
+#define COLUMNS(X) UP_TO_8(X)
+#elif HONE_LANES == 4
+#define COLUMNS(X) UP_TO_4(X)
+#else
+#define COLUMNS(X) X(2)
+#endif
+
+/* One run, as every thread sees it. */
+struct job {
+    int m, n, k, kc, threads, turned;   /* turned: B is (n, k) */
+    real alpha, beta;
+    int has_bias;
+    enum hone_act act;
+    const real *a, *b, *bias;
+    real *c, *packed;                   /* packed: of each VL steps n vectors */
+};
+
+HONE_JIT_INLINE struct job job_of(const struct hone_problem *p, const struct hone_config *c)
+{
+    return (struct job){ .m = p->dim[GEMM_M], .n = p->dim[GEMM_N], .k = p->dim[GEMM_K],
+                         .kc = c->v[KC], .threads = c->v[THREADS],
+                         .turned = p->layout == GEMM_NT,
+                         .alpha = (real)p->value[GEMM_ALPHA], .beta = (real)p->value[GEMM_BETA],
+                         .has_bias = hone_problem_has(p, "bias"), .act = hone_act_of(p) };
+}
+
+static inline int least(int a, int b) { return a < b ? a : b; }
+static inline int up(int a, int b) { return (a + b - 1) / b; }
+
+/* Numbers of a thread's copy of B: each has its own, for to fetch what another copied takes longer.
+ * A page lies between them, on which one's processor fetches ahead what the other writes. */
+static inline int64_t copy_of(const struct job *j)
+{
+    return (int64_t)up(j->k, VL) * VL * j->n + (j->threads > 1 ? 4096 / (int)sizeof(real) : 0);
+}
+
+/* VL steps of B, zeros behind the last. */
+HONE_JIT_INLINE void pack(const struct job *j, int block)
+{
+    const int step = block * VL, steps = least(VL, j->k - step);
+    real *to = j->packed + (int64_t)step * j->n;
+    vf r[VL];
+    if (j->turned) {
+        for (int i = 0; i < j->n; i++)
+            vf_store(to + i * VL, vf_load_n(j->b + (int64_t)i * j->k + step, steps));
+        return;
+    }
+    HONE_UNROLLED for (int i = 0; i < VL; i++)
+        r[i] = i < steps ? vf_load_n(j->b + (int64_t)(step + i) * j->n, j->n) : (vf){ 0 };
+    hone_transpose(r);
+    HONE_UNROLLED for (int i = 0; i < VL; i++)
+        if (i < j->n) vf_store(to + i * VL, r[i]);
+}
+
+/* `rows` rows from a on times n columns, steps [step, step + steps). */
+HONE_INLINE void tile(int rows, int n, const struct job *j, int row, int step, int steps)
+{
+    const real *a = j->a + (int64_t)row * j->k + step, *b = j->packed + (int64_t)step * n;
+    real *c = j->c + (int64_t)row * n;
+    vf s[4][VL];
+    int l = 0;
+    HONE_UNROLLED for (int i = 0; i < rows * VL; i++) s[i / VL][i % VL] = (vf){ 0 };
+    for (; l + VL <= steps; l += VL, b += n * VL) {
+        vf x[4];
+        HONE_UNROLLED for (int r = 0; r < rows; r++) x[r] = vf_load(a + (int64_t)r * j->k + l);
+        HONE_UNROLLED for (int i = 0; i < n; i++) {
+            const vf y = vf_load(b + i * VL);
+            HONE_UNROLLED for (int r = 0; r < rows; r++) s[r][i] += x[r] * y;
+        }
+    }
+    if (l < steps) {
+        HONE_UNROLLED for (int r = 0; r < rows; r++) {
+            const vf x = vf_load_n(a + (int64_t)r * j->k + l, steps - l);
+            HONE_UNROLLED for (int i = 0; i < n; i++) s[r][i] += x * vf_load(b + i * VL);
+        }
+    }
+    const int last = step + steps == j->k;
+    HONE_UNROLLED for (int r = 0; r < rows; r++, c += n) {
+        vf y = hone_sum_lanes(s[r]) * j->alpha;
+        if (step) y += vf_load_n(c, n);
+        else if (j->beta != 0) y += j->beta * vf_load_n(c, n);
+        if (last && j->bias) y += vf_load_n(j->bias, n);
+        if (last && j->act == HONE_ACT_relu) y = vf_max((vf){ 0 }, y);
+        vf_store_n(c, y, n);
+    }
+}
+
+/* Rows [row, end). */
+HONE_INLINE void rows_of(int n, const struct job *j, int row, int end, int step, int steps)
+{
+    for (; row + ROWS_OF(n) <= end; row += ROWS_OF(n)) tile(ROWS_OF(n), n, j, row, step, steps);
+    for (; row < end; row++) tile(1, n, j, row, step, steps);
+}
+
+#define X(n)                                                                                      \
+    static void rows_##n(const struct job *j, int row, int end, int step, int steps)             \
+    {                                                                                             \
+        rows_of(n, j, row, end, step, steps);                                                     \
+    }
+COLUMNS(X)
+#undef X
+
+HONE_JIT_INLINE void compute(const struct job *j, int row, int end)
+{
+    for (int step = 0; step < j->k; step += j->kc) {
+        const int steps = least(j->kc, j->k - step);
+        switch (j->n) {
+#define X(n) case n: rows_##n(j, row, end, step, steps); break;
+        COLUMNS(X)
+#undef X
+        }
+    }
+    if (j->act != HONE_ACT_relu)
+        hone_epilogue(j->act, j->c + (int64_t)row * j->n, j->n, end - row, j->n, NULL);
+}
+
+/* ---- the kernel ---- */
+
+static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
+{
+    (void)d;
+    if (p->layout == GEMM_TN) return "A is transposed: its rows are no vectors";
+    return p->dim[GEMM_N] < 2 || p->dim[GEMM_N] > VL ? "columns are one, or more than a vector"
+                                                      : NULL;
+}
+
+static int suits(const struct hone_problem *p, const struct hone_device *d)
+{
+    (void)d;
+    return p->dim[GEMM_K] >= 8 * VL;   /* fewer do not pay for the sums across lanes */
+}
+
+static int valid(const struct hone_problem *p, const struct hone_config *c,
+                 const struct hone_device *d)
+{
+    (void)d;
+    /* What holds everything already is there once. */
+    return (c->v[KC] == 256 || c->v[KC] / 4 < p->dim[GEMM_K]) && c->v[THREADS] <= p->dim[GEMM_M];
+}
+
+static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
+{
+    *c = (struct hone_config){ { [KC] = 256, [THREADS] = 1 } };
+    while (c->v[KC] < p->dim[GEMM_K] && c->v[KC] < 4096 &&
+           8 * c->v[KC] * p->dim[GEMM_N] * (int64_t)sizeof(real) <= d->l1_bytes)
+        c->v[KC] *= 4;
+    while (p->op->flops(p) > 2e6 * c->v[THREADS] && c->v[THREADS] < 64 &&
+           2 * c->v[THREADS] <= d->ncores && 2 * c->v[THREADS] <= p->dim[GEMM_M])
+        c->v[THREADS] *= 2;
+}
+
+static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
+                        const struct hone_device *d)
+{
+    const struct job j = job_of(p, c);
+    (void)d;
+    return (size_t)(j.threads * copy_of(&j)) * sizeof(real);
+}
+
+/* Attributes are looked up by name: too slow for products of a microsecond. */
+static int prepare(struct hone_plan *plan)
+{
+    struct job *j = malloc(sizeof *j);
+    if (!j) return hone_fail(HONE_ENOMEM, "%zu bytes", sizeof *j);
+    *j = job_of(&plan->problem, &plan->config);
+    plan->priv = j;
+    return HONE_OK;
+}
+
+static void release(struct hone_plan *plan) { free(plan->priv); }
+
+HONE_JIT_INLINE struct job job_at(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+#ifdef HONE_JIT_BUILD
+    struct job j = job_of(hone_plan_problem(plan), hone_plan_config(plan));
+#else
+    struct job j = *(const struct job *)plan->priv;
+#endif
+    j.a = mem[GEMM_A];
+    j.b = mem[GEMM_B];
+    j.c = mem[GEMM_C];
+    j.bias = j.has_bias ? mem[GEMM_BIAS] : NULL;
+    j.packed = workspace;
+    return j;
+}
+
+static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    const struct job j = job_at(plan, mem, workspace);
+    const int blocks = up(j.k, VL);
+    if (j.threads == 1) {
+        for (int i = 0; i < blocks; i++) pack(&j, i);
+        compute(&j, 0, j.m);
+        return HONE_OK;
+    }
+#pragma omp parallel for num_threads(j.threads) schedule(static)
+    for (int t = 0; t < j.threads; t++) {
+        struct job mine = j;
+        mine.packed += t * copy_of(&j);
+        for (int i = 0; i < blocks; i++) pack(&mine, i);
+        compute(&mine, (int)((int64_t)j.m * t / j.threads),
+                (int)((int64_t)j.m * (t + 1) / j.threads));
+    }
+    return HONE_OK;
+}
+
+static const struct hone_op *const ops[] = { &hone_op_gemm, 0 };
+
+const struct hone_kernel HONE_SYM(gemm_cpu_narrow) = {
+    .name = HONE_NAME("cpu_narrow"), .ops = ops, .backend = &hone_backend_cpu, .isa = HONE_THIS_ISA,
+    .dtypes = HONE_THIS_DTYPES,
+    .param = { HONE_PARAM("kc", 256, 1024, 4096, 1048576),
+               HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
+    .refuse = refuse, .suits = suits, .valid = valid, .guess = guess, .workspace = workspace,
+    .prepare = prepare, .release = release, .run = run,
+};
