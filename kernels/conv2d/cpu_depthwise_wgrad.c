@@ -192,7 +192,12 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
 
-static int64_t sum_floats(const struct layout *l) { return (int64_t)l->q.kh * l->q.kw * l->lines; }
+/* From one thread's sums to the next one's: a page lies between, or a core would prefetch lines
+ * that another keeps on writing. */
+static int64_t sum_floats(const struct layout *l)
+{
+    return l->q.kh * l->q.kw * l->lines + 4096 / (int)sizeof(real);
+}
 
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
                         const struct hone_device *d)
@@ -237,7 +242,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 #pragma omp for schedule(static)
         for (int t = 0; t < threads; t++) {
             real *sum = sums + t * sum_floats(&l);
-            memset(sum, 0, (size_t)sum_floats(&l) * sizeof *sum);
+            memset(sum, 0, (size_t)(l.q.kh * l.q.kw * l.lines) * sizeof *sum);
             for (int64_t r = hone_part(l.rows, 1, threads, t);
                  r < hone_part(l.rows, 1, threads, t + 1); r++)
                 row(&l, r, sum);
