@@ -13,7 +13,6 @@ HONE_INLINE vf element(vl z, vf x, const struct job *job)
 #if HONE_REAL == 64
     vl half = (vl)(vi_lanes() & 1) << 5, draw = dropout_mix(z) >> half & 0xffffffffu;
 #else
-    typedef uint32_t vu __attribute__((vector_size(HONE_VB)));
     vu draw = (vu)dropout_mix(z);
 #endif
     vi keep = draw >= (draw ^ draw) + job->threshold;

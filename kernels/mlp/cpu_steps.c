@@ -1,12 +1,12 @@
-/* Training steps of a small net on a processor, in one parallel region.  A thread takes its share of
- * the batch's rows from input to gradients, `rows` of them at a time, so that all numbers between
- * stay in its caches; then all add up each other's gradients, each for its share of the parameters,
- * and update these.
+/* Training steps of a small net on a processor, in one parallel region.  A thread takes its share
+ * of the batch's rows from input to gradients, `rows` of them at a time, so that all numbers
+ * between stay in its caches; then all add up each other's gradients, each for its share of the
+ * parameters, and update these.
  *
  * Rows are in the lanes of vectors: what the thread has of a number of the net, over its rows, lies
  * in one run.  Products then read weights one by one where they are, forward and backward, widths
- * need no padding, and softmax and dropout work on whole vectors.  A weight's gradient is the product
- * of two runs, whose lanes are added up; or one of them is turned, rows for runs. */
+ * need no padding, and softmax and dropout work on whole vectors.  A weight's gradient is the
+ * product of two runs, whose lanes are added up; or one of them is turned, rows for runs. */
 #include "kernels/dropout/vector.h"
 #include "kernels/gemm/dots.h"
 #include "kernels/gemm/micro.h"
@@ -21,8 +21,9 @@ enum { ROWS, NV, THREADS };
 
 /* What a thread has, in numbers from its area on: over its rows, what layer l reads at a[l], and at
  * d[l] the gradient of what layer l - 1 gives before its activation; such a gradient with its rows
- * turned; a run of ones; gradients as P has its numbers.  Until the gradient is known there is the activation's slope times dropout's
- * factor; but relu's is seen from what layer l reads, whose place the gradient takes. */
+ * turned; a run of ones; gradients as P has its numbers.  Until the gradient is known there is the
+ * activation's slope times dropout's factor; but relu's is seen from what layer l reads, whose
+ * place the gradient takes. */
 struct places { int a[MLP_MAX_LAYERS + 1], d[MLP_MAX_LAYERS + 1], turned, ones, grad, size; };
 
 struct job {
@@ -41,8 +42,8 @@ struct part { int step, first, n, more; real *area; };
 HONE_JIT_INLINE int least(int a, int b) { return a < b ? a : b; }
 HONE_JIT_INLINE int up(int a, int b) { return (a + b - 1) / b; }
 
-/* Does f(l) for each of the net's layers, upwards or downwards: no loop, so that in a jit build each
- * has its own constants. */
+/* Does f(l) for each of the net's layers, upwards or downwards: no loop, so that in a jit build
+ * each has its own constants. */
 #define LAYERS_UP(nlayers, f) \
     do { f(0) if (nlayers > 1) f(1) if (nlayers > 2) f(2) if (nlayers > 3) f(3) } while (0)
 #define LAYERS_DOWN(nlayers, f) \
@@ -241,81 +242,19 @@ HONE_JIT_INLINE void backward(const struct job *j, const struct part *w, int l)
 
 /* ---- activation and dropout ---- */
 
-typedef ureal vu __attribute__((vector_size(HONE_VB)));
-
-/* Hashes that make a vector of draws: one of each two floats' rows, or of each double's. */
-enum { HASHES = VL / VL64 };
-
-/* Which numbers of VL rows dropout keeps, from left to right, two at a time; n in a row.  Where n is
- * even, a row's two are of one hash, and `at` are hashes before they are mixed; else at are the
- * numbers' places.  Vector q is of rows q, HASHES + q, 2 HASHES + q, ... */
-struct draws { uint64_t key; uint32_t threshold; int odd; vl at[HASHES]; };
-
-HONE_INLINE struct draws draws_of(const struct job *j, const struct part *w, int l, int r)
-{
-    const uint64_t *seed = j->seed + 2 * w->step, n = (uint64_t)j->m.width[l + 1];
-    struct draws s = {
-        .key = dropout_key(seed[0], seed[1], 2 * (l + 1)) + DROPOUT_GOLDEN,
-        .threshold = dropout_threshold(j->m.drop), .odd = n % 2,
-    };
-    HONE_UNROLLED for (int q = 0; q < HASHES; q++) {
-        vl row = { 0 };
-        HONE_UNROLLED for (int i = 0; i < VL64; i++)
-            row[i] = (uint64_t)(w->first + r + i * HASHES + q);
-        s.at[q] = s.odd ? row * n : row * (n / 2 * DROPOUT_GOLDEN) + s.key;
-    }
-    return s;
-}
-
-/* Hashes' lower halves as draws, and their upper halves. */
-HONE_INLINE vu lower(const vl *hash)
-{
-    return (vu)(HASHES == 1 ? hash[0] & 0xffffffffu
-                            : (hash[0] & 0xffffffffu) | hash[HASHES - 1] << 32);
-}
-
-HONE_INLINE vu upper(const vl *hash)
-{
-    return (vu)(HASHES == 1 ? hash[0] >> 32
-                            : hash[0] >> 32 | (hash[HASHES - 1] & ~(uint64_t)0xffffffffu));
-}
-
-HONE_INLINE vi kept(const struct draws *s, vu draw) { return draw >= (draw ^ draw) + s->threshold; }
-
-HONE_INLINE void draw(struct draws *s, vi keep[2])
-{
-    vl hash[HASHES];
-    if (s->odd) {
-        for (int side = 0; side < 2; side++) {
-            HONE_UNROLLED for (int q = 0; q < HASHES; q++) {
-                hash[q] = dropout_mix((s->at[q] >> 1) * DROPOUT_GOLDEN + s->key);
-                hash[q] = hash[q] >> ((s->at[q] & 1) << 5);
-                s->at[q] += 1;
-            }
-            keep[side] = kept(s, lower(hash));
-        }
-        return;
-    }
-    HONE_UNROLLED for (int q = 0; q < HASHES; q++) {
-        hash[q] = dropout_mix(s->at[q]);
-        s->at[q] += DROPOUT_GOLDEN;
-    }
-    keep[0] = kept(s, lower(hash));
-    keep[1] = kept(s, upper(hash));
-}
-
 /* relu is done, and no slope of it is kept. */
 HONE_INLINE void activate_of(enum hone_act act, const struct job *j, const struct part *w, int l)
 {
     const int n = j->m.width[l + 1], drop = j->m.drop > 0;
     const vf factor = vf_set(drop_factor(j));
+    const uint64_t *seed = j->seed + 2 * w->step;
+    const uint64_t key = drop ? dropout_key(seed[0], seed[1], 2 * (l + 1)) : 0;
     for (int r = 0; r < w->n; r += VL) {
         real *y = w->area + j->at.a[l + 1] + r, *slope = w->area + j->at.d[l + 1] + r;
-        struct draws draws = { .odd = 0 };
-        if (drop) draws = draws_of(j, w, l, r);
+        struct dropout_rows draws = dropout_rows(key, j->m.drop, n, w->first + r);
         for (int c = 0; c < n; c += 2) {
             vi keep[2];
-            if (drop) draw(&draws, keep);
+            if (drop) dropout_draw(&draws, keep);
             for (int side = 0; side < 2 && c + side < n; side++, y += j->rows, slope += j->rows) {
                 vf v = vf_load(y), d;
                 if (act != HONE_ACT_relu) v = vf_activate(act, v);
@@ -559,7 +498,7 @@ HONE_INLINE vf gradient(const struct job *j, int n, int i)
     return sum;
 }
 
-/* Numbers [from, to) of P; sgd: its attributes, and those of adam below them. */
+/* move(n) for all numbers i of P in [from, to), n at a time. */
 #define EACH_VECTOR(move)                                                                          \
     do {                                                                                           \
         int i = from;                                                                              \
@@ -575,7 +514,8 @@ HONE_INLINE void sgd(int variant, const struct job *j, const real *hyper, int fr
 #undef MOVE
 }
 
-HONE_INLINE void adam(enum adam_decay decay, const struct job *j, const real *hyper, int from, int to)
+HONE_INLINE void adam(enum adam_decay decay, const struct job *j, const real *hyper, int from,
+                      int to)
 {
     const struct adam_step s = adam_step_of(j->p, j->state[0], j->state[1], hyper);
 #define MOVE(n) adam_move(decay, n, &s, i, gradient(j, n, i))
@@ -600,7 +540,8 @@ HONE_JIT_INLINE void update_range(const struct job *j, int step, int from, int t
 }
 
 /* The n numbers of P at `first`, as far as they are in [from, to). */
-HONE_JIT_INLINE void update_within(const struct job *j, int step, int from, int to, int first, int n)
+HONE_JIT_INLINE void update_within(const struct job *j, int step, int from, int to, int first,
+                                   int n)
 {
     const int begin = first > from ? first : from, end = least(first + n, to);
     if (begin < end) update_range(j, step, begin, end);
