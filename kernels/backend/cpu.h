@@ -110,6 +110,10 @@ typedef uint32_t ureal;
 #endif
 enum { VB = HONE_VB, VL = HONE_LANES };
 
+/* Numbers to leave between what two threads write over and over: a page, on which one's processor
+ * fetches ahead the lines that the other writes. */
+enum { HONE_APART = 4096 / sizeof(real) };
+
 typedef real vf __attribute__((vector_size(HONE_VB)));
 typedef ireal vi __attribute__((vector_size(HONE_VB)));
 typedef real vf_unaligned __attribute__((vector_size(HONE_VB), aligned(sizeof(real)), may_alias));

@@ -192,11 +192,10 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
 }
 
-/* From one thread's sums to the next one's: a page lies between, or a core would prefetch lines
- * that another keeps on writing. */
+/* From one thread's sums to the next one's. */
 static int64_t sum_floats(const struct layout *l)
 {
-    return l->q.kh * l->q.kw * l->lines + 4096 / (int)sizeof(real);
+    return l->q.kh * l->q.kw * l->lines + HONE_APART;
 }
 
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,

@@ -122,8 +122,9 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     l.tap_w = (int64_t)l.w.dist * q->in_c;
     l.pitch = gather_pitch(q);
     l.block_floats = (int64_t)q->kh * q->kw * q->inc * l.nv * VL;
-    l.sum_floats = l.block_floats * l.blocks * q->g;
-    l.frame_floats = gather_padded(q) ? whole_lines(gather_rows(q, l.rows) * l.pitch) : 0;
+    l.sum_floats = l.block_floats * l.blocks * q->g + HONE_APART;
+    l.frame_floats =
+        gather_padded(q) ? whole_lines(gather_rows(q, l.rows) * l.pitch) + HONE_APART : 0;
     return l;
 }
 

@@ -109,8 +109,8 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     l.tap_floats = whole_lines(l.ntaps);
     l.dy_pitch = (q->out_w + VL - 1) / VL * VL;
     l.dy_plane = l.dy_pitch * l.s.rows;
-    l.dy_floats = whole_lines(l.dy_plane * q->out_c);
-    l.sum_floats = (int64_t)l.ntaps * q->out_c * VL;
+    l.dy_floats = whole_lines(l.dy_plane * q->out_c) + HONE_APART;
+    l.sum_floats = (int64_t)l.ntaps * q->out_c * VL + HONE_APART;
     return l;
 }
 

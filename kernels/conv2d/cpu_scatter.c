@@ -15,9 +15,7 @@
 #include <stdlib.h>
 
 enum { RP, ROWS, THREADS };
-/* APART: numbers between the threads' rows.  Side by side they were written by one and fetched ahead
- * by the other's processor: of two threads each took 1.5 times as long. */
-enum { MAX_RP = 14, MAX_NV = 4, APART = 1024 };
+enum { MAX_RP = 14, MAX_NV = 4 };
 
 /* One row of dx: the rows of dy that meet it, and the rows of the filter with which. */
 struct row {
@@ -107,7 +105,7 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     const int64_t windows = (int64_t)(v->ow - 1) * v->sw * v->ic + l.nv * VL,
                   pixels = ((int64_t)v->pw + v->iw) * v->ic;
     l.row_floats = whole(windows > pixels ? windows : pixels);
-    l.apart = l.row_floats + APART;
+    l.apart = l.row_floats + HONE_APART;
     return l;
 }
 
@@ -225,14 +223,14 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     const struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(l.weight_floats + APART + c->v[THREADS] * l.apart) * sizeof(real);
+    return (size_t)(l.weight_floats + HONE_APART + c->v[THREADS] * l.apart) * sizeof(real);
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     struct layout l = layout_of(hone_plan_problem(plan), hone_plan_config(plan));
     const int threads = hone_plan_config(plan)->v[THREADS];
-    real *dx = mem[0], *weights = workspace, *rows = weights + l.weight_floats + APART;
+    real *dx = mem[0], *weights = workspace, *rows = weights + l.weight_floats + HONE_APART;
     const real *dy = mem[1], *w = mem[2];
     const int64_t units = (int64_t)l.v.mb * l.bands;
     l.meeting = plan->priv;

@@ -14,7 +14,7 @@ struct planes {
     int bands;              /* per image */
     int64_t pitch;          /* floats from row to row of a heap */
     int64_t heap, plane;    /* floats of a heap, of a channel */
-    int64_t floats;         /* of all, in whole lines */
+    int64_t floats;         /* of all, in whole lines, and from thread to thread */
 };
 
 static inline struct planes planes_of(const struct gather *q, int rows)
@@ -29,7 +29,7 @@ static inline struct planes planes_of(const struct gather *q, int rows)
     s.pitch = (q->to_w - q->from_w) / q->step_w + 1 + slack;
     s.heap = s.pitch * gather_rows(q, s.rows);
     s.plane = s.heap * q->step_w;
-    s.floats = whole_lines(s.plane * q->in_c);
+    s.floats = whole_lines(s.plane * q->in_c) + HONE_APART;
     return s;
 }
 

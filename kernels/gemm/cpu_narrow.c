@@ -53,11 +53,10 @@ HONE_JIT_INLINE struct job job_of(const struct hone_problem *p, const struct hon
 static inline int least(int a, int b) { return a < b ? a : b; }
 static inline int up(int a, int b) { return (a + b - 1) / b; }
 
-/* Numbers of a thread's copy of B: each has its own, for to fetch what another copied takes longer.
- * A page lies between them, on which one's processor fetches ahead what the other writes. */
+/* Numbers of a thread's copy of B: each has its own, for to fetch what another copied takes longer. */
 static inline int64_t copy_of(const struct job *j)
 {
-    return (int64_t)up(j->k, VL) * VL * j->n + (j->threads > 1 ? 4096 / (int)sizeof(real) : 0);
+    return (int64_t)up(j->k, VL) * VL * j->n + (j->threads > 1 ? HONE_APART : 0);
 }
 
 /* VL steps of B, zeros behind the last. */

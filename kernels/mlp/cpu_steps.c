@@ -80,7 +80,7 @@ HONE_JIT_INLINE struct places places_of(const struct mlp *m, int rows)
     at.turned = at.size;
     at.ones = at.turned + up(widest(m), VL) * VL * rows;
     at.grad = at.ones + rows;
-    at.size = at.grad + m->numbers + VL * rows;
+    at.size = at.grad + m->numbers + VL * rows + HONE_APART;
     return at;
 }
 

@@ -35,8 +35,11 @@ struct job {
     const stored *x, *other;
     stored *out;
     real *factor;               /* (NFACTORS, lines) */
-    double *sums;                /* (threads, NSUMS, lines) */
+    double *sums;                /* (threads, NSUMS, lines), a thread's own_sums() apart */
 };
+
+/* Of a thread. */
+static int64_t own_sums(const struct job *s) { return NSUMS * s->lines + HONE_APART; }
 
 static int gcd(int a, int b) { return b ? gcd(b, a % b) : a; }
 
@@ -230,7 +233,7 @@ static double total(const struct job *s, int threads, int sum, int j)
     double all = 0;
     for (int t = 0; t < threads; t++)
         for (int i = 0; i < s->r; i++)
-            all += s->sums[((int64_t)t * NSUMS + sum) * s->lines + (int64_t)i * s->n + j];
+            all += s->sums[t * own_sums(s) + sum * s->lines + (int64_t)i * s->n + j];
     return all;
 }
 
@@ -344,9 +347,9 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
                         const struct hone_device *d)
 {
     const struct job s = job_of(p, c);
-    const int sums = p->op == &hone_op_bnorm_infer ? 0 : c->v[THREADS] * NSUMS;
+    const int64_t sums = p->op == &hone_op_bnorm_infer ? 0 : c->v[THREADS] * own_sums(&s);
     (void)d;
-    return (size_t)s.lines * ((size_t)sums * sizeof(double) + NFACTORS * sizeof(real));
+    return (size_t)sums * sizeof(double) + (size_t)(s.lines * NFACTORS) * sizeof(real);
 }
 
 /* The longest chain in f32 is a block's. */
@@ -360,7 +363,7 @@ static void sweep(block_of *f, const struct job *s, int t, int threads, int forw
 {
     const int64_t from = hone_part(s->blocks, 1, threads, t),
                   to = hone_part(s->blocks, 1, threads, t + 1);
-    double *sums = s->sums + (int64_t)t * NSUMS * s->lines;
+    double *sums = s->sums + t * own_sums(s);
     if (forwards) memset(sums, 0, (size_t)(NSUMS * s->lines) * sizeof *sums);
     for (int64_t b = from; b < to && forwards; b++) f(s, b, sums);
     for (int64_t b = to; b-- > from && !forwards; ) f(s, b, NULL);
@@ -390,7 +393,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int cut = hone_act_of(p) != HONE_ACT_none;
     struct job s = job_of(p, hone_plan_config(plan));
     s.sums = workspace;
-    s.factor = (real *)(s.sums + (infer ? 0 : threads * NSUMS * s.lines));
+    s.factor = (real *)(s.sums + (infer ? 0 : threads * own_sums(&s)));
     take_arrays(&s, p, mem);
     enum pass writes = backward ? cut ? TWO_GATED : TWO
                      : s.other != s.x ? cut ? TWO_CUT : TWO
