@@ -11,7 +11,9 @@ static const struct hone_kernel *some_kernel(char version[HONE_TEXT])
     hone_problem_parse("gemm:f32:nn:m8n8k8", &p);
     for (int i = 0; hone_kernels[i]; i++) {
         const struct hone_kernel *k = hone_kernels[i];
-        if (k->slow || !k->param[0].name || hone_kernel_refuse(k, &p, &cpu)) continue;
+        if (k->slow || !k->param[0].name || hone_kernel_refuse(k, &p, &cpu) ||
+            (k->suits && !k->suits(&p, &cpu)))
+            continue;
         hone_kernel_version(k, version);
         return k;
     }

@@ -523,7 +523,8 @@ static void check_known(void)
     struct hone_db db;
     int known, n = 0;
     for (int i = 0; hone_kernels[i] && n < 2; i++)
-        if (!hone_kernels[i]->slow && !hone_kernel_refuse(hone_kernels[i], &gemm, &cpu))
+        if (!hone_kernels[i]->slow && !hone_kernel_refuse(hone_kernels[i], &gemm, &cpu) &&
+            (!hone_kernels[i]->suits || hone_kernels[i]->suits(&gemm, &cpu)))
             two[n++] = hone_kernels[i];
     if (!ok(n == 2, "the registry has two kernels for this problem")) return;
     one[0] = two[1];
