@@ -15,8 +15,7 @@
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/micro.h"
 #include "kernels/gemm/pack.h"
-
-#include <stdlib.h>
+#include "kernels/kept.h"
 
 enum { MR, NV, KC, MC, NC, ORDER, AHEAD, THREADS };
 
@@ -556,17 +555,11 @@ static double growth(const struct hone_problem *p, const struct hone_config *c)
     return chain < p->op->growth(p) ? chain : p->op->growth(p);
 }
 
-/* Attributes are looked up by name, once. */
 static int prepare(struct hone_plan *plan)
 {
-    struct job *j = malloc(sizeof *j);
-    if (!j) return hone_fail(HONE_ENOMEM, "%zu bytes", sizeof *j);
-    *j = job_of(hone_plan_problem(plan), hone_plan_config(plan));
-    plan->priv = j;
-    return HONE_OK;
+    const struct job j = job_of(hone_plan_problem(plan), hone_plan_config(plan));
+    return hone_plan_keep(plan, &j, sizeof j);
 }
-
-static void release(struct hone_plan *plan) { free(plan->priv); }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
@@ -608,5 +601,5 @@ const struct hone_kernel HONE_SYM(gemm_cpu_blocked) = {
                   "(order < 2 || (m <= 512 && mc == 48 && nc == 256)) && "
                   "threads <= ceil(m, mr) * ceil(n, nv * lanes)",
     .guess = guess, .workspace = workspace, .growth = growth,
-    .prepare = prepare, .release = release, .run = run,
+    .prepare = prepare, .release = hone_plan_forget, .run = run,
 };

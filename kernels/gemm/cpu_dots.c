@@ -8,8 +8,7 @@
 #include "kernels/backend/dots.h"
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/gemm.h"
-
-#include <stdlib.h>
+#include "kernels/kept.h"
 
 enum { KC, NC, MC, COPY, SHARE, THREADS };
 enum { BY_ROWS, BY_COLUMNS, BY_STEPS };
@@ -310,14 +309,9 @@ static double growth(const struct hone_problem *p, const struct hone_config *c)
 
 static int prepare(struct hone_plan *plan)
 {
-    struct job *j = malloc(sizeof *j);
-    if (!j) return hone_fail(HONE_ENOMEM, "%zu bytes", sizeof *j);
-    *j = job_of(hone_plan_problem(plan), hone_plan_config(plan));
-    plan->priv = j;
-    return HONE_OK;
+    const struct job j = job_of(hone_plan_problem(plan), hone_plan_config(plan));
+    return hone_plan_keep(plan, &j, sizeof j);
 }
-
-static void release(struct hone_plan *plan) { free(plan->priv); }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
@@ -371,6 +365,6 @@ const struct hone_kernel HONE_SYM(gemm_cpu_dots) = {
     .workspace = workspace,
     .growth = growth,
     .prepare = prepare,
-    .release = release,
+    .release = hone_plan_forget,
     .run = run,
 };

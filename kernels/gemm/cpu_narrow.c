@@ -8,8 +8,7 @@
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/pack.h"
-
-#include <stdlib.h>
+#include "kernels/kept.h"
 
 enum { KC, THREADS };
 
@@ -182,17 +181,11 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
     return (size_t)(j.threads * copy_of(&j)) * sizeof(real);
 }
 
-/* Attributes are looked up by name: too slow for products of a microsecond. */
 static int prepare(struct hone_plan *plan)
 {
-    struct job *j = malloc(sizeof *j);
-    if (!j) return hone_fail(HONE_ENOMEM, "%zu bytes", sizeof *j);
-    *j = job_of(&plan->problem, &plan->config);
-    plan->priv = j;
-    return HONE_OK;
+    const struct job j = job_of(&plan->problem, &plan->config);
+    return hone_plan_keep(plan, &j, sizeof j);
 }
-
-static void release(struct hone_plan *plan) { free(plan->priv); }
 
 HONE_JIT_INLINE struct job job_at(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
@@ -237,5 +230,5 @@ const struct hone_kernel HONE_SYM(gemm_cpu_narrow) = {
     .param = { HONE_PARAM("kc", 256, 1024, 4096, 1048576),
                HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .refuse = refuse, .suits = suits, .valid = valid, .guess = guess, .workspace = workspace,
-    .prepare = prepare, .release = release, .run = run,
+    .prepare = prepare, .release = hone_plan_forget, .run = run,
 };

@@ -7,8 +7,7 @@
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/tiles.h"
-
-#include <stdlib.h>
+#include "kernels/kept.h"
 
 enum { NV, KC, PACK, TURN, THREADS };
 
@@ -360,17 +359,11 @@ static double growth(const struct hone_problem *p, const struct hone_config *c)
     return chain < most ? chain : most;
 }
 
-/* Attributes are looked up by name: too slow for products of a microsecond. */
 static int prepare(struct hone_plan *plan)
 {
-    struct job *j = malloc(sizeof *j);
-    if (!j) return hone_fail(HONE_ENOMEM, "%zu bytes", sizeof *j);
-    *j = job_of(&plan->problem, &plan->config);
-    plan->priv = j;
-    return HONE_OK;
+    const struct job j = job_of(&plan->problem, &plan->config);
+    return hone_plan_keep(plan, &j, sizeof j);
 }
-
-static void release(struct hone_plan *plan) { free(plan->priv); }
 
 /* As every thread sees it: where sizes are constants, each makes it anew. */
 HONE_JIT_INLINE struct job job_at(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -424,5 +417,5 @@ const struct hone_kernel HONE_SYM(gemm_cpu_small) = {
         HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
     },
     .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace, .growth = growth,
-    .prepare = prepare, .release = release, .run = run,
+    .prepare = prepare, .release = hone_plan_forget, .run = run,
 };

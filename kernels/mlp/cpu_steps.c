@@ -10,11 +10,10 @@
 #include "kernels/dropout/vector.h"
 #include "kernels/gemm/dots.h"
 #include "kernels/gemm/micro.h"
+#include "kernels/kept.h"
 #include "kernels/loss/error.h"
 #include "kernels/mlp/layers.h"
 #include "kernels/optimizer/steps.h"
-
-#include <stdlib.h>
 
 /* Rows at a time; vectors of them in a tile of a product; threads. */
 enum { ROWS, NV, THREADS };
@@ -660,17 +659,11 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
     return (size_t)j.threads * (size_t)j.at.size * sizeof(real);
 }
 
-/* Attributes are looked up by name: too slow for what takes a few microseconds. */
 static int prepare(struct hone_plan *plan)
 {
-    struct job *j = malloc(sizeof *j);
-    if (!j) return hone_fail(HONE_ENOMEM, "%zu bytes", sizeof *j);
-    *j = job_of(hone_plan_problem(plan), hone_plan_config(plan));
-    plan->priv = j;
-    return HONE_OK;
+    const struct job j = job_of(hone_plan_problem(plan), hone_plan_config(plan));
+    return hone_plan_keep(plan, &j, sizeof j);
 }
-
-static void release(struct hone_plan *plan) { free(plan->priv); }
 
 /* As every thread sees it: where sizes are constants, each makes it anew. */
 HONE_JIT_INLINE struct job job_at(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -734,5 +727,5 @@ const struct hone_kernel HONE_SYM(mlp_cpu_steps) = {
         HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
     },
     .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace,
-    .prepare = prepare, .release = release, .run = run,
+    .prepare = prepare, .release = hone_plan_forget, .run = run,
 };
