@@ -1,5 +1,5 @@
 /* What a training step does to need less memory leaves its results alone: the same bits of losses
- * and weights as without it, in fewer bytes. */
+ * and weights as without it, in fewer bytes.  And workspaces that are to be small. */
 #include "nets/nets.h"
 #include "tests/tap.h"
 
@@ -162,6 +162,33 @@ static void check_parts(enum hone_dtype dtype, int nparts)
     hone_net_close(&whole);
 }
 
+/* ---- workspaces ---- */
+
+/* With many channels and few pixels Winograd's transformed weights, or the sums of their gradient,
+ * are most of what there is: our kernels never have all of them at once. */
+static void check_winograd(const char *problem)
+{
+    const int64_t weights = 36 * 256 * 256 * 4;
+    struct hone_device one = cpu;
+    struct hone_problem p;
+    int n = 0, little = 1;
+    one.ncores = 1;   /* more threads have more at once */
+    if (hone_problem_parse(problem, &p)) { ok(0, "%s: %s", problem, hone_errmsg()); return; }
+    for (int i = 0; hone_kernels[i]; i++) {
+        const struct hone_kernel *k = hone_kernels[i];
+        struct hone_plan plan;
+        if (strncmp(k->name, "cpu_winograd", strlen("cpu_winograd")) || k->build != HONE_AOT ||
+            hone_kernel_refuse(k, &p, &one) || hone_plan_open(&plan, &p, k, NULL, &one))
+            continue;
+        n++;
+        little &= (int64_t)plan.workspace_bytes < weights / 2;
+        if ((int64_t)plan.workspace_bytes >= weights / 2)
+            printf("# %s: %lld bytes\n", k->name, (long long)plan.workspace_bytes);
+        hone_plan_close(&plan);
+    }
+    ok(n && little, "%s needs less than half of its transformed weights", problem);
+}
+
 int main(void)
 {
     /* The second layer has nine tenths of all parameters. */
@@ -193,6 +220,9 @@ int main(void)
     check_pieces("fc", products, HONE_BF16, 4);
     check_pieces("conv", filters, HONE_F32, 2);
     check_pieces("conv", filters, HONE_BF16, 2);
+    check_winograd("conv2d_fwd:f32:nhwc:mb16ic256ih4oc256oh4kh3ph1");
+    check_winograd("conv2d_dgrad:f32:nhwc:mb16ic256ih4oc256oh4kh3ph1");
+    check_winograd("conv2d_wgrad:f32:nhwc:mb16ic256ih4oc256oh4kh3ph1");
     hone_device_close(&cpu);
     return tap_end();
 }

@@ -5,8 +5,10 @@
  * are transformed, channels in the lanes, into n * n matrices (tiles, in channels); each is
  * multiplied by that point's weights, a panel of out channels at a time; the n * n products of a
  * panel are transformed back and stored.  A group and a panel's products stay in L2, only the
- * transformed weights are as large as the layer.  The gradient is the same with the taps
- * turned around and the channels exchanged (gather.h). */
+ * transformed weights are as large as the layer.  Where these are larger than all transformed
+ * inputs, as of many channels and few pixels, it is the other way round: the inputs are kept, and
+ * the weights transformed a few panels at a time, each multiplied by all groups.  The gradient is
+ * the same with the taps turned around and the channels exchanged (gather.h). */
 #include "kernels/conv2d/winograd.h"
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/pack.h"
@@ -22,36 +24,54 @@ struct layout {
     struct gather q;
     struct winograd_tiles t;
     int m, points, nv, width;        /* width: channels of a panel, nv * VL */
-    int panels;
-    int group;                       /* tiles of a group */
+    int panels, at_once;             /* of all; of those whose weights are there at once */
+    int group, kept;                 /* tiles of a group, groups of a thread that are kept */
     int64_t row;                     /* floats from tile to tile of transformed inputs */
     int64_t in_point, out_point;     /* from point to point, of inputs and of products */
-    int64_t panel, weights, bias;    /* floats of a panel's weights, of all weights, of the bias */
+    int64_t inputs, products;        /* floats of a group */
+    int64_t panel, bias;             /* floats of a panel's weights, of the bias */
     int64_t zeros, own;              /* a row of zeros; a thread's own scratch */
 };
 
 static int up(int a, int b) { return (a + b - 1) / b; }
 static int least(int a, int b) { return a < b ? a : b; }
 
+/* Panels of which all threads have something to transform, and enough to be worth a meeting. */
+static int few_panels(const struct layout *l, int threads)
+{
+    enum { NUMBERS = 1 << 18, SLICES = 4 };
+    const int slices = up(l->q.inc, VL), n = up(SLICES * threads, slices);
+    const int64_t large = (NUMBERS + l->panel - 1) / l->panel;
+    return least(l->panels, n > large ? n : (int)large);
+}
+
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
-    struct layout l = { .q = gather_of(p), .m = c->v[M], .nv = c->v[NV], .group = c->v[GROUP] };
+    struct layout l = { .q = gather_of(p), .m = c->v[M], .nv = c->v[NV], .kept = 1 };
     const struct gather *q = &l.q;
+    const int threads = c->v[THREADS];
     l.t = winograd_tiles_of(q, l.m);
     l.points = (l.m + 2) * (l.m + 2);
     l.width = l.nv * VL;
-    l.panels = up(q->outc, l.width);
-    if (l.group > l.t.count) l.group = (int)l.t.count;
+    l.panels = l.at_once = up(q->outc, l.width);
+    const int64_t tiles = (l.t.count + threads - 1) / threads,
+                  groups = (tiles + c->v[GROUP] - 1) / c->v[GROUP];
+    l.group = (int)((tiles + groups - 1) / groups);
     l.row = winograd_row(q->inc);
     l.in_point = l.group * l.row + VL;
     l.out_point = l.group * l.width + VL;
+    l.inputs = l.points * l.in_point;
+    l.products = l.points * l.out_point;
+    if (l.products < 9 * VL * l.width) l.products = 9 * VL * l.width;
     l.panel = (int64_t)l.points * q->inc * l.width;
-    l.weights = l.panel * l.panels;
     l.bias = whole_lines((int64_t)l.panels * l.width);
     l.zeros = winograd_zeros(&l.t, q->inc);
-    l.own = l.points * (l.in_point + l.out_point);
-    if (l.own < 9 * VL * l.width) l.own = 9 * VL * l.width;
-    l.own = whole_lines(l.own);
+    const int few = few_panels(&l, threads);
+    if ((groups - 1) * l.inputs * threads < (l.panels - few) * l.panel) {
+        l.kept = (int)groups;
+        l.at_once = few;
+    }
+    l.own = whole_lines(l.kept * l.inputs + l.products);
     return l;
 }
 
@@ -76,7 +96,8 @@ HONE_INLINE void transform_weights(int m, const struct layout *l, const real *ta
     }
 }
 
-/* In channels [c, c + count), count <= VL, of panel q; taps: 9 * VL * width floats of scratch. */
+/* In channels [c, c + count), count <= VL, of panel q, whose points lie at `to`; taps: 9 * VL * width
+ * floats of scratch. */
 static void pack(const struct layout *l, int q, int c, int count, const real *w, real *taps,
                  real *to)
 {
@@ -91,7 +112,7 @@ static void pack(const struct layout *l, int q, int c, int count, const real *w,
             hone_pack_rows(tap, l->width, w + ((int64_t)first * 9 + t) * g->inc + c,
                            9 * (int64_t)g->inc, count, channels);
     }
-    to += q * l->panel + (int64_t)c * l->width;
+    to += (int64_t)c * l->width;
     if (l->m == 2) transform_weights(2, l, taps, count, to);
     else transform_weights(4, l, taps, count, to);
 }
@@ -185,19 +206,21 @@ struct job {
     real *out, *weights, *biases, *zeros;
 };
 
-static void do_group(const struct job *j, int64_t first, int tiles, real *v)
+/* With the panels from `panel` on that are there; with the first of all the inputs are put to v. */
+static void do_group(const struct job *j, int64_t first, int tiles, int panel, real *v,
+                     real *product)
 {
     const struct layout *l = &j->l;
-    const int clamp = j->act == HONE_ACT_relu || j->act == HONE_ACT_relu6;
-    real *product = v + l->points * l->in_point;
-    for (int i = 0; i < tiles; i++)
+    const int clamp = j->act == HONE_ACT_relu || j->act == HONE_ACT_relu6,
+              last = least(panel + l->at_once, l->panels);
+    for (int i = 0; !panel && i < tiles; i++)
         winograd_load(&l->t, &l->q, j->in, j->zeros, first + i, v + i * l->row, l->in_point);
-    for (int q = 0; q < l->panels; q++) {
+    for (int q = panel; q < last; q++) {
         const int channels = least(l->width, l->q.outc - q * l->width), nv = up(channels, VL);
         struct end e = { .bias = j->biases + q * l->width, .channels = channels,
                          .stream = j->stream, .lo = clamp ? 0 : -INFINITY,
                          .hi = j->act == HONE_ACT_relu6 ? 6 : INFINITY };
-        multiply(l, tiles, nv, v, j->weights + q * l->panel, product);
+        multiply(l, tiles, nv, v, j->weights + (q - panel) * l->panel, product);
         for (int i = 0; i < tiles; i++)
             store_tile(l, &e, j->act, product + i * l->width, first + i, q, j->out);
     }
@@ -242,7 +265,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     c->v[THREADS] = hone_conv2d_threads(p, d);
     for (c->v[GROUP] = 112; c->v[GROUP] > 28; c->v[GROUP] /= 2) {
         struct layout l = layout_of(p, c);
-        const int large = (double)l.weights * sizeof(real) > 4 * l2;
+        const int large = (double)l.panels * (double)l.panel * sizeof(real) > 4 * l2;
         if (large && q.outc % (4 * VL) == 0) c->v[NV] = 4;
         if (!valid(p, c, d) || l.t.count < (int64_t)c->v[THREADS] * c->v[GROUP]) continue;
         if (large || (double)l.own * sizeof(real) <= 0.4 * l2) break;
@@ -256,7 +279,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(whole_lines(l.weights) + l.bias + l.zeros + c->v[THREADS] * l.own) *
+    return (size_t)(whole_lines(l.at_once * l.panel) + l.bias + l.zeros + c->v[THREADS] * l.own) *
            sizeof(real);
 }
 
@@ -277,14 +300,16 @@ static double growth(const struct hone_problem *p, const struct hone_config *c)
     return winograd_growth(p, c->v[M]);
 }
 
-static void work(const struct job *j, int thread, int threads, real *scratch)
+static void work(const struct job *j, int thread, int threads, int panel, real *scratch)
 {
     const struct layout *l = &j->l;
+    real *product = scratch + l->kept * l->inputs;
     const int64_t from = l->t.count * thread / threads, to = l->t.count * (thread + 1) / threads;
     const int64_t groups = (to - from + l->group - 1) / l->group;
     for (int64_t i = 0; i < groups; i++) {
         const int64_t first = from + (to - from) * i / groups;
-        do_group(j, first, (int)(from + (to - from) * (i + 1) / groups - first), scratch);
+        do_group(j, first, (int)(from + (to - from) * (i + 1) / groups - first), panel,
+                 scratch + (l->kept > 1 ? i * l->inputs : 0), product);
     }
     if (j->stream) vf_stream_end();
 }
@@ -300,7 +325,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     j.bias = !l->q.dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
     j.weights = workspace;
     j.stream = hone_plan_config(plan)->v[STREAM];
-    j.biases = j.weights + whole_lines(l->weights);
+    j.biases = j.weights + whole_lines(l->at_once * l->panel);
     j.zeros = j.biases + l->bias;
     real *scratch = j.zeros + l->zeros;
     memset(j.zeros, 0, (size_t)l->zeros * sizeof(real));
@@ -308,15 +333,16 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
         j.biases[i] = j.bias && i < l->q.outc ? j.bias[i] : 0;
 
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    {
+    for (int panel = 0; panel < l->panels; panel += l->at_once) {
+        const int n = least(l->at_once, l->panels - panel);
+        real *taps = scratch + hone_thread() * l->own + l->kept * l->inputs;
 #pragma omp for schedule(static)
-        for (int i = 0; i < l->panels * slices; i++) {
-            const int c = i % slices * VL;
-            pack(l, i / slices, c, least(VL, l->q.inc - c), j.w, scratch + hone_thread() * l->own,
-                 j.weights);
+        for (int i = 0; i < n * slices; i++) {
+            const int c = i % slices * VL, q = i / slices;
+            pack(l, panel + q, c, least(VL, l->q.inc - c), j.w, taps, j.weights + q * l->panel);
         }
 #pragma omp for schedule(static)
-        for (int t = 0; t < threads; t++) work(&j, t, threads, scratch + t * l->own);
+        for (int t = 0; t < threads; t++) work(&j, t, threads, panel, scratch + t * l->own);
     }
     return HONE_OK;
 }

@@ -5,7 +5,9 @@
  *
  * Per point the sum is a product of matrices, (out channels, tiles) times (tiles, channels).  All
  * threads transform a group of tiles together, and then share the points among them, so that there
- * is one sum whose order does not depend on their number. */
+ * is one sum whose order does not depend on their number.  Where these sums are larger than all
+ * transformed inputs, as of many channels and few pixels, the inputs are kept, and the sums are those
+ * of a few out channels at a time. */
 #include "kernels/conv2d/winograd.h"
 #include "kernels/gemm/tiles.h"
 
@@ -17,38 +19,59 @@ struct layout {
     struct gather q;
     struct winograd_tiles t;
     int m, points, nv;
-    int group;                       /* tiles of a group */
+    int group, kept;                 /* tiles of a group, groups whose inputs are kept */
+    int outputs;                     /* out channels whose sums are there at once */
     int64_t in_row, out_row;         /* floats from tile to tile, of inputs and of outputs */
     int64_t in_point, out_point;     /* from point to point */
-    int64_t sum_row, sum_point;      /* of the sums, (points, out channels, channels) */
+    int64_t sum_row, sum_point;      /* of the sums, (points, outputs, channels) */
     int64_t zeros;
 };
 
 static int up(int a, int b) { return (a + b - 1) / b; }
 static int least(int a, int b) { return a < b ? a : b; }
 
+/* Sets how many out channels there are at once, and floats of their sums and of a group. */
+static void cut(struct layout *l, int outputs)
+{
+    l->outputs = outputs;
+    l->out_row = winograd_row(outputs);
+    l->out_point = l->group * l->out_row + VL;
+    l->sum_point = outputs * l->sum_row + VL;
+}
+
+static int64_t floats(const struct layout *l)
+{
+    return l->points * (l->kept * l->in_point + l->out_point + l->sum_point);
+}
+
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
-    struct layout l = { .q = gather_of(p), .m = c->v[M], .nv = c->v[NV], .group = c->v[GROUP] };
+    enum { FEW = 4 * VL };
+    struct layout l = { .q = gather_of(p), .m = c->v[M], .nv = c->v[NV], .kept = 1 };
     const struct gather *q = &l.q;
     l.t = winograd_tiles_of(q, l.m);
     l.points = (l.m + 2) * (l.m + 2);
-    if (l.group > l.t.count) l.group = (int)l.t.count;
+    const int64_t groups = (l.t.count + c->v[GROUP] - 1) / c->v[GROUP];
+    l.group = (int)((l.t.count + groups - 1) / groups);
     l.in_row = winograd_row(q->in_c);
-    l.out_row = winograd_row(q->out_c);
     l.in_point = l.group * l.in_row + VL;
-    l.out_point = l.group * l.out_row + VL;
     l.sum_row = (int64_t)up(q->in_c, VL) * VL;
-    l.sum_point = q->out_c * l.sum_row + VL;
     l.zeros = winograd_zeros(&l.t, q->in_c);
+    cut(&l, q->out_c);
+    if (q->out_c > FEW) {
+        struct layout few = l;
+        few.kept = (int)groups;
+        cut(&few, FEW);
+        if (floats(&few) < floats(&l)) l = few;
+    }
     return l;
 }
 
 /* ---- transforms ---- */
 
-/* A dy A' of h x w outputs at dy; beyond them are zeros. */
-HONE_INLINE void load_outputs(int m, const real *dy, int h, int w, int64_t row, int channels,
-                              real *v, int64_t step)
+/* A dy A' of `channels` channels of h x w outputs at dy; beyond them are zeros. */
+HONE_INLINE void load_outputs(int m, const real *dy, int h, int w, int64_t row, int64_t pixel,
+                              int channels, real *v, int64_t step)
 {
     const int n = m + 2;
     for (int c = 0; c < channels; c += VL) {
@@ -56,7 +79,7 @@ HONE_INLINE void load_outputs(int m, const real *dy, int h, int w, int64_t row, 
         vf y[4], half[4 * WINOGRAD_N], t[WINOGRAD_N];
         HONE_UNROLLED for (int j = 0; j < m; j++) {
             HONE_UNROLLED for (int i = 0; i < m; i++)
-                y[i] = i < h && j < w ? vf_load_n(dy + i * row + (int64_t)j * channels + c, count)
+                y[i] = i < h && j < w ? vf_load_n(dy + i * row + j * pixel + c, count)
                                       : (vf){ 0 };
             winograd_gradient(m, y, half + j, m);
         }
@@ -67,15 +90,17 @@ HONE_INLINE void load_outputs(int m, const real *dy, int h, int w, int64_t row, 
     }
 }
 
-static void load_tile(const struct layout *l, const real *dy, int64_t tile, real *v)
+/* Out channels [o, o + channels). */
+static void load_tile(const struct layout *l, const real *dy, int64_t tile, int o, int channels,
+                      real *v)
 {
     const struct gather *q = &l->q;
     const struct winograd_place at = winograd_place_of(&l->t, tile);
     const int h = least(l->m, q->out_h - at.h), w = least(l->m, q->out_w - at.w);
     const int64_t row = (int64_t)q->out_w * q->out_c;
-    dy += (((int64_t)at.image * q->out_h + at.h) * q->out_w + at.w) * q->out_c;
-    if (l->m == 2) load_outputs(2, dy, h, w, row, q->out_c, v, l->out_point);
-    else load_outputs(4, dy, h, w, row, q->out_c, v, l->out_point);
+    dy += (((int64_t)at.image * q->out_h + at.h) * q->out_w + at.w) * q->out_c + o;
+    if (l->m == 2) load_outputs(2, dy, h, w, row, q->out_c, channels, v, l->out_point);
+    else load_outputs(4, dy, h, w, row, q->out_c, channels, v, l->out_point);
 }
 
 /* dw of one out channel: dw (3, 3, channels) from sums of its points. */
@@ -99,11 +124,12 @@ HONE_INLINE void store_weights(int m, const struct layout *l, const real *sum, r
 
 /* ---- a group of tiles ---- */
 
-/* One point's sum over `tiles` tiles; the first group sets it, later ones add. */
-static void multiply(const struct layout *l, int tiles, const real *x, const real *dy, int add,
-                     real *sum)
+/* One point's sum over `tiles` tiles for so many outputs; the first group sets it, later ones
+ * add. */
+static void multiply(const struct layout *l, int tiles, int outputs, const real *x, const real *dy,
+                     int add, real *sum)
 {
-    const int width = l->nv * VL, channels = (int)l->sum_row, outputs = l->q.out_c;
+    const int width = l->nv * VL, channels = (int)l->sum_row;
     for (int c = 0; c < channels; c += width) {
         const int cols = least(width, channels - c), nv = up(cols, VL);
         const int parts = up(outputs, HONE_TILE_ROWS(nv)), each = outputs / parts;
@@ -156,7 +182,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     c->v[THREADS] = hone_conv2d_threads(p, d);
     c->v[GROUP] = 56;
     const struct layout l = layout_of(p, c);
-    if ((double)l.points * (double)l.sum_point * sizeof(real) > 4 * l2) c->v[GROUP] = 224;
+    const double sums = (double)l.points * (double)l.sum_row * q.out_c;
+    if (sums * sizeof(real) > 4 * l2) c->v[GROUP] = 224;
     else if ((double)l.points * (double)(l.in_point + l.out_point) * sizeof(real) > 0.6 * l2)
         c->v[GROUP] = 28;
     while (c->v[GROUP] > 28 && !valid(p, c, d)) c->v[GROUP] /= 2;
@@ -168,7 +195,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     const struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(l.zeros + l.points * (l.in_point + l.out_point + l.sum_point)) * sizeof(real);
+    return (size_t)(l.zeros + floats(&l)) * sizeof(real);
 }
 
 /* Sums run over the tiles of a group in registers, and over the groups in memory. */
@@ -190,38 +217,63 @@ static double amplify(const struct hone_problem *p, const struct hone_config *c)
     return winograd_amplified(p, c->v[M]);
 }
 
+/* Who reads and writes what in a run. */
+struct job {
+    struct layout l;
+    const real *x, *dy;
+    real *dw, *zeros, *in, *out, *sum;
+};
+
+/* Sums of `n` out channels from o on over the tiles of group g; with the first out channels the
+ * inputs are put to `in`. */
+static void add_group(const struct job *j, int64_t g, int64_t groups, int o, int n)
+{
+    const struct layout *l = &j->l;
+    const int64_t first = l->t.count * g / groups;
+    const int tiles = (int)(l->t.count * (g + 1) / groups - first);
+    real *in = j->in + (l->kept > 1 ? g * l->points * l->in_point : 0);
+#pragma omp for schedule(static)
+    for (int i = 0; i < tiles; i++) {
+        if (!o)
+            winograd_load(&l->t, &l->q, j->x, j->zeros, first + i, in + i * l->in_row, l->in_point);
+        load_tile(l, j->dy, first + i, o, n, j->out + i * l->out_row);
+    }
+#pragma omp for schedule(static)
+    for (int p = 0; p < l->points; p++)
+        multiply(l, tiles, n, in + p * l->in_point, j->out + p * l->out_point, g > 0,
+                 j->sum + p * l->sum_point);
+}
+
+static void store_sums(const struct job *j, int o, int n)
+{
+    const struct layout *l = &j->l;
+#pragma omp for schedule(static)
+    for (int i = 0; i < n; i++) {
+        const real *from = j->sum + i * l->sum_row;
+        real *to = j->dw + (int64_t)(o + i) * 9 * l->q.in_c;
+        if (l->m == 2) store_weights(2, l, from, to);
+        else store_weights(4, l, from, to);
+    }
+}
+
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct layout l = layout_of(hone_plan_problem(plan), hone_plan_config(plan));
+    struct job j = { .l = layout_of(hone_plan_problem(plan), hone_plan_config(plan)),
+                     .x = mem[CONV_DWT_X], .dy = mem[CONV_DWT_DY], .dw = mem[CONV_DWT],
+                     .zeros = workspace };
+    const struct layout *l = &j.l;
     const int threads = hone_plan_config(plan)->v[THREADS];
-    const int64_t groups = (l.t.count + l.group - 1) / l.group;
-    const real *x = mem[CONV_DWT_X], *dy = mem[CONV_DWT_DY];
-    real *dw = mem[CONV_DWT], *zeros = workspace, *in = zeros + l.zeros,
-         *out = in + l.points * l.in_point, *sum = out + l.points * l.out_point;
-    memset(zeros, 0, (size_t)l.zeros * sizeof *zeros);
+    const int64_t groups = (l->t.count + l->group - 1) / l->group;
+    j.in = j.zeros + l->zeros;
+    j.out = j.in + l->kept * l->points * l->in_point;
+    j.sum = j.out + l->points * l->out_point;
+    memset(j.zeros, 0, (size_t)l->zeros * sizeof(real));
 
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    {
-        for (int64_t g = 0; g < groups; g++) {
-            const int64_t first = l.t.count * g / groups;
-            const int tiles = (int)(l.t.count * (g + 1) / groups - first);
-#pragma omp for schedule(static)
-            for (int i = 0; i < tiles; i++) {
-                winograd_load(&l.t, &l.q, x, zeros, first + i, in + i * l.in_row, l.in_point);
-                load_tile(&l, dy, first + i, out + i * l.out_row);
-            }
-#pragma omp for schedule(static)
-            for (int p = 0; p < l.points; p++)
-                multiply(&l, tiles, in + p * l.in_point, out + p * l.out_point, g > 0,
-                         sum + p * l.sum_point);
-        }
-#pragma omp for schedule(static)
-        for (int o = 0; o < l.q.out_c; o++) {
-            const real *from = sum + o * l.sum_row;
-            real *to = dw + (int64_t)o * 9 * l.q.in_c;
-            if (l.m == 2) store_weights(2, &l, from, to);
-            else store_weights(4, &l, from, to);
-        }
+    for (int o = 0; o < l->q.out_c; o += l->outputs) {
+        const int n = least(l->outputs, l->q.out_c - o);
+        for (int64_t g = 0; g < groups; g++) add_group(&j, g, groups, o, n);
+        store_sums(&j, o, n);
     }
     return HONE_OK;
 }
