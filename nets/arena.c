@@ -11,7 +11,7 @@
  * whose owner is ntensors and its step. */
 struct block {
     int owner, first, last;
-    int64_t bytes, offset;
+    int64_t bytes, offset, best;   /* best: the offset in the best layout so far */
 };
 
 static int64_t aligned(int64_t bytes) { return (bytes + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN; }
@@ -119,11 +119,11 @@ static int add_workspaces(const struct hone_net *net, struct block *block, int n
     return n;
 }
 
-static int by_size(const void *a, const void *b)
+static int by_lifetime(const void *a, const void *b)
 {
     const struct block *x = a, *y = b;
-    if (x->bytes != y->bytes) return x->bytes < y->bytes ? 1 : -1;
-    return x->owner - y->owner;
+    const int more = (y->last - y->first) - (x->last - x->first);
+    return more ? more : x->owner - y->owner;
 }
 
 /* Inserts b among placed[0..n), which are in order of their offsets. */
@@ -152,17 +152,54 @@ static int64_t best_fit(const struct block *b, struct block *const placed[], int
     return at >= 0 ? at : end;
 }
 
-/* Greedy by size, best fit (Pisarchyk and Lee 2020): largest first, each into the smallest gap
- * among those placed before whose lifetimes meet its own.  Returns the bytes of all. */
-static int64_t lay_out(struct block block[], struct block *placed[], int n)
+/* Each in turn into the smallest gap among those placed before whose lifetimes meet its own.  Returns
+ * which of them ends last. */
+static int lay_out_once(struct block block[], struct block *placed[], int n)
 {
-    int64_t end = 0;
-    if (n) qsort(block, (size_t)n, sizeof *block, by_size);
+    int last = 0;
     for (int i = 0; i < n; i++) {
         block[i].offset = best_fit(&block[i], placed, i);
         place(&block[i], placed, i);
-        if (block[i].offset + block[i].bytes > end) end = block[i].offset + block[i].bytes;
+        if (block[i].offset + block[i].bytes > block[last].offset + block[last].bytes) last = i;
     }
+    return last;
+}
+
+/* The bytes that live at the same step, at most: no layout takes less. */
+static int64_t most_alive(const struct block block[], int n)
+{
+    int64_t most = 0;
+    for (int i = 0; i < n; i++) {
+        int64_t sum = 0;   /* as much as ever lives begins with some block */
+        for (int k = 0; k < n; k++)
+            if (block[k].first <= block[i].first && block[k].last >= block[i].first)
+                sum += block[k].bytes;
+        if (sum > most) most = sum;
+    }
+    return most;
+}
+
+/* Greedy, best fit: what lives longest first (Pisarchyk and Lee 2020 compare orders).  While that
+ * takes more than lives at once, the block that ends last comes in half as many turns, and all are
+ * laid out again.  Returns the bytes of the best. */
+static int64_t lay_out(struct block block[], struct block *placed[], int n)
+{
+    enum { TRIES = 32 };
+    const int64_t least = most_alive(block, n);
+    int64_t end = INT64_MAX;
+    if (!n) return 0;
+    qsort(block, (size_t)n, sizeof *block, by_lifetime);
+    for (int t = 0; t < TRIES && end > least; t++) {
+        const int last = lay_out_once(block, placed, n), to = last / 2;
+        if (block[last].offset + block[last].bytes < end) {
+            end = block[last].offset + block[last].bytes;
+            for (int i = 0; i < n; i++) block[i].best = block[i].offset;
+        }
+        const struct block sooner = block[last];
+        memmove(&block[to + 1], &block[to], (size_t)(last - to) * sizeof *block);
+        block[to] = sooner;
+    }
+    for (int i = 0; i < n; i++) block[i].offset = block[i].best;
     return end;
 }
 

@@ -43,6 +43,7 @@ struct hone_layer_kind {
     int takes_sum;        /* its steps can add another tensor */
     int is_sum;
     int from_y;           /* activation: its gradient needs the output (1) or the input (0) */
+    int from_sign;        /* and of the output no more than whether it is above 0 */
     int rectifies;        /* activation: it cuts the negative half off, more or less */
     int cuts;             /* activation: it does nothing else: relu, relu6 */
     /* Sets n's shape, y, parameters and adds the forward steps; n's inputs are lowered. */
@@ -253,11 +254,13 @@ int hone_lower_act_gradient_of_part(struct hone_lower *b, const struct hone_node
 int hone_lower_updates_apart(const struct hone_lower *b, int64_t bytes);
 
 /* In how many pieces of its first dimension n's weight gets its gradient, each with an update of its
- * own before the next, where as many bytes as `copied` must be copied for that. */
-int hone_lower_pieces(const struct hone_lower *b, const struct hone_node *n, int64_t copied);
+ * own before the next, where as many bytes as `copied` must be copied for that: so many that one is
+ * no more than 1 / share of all parameters, but 1 MiB. */
+int hone_lower_pieces(const struct hone_lower *b, const struct hone_node *n, int share,
+                      int64_t copied);
 
-/* Piece nth of n's weight as a tensor. */
-int hone_lower_weight_piece(struct hone_lower *b, const struct hone_node *n, int nth);
+/* One of so many pieces of n's weight as a tensor. */
+int hone_lower_weight_piece(struct hone_lower *b, const struct hone_node *n, int nth, int pieces);
 
 /* Adds the steps of that: t, of as many columns as belong to all pieces, is halved until `gradient`
  * is asked for the steps that give dw, the gradient of piece nth, of its own columns. */

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 enum { LARGE = 1 << 20 };   /* bytes */
-enum { SHARE = 16 };        /* of all parameters: a gradient of more is made in pieces */
 enum { WORTH = 8 };         /* times the bytes that are copied for that */
 
 /* Not where something is done with all gradients before: clipping, a loss's scale. */
@@ -75,22 +74,23 @@ static int64_t place_of(const struct hone_lower *b, int w)
     return t->offset / (int64_t)hone_dtype_bytes(t->dtype);
 }
 
-int hone_lower_pieces(const struct hone_lower *b, const struct hone_node *n, int64_t copied)
+int hone_lower_pieces(const struct hone_lower *b, const struct hone_node *n, int share,
+                      int64_t copied)
 {
     const struct hone_tensor *w = &b->net->tensor[n->weight];
     const int64_t bytes = hone_tensor_bytes(w);
     int pieces = 1;
     if (!hone_lower_updates_apart(b, bytes) || b->how->keep || copied * WORTH > bytes) return 1;
     /* Each begins on a cache line. */
-    while (bytes / pieces > b->net->trainable_bytes / SHARE && bytes / pieces / 2 >= LARGE &&
+    while (bytes / pieces > b->net->trainable_bytes / share && bytes / pieces / 2 >= LARGE &&
            w->dim[0] % (2 * pieces) == 0 && bytes / pieces / 2 % HONE_ALIGN == 0)
         pieces *= 2;
     return pieces;
 }
 
-int hone_lower_weight_piece(struct hone_lower *b, const struct hone_node *n, int nth)
+int hone_lower_weight_piece(struct hone_lower *b, const struct hone_node *n, int nth, int pieces)
 {
-    const int64_t len = hone_tensor_len(&b->net->tensor[n->weight]) / n->pieces;
+    const int64_t len = hone_tensor_len(&b->net->tensor[n->weight]) / pieces;
     return part(b, b->net->params, place_of(b, n->weight) + nth * len, len);
 }
 
@@ -104,7 +104,8 @@ static int piece(struct hone_lower *b, struct hone_node *n, int nth, int columns
     int g = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_WIDE, w.layer, w.rank, w.dim, "d %s.%d",
                               w.name, nth);
     int err = g < 0 ? g : gradient(b, n, g, columns, other);
-    return err ? err : update(b, n, hone_lower_weight_piece(b, n, nth), g, from, len);
+    return err ? err : update(b, n, hone_lower_weight_piece(b, n, nth, n->pieces), g, from,
+                              len);
 }
 
 /* A tensor of so many columns of t. */

@@ -183,7 +183,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     c->v[GROUP] = 56;
     const struct layout l = layout_of(p, c);
     const double sums = (double)l.points * (double)l.sum_row * q.out_c;
-    if (sums * sizeof(real) > 4 * l2) c->v[GROUP] = 224;
+    if (sums * sizeof(real) > 4 * l2) c->v[GROUP] = 112;
     else if ((double)l.points * (double)(l.in_point + l.out_point) * sizeof(real) > 0.6 * l2)
         c->v[GROUP] = 28;
     while (c->v[GROUP] > 28 && !valid(p, c, d)) c->v[GROUP] /= 2;

@@ -26,6 +26,17 @@ static int value_step(struct hone_lower *b, const struct hone_node *n, const cha
     return hone_lower_step(b, n, HONE_FORWARD, text, (int[]){ y, x }, 2);
 }
 
+/* The tensor that tells where y, which n made, is above 0: where dropout alone reads y, what it makes
+ * of it, which another layer keeps in any case.  What dropout leaves are larger numbers of the same
+ * sign, and where it puts a 0 the gradient is 0, whatever act's would be: the same bits. */
+static int with_sign_of(const struct hone_lower *b, const struct hone_node *n, int y)
+{
+    while (n->nreaders == 1 && b->node[n->reader].y == y) n = &b->node[n->reader];
+    if (b->how->keep || n->nreaders != 1) return y;
+    const struct hone_node *reader = &b->node[n->reader];
+    return !strcmp(reader->kind->name, "dropout") && reader->backward ? reader->y : y;
+}
+
 /* Turns the gradient of y = act(x) into dx. */
 static int gradient_step(struct hone_lower *b, const struct hone_node *n,
                          const struct hone_layer_kind *act, int dx, int y, int x)
@@ -34,7 +45,10 @@ static int gradient_step(struct hone_lower *b, const struct hone_node *n,
     if (dx < 0) return dx;
     snprintf(text, sizeof text, "%s_bwd:f32:any:n%lld", act->name,
              (long long)hone_tensor_len(&b->net->tensor[y]));
-    const int dy = hone_lower_gradient_of(b, y), of = hone_lower_again(b, act->from_y ? y : x);
+    const int dy = hone_lower_gradient_of(b, y),
+              of = hone_lower_again(b, !act->from_y      ? x
+                                       : act->from_sign ? with_sign_of(b, n, y)
+                                                        : y);
     return hone_lower_step(b, n, HONE_BACKWARD_DATA, text, (int[]){ dx, dy, of }, 3);
 }
 
@@ -134,14 +148,14 @@ static int backward(struct hone_lower *b, struct hone_node *n)
                          x);
 }
 
-#define ACT(name_, from_y_, rectifies_, cuts_)                                                     \
+#define ACT(name_, from_y_, from_sign_, rectifies_, cuts_)                                         \
     {                                                                                              \
-        .name = name_, .ninputs = 1, .is_act = 1, .from_y = from_y_, .rectifies = rectifies_,      \
-        .cuts = cuts_, .forward = forward, .backward = backward                                    \
+        .name = name_, .ninputs = 1, .is_act = 1, .from_y = from_y_, .from_sign = from_sign_,      \
+        .rectifies = rectifies_, .cuts = cuts_, .forward = forward, .backward = backward           \
     }
 
 const struct hone_layer_kind hone_layers_act[] = {
-    ACT("relu", 1, 1, 1),      ACT("relu6", 1, 1, 1), ACT("leaky_relu", 1, 1, 0),
-    ACT("sigmoid", 1, 0, 0),   ACT("tanh", 1, 0, 0),  ACT("gelu_erf", 0, 1, 0),
-    ACT("gelu_tanh", 0, 1, 0), ACT("silu", 0, 1, 0),  { 0 },
+    ACT("relu", 1, 1, 1, 1),      ACT("relu6", 1, 0, 1, 1), ACT("leaky_relu", 1, 1, 1, 0),
+    ACT("sigmoid", 1, 0, 0, 0),   ACT("tanh", 1, 0, 0, 0),  ACT("gelu_erf", 0, 0, 1, 0),
+    ACT("gelu_tanh", 0, 0, 1, 0), ACT("silu", 0, 0, 1, 0),  { 0 },
 };

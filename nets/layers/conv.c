@@ -143,12 +143,13 @@ static int weights_gradient(struct hone_lower *b, struct hone_node *n, int dw, i
  * against.  Updated piece by piece, the filters must have served the input's gradient before. */
 static int backward(struct hone_lower *b, struct hone_node *n)
 {
+    enum { SHARE = 16 };   /* of all parameters: each piece reads all of x */
     const struct hone_node *in = hone_node_input(b, n);
     int dy = hone_lower_act_backward(b, n), x = hone_lower_again(b, in->y), err = HONE_OK;
     if (dy < 0 || x < 0) return dy < 0 ? dy : x;
     n->pieces = groups(n, in) > 1
                     ? 1
-                    : hone_lower_pieces(b, n, hone_tensor_bytes(&b->net->tensor[dy]) / 8);
+                    : hone_lower_pieces(b, n, SHARE, hone_tensor_bytes(&b->net->tensor[dy]) / 8);
     if (n->pieces == 1) err = weights_gradient(b, n, hone_lower_gradient_of(b, n->weight), dy, x);
     if (!err && n->bias >= 0)
         err = hone_lower_bias_backward(b, n, (int64_t)b->how->batch * n->h * n->w, dy);

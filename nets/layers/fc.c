@@ -63,34 +63,41 @@ static int forward(struct hone_lower *b, struct hone_node *n)
 
 /* ---- backward ---- */
 
-/* The gradient of the input's columns that belong to pieces [from, to) of the weights, side by
- * side: a product of a piece needs no more workspace than that. */
-static int columns_gradient(struct hone_lower *b, struct hone_node *n, int from, int to, int dy)
+/* Of all parameters: pieces of the weights' gradient, which their update finds in the cache; and of
+ * the input's, each of which reads all of dy. */
+enum { OF_WEIGHTS = 64, OF_INPUT = 16 };
+
+/* The gradient of the input's columns that belong to so many pieces from `from` on, of `pieces`, of
+ * the weights, side by side: a product of a piece needs no more workspace than that. */
+static int columns_gradient(struct hone_lower *b, struct hone_node *n, int from, int count,
+                            int pieces, int dy)
 {
-    const int batch = b->how->batch, columns = hone_node_input(b, n)->c / n->pieces * (to - from),
-              mid = (from + to) / 2;
+    const int batch = b->how->batch, columns = hone_node_input(b, n)->c / pieces * count,
+              half = count / 2;
     char text[HONE_TEXT];
     int dx = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_F32, hone_node_index(b, n), 2,
                                (int64_t[]){ batch, columns }, "d %s.%d",
                                hone_node_input(b, n)->name, from);
     if (dx < 0) return dx;
-    if (to - from == 1) {
+    if (count == 1) {
         int err = gemm(b, n, HONE_BACKWARD_DATA, "nt", (int64_t[]){ batch, columns, n->c }, "",
-                       (int[]){ dx, dy, hone_lower_weight_piece(b, n, from) }, 3);
+                       (int[]){ dx, dy, hone_lower_weight_piece(b, n, from, pieces) }, 3);
         return err ? err : dx;
     }
-    int left = columns_gradient(b, n, from, mid, dy), right = columns_gradient(b, n, mid, to, dy);
+    int left = columns_gradient(b, n, from, half, pieces, dy),
+        right = columns_gradient(b, n, from + half, half, pieces, dy);
     snprintf(text, sizeof text, "concat_fwd:f32:any:m%dn%dk%d", batch, columns / 2, columns / 2);
     int err = hone_lower_step(b, n, HONE_BACKWARD_DATA, text, (int[]){ dx, left, right }, 3);
     return err ? err : dx;
 }
 
-static int input_gradient(struct hone_lower *b, struct hone_node *n, int dy)
+static int input_gradient(struct hone_lower *b, struct hone_node *n, int dy, int64_t copied)
 {
     const struct hone_node *in = hone_node_input(b, n);
     if (!in->backward) return HONE_OK;
-    if (n->pieces > 1 && n->matrix == n->weight) {
-        int all = columns_gradient(b, n, 0, n->pieces, dy);
+    const int pieces = hone_lower_pieces(b, n, OF_INPUT, copied);
+    if (pieces > 1 && n->matrix == n->weight) {
+        int all = columns_gradient(b, n, 0, pieces, pieces, dy);
         return all < 0 ? all : hone_lower_same_gradient(b, in->y, all);
     }
     int dx = hone_lower_new_gradient(b, hone_node_index(b, n), in->y);
@@ -114,10 +121,11 @@ static int backward(struct hone_lower *b, struct hone_node *n)
     int dy = hone_lower_narrow(b, n, HONE_BACKWARD_DATA, hone_lower_act_backward(b, n)),
         x = hone_lower_again(b, hone_node_input(b, n)->y), err = HONE_OK;
     if (dy < 0 || x < 0) return dy < 0 ? dy : x;
-    n->pieces = hone_lower_pieces(b, n, hone_tensor_bytes(&b->net->tensor[x]));
+    const int64_t copied = hone_tensor_bytes(&b->net->tensor[x]);
+    n->pieces = hone_lower_pieces(b, n, OF_WEIGHTS, copied);
     if (n->pieces == 1) err = weights_gradient(b, n, hone_lower_gradient_of(b, n->weight), x, dy);
     if (!err && n->bias >= 0) err = hone_lower_bias_backward(b, n, b->how->batch, dy);
-    if (!err) err = input_gradient(b, n, dy);
+    if (!err) err = input_gradient(b, n, dy, copied);
     return err || n->pieces == 1
                ? err
                : hone_lower_in_pieces(b, n, x, weights_gradient, dy);
