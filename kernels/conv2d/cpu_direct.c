@@ -2,10 +2,13 @@
  *
  * A tile of rp pixels x nv vectors of channels stays in registers while all taps pass: a vector of
  * weights is loaded once per rp pixels, a number of the input is broadcast to nv vectors.  Weights
- * are repacked so that they are read in order; the input is copied with its padding around it, so
- * that no tap needs a test.  Where taps lie side by side the run over (kw, ic) is one long loop.
- * Best with as many output channels as fill vectors; see cpu_pixels.c for fewer.  Of halves the
- * copy and the weights are floats, and a sum is rounded where it is written. */
+ * are repacked so that they are read in order.  Where taps lie side by side the run over (kw, ic)
+ * is one long loop.  Best with as many output channels as fill vectors; see cpu_pixels.c for fewer.
+ *
+ * Taps on padding are left out: above and below they are those of a whole row, at the sides those
+ * of a tile's first and last pixel.  Where more pixels have such, the input is copied with its
+ * padding around it.  Of halves there is always a copy, in floats as the weights are, and a sum is
+ * rounded where it is written. */
 #include "kernels/backend/cpu.h"
 #include "kernels/backend/up_to.h"
 #include "kernels/conv2d/gather.h"
@@ -24,10 +27,27 @@ struct block {
     int64_t tap_h, tap_w;       /* floats from tap to tap in the input */
     int64_t pixel, out_pixel;   /* floats from pixel to pixel of the tile, in and out */
     int lanes;                  /* channels in the last vector */
+    int left, right;            /* numbers of a run that first and last pixel do not see */
     real lo, hi;               /* clamp: relu and relu6 are done here */
 };
 
-HONE_INLINE void tile(int rp, int nv, const struct block *b, const real *x, stored *y)
+/* Adds n numbers of a run to the sums of pixels [from, to); returns the next weights. */
+HONE_INLINE const real *steps(int from, int to, int nv, int n, const real *x, int64_t pixel,
+                              const real *w, vf acc[MAX_RP][MAX_NV])
+{
+    for (int c = 0; c < n; c++, w += nv * VL) {
+        vf wv[MAX_NV];
+        HONE_UNROLLED for (int v = 0; v < nv; v++) wv[v] = vf_load(w + v * VL);
+        HONE_UNROLLED for (int p = from; p < to; p++) {
+            vf xv = vf_set(x[p * pixel + c]);
+            HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] += xv * wv[v];
+        }
+    }
+    return w;
+}
+
+/* edges: 1: b's left and right are looked at. */
+HONE_INLINE void tile(int rp, int nv, int edges, const struct block *b, const real *x, stored *y)
 {
     vf acc[MAX_RP][MAX_NV];
     const real *w = b->w;
@@ -37,14 +57,10 @@ HONE_INLINE void tile(int rp, int nv, const struct block *b, const real *x, stor
     for (int i = 0; i < b->nh; i++)
         for (int j = 0; j < b->nw; j++) {
             const real *at = x + i * b->tap_h + j * b->tap_w;
-            for (int c = 0; c < b->run; c++, w += nv * VL) {
-                vf wv[MAX_NV];
-                HONE_UNROLLED for (int v = 0; v < nv; v++) wv[v] = vf_load(w + v * VL);
-                HONE_UNROLLED for (int p = 0; p < rp; p++) {
-                    vf xv = vf_set(at[p * pixel + c]);
-                    HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] += xv * wv[v];
-                }
-            }
+            const int left = edges ? b->left : 0, end = b->run - (edges ? b->right : 0);
+            if (edges) w = steps(1, rp, nv, left, at, pixel, w, acc);
+            w = steps(0, rp, nv, end - left, at + left, pixel, w, acc);
+            if (edges) w = steps(0, rp - 1, nv, b->right, at + end, pixel, w, acc);
         }
     vf lo = vf_set(b->lo), hi = vf_set(b->hi);
     HONE_UNROLLED for (int p = 0; p < rp; p++)
@@ -66,16 +82,23 @@ HONE_INLINE void tile(int rp, int nv, const struct block *b, const real *x, stor
 #define X(rp, nv)                                                                                  \
     static void tile_##rp##x##nv(const struct block *b, const real *x, stored *y)                  \
     {                                                                                              \
-        tile(rp, nv, b, x, y);                                                                     \
+        tile(rp, nv, 0, b, x, y);                                                                  \
+    }                                                                                              \
+    static void edge_##rp##x##nv(const struct block *b, const real *x, stored *y)                  \
+    {                                                                                              \
+        tile(rp, nv, !HALF, b, x, y);                                                              \
     }
 TILES(X)
 #undef X
 
 typedef void tile_fn(const struct block *b, const real *x, stored *y);
 
-#define X(rp, nv) [nv - 1][rp - 1] = tile_##rp##x##nv,
-static tile_fn *const tiles[MAX_NV][MAX_RP] = { TILES(X) };
+/* By edges, vectors and pixels. */
+static tile_fn *const tiles[2][MAX_NV][MAX_RP] = {
+#define X(rp, nv) [0][nv - 1][rp - 1] = tile_##rp##x##nv, [1][nv - 1][rp - 1] = edge_##rp##x##nv,
+    TILES(X)
 #undef X
+};
 
 /* ---- how the work is cut ---- */
 
@@ -84,9 +107,33 @@ struct layout {
     int rp, nv;
     int rows, bands;                /* of output per phase; a band of an image is a unit of work */
     int blocks;                     /* of nv vectors of channels, per group */
-    int64_t pitch;                  /* floats from row to row of the frame */
+    int framed;                     /* 1: the input is copied with its padding around it */
+    int64_t pitch;                  /* floats from row to row of what tiles read */
     int64_t block_floats, weight_floats, bias_floats, frame_floats;
 };
+
+/* Of a phase across: the taps that its first output does not see on the left, its last on the
+ * right. */
+static int missing_left(const struct conv_axis *w) { return w->at < 0 ? -w->at : 0; }
+
+static int missing_right(const struct conv_axis *w, int size)
+{
+    const int n = (w->count - 1) * w->step + w->at + w->n - size;
+    return n > 0 ? n : 0;
+}
+
+/* Do all other outputs see all taps across, side by side, and at least one of the two each tap? */
+static int edges_are_single(const struct gather *q)
+{
+    for (int i = 0; i < q->phases_w; i++) {
+        const struct conv_axis w = gather_w(q, i);
+        if (q->g != 1 || w.dist != 1) return 0;
+        if (missing_left(&w) + missing_right(&w, q->in_w) > w.n) return 0;
+        if (w.count > 1 &&
+            (w.step + w.at < 0 || (w.count - 2) * w.step + w.at + w.n > q->in_w)) return 0;
+    }
+    return 1;
+}
 
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
@@ -95,11 +142,13 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     if (!l.rows || l.rows > q->count_h) l.rows = q->count_h;
     l.bands = (q->count_h + l.rows - 1) / l.rows;
     l.blocks = (q->outc + l.nv * VL - 1) / (l.nv * VL);
-    l.pitch = gather_pitch(q);
+    /* Of few channels the copy costs less than runs that are shorter at the sides. */
+    l.framed = gather_framed(q) && (HALF || q->in_c < 8 || !edges_are_single(q));
+    l.pitch = l.framed ? gather_pitch(q) : (int64_t)q->in_w * q->in_c;
     l.block_floats = (int64_t)q->kh * q->kw * q->inc * l.nv * VL;
     l.weight_floats = l.block_floats * l.blocks * q->g;
     l.bias_floats = (int64_t)q->g * l.blocks * l.nv * VL;
-    l.frame_floats = gather_framed(q) ? whole_lines(gather_rows(q, l.rows) * l.pitch) : 0;
+    l.frame_floats = l.framed ? whole_lines(gather_rows(q, l.rows) * l.pitch) : 0;
     return l;
 }
 
@@ -139,37 +188,48 @@ static void pack(const struct layout *l, int group, int index, const stored *w, 
         }
 }
 
-/* One block of channels, all phases, output rows [a0, a1) of each.  x: input row a0 * step +
- * from_h, column from_w of the group's first channel; y: the image's first output of the block. */
+/* One block of channels, all phases, output rows [a0, a1) of each.  x: the group's first channel of
+ * the frame, or of the image; y: the image's first output of the block. */
 static void sweep(const struct layout *l, struct block b, int vectors, const real *x, stored *y,
                   int a0, int a1)
 {
     const struct gather *q = &l->q;
+    const real *weights = b.w;
+    if (l->framed) x -= (a0 * q->step_h + q->from_h) * l->pitch + (int64_t)q->from_w * q->in_c;
     for (int ph = 0; ph < q->phases_h; ph++)
         for (int pw = 0; pw < q->phases_w; pw++) {
             struct conv_axis h = gather_h(q, ph), w = gather_w(q, pw);
             int joined = q->g == 1 && w.dist == 1;
-            b.nh = w.n ? h.n : 0;
             b.nw = joined ? 1 : w.n;
             b.run = joined ? w.n * q->in_c : q->inc;
             b.tap_h = h.dist * l->pitch;
             b.tap_w = (int64_t)w.dist * q->in_c;
             b.pixel = (int64_t)w.step * q->in_c;
             b.out_pixel = (int64_t)w.stride * q->out_c;
-            int ntiles = (w.count + l->rp - 1) / l->rp;
+            const int ntiles = (w.count + l->rp - 1) / l->rp,
+                      left = l->framed ? 0 : missing_left(&w) * q->in_c,
+                      right = l->framed ? 0 : missing_right(&w, q->in_w) * q->in_c;
+            const int64_t tap_weights = (int64_t)w.n * q->inc * vectors * VL;
             for (int a = a0; a < a1 && a < h.count; a++) {
-                const real *row = x + ((int64_t)(a - a0) * h.step + h.at - q->from_h) * l->pitch +
-                                   (int64_t)(w.at - q->from_w) * q->in_c;
+                const int first = a * h.step + h.at;
+                int from = 0, to = w.n ? h.n : 0;   /* taps down */
+                while (!l->framed && from < to && first + from * h.dist < 0) from++;
+                while (!l->framed && from < to && first + (to - 1) * h.dist >= q->in_h) to--;
+                const real *row = x + (first + from * h.dist) * l->pitch + (int64_t)w.at * q->in_c;
                 stored *out =
                     y + ((int64_t)(h.start + a * h.stride) * q->out_w + w.start) * q->out_c;
+                b.w = weights + from * tap_weights;
+                b.nh = to - from;
                 /* Tiles of nearly equal size: 26 pixels are 13 + 13 rather than 14 + 12. */
                 for (int t = 0, at = 0; t < ntiles; t++) {
                     int n = w.count / ntiles + (t < w.count % ntiles);
-                    tiles[vectors - 1][n - 1](&b, row + at * b.pixel, out + at * b.out_pixel);
+                    b.left = t ? 0 : left, b.right = t < ntiles - 1 ? 0 : right;
+                    tiles[b.left || b.right][vectors - 1][n - 1](&b, row + at * b.pixel,
+                                                                 out + at * b.out_pixel);
                     at += n;
                 }
             }
-            b.w += (int64_t)h.n * w.n * q->inc * vectors * VL;
+            weights += h.n * tap_weights;
         }
 }
 
@@ -268,8 +328,10 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
                 const int a0 = (int)(u % l.bands) * l.rows,
                           a1 = a0 + l.rows < q->count_h ? a0 + l.rows : q->count_h;
                 stored *y = out + n * q->out_h * q->out_w * q->out_c;
-                const real *x = gather_frame(q, in + n * q->in_h * q->in_w * q->in_c, a0, a1,
-                                              frames + t * l.frame_floats);
+                const stored *image = in + n * q->in_h * q->in_w * q->in_c;
+                real *frame = frames + t * l.frame_floats;
+                const real *x = l.framed ? gather_frame(q, image, a0, a1, frame)
+                                         : (const real *)(const void *)image;
                 for (int64_t i = 0; i < nblocks; i++) {
                     int group = (int)(i / l.blocks), index = (int)(i % l.blocks),
                         vectors = vectors_of(&l, index);
