@@ -91,6 +91,9 @@ struct hone_db {
 int  hone_db_open(struct hone_db *db, const char *path, int create);
 void hone_db_close(struct hone_db *db);
 
+/* Frees what look-ups keep for the next ones, hundreds of KiB; these make it anew. */
+void hone_db_rest(struct hone_db *db);
+
 /* Sets r->id; to 0 where an equal record stands already, which is then left as it is. */
 int  hone_db_add(struct hone_db *db, struct hone_record *r);
 

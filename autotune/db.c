@@ -172,13 +172,24 @@ int hone_db_open(struct hone_db *db, const char *path, int create)
     return err;
 }
 
-void hone_db_close(struct hone_db *db)
+void hone_db_rest(struct hone_db *db)
 {
     for (int i = 0; i < HONE_DB_STATEMENTS; i++) sqlite3_finalize(db->stmt[i]);
-    sqlite3_close(db->sql);
+    if (db->sql) sqlite3_db_release_memory(db->sql);
     hone_wisdom_close(db->wisdom);
     free(db->found);
     free(db->build);
+    memset(db->stmt, 0, sizeof db->stmt);
+    db->wisdom = NULL;
+    db->found = NULL;
+    db->build = NULL;
+    db->room = 0;
+}
+
+void hone_db_close(struct hone_db *db)
+{
+    hone_db_rest(db);
+    sqlite3_close(db->sql);
     memset(db, 0, sizeof *db);
 }
 

@@ -160,6 +160,10 @@ int hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_devi
     int err = choose_plans(net, db, d, shared);
     if (!err) err = hone_net_plan_arena(net);
     if (!err && db && !net->reference) err = hone_net_spare(net, db);
+    if (db) {   /* training looks nothing up */
+        hone_db_rest(db);
+        hone_memory_trim();
+    }
     if (err) return err;
     plan_rest(net);
     if ((err = allocate(net, shared))) return hone_fail_at(err, "%s", net->name);

@@ -499,7 +499,8 @@ static int measure(struct hone_compare *c)
 {
     int err = write_net(c);
     if (!err) err = write_batches(c);
-    hone_memory_peak_reset();   /* writing files is over, as reading them is in the peers */
+    hone_memory_trim();   /* writing files is over, as reading them is in the peers */
+    hone_memory_peak_reset();
     if (!err) err = begin_way(c, &c->way[0]);
     c->way[0].peak_bytes = hone_memory_peak() - hone_memory_files();
     for (int i = 1; !err && i < c->nways; i++) {

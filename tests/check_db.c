@@ -247,6 +247,10 @@ static void check_best(void)
     hone_plan_close(&plan);
     add_to(&c, 1, NULL, 0, "s5", "2026-01-01T00:00:00Z", HONE_WRONG);
     ok(best_is(&c, 0, 3), "what was ever found wrong is not served, not even from other sessions");
+    hone_db_rest(&c.db);
+    ok(!c.db.found && !c.db.build && !c.db.wisdom && !c.db.stmt[HONE_SQL_LATEST],
+       "at rest a database keeps nothing of it");
+    ok(best_is(&c, 0, 3), "and serves the same when it is asked again");
     snprintf(other.id, sizeof other.id, "another machine");
     ok(hone_db_best(&c.db, &c.p, &other, best, 4) == 0, "another device's records are not served");
     hone_db_close(&c.db);

@@ -249,6 +249,26 @@ static void check_places(const char *name)
     hone_net_close(&net);
 }
 
+/* ---- what plans were chosen by ---- */
+
+static void check_rest(void)
+{
+    struct hone_lowering how = { .batch = 4, .train = 1, .device = &cpu,
+                                 .optim = hone_optim_default(HONE_SGD) };
+    struct hone_db db;
+    struct hone_net net;
+    int err = hone_db_open(&db, ":memory:", 0);
+    if (!err) err = hone_net_open(&net, "letter-mlp", &how);
+    if (!err) err = hone_net_assemble(&net, &db, &cpu, NULL);
+    if (!ok(!err, "a net is assembled by a database")) {
+        printf("# %s\n", hone_errmsg());
+        return;
+    }
+    ok(!db.wisdom && !db.found && !db.build, "of which nothing is kept while it trains");
+    hone_net_close(&net);
+    hone_db_close(&db);
+}
+
 /* ---- workspaces ---- */
 
 /* With many channels and few pixels Winograd's transformed weights, or the sums of their gradient,
@@ -313,6 +333,7 @@ int main(void)
     static const char *const nets[] = { "lenet5", "alexnet", "cifar10-cnn", "resnet56:n=3",
                                         "mobilenetv1:width=0.5", "vgg16:width=0.5,fc=512" };
     for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) check_places(nets[i]);
+    check_rest();
     check_winograd("conv2d_fwd:f32:nhwc:mb16ic256ih4oc256oh4kh3ph1");
     check_winograd("conv2d_dgrad:f32:nhwc:mb16ic256ih4oc256oh4kh3ph1");
     check_winograd("conv2d_wgrad:f32:nhwc:mb16ic256ih4oc256oh4kh3ph1");
