@@ -211,6 +211,8 @@ struct hone_arg {
     double lo, hi;         /* values it takes in tests and timings: reals in [lo, hi], integer types
                             * in lo, lo+1, ..., hi.  Both 0: [-1, 1]. */
     int weight;            /* 1: parameters of a net, for the cache modes of timing */
+    int whole;             /* 1: all of it is needed before the first output is known, so that it is
+                            * read twice where the caches do not hold it */
 };
 
 /* An argument by its dimensions: HONE_ARG("x", HONE_IN, HONE_F32, m, n). */

@@ -1,7 +1,6 @@
 /* `hone bench`: proves, times and counts one problem.  Candidates are timed in rounds, one window
  * of each, so that what disturbs the machine disturbs them alike; counting comes after. */
 #include "profiler/bench.h"
-#include "profiler/peaks.h"
 
 #include <argp.h>
 #include <stdlib.h>
@@ -120,25 +119,47 @@ static int hopeless(const struct hone_bench *b, const struct hone_bench_row *r, 
     return b->nrows > MANY && r->nms >= TOLD && least > 3 * best;
 }
 
+/* In the round before the first the length of its windows is found; returns seconds of a run, a
+ * very long time where there are none. */
+static double time_row(const struct hone_bench *b, struct hone_bench_row *r, struct hone_case *c,
+                       int round)
+{
+    double one;
+    int err = round < 0 ? hone_time_calibrate(&r->plan, c, b->cache, 0.002, &r->nruns, &one)
+                        : hone_time_window(&r->plan, c, b->cache, r->nruns, &one);
+    if (err && err != HONE_EINTR) give_up(r, err);
+    if (err) return 1e300;
+    if (round >= 0) r->ms[r->nms++] = 1e3 * one;
+    return one;
+}
+
+/* The peaks of this round: flops, and the problem's bytes unless they are clearly not its bound. */
+static void time_peaks(struct hone_bench *b, struct hone_case *c, int round)
+{
+    double flops, least = 1e300;
+    if (!b->peak) return;
+    flops = hone_peaks_now(b->device, b->problem.dtype, b->peak_threads);
+    if (round >= 0) b->peak[b->npeaks++] = flops;
+    for (int i = 0; i < b->nmoves && !hone_interrupted(); i++) {
+        const double one = time_row(b, &b->move[i], c, round);
+        if (one < least) least = one;
+    }
+    if (round < 0 && flops > 0 && b->problem.op->flops(&b->problem) / flops > 2 * least)
+        b->nmoves = 0;
+}
+
 static void time_rounds(struct hone_bench *b, struct hone_case *c, int windows)
 {
-    double started = hone_now(), best = 1e300, one;
+    double started = hone_now(), best = 1e300;
     for (int round = -1; round < windows && !hone_interrupted(); round++) {
-        if (b->peak && round >= 0)
-            b->peak[b->npeaks++] =
-                hone_peaks_now(b->device, b->problem.dtype, b->peak_threads);
+        time_peaks(b, c, round);
         for (int i = 0; i < b->nrows && !hone_interrupted(); i++) {
             struct hone_bench_row *r = &b->row[i];
             if (r->state || !r->plan.kernel || hopeless(b, r, best)) continue;
             hone_progress("timing", (round + 1) * b->nrows + i, (windows + 1) * (double)b->nrows,
                           started);
-            int err = round < 0 ? hone_time_calibrate(&r->plan, c, b->cache, 0.002, &r->nruns, &one)
-                                : hone_time_window(&r->plan, c, b->cache, r->nruns, &one);
-            if (err && err != HONE_EINTR)
-                give_up(r, err);
-            else if (!err && round >= 0)
-                r->ms[r->nms++] = 1e3 * one;
-            if (!err && round >= 0 && 1e3 * one < best) best = 1e3 * one;
+            const double one = time_row(b, r, c, round);
+            if (round >= 0 && 1e3 * one < best) best = 1e3 * one;
         }
     }
 }
@@ -192,6 +213,8 @@ static void conclude(struct hone_bench *b, const struct hone_peaks *peaks)
         r->stats = hone_stats_of(r->ms, r->nms);
         if (peaks) r->roof_ms = 1e3 * hone_roof(&b->problem, b->device, peaks, threads, &r->bound);
     }
+    for (int i = 0; i < b->nmoves; i++)
+        b->move[i].stats = hone_stats_of(b->move[i].ms, b->move[i].nms);
     double library = best_of(b, 1u << HONE_LIB), ready = best_of(b, HONE_USUAL_BUILDS);
     for (int i = 0; i < b->nrows; i++) {
         struct hone_bench_row *r = &b->row[i];
@@ -217,15 +240,34 @@ static int open_cases(const struct hone_bench *b, struct hone_case cases[2], int
     return err;
 }
 
+static void add_moves(struct hone_bench *b)
+{
+    struct hone_plan plan[HONE_MOVES];
+    b->nmoves = hone_moves(&b->problem, b->device, b->peak_threads, plan);
+    for (int i = 0; i < b->nmoves; i++)
+        b->move[i] = (struct hone_bench_row){
+            .kernel = plan[i].kernel, .config = plan[i].config, .plan = plan[i]
+        };
+}
+
+static int alloc_windows(struct hone_bench *b)
+{
+    const size_t n = (size_t)b->windows;
+    int err = HONE_OK;
+    for (int i = 0; i < b->nrows; i++) err |= !(b->row[i].ms = calloc(n, sizeof(double)));
+    if (b->peak_threads) {
+        add_moves(b);
+        err |= !(b->peak = calloc(n, sizeof(double)));
+    }
+    for (int i = 0; i < b->nmoves; i++) err |= !(b->move[i].ms = calloc(n, sizeof(double)));
+    return err ? hone_fail(HONE_ENOMEM, "%d windows", b->windows) : HONE_OK;
+}
+
 int hone_bench_measure(struct hone_bench *b, const struct hone_peaks *peaks, const char *counters)
 {
     struct hone_case cases[2];
     int ncases, err = open_cases(b, cases, &ncases);
-    for (int i = 0; !err && i < b->nrows; i++)
-        if (!(b->row[i].ms = calloc((size_t)b->windows, sizeof(double))))
-            err = hone_fail(HONE_ENOMEM, "%d windows", b->windows);
-    if (!err && b->peak_threads && !(b->peak = calloc((size_t)b->windows, sizeof(double))))
-        err = hone_fail(HONE_ENOMEM, "%d windows", b->windows);
+    if (!err) err = alloc_windows(b);
     if (!err) {
         verify(b, cases, ncases);
         hone_progress_end();
@@ -248,6 +290,7 @@ void hone_bench_close(struct hone_bench *b)
         hone_plan_close(&b->row[i].plan);
         free(b->row[i].ms);
     }
+    for (int i = 0; i < HONE_MOVES; i++) free(b->move[i].ms);
     free(b->row);
     free(b->peak);
     b->row = NULL;
@@ -368,7 +411,10 @@ static const char about[] =
     "library kernel's time over "
     "this one's (/lib; above 1 is faster than the library).  Below the table: of jit kernels what "
     "their code took and after how many runs they have made up for it; of kernels that change "
-    "layouts how much of a run that is.  With --problems each kernel competes with the best of a "
+    "layouts how much of a run that is.  With --problems a line has GFLOP/s and the share of the "
+    "peak of multiply-adds in the same rounds or, where moving the problem's bytes takes longer, "
+    "GB/s and the share of the same arrays' bandwidth, moved in the same rounds by a loop that "
+    "computes nothing; each kernel competes with the best of a "
     "few configs, hand-written ones only in the widest vectors that the processor has; one that a "
     "first look finds ten times as slow as the best is left out, unless --rivals names it.\n\n"
     "Examples:\n"

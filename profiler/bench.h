@@ -3,6 +3,7 @@
 #define HONE_BENCH_H
 
 #include "profiler/command.h"
+#include "profiler/peaks.h"
 
 /* One kernel with one config. */
 struct hone_bench_row {
@@ -33,9 +34,13 @@ struct hone_bench {
     enum hone_cache cache;
     uint64_t seed;
     int windows; /* behind each median */
-    int peak_threads;         /* in each round the peak of so many is measured; 0: it is not */
+    int peak_threads; /* in each round the peaks of so many are measured; 0: they are not */
     double *peak;     /* flop/s, of each round */
     int npeaks;
+    /* What moves the problem's bytes and computes nothing, in each round; none where L2 holds them,
+     * or the flops at their peak take far longer. */
+    struct hone_bench_row move[HONE_MOVES];
+    int nmoves;
     int interrupted;
     int nrows;
     struct hone_bench_row *row; /* fastest first; those that went wrong last */
@@ -67,6 +72,10 @@ int hone_bench_rivals(const char *command, struct hone_device *d,
                       const struct hone_bench_rivals *o);
 
 /* ---- bench_show.c ---- */
+
+/* The fastest of b->move, timed in the same rounds, where it takes longer than the flops at `peak`
+ * flop/s: the problem is bound by memory; else NULL. */
+const struct hone_bench_row *hone_bench_bound(const struct hone_bench *b, double peak);
 
 double hone_bench_gflops(const struct hone_bench *b, const struct hone_bench_row *r);
 int hone_bench_timed(const struct hone_bench_row *r);

@@ -236,6 +236,56 @@ static struct hone_stats peak(const struct session *s, const struct hone_bench *
     return (struct hone_stats){ .median = sum < all || all <= 0 ? sum : all };
 }
 
+/* What limits a problem, and the rate that it allows: flop/s, or where moving the problem's bytes
+ * takes longer bytes/s; 0: the rate is not known.  amount: of the problem, in flops or bytes. */
+struct limit {
+    int memory;
+    const char *unit;
+    double amount;
+    struct hone_stats rate;
+    const struct hone_bench_row *move;   /* bound by memory: what was timed for it, or NULL */
+};
+
+/* Bytes in so long as `ms` says. */
+static struct limit memory_limit(const struct session *s, const struct hone_bench *b,
+                                 struct hone_stats ms)
+{
+    const double bytes = hone_moved_bytes(&b->problem, b->device, threads_of(s));
+    return (struct limit){ .memory = 1, .unit = "GB/s", .amount = bytes,
+                           .rate = { .n = ms.n, .median = 1e3 * bytes / ms.median,
+                                     .lo = 1e3 * bytes / ms.hi, .hi = 1e3 * bytes / ms.lo } };
+}
+
+static struct limit limit_of(const struct session *s, const struct hone_bench *b)
+{
+    const struct limit compute = { .unit = "GFLOP/s",
+                                   .amount = b->problem.op->flops(&b->problem),
+                                   .rate = peak(s, b) };
+    const struct hone_bench_row *move = hone_bench_bound(b, compute.rate.median),
+                                *r = b->nrows ? &b->row[0] : NULL;
+    if (move) {
+        struct limit l = memory_limit(s, b, move->stats);
+        l.move = move;
+        return l;
+    }
+    /* Of a device whose peaks are kept the roof tells. */
+    if (compute.rate.n || !r || r->roof_ms <= 0 || !strcmp(r->bound, "compute")) return compute;
+    return memory_limit(s, b, (struct hone_stats){ .median = r->roof_ms, .lo = r->roof_ms,
+                                                   .hi = r->roof_ms });
+}
+
+/* Per second, in 1e9. */
+static double rate_of(const struct limit *l, const struct hone_bench_row *r)
+{
+    return l->amount / (r->stats.median * 1e6);
+}
+
+/* Of the rate that the limit allows; 0: that is not known. */
+static double share_of(const struct limit *l, const struct hone_bench_row *r)
+{
+    return l->rate.median > 0 ? 1e9 * rate_of(l, r) / l->rate.median : 0;
+}
+
 static double best_ms(const struct hone_bench *b, unsigned builds)
 {
     double ms = 0;
@@ -276,8 +326,8 @@ static const char *verdict(const struct hone_bench_row *r)
 
 static void print_table(const struct session *s, const struct hone_bench *b, const char *text)
 {
-    const struct hone_stats of = peak(s, b);
-    const double most = of.median;
+    const struct limit limit = limit_of(s, b);
+    const struct hone_stats *most = &limit.rate;
     char config[HONE_TEXT], interval[48];
     printf("%s\n", text);
     for (int i = 0; i < b->nrows; i++) {
@@ -288,22 +338,25 @@ static void print_table(const struct session *s, const struct hone_bench *b, con
             continue;
         }
         snprintf(interval, sizeof interval, "[%.4g, %.4g]", r->stats.lo, r->stats.hi);
-        printf("  %-32s %10.4g ms %-22s %8.4g GFLOP/s", r->kernel->name, r->stats.median, interval,
-               hone_bench_gflops(b, r));
-        if (most > 0) printf(" %4.0f %%", 100e9 * hone_bench_gflops(b, r) / most);
+        printf("  %-32s %10.4g ms %-22s %8.4g %-7s", r->kernel->name, r->stats.median, interval,
+               rate_of(&limit, r), limit.unit);
+        if (most->median > 0) printf(" %4.0f %%", 100 * share_of(&limit, r));
         if (r->vs_library > 0) printf(" %6.2fx", r->vs_library);
         if (r->reorder_ms > 0) printf("  (reorders %.3g ms)", r->reorder_ms);
         printf("  %s\n", config);
     }
-    if (!of.n) return;
-    snprintf(interval, sizeof interval, "[%.4g, %.4g]", 1e-9 * of.lo, 1e-9 * of.hi);
-    printf("  %-32s %24s %22.4g GFLOP/s  100 %%\n", "(peak in the same rounds)", interval,
-           1e-9 * most);
+    if (!most->n) return;
+    config[0] = 0;
+    if (limit.move) hone_config_print(limit.move->kernel, &limit.move->config, config);
+    snprintf(interval, sizeof interval, "[%.4g, %.4g]", 1e-9 * most->lo, 1e-9 * most->hi);
+    printf("  %-32s %24s %22.4g %-7s  100 %%%s%s\n", "(peak in the same rounds)", interval,
+           1e-9 * most->median, limit.unit, config[0] ? "  " : "", config);
 }
 
 static void print_csv(const struct session *s, const struct hone_bench *b, const char *text)
 {
     const double most = peak(s, b).median;
+    const struct limit limit = limit_of(s, b);
     char config[HONE_TEXT];
     for (int i = 0; i < b->nrows; i++) {
         const struct hone_bench_row *r = &b->row[i];
@@ -311,31 +364,42 @@ static void print_csv(const struct session *s, const struct hone_bench *b, const
         hone_config_print(r->kernel, &r->config, config);
         printf("%s,%s,%s,\"%s\",%s,", text, r->kernel->name, hone_build_name(r->kernel->build),
                config, verdict(r));
-        if (!hone_bench_timed(r)) { printf(",,,,,,,,,\n"); continue; }
+        if (!hone_bench_timed(r)) { printf(",,,,,,,,,,,\n"); continue; }
         printf("%d,%.6g,%.6g,%.6g,%.6g,", r->stats.n, r->stats.median, r->stats.lo, r->stats.hi,
                hone_bench_gflops(b, r));
         if (most > 0) printf("%.4g", 1e9 * hone_bench_gflops(b, r) / most);
         putchar(',');
         if (r->vs_library > 0) printf("%.4g", r->vs_library);
         printf(",%.4g,", r->reorder_ms);
-        if (jit) printf("%.4g,%lld\n", jit->compile_ms, (long long)jit->code_bytes);
-        else puts(",");
+        if (jit) printf("%.4g,%lld", jit->compile_ms, (long long)jit->code_bytes);
+        else putchar(',');
+        if (limit.memory) printf(",%.6g,%.4g\n", rate_of(&limit, r), share_of(&limit, r));
+        else puts(",,");
     }
 }
 
 static void keep_json(struct session *s, const struct hone_bench *b, const char *text)
 {
     const double most = peak(s, b).median;
-    json_t *rivals = json_array();
+    const struct limit limit = limit_of(s, b);
+    json_t *rivals = json_array(), *problem;
     for (int i = 0; i < b->nrows; i++) {
         const struct hone_bench_row *r = &b->row[i];
         json_t *row = hone_bench_row_json(b, r);
         if (most > 0 && hone_bench_timed(r))
             json_object_set_new(row, "peak_share", json_real(1e9 * hone_bench_gflops(b, r) / most));
+        if (limit.memory && hone_bench_timed(r)) {
+            json_object_set_new(row, "gbytes_per_s", json_real(rate_of(&limit, r)));
+            json_object_set_new(row, "bandwidth_share", json_real(share_of(&limit, r)));
+        }
         json_array_append_new(rivals, row);
     }
-    json_array_append_new(s->rows, json_pack("{s:s, s:f, s:o}", "problem", text, "peak_gflops",
-                                             1e-9 * most, "rivals", rivals));
+    problem = json_pack("{s:s, s:f, s:s, s:o}", "problem", text, "peak_gflops", 1e-9 * most,
+                        "bound", limit.memory ? "memory" : "compute", "rivals", rivals);
+    if (limit.memory)
+        json_object_update_new(problem, json_pack("{s:f, s:f}", "moved_bytes", limit.amount,
+                                                  "peak_gbytes_per_s", 1e-9 * limit.rate.median));
+    json_array_append_new(s->rows, problem);
 }
 
 static int bench_problem(struct session *s, const struct hone_problem *p)
@@ -428,7 +492,7 @@ int hone_bench_rivals(const char *command, struct hone_device *d,
     if (o->form == HONE_BENCH_JSON) s.rows = json_array();
     if (o->form == HONE_BENCH_CSV)
         puts("problem,kernel,build,config,verdict,n,ms,ms_lo,ms_hi,gflops,peak_share,vs_library,"
-             "reorder_ms,compile_ms,code_bytes");
+             "reorder_ms,compile_ms,code_bytes,gbytes_per_s,bandwidth_share");
     err = read_problems(&s, f);
     if (f != stdin) fclose(f);
     hone_progress_end();

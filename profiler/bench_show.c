@@ -13,6 +13,17 @@ static double gbytes(const struct hone_bench *b, const struct hone_bench_row *r)
     return hone_problem_bytes(&b->problem) / (r->stats.median * 1e6);
 }
 
+const struct hone_bench_row *hone_bench_bound(const struct hone_bench *b, double peak)
+{
+    const struct hone_bench_row *best = NULL;
+    for (int i = 0; i < b->nmoves; i++) {
+        const struct hone_bench_row *r = &b->move[i];
+        if (hone_bench_timed(r) && (!best || r->stats.median < best->stats.median)) best = r;
+    }
+    if (!best || peak <= 0) return NULL;
+    return 1e-3 * best->stats.median > b->problem.op->flops(&b->problem) / peak ? best : NULL;
+}
+
 int hone_bench_timed(const struct hone_bench_row *r) { return !r->state && r->stats.n; }
 
 static void print_row(const struct hone_bench *b, const struct hone_bench_row *r, int width)

@@ -119,7 +119,7 @@ static double best_rate(const struct job *j, int nthreads, double seconds)
     return best;
 }
 
-static const struct hone_loops *loops_for(const struct hone_device *d)
+const struct hone_loops *hone_loops_for(const struct hone_device *d)
 {
 #if defined __x86_64__
     if (d->isa >= HONE_ISA_avx512) return &hone_loops_avx512;
@@ -148,7 +148,7 @@ int hone_peaks_has(const struct hone_device *d, enum hone_dtype t)
 
 static struct job flops_job(const struct hone_device *d, enum hone_dtype t, struct clocks *clocks)
 {
-    return (struct job){ .loops = loops_for(d),
+    return (struct job){ .loops = hone_loops_for(d),
                          .kind = t == HONE_F32 ? FMA_F32 : t == HONE_F64 ? FMA_F64 : PRODUCTS,
                          .dots = dots_for(d),
                          .clocks = clocks };
@@ -215,7 +215,7 @@ static void measure_reads(const struct hone_device *d, const struct hone_loops *
 static int measure(struct hone_device *d, double seconds, int64_t memory_bytes,
                    struct hone_peaks *p)
 {
-    const struct hone_loops *loops = loops_for(d);
+    const struct hone_loops *loops = hone_loops_for(d);
     int64_t one = memory_bytes, all = memory_bytes, page = 2 << 20;
     time_t now = time(NULL);
     struct tm utc;

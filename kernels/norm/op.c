@@ -46,6 +46,13 @@ static struct hone_arg between(struct hone_arg a, double lo, double hi)
     return a;
 }
 
+/* The sums over its columns come before all else. */
+static struct hone_arg whole(struct hone_arg a)
+{
+    a.whole = 1;
+    return a;
+}
+
 /* Large enough for relu6 to cut at 6. */
 static struct hone_arg gamma_arg(const struct hone_problem *p)
 {
@@ -61,7 +68,7 @@ static int fwd_args(const struct hone_problem *p, struct hone_arg arg[])
     arg[NORM_RSTD] = column(p, "rstd", HONE_OUT);
     arg[NORM_RMEAN] = column(p, "rmean", HONE_INOUT);
     arg[NORM_RVAR] = between(column(p, "rvar", HONE_INOUT), 0.25, 2);
-    arg[NORM_X] = between(rows(p, "x", HONE_IN), 99, 101);
+    arg[NORM_X] = whole(between(rows(p, "x", HONE_IN), 99, 101));
     arg[NORM_GAMMA] = gamma_arg(p);
     arg[NORM_BETA] = weight(p, "beta");
     if (hone_problem_has(p, "add")) arg[NORM_ADDEND] = rows(p, "addend", HONE_IN);
@@ -88,8 +95,8 @@ static int bwd_args(const struct hone_problem *p, struct hone_arg arg[])
     arg[NORM_DX] = rows(p, "dx", HONE_OUT);
     arg[NORM_DGAMMA] = column(p, "dgamma", HONE_OUT);
     arg[NORM_DBETA] = column(p, "dbeta", HONE_OUT);
-    arg[NORM_DY] = rows(p, "dy", HONE_IN);
-    arg[NORM_BWD_X] = rows(p, "x", HONE_IN);
+    arg[NORM_DY] = whole(rows(p, "dy", HONE_IN));
+    arg[NORM_BWD_X] = whole(rows(p, "x", HONE_IN));
     arg[NORM_BWD_MEAN] = column(p, "mean", HONE_IN);
     arg[NORM_BWD_RSTD] = between(column(p, "rstd", HONE_IN), 0.5, 2);
     arg[NORM_BWD_GAMMA] = gamma_arg(p);

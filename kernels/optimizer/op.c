@@ -115,6 +115,7 @@ static double adadelta_growth(const struct hone_problem *p) { (void)p; return 24
 static int clip_args(const struct hone_problem *p, struct hone_arg arg[])
 {
     arg[CLIP_G] = HONE_ARG("g", HONE_INOUT, p->dtype, p->dim[OPTIM_N]);
+    arg[CLIP_G].whole = 1;   /* its norm comes first */
     arg[CLIP_NORM] = HONE_ARG("norm", HONE_OUT, p->dtype, 1);
     arg[CLIP_HYPER] = hyper_arg(p);
     return 3;
