@@ -447,6 +447,8 @@ static int assemble(struct hone_compare *c, struct hone_db *db, struct hone_devi
     struct hone_way *ours = &c->way[0];
     snprintf(ours->version, sizeof ours->version, "Hone");
     int err = d->backend->start ? HONE_OK : use_libraries(d);
+    if (db) hone_db_rest(db);   /* what is given back later would count for less than nothing */
+    hone_memory_trim();
     ours->base_bytes = hone_memory_now() - hone_memory_files();
     if (!err) err = hone_net_assemble(net, db, d, NULL);
     if (!err) err = hone_net_init(net, c->o->seed);

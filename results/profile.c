@@ -287,6 +287,8 @@ static int assemble(struct hone_profile *prof, struct hone_net *net, struct hone
     }
     if (!err) err = hone_profile_look_up(prof, db, d);
     if (err) return err;
+    hone_db_rest(db);   /* what is given back later would count for less than nothing */
+    hone_memory_trim();
     prof->peak_is_all = !hone_memory_peak_reset();
     prof->base_bytes = hone_memory_now() - hone_memory_files();
     err = hone_net_assemble(net, db, d, NULL);
