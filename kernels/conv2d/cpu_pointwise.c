@@ -18,25 +18,34 @@ enum { PART_BYTES = 32 << 10 };
 
 enum { LINE = 64 / sizeof(real) };
 
-/* Line k of the next tile's rows of A, and that share of its C.  A few at a time, while others
+/* What a tile fetches of inputs: the next tile's where they lie, or, where they are copied, as many
+ * pixels of the next group into L2. */
+struct ahead {
+    int tile, group;
+    const real *pixel[16];   /* of the next group */
+};
+
+/* Line k of the inputs, and that share of the next tile's C.  A few at a time, while others
  * multiply: many at once would fill all places where lines are waited for. */
-HONE_INLINE void fetch(int mr, int nv, const struct hone_tile *t, int64_t k, int a_too)
+HONE_INLINE void fetch(int mr, int nv, const struct hone_tile *t, int64_t k, const struct ahead *a)
 {
     const int64_t from = k * mr / t->k, to = (k + LINE) * mr / t->k;
-    if (a_too)
+    if (a->tile)
         for (int i = 0; i < mr; i++) __builtin_prefetch(t->a + (mr + i) * t->a_stride + k);
+    if (a->group)
+        for (int i = 0; i < mr; i++) __builtin_prefetch(a->pixel[i] + k, 0, 2);
     for (int64_t i = from; i < to && i < mr && t->k > LINE; i++)
         for (int c = 0; c < nv * VL; c += LINE) __builtin_prefetch(t->c + (mr + i) * t->c_row + c);
 }
 
 /* As hone_tiles_by_rows. */
-HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t, int a_too)
+HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t, const struct ahead *a)
 {
     vf s[HONE_TILE_MAX];
     const int cols = t->cols;
     hone_tile_start(mr, nv, s, t, cols);
     for (int64_t k = 0; k < t->k; k += LINE) {
-        fetch(mr, nv, t, k, a_too);
+        fetch(mr, nv, t, k, a);
         hone_tile_rows(mr, nv, s, t->k - k < LINE ? t->k - k : LINE, t->a + k, t->a_stride,
                        t->b + k * t->b_step, t->b_step, cols);
     }
@@ -44,11 +53,14 @@ HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t, int a_too)
 }
 
 #define X(mr, nv)                                                                                  \
-    static void tile_##mr##x##nv(const struct hone_tile *t, int a_too) { tile(mr, nv, t, a_too); }
+    static void tile_##mr##x##nv(const struct hone_tile *t, const struct ahead *a)                 \
+    {                                                                                              \
+        tile(mr, nv, t, a);                                                                        \
+    }
 TILES(X)
 #undef X
 
-typedef void tile_fn(const struct hone_tile *t, int a_too);
+typedef void tile_fn(const struct hone_tile *t, const struct ahead *a);
 
 #define X(mr, nv) [nv - 1][mr - 1] = tile_##mr##x##nv,
 static tile_fn *const tiles[4][16] = { TILES(X) };
@@ -104,37 +116,64 @@ static void pack(const struct job *j, int panel)
     else hone_pack_rows(to, j->l.width, j->w + (int64_t)first * q->inc, q->inc, q->inc, channels);
 }
 
+/* Where the input of output pixel i lies.  *n: how many pixels follow at equal distances, itself
+ * included, of `most`. */
+static const real *input_of(const struct job *j, int64_t i, int most, int *n)
+{
+    const struct gather *q = &j->l.q;
+    const int64_t w = i % q->out_w, h = i / q->out_w % q->out_h, image = i / q->out_w / q->out_h;
+    *n = least(most, q->out_w - (int)w);
+    return j->in + ((image * q->in_h + h * q->step_h) * q->in_w + w * q->step_w) * q->inc;
+}
+
 /* The inputs of output pixels [first, first + rows). */
 static const real *inputs(const struct job *j, int64_t first, int rows, real *own)
 {
     const struct gather *q = &j->l.q;
     if (!j->l.copied) return j->in + first * q->inc;
-    for (int i = 0; i < rows; i++) {
-        const int64_t w = (first + i) % q->out_w, h = (first + i) / q->out_w % q->out_h,
-                      image = (first + i) / q->out_w / q->out_h;
-        const real *from =
-            j->in + ((image * q->in_h + h * q->step_h) * q->in_w + w * q->step_w) * q->inc;
-        memcpy(own + i * j->l.row, from, (size_t)q->inc * sizeof(real));
+    for (int i = 0, n; i < rows; i += n) {
+        const real *from = input_of(j, first + i, rows - i, &n);
+        for (int k = 0; k < n; k++)
+            memcpy(own + (i + k) * j->l.row, from + (int64_t)k * q->step_w * q->inc,
+                   (size_t)q->inc * sizeof(real));
     }
     return own;
 }
 
+/* As many pixels of inputs from output pixel `first` on, from input k0 on. */
+static void set_ahead(const struct job *j, struct ahead *a, int64_t first, int rows, int k0)
+{
+    const struct gather *q = &j->l.q;
+    a->group = first + rows <= j->l.rows;
+    for (int i = 0, n; a->group && i < rows; i += n) {
+        const real *from = input_of(j, first + i, rows - i, &n) + k0;
+        for (int k = 0; k < n; k++) a->pixel[i + k] = from + (int64_t)k * q->step_w * q->inc;
+    }
+}
+
+/* Output pixels, their inputs, and where their outputs are to lie side by side. */
+struct group {
+    int64_t first;
+    int rows;
+    const real *in;
+    real *out;
+};
+
 /* A group's outputs of one panel, by inputs [k0, k1): what the first write, others add to. */
-static void do_part(const struct job *j, int rows, const real *in, int panel, int k0, int k1,
-                    real *out)
+static void do_part(const struct job *j, const struct group *g, int panel, int k0, int k1)
 {
     const struct layout *l = &j->l;
     const struct gather *q = &l->q;
     const int channel = panel * l->width, cols = least(l->width, q->outc - channel);
-    const int nv = up(cols, VL), parts = up(rows, HONE_TILE_ROWS(nv)), each = rows / parts;
+    const int nv = up(cols, VL), parts = up(g->rows, HONE_TILE_ROWS(nv)), each = g->rows / parts;
     const int last = k1 == q->inc;
     struct hone_tile t = {
         .k = k1 - k0,
-        .a = in + k0,
+        .a = g->in + k0,
         .a_stride = l->row,
         .b = j->weights + (int64_t)channel * q->inc + (int64_t)k0 * l->width,
         .b_step = l->width,
-        .c = out + channel,
+        .c = g->out + channel,
         .c_row = q->outc,
         .alpha = 1,
         .cols = cols,
@@ -142,10 +181,14 @@ static void do_part(const struct job *j, int rows, const real *in, int panel, in
         .accumulate = k0 > 0,
         .relu = last && j->act == HONE_ACT_relu,
     };
+    /* Inputs come from memory once, for the first panel. */
+    struct ahead a = { .tile = panel == 0 && !l->copied };
+    int64_t next = g->first + g->rows;
     for (int i = 0; i < parts; i++) {
-        const int count = each + (i < rows % parts);
-        /* Rows come from memory once, for the first panel. */
-        tiles[nv - 1][count - 1](&t, panel == 0 && !l->copied);
+        const int count = each + (i < g->rows % parts);
+        if (panel == 0 && l->copied) set_ahead(j, &a, next, count, k0);
+        tiles[nv - 1][count - 1](&t, &a);
+        next += count;
         if (last && !t.relu) hone_epilogue(j->act, t.c, t.c_row, count, cols, NULL);
         t.a += count * t.a_stride;
         t.c += count * t.c_row;
@@ -166,20 +209,25 @@ static void spread(const struct gather *q, int64_t first, int rows, const real *
     const size_t bytes = (size_t)q->outc * sizeof *dx;
     /* In one piece, which processors can clear without reading it. */
     memset(dx + at, 0, (size_t)(end - at) * sizeof *dx);
-    for (int i = 0; i < rows; i++) memcpy(dx + place_of(q, first + i), from + i * q->outc, bytes);
+    for (int i = 0, n; i < rows; i += n) {
+        real *to = dx + place_of(q, first + i);
+        n = least(rows - i, q->v.ow - (int)((first + i) % q->v.ow));   /* in a row of the image */
+        for (int k = 0; k < n; k++)
+            memcpy(to + (int64_t)k * q->v.sw * q->v.ic, from + (i + k) * (int64_t)q->outc, bytes);
+    }
 }
 
 static void do_group(const struct job *j, int64_t first, int rows, real *own)
 {
     const struct layout *l = &j->l;
     const struct gather *q = &l->q;
-    const real *in = inputs(j, first, rows, own);
-    real *out = l->spread ? own : j->out + first * q->outc;
+    const struct group g = { first, rows, inputs(j, first, rows, own),
+                             l->spread ? own : j->out + first * q->outc };
     const int parts = up(q->inc * l->width * (int)sizeof(real), PART_BYTES);
     for (int panel = 0; panel < l->panels; panel++)
         for (int i = 0; i < parts; i++)
-            do_part(j, rows, in, panel, (int)((int64_t)q->inc * i / parts),
-                    (int)((int64_t)q->inc * (i + 1) / parts), out);
+            do_part(j, &g, panel, (int)((int64_t)q->inc * i / parts),
+                    (int)((int64_t)q->inc * (i + 1) / parts));
     if (l->spread) spread(q, first, rows, own, j->out);
 }
 
