@@ -5,7 +5,8 @@
  * Rows and columns are split as evenly as can be, into panels of mr rows and nv vectors at most:
  * there is a tile for each size, and at an edge only the rest of a vector is computed in vain.
  *
- * A panel of B (kc x nv vectors) stays in L1 while a block of A (mc x kc) streams past it from L2.
+ * A panel of B (kc x nv vectors) stays in L1 while a block of A (mc x kc) streams past it from L2;
+ * or, by rows, a panel of A does while B's block streams past.
  * All threads copy B together; then they are a grid over C's tiles, each with its own copy of A's
  * rows.
  *
@@ -42,6 +43,15 @@ enum { MR, NV, KC, MC, NC, ORDER, AHEAD, THREADS };
 #define MR_VALUES 4, 3, 8
 #define NV_VALUES 2, 3, 1
 #define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_4(X, 2) HONE_UP_TO_3(X, 3)
+#endif
+
+/* The one of them for large products. */
+#if defined __AVX512F__ || defined __aarch64__
+enum { WIDE_MR = 6, WIDE_NV = 4 };
+#elif defined __AVX2__
+enum { WIDE_MR = 6, WIDE_NV = 2 };
+#else
+enum { WIDE_MR = 4, WIDE_NV = 2 };
 #endif
 
 /* Rows of a matrix that will be copied next, fetched into L2 while tiles are computed: memory has
@@ -198,11 +208,12 @@ static void share(int parts, int i, int n, int *from, int *to)
     *to = (int)((int64_t)parts * (i + 1) / n);
 }
 
-/* The grid whose busiest thread has the fewest tiles. */
+/* The grid whose busiest thread has the fewest tiles; of several the one where most threads copy the
+ * panels of B that they use, for what another copied comes from its caches. */
 static void make_grid(struct job *j)
 {
     int best = 0, rows = up(j->m, j->mr), cols = up(up(least(j->n, j->nc), VL), j->nv);
-    for (int down = j->threads; down >= 1; down--) {
+    for (int down = 1; down <= j->threads; down++) {
         if (j->threads % down) continue;
         int worst = up(rows, down) * up(cols, j->threads / down);
         if (best && worst >= best) continue;
@@ -230,7 +241,8 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
         .act = hone_act_of(p),
         .beside = hone_dtype_is_half(p->dtype) && !hone_problem_has(p, "wide"),
     };
-    j.kc = least(c->v[KC], j.k);
+    /* All parts of the sum are about as long, in whole lines of a matrix. */
+    j.kc = least(j.k, round_up(up(j.k, up(j.k, c->v[KC])), 64 / (int)sizeof(real)));
     const int panels = j.order == BY_PANELS;
     j.nc = panels ? j.nv * VL : round_up(least(c->v[NC], j.n), VL);
     j.mc = panels ? j.m : least(c->v[MC], j.m);
@@ -495,6 +507,15 @@ static int fit(const struct hone_param *q, int value, int size)
     return q->value[i];
 }
 
+/* No size is small, and L2 has room for a block of B: then B's panels may come from there, and what
+ * stays in L1 is a strip of A. */
+static int is_large(const struct hone_problem *p, const struct hone_device *d)
+{
+    const int32_t *dim = p->dim;
+    return d->l2_bytes >= 1 << 20 && dim[GEMM_M] >= 384 && dim[GEMM_N] >= 384 &&
+           dim[GEMM_K] >= 384;
+}
+
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     const struct hone_param *q = HONE_SYM(gemm_cpu_blocked).param;
@@ -517,6 +538,16 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
         c->v[ORDER] = BY_PANELS;
         c->v[MC] = q[MC].value[0];
         c->v[NC] = q[NC].value[0];
+    }
+    if (is_large(p, d)) {
+        /* A strip of A in a quarter of L1, a block of B in half of L2. */
+        c->v[MR] = WIDE_MR;
+        c->v[NV] = WIDE_NV;
+        c->v[KC] = fit(&q[KC], (int)(d->l1_bytes / 4 / (c->v[MR] * word)), dim[GEMM_K]);
+        c->v[MC] = q[MC].value[0];
+        c->v[NC] = fit(&q[NC], (int)(d->l2_bytes / 2 / word / c->v[KC]), dim[GEMM_N]);
+        c->v[ORDER] = BY_ROWS;
+        c->v[AHEAD] = 0;
     }
     /* Threads from about 50 microseconds on. */
     c->v[THREADS] = 1;
