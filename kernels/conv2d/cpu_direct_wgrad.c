@@ -3,50 +3,57 @@
  * dw is a sum over all pixels of outer products x * dy.  A tile of rr weights x nv vectors of
  * output channels stays in registers while a band of pixels passes: per pixel nv vectors of dy are
  * loaded and rr neighbouring numbers of x broadcast; where taps lie side by side these come from
- * one run over (kw, ic).  Meanwhile each tile fetches a line of every pixel of the next band, so
- * that memory is read while others multiply.  Every thread sums its images into a dw of its own;
+ * one run over (kw, ic).  Runs as short as few input channels have them are all in one tile, a run
+ * for each row of the kernel.  Meanwhile each tile fetches a line of every pixel of the next band,
+ * so that memory is read while others multiply.  Every thread sums its images into a dw of its own;
  * these are added in fixed order. */
 #include "kernels/backend/cpu.h"
 #include "kernels/conv2d/gather.h"
 #include "kernels/gemm/pack.h"
 
 enum { RR, NV, PIXELS, THREADS };
-enum { REGISTERS = VB == 64 ? 32 : 16, MAX_RR = 16, MAX_NV = 4 };
+enum { REGISTERS = VB == 64 ? 32 : 16, MAX_RR = 16, MAX_NV = 4,
+       MAX_TALL = 5, MAX_TALL_RUN = 9, MAX_SUMS = 28 };
 
 /* The pixels that pass, and how they lie. */
 struct band {
     int rows, cols;
     int64_t x_row, x_pixel, dy_row, dy_pixel;   /* floats from row to row, pixel to pixel */
+    int64_t tap_row;                            /* floats from a row of taps to the next */
     int lanes;                                  /* channels in the last vector */
     const char *ahead;                          /* a line that the next band needs of each pixel */
     int64_t ahead_row, ahead_pixel;             /* bytes */
 };
 
-/* sum (rr, nv * VL) += over all pixels x (rr) * dy (nv * VL). */
-HONE_INLINE void tile(int rr, int nv, int tail, const struct band *b, const real *x,
-                                                       const real *dy, real *sum)
+/* sum (kh, rr, nv * VL) += over all pixels x (kh, rr) * dy (nv * VL). */
+HONE_INLINE void tile(int kh, int rr, int nv, int tail, const struct band *b, const real *x,
+                      const real *dy, real *sum)
 {
-    vf acc[MAX_RR][MAX_NV];
+    vf acc[MAX_SUMS][MAX_NV];
     const int64_t x_pixel = b->x_pixel, dy_pixel = b->dy_pixel, ahead_pixel = b->ahead_pixel;
     const int lanes = b->lanes;
-    HONE_UNROLLED for (int r = 0; r < rr; r++)
+    HONE_UNROLLED for (int r = 0; r < kh * rr; r++)
         HONE_UNROLLED for (int v = 0; v < nv; v++) acc[r][v] = vf_load(sum + (r * nv + v) * VL);
     for (int i = 0; i < b->rows; i++) {
-        const real *at = x + i * b->x_row, *from = dy + i * b->dy_row;
+        const real *at[MAX_TALL], *from = dy + i * b->dy_row;
         const char *ahead = b->ahead + i * b->ahead_row;
-        for (int j = 0; j < b->cols; j++, at += x_pixel, from += dy_pixel, ahead += ahead_pixel) {
+        HONE_UNROLLED for (int h = 0; h < kh; h++) at[h] = x + i * b->x_row + h * b->tap_row;
+        for (int j = 0; j < b->cols; j++, from += dy_pixel, ahead += ahead_pixel) {
             vf dv[MAX_NV];
+            /* A pointer each: the compiler would have a register, or none left, for each sum. */
+            HONE_UNROLLED for (int h = 0; h < kh && kh > 1; h++) __asm__("" : "+r"(at[h]));
             __builtin_prefetch(ahead, 0, 2);
             HONE_UNROLLED for (int v = 0; v < nv - 1; v++) dv[v] = vf_load(from + v * VL);
             if (tail) dv[nv - 1] = vf_load_n(from + (nv - 1) * VL, lanes);
             else dv[nv - 1] = vf_load(from + (nv - 1) * VL);
-            HONE_UNROLLED for (int r = 0; r < rr; r++) {
-                vf xv = vf_set(at[r]);
+            HONE_UNROLLED for (int r = 0; r < kh * rr; r++) {
+                vf xv = vf_set(at[r / rr][r % rr]);
                 HONE_UNROLLED for (int v = 0; v < nv; v++) acc[r][v] += xv * dv[v];
             }
+            HONE_UNROLLED for (int h = 0; h < kh; h++) at[h] += x_pixel;
         }
     }
-    HONE_UNROLLED for (int r = 0; r < rr; r++)
+    HONE_UNROLLED for (int r = 0; r < kh * rr; r++)
         HONE_UNROLLED for (int v = 0; v < nv; v++) vf_store(sum + (r * nv + v) * VL, acc[r][v]);
 }
 
@@ -55,9 +62,9 @@ HONE_INLINE void tile(int rr, int nv, int tail, const struct band *b, const real
                                  real *sum)                                                       \
     {                                                                                              \
         if (b->lanes == VL)                                                                        \
-            tile(rr, nv, 0, b, x, dy, sum);                                                        \
+            tile(1, rr, nv, 0, b, x, dy, sum);                                                     \
         else                                                                                       \
-            tile(rr, nv, 1, b, x, dy, sum);                                                        \
+            tile(1, rr, nv, 1, b, x, dy, sum);                                                     \
     }
 #define NAME(rr, nv) tile_##rr##x##nv,
 #define TILES_1_TO_4(X, nv) X(1, nv) X(2, nv) X(3, nv) X(4, nv)
@@ -91,6 +98,30 @@ static tile_fn *const tiles[MAX_NV][MAX_RR] = {
 #endif
 };
 
+/* One vector of channels, all rows of kernels of 3 and 5. */
+#if HONE_VB == 64
+#define TALL_TILES(X)                                                                              \
+    X(3, 1) X(3, 2) X(3, 3) X(3, 4) X(3, 5) X(3, 6) X(3, 7) X(3, 8) X(3, 9)                        \
+    X(5, 1) X(5, 2) X(5, 3) X(5, 4) X(5, 5)
+#else
+#define TALL_TILES(X) X(3, 1) X(3, 2) X(3, 3) X(3, 4) X(5, 1) X(5, 2)
+#endif
+
+#define X(kh, rr)                                                                                  \
+    static void tall_##kh##x##rr(const struct band *b, const real *x, const real *dy, real *sum)   \
+    {                                                                                              \
+        if (b->lanes == VL)                                                                        \
+            tile(kh, rr, 1, 0, b, x, dy, sum);                                                     \
+        else                                                                                       \
+            tile(kh, rr, 1, 1, b, x, dy, sum);                                                     \
+    }
+TALL_TILES(X)
+#undef X
+
+#define X(kh, rr) [kh][rr] = tall_##kh##x##rr,
+static tile_fn *const tall_tiles[MAX_TALL + 1][MAX_TALL_RUN + 1] = { TALL_TILES(X) };
+#undef X
+
 /* ---- how the work is cut ---- */
 
 struct layout {
@@ -99,6 +130,7 @@ struct layout {
     int rr, nv, rows, bands;    /* output rows per band; a band of an image is a unit of work */
     int blocks;                 /* of nv vectors of channels, per group */
     int taps_w, run;            /* taps across, and numbers side by side under each, per tap down */
+    tile_fn *tall;              /* for all taps of a vector of channels; NULL: there is none */
     int64_t tap_w, pitch;       /* floats from tap to tap, from row to row */
     int64_t block_floats, sum_floats, frame_floats;
 };
@@ -119,6 +151,8 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     l.blocks = (q->outc + l.nv * VL - 1) / (l.nv * VL);
     l.taps_w = joined ? 1 : q->kw;
     l.run = joined ? q->kw * q->in_c : q->inc;
+    if (l.taps_w == 1 && l.run <= l.rr && l.run <= MAX_TALL_RUN && q->kh <= MAX_TALL)
+        l.tall = tall_tiles[q->kh][l.run];
     l.tap_w = (int64_t)l.w.dist * q->in_c;
     l.pitch = gather_pitch(q);
     l.block_floats = (int64_t)q->kh * q->kw * q->inc * l.nv * VL;
@@ -161,11 +195,26 @@ static void set_ahead(const struct layout *l, struct next *next, struct band *b)
     }
 }
 
+/* All of the next band's x at once, where tiles are too few to fetch it by and by: of the few
+ * channels that those have it is little. */
+static void fetch_x(const struct layout *l, struct next *next)
+{
+    const int64_t bytes = l->rows * l->q.step_h * next->x_row;
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(next->x + i, 0, 2);
+    next->line = next->x_rows * next->x_lines;
+}
+
 /* Adds what a band contributes to one block: sum (kh, taps_w, run, vectors * VL). */
 static void sweep(const struct layout *l, struct band *b, struct next *next, int vectors,
                   const real *x, const real *dy, real *sum)
 {
     const int ntiles = (l->run + l->rr - 1) / l->rr;
+    if (l->tall && vectors == 1) {
+        if (!next->line) fetch_x(l, next);
+        set_ahead(l, next, b);
+        l->tall(b, x, dy, sum);
+        return;
+    }
     for (int i = 0; i < l->q.kh; i++)
         for (int j = 0; j < l->taps_w; j++) {
             const real *at = x + i * l->h.dist * l->pitch + j * l->tap_w;
@@ -214,7 +263,8 @@ static void sum_units(const struct layout *l, int64_t from, int64_t to, const re
                           .x_row = q->step_h * l->pitch,
                           .x_pixel = (int64_t)q->step_w * q->in_c,
                           .dy_row = (int64_t)q->out_w * q->out_c,
-                          .dy_pixel = q->out_c };
+                          .dy_pixel = q->out_c,
+                          .tap_row = l->h.dist * l->pitch };
         /* Rows without a gap between them are one. */
         if (b.x_row == b.cols * b.x_pixel) b.cols *= b.rows, b.rows = 1;
         for (int i = 0; i < q->g * l->blocks; i++) {
