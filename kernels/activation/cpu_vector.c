@@ -3,6 +3,7 @@
  *
  * Y may lie where X does, and DX where DY or S do: all of a block is read before it is written. */
 #include "kernels/activation/vector.h"
+#include "kernels/backend/ahead.h"
 
 enum { UNROLL, STREAM, THREADS };
 
@@ -14,28 +15,41 @@ HONE_INLINE vf element(enum hone_act act, int backward, vf x, vf s)
     return backward ? vf_activate_bwd(act, x, s) : vf_activate(act, x);
 }
 
-HONE_INLINE void loop_of(enum hone_act act, int backward, int unroll, stored *y, const stored *x,
-                         const stored *s, int64_t n, int stream)
+/* Whole steps of `unroll` vectors; returns where they end. */
+HONE_INLINE int64_t steps_of(enum hone_act act, int backward, int unroll, int stream, stored *y,
+                             const stored *x, const stored *s, int64_t n)
 {
     const vf none = { 0 };
     const int step = unroll * VL;
     int64_t i = 0;
-    if (stream) {
-        for (; i + VL <= n; i += VL)
-            vs_stream(y + i,
-                      element(act, backward, vs_load(x + i), backward ? vs_load(s + i) : none));
-        vf_stream_end();
-    }
     for (; i + step <= n; i += step) {
         vf v[8];
         HONE_UNROLLED
-        for (int u = 0; u < unroll; u++) v[u] = vs_load(x + i + u * VL);
+        for (int u = 0; u < unroll; u++) {
+            if (stream && u % AHEAD_VECTORS == 0) {
+                fetch_ahead(x + i + u * VL);
+                if (backward) fetch_ahead(s + i + u * VL);
+            }
+            v[u] = vs_load(x + i + u * VL);
+        }
         HONE_UNROLLED
         for (int u = 0; u < unroll; u++)
             v[u] = element(act, backward, v[u], backward ? vs_load(s + i + u * VL) : none);
         HONE_UNROLLED
-        for (int u = 0; u < unroll; u++) vs_store(y + i + u * VL, v[u]);
+        for (int u = 0; u < unroll; u++)
+            if (stream) vs_stream(y + i + u * VL, v[u]);
+            else vs_store(y + i + u * VL, v[u]);
     }
+    if (stream) vf_stream_end();
+    return i;
+}
+
+HONE_INLINE void loop_of(enum hone_act act, int backward, int unroll, stored *y, const stored *x,
+                         const stored *s, int64_t n, int stream)
+{
+    const vf none = { 0 };
+    int64_t i = stream ? steps_of(act, backward, unroll, 1, y, x, s, n)
+                       : steps_of(act, backward, unroll, 0, y, x, s, n);
     for (; unroll > 1 && i + VL <= n; i += VL)
         vs_store(y + i, element(act, backward, vs_load(x + i), backward ? vs_load(s + i) : none));
     int rest = (int)(n - i);
@@ -120,7 +134,7 @@ const struct hone_kernel HONE_SYM(activation_cpu_vector) = {
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("stream", 0, 1),
                HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     /* Streaming pays only where the arguments together exceed the L2 cache. */
-    .constraint = "(stream == 0 || unroll == 1 && bytes >= l2) && "
+    .constraint = "(stream == 0 || bytes >= l2) && "
                   "(threads == 1 || n >= 256 * threads)",
     .guess = guess,
     .prepare = prepare,

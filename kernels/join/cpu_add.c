@@ -1,6 +1,6 @@
 /* y = a + b: `unroll` vectors at a time, past the caches where the sum is too large to be found
  * there again.  Y may lie where A or B does: all of a block is read before it is written. */
-#include "kernels/backend/cpu.h"
+#include "kernels/backend/ahead.h"
 #include "kernels/join/join.h"
 
 enum { UNROLL, STREAM, THREADS };
@@ -15,20 +15,32 @@ HONE_INLINE vf sum(enum cut cut, vf a, vf b)
     return cut == RELU6 ? vf_min(vf_set(6), y) : y;
 }
 
+/* Whole steps of `unroll` vectors; returns where they end. */
+HONE_INLINE int64_t steps(enum cut cut, int unroll, int stream, stored *y, const stored *a,
+                          const stored *b, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + unroll * VL <= n; i += unroll * VL) {
+        vf v[4];
+        HONE_UNROLLED for (int u = 0; u < unroll; u++) {
+            if (stream && u % AHEAD_VECTORS == 0) {
+                fetch_ahead(a + i + u * VL);
+                fetch_ahead(b + i + u * VL);
+            }
+            v[u] = sum(cut, vs_load(a + i + u * VL), vs_load(b + i + u * VL));
+        }
+        HONE_UNROLLED for (int u = 0; u < unroll; u++)
+            if (stream) vs_stream(y + i + u * VL, v[u]);
+            else vs_store(y + i + u * VL, v[u]);
+    }
+    if (stream) vf_stream_end();
+    return i;
+}
+
 HONE_INLINE void add(enum cut cut, int unroll, stored *y, const stored *a, const stored *b, int64_t n,
                      int stream)
 {
-    int64_t i = 0;
-    if (stream) {
-        for (; i + VL <= n; i += VL) vs_stream(y + i, sum(cut, vs_load(a + i), vs_load(b + i)));
-        vf_stream_end();
-    }
-    for (; i + unroll * VL <= n; i += unroll * VL) {
-        vf v[4];
-        HONE_UNROLLED for (int u = 0; u < unroll; u++)
-            v[u] = sum(cut, vs_load(a + i + u * VL), vs_load(b + i + u * VL));
-        HONE_UNROLLED for (int u = 0; u < unroll; u++) vs_store(y + i + u * VL, v[u]);
-    }
+    int64_t i = stream ? steps(cut, unroll, 1, y, a, b, n) : steps(cut, unroll, 0, y, a, b, n);
     for (; unroll > 1 && i + VL <= n; i += VL)
         vs_store(y + i, sum(cut, vs_load(a + i), vs_load(b + i)));
     const int rest = (int)(n - i);
@@ -93,7 +105,7 @@ const struct hone_kernel HONE_SYM(join_cpu_add) = {
     .param = { HONE_PARAM("unroll", 1, 2, 4), HONE_PARAM("stream", 0, 1),
                HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     /* Streaming pays only where the arguments together exceed the L2 cache. */
-    .constraint = "(stream == 0 || unroll == 1 && bytes >= l2) && "
+    .constraint = "(stream == 0 || bytes >= l2) && "
                   "(threads == 1 || n >= 256 * threads)",
     .guess = guess,
     .run = run,

@@ -2,13 +2,13 @@
  *
  * Where windows do not overlap, each input belongs to one window at most and is written once: the
  * rows of the output are shared by the threads, each with the strip of input rows down to the next
- * window's.  Where they overlap, an image is cleared and its windows add to it in order, and
- * threads share images; of bf16 numbers the sums lie in scratch memory until the image is done, so
- * that they are rounded once. */
-#include "kernels/backend/cpu.h"
+ * window's, and whole lines may go past the caches.  Where they overlap, an image is
+ * cleared and its windows add to it in order, and threads share images; of bf16 numbers the sums lie
+ * in scratch memory until the image is done, so that they are rounded once. */
+#include "kernels/backend/ahead.h"
 #include "kernels/pool/pool.h"
 
-enum { THREADS };
+enum { STREAM, THREADS };
 enum { AHEAD = 16 };   /* pixels */
 
 /* Neighbouring pixels of one row whose windows have one shape, h x w: where the first window
@@ -28,12 +28,14 @@ struct pixels {
 enum { BESIDE = sizeof(stored) < sizeof(real) };
 
 /* Puts or adds `gradient`, n lanes, `at` numbers from where s begins. */
-HONE_INLINE void put(int add, int n, const struct pixels *s, int64_t at, vf gradient)
+HONE_INLINE void put(int add, int stream, int n, const struct pixels *s, int64_t at, vf gradient)
 {
     real *sum = s->sum + at;
     if (add) {
         if (n == VL) vf_store(sum, vf_load(sum) + gradient);
         else vf_store_n(sum, vf_load_n(sum, n) + gradient, n);
+    } else if (stream) {
+        vs_stream(s->dx + at, gradient);
     } else if (n == VL) {
         vs_store(s->dx + at, gradient);
     } else {
@@ -42,13 +44,14 @@ HONE_INLINE void put(int add, int n, const struct pixels *s, int64_t at, vf grad
 }
 
 /* Which tap of an h x w window at x holds the first maximum, lane by lane. */
-HONE_INLINE vi first_maximum(int n, int h, int w, const stored *x, int ic, int64_t row)
+HONE_INLINE vi first_maximum(int stream, int n, int h, int w, const stored *x, int ic, int64_t row)
 {
     vf best = n == VL ? vs_load(x) : vs_load_n(x, n);
     vi at = { 0 };
     for (int i = 0; i < h; i++)
         for (int j = 0; j < w; j++) {
             const stored *tap = x + i * row + (int64_t)j * ic;
+            if (stream) fetch_ahead(tap);
             vf in = n == VL ? vs_load(tap) : vs_load_n(tap, n);
             vi more = in > best, here = (vi){ 0 } + (i * w + j);
             at = (vi)vf_select(more, (vf)here, (vf)at);
@@ -69,7 +72,7 @@ HONE_INLINE vi get_bytes(const uint8_t *from, int n)
 /* One vector of channels from c on, of n lanes, of every pixel.  A few pixels' maxima are found
  * before their gradients are written: x and dx often lie at the same place of a page, and a
  * processor that sees a load after such a store waits for it. */
-HONE_INLINE void channels(enum pool_way way, int add, int n, int h, int w,
+HONE_INLINE void channels(enum pool_way way, int add, int stream, int n, int h, int w,
                           const struct pixels *job, int c)
 {
     const struct pixels s = *job;
@@ -79,10 +82,12 @@ HONE_INLINE void channels(enum pool_way way, int add, int n, int h, int w,
     for (int from = 0; from < s.n; from += AHEAD) {
         int k = s.n - from < AHEAD ? s.n - from : AHEAD;
         for (int o = 0; way == POOL_MAXIMUM && o < k; o++)
-            at[o] = first_maximum(n, h, w, s.x + (from + o) * s.step + c, s.ic, s.row);
+            at[o] = first_maximum(stream, n, h, w, s.x + (from + o) * s.step + c, s.ic, s.row);
         for (int o = 0; o < k; o++) {
             const stored *dy = s.dy + (int64_t)(from + o) * s.ic + c;
             const int64_t first = (from + o) * s.step + c;
+            if (stream) fetch_ahead(dy);
+            if (stream && indexed) fetch_ahead(s.index + (int64_t)(from + o) * s.ic + c);
             vf g = n == VL ? vs_load(dy) : vs_load_n(dy, n), zero = { 0 };
             const vi most =
                 indexed ? get_bytes(s.index + (int64_t)(from + o) * s.ic + c, n) : at[o];
@@ -90,18 +95,29 @@ HONE_INLINE void channels(enum pool_way way, int add, int n, int h, int w,
             for (int i = 0; i < h; i++)
                 for (int j = 0; j < w; j++) {
                     vi here = (vi){ 0 } + (base + i * pitch + j);
-                    put(add, n, &s, first + i * s.row + (int64_t)j * s.ic,
+                    put(add, stream, n, &s, first + i * s.row + (int64_t)j * s.ic,
                         way == POOL_AVERAGE ? g : vf_select(most == here, g, zero));
                 }
         }
     }
 }
 
-HONE_INLINE void all_channels(enum pool_way way, int add, int h, int w, const struct pixels *s)
+HONE_INLINE void all_channels(enum pool_way way, int add, int stream, int h, int w,
+                              const struct pixels *s)
 {
     int c = 0;
-    for (; c + VL <= s->ic; c += VL) channels(way, add, VL, h, w, s, c);
-    if (c < s->ic) channels(way, add, s->ic - c, h, w, s, c);
+    for (int o = 0; stream && way != POOL_MAXIMUM && o < s->n; o++) {
+        /* Neighbouring lines one after the other are what leaves for memory fastest. */
+        struct pixels one = *s;
+        one.n = 1;
+        one.dx += o * s->step;
+        one.dy += (int64_t)o * s->ic;
+        one.index = s->index ? s->index + (int64_t)o * s->ic : NULL;
+        for (int k = 0; k < s->ic; k += VL) channels(way, 0, 1, VL, h, w, &one, k);
+    }
+    if (stream && way != POOL_MAXIMUM) return;
+    for (; c + VL <= s->ic; c += VL) channels(way, add, stream, VL, h, w, s, c);
+    if (!stream && c < s->ic) channels(way, add, 0, s->ic - c, h, w, s, c);
 }
 
 static int overlap(const struct hone_problem *p)
@@ -128,7 +144,7 @@ static int columns_covered(const struct hone_problem *p)
 
 /* Pixels [from, to) of the row that s->dx, s->x and s->dy begin; their windows have columns u,
  * which begin at column `left` of the window. */
-HONE_INLINE void some_pixels(enum pool_way way, const struct hone_problem *p,
+HONE_INLINE void some_pixels(enum pool_way way, int stream, const struct hone_problem *p,
                              const struct pixels *row, int from, int to, struct pool_span u,
                              int left)
 {
@@ -143,9 +159,9 @@ HONE_INLINE void some_pixels(enum pool_way way, const struct hone_problem *p,
     s.n = to - from;
     s.w = u.to - u.from;
     s.scale = 1 / (real)area;
-    if (overlap(p)) all_channels(way, 1, s.h, s.w, &s);
-    else if (s.h == 2 && s.w == 2) all_channels(way, 0, 2, 2, &s);
-    else all_channels(way, 0, s.h, s.w, &s);
+    if (!stream && overlap(p)) all_channels(way, 1, 0, s.h, s.w, &s);
+    else if (s.h == 2 && s.w == 2) all_channels(way, 0, stream, 2, 2, &s);
+    else all_channels(way, 0, stream, s.h, s.w, &s);
 }
 
 /* Clears what of row r's strip of dx (ih, row) its windows will not write; where windows add, the
@@ -164,8 +180,8 @@ static void clear(const struct hone_problem *p, int o, struct pool_span v, store
 
 /* Rows [from, to) of the mb*oh rows of windows; whole images where windows overlap, whose sums may
  * lie `beside`. */
-HONE_INLINE void rows(enum pool_way way, const struct hone_problem *p, stored *dx, const stored *dy,
-                      const void *which, real *beside, int64_t from, int64_t to)
+HONE_INLINE void rows(enum pool_way way, int stream, const struct hone_problem *p, stored *dx,
+                      const stored *dy, const void *which, real *beside, int64_t from, int64_t to)
 {
     const int32_t *d = p->dim;
     const int oh = d[POOL_OH], ow = d[POOL_OW], kw = d[POOL_KW], sw = d[POOL_SW], pw = d[POOL_PW],
@@ -191,22 +207,30 @@ HONE_INLINE void rows(enum pool_way way, const struct hone_problem *p, stored *d
         for (int o = 0; o < ow; o++) {
             int next = o == whole.from && whole.to > o ? whole.to : o + 1;
             const struct pool_span u = pool_span(o, kw, sw, pw, iw);
-            some_pixels(way, p, &row, o, next, u, u.from - (o * sw - pw));
+            some_pixels(way, stream, p, &row, o, next, u, u.from - (o * sw - pw));
             o = next - 1;
         }
         if (beside && r % oh == oh - 1)
             vs_narrow(dx + image * row.row, beside, d[POOL_IH] * row.row);
     }
+    if (stream) vf_stream_end();
 }
 
 /* which: x or the index, for the maximum. */
-static void share(const struct hone_problem *p, stored *dx, const stored *dy, const void *which,
-                  real *beside, int64_t from, int64_t to)
+HONE_INLINE void all_rows(int stream, const struct hone_problem *p, stored *dx, const stored *dy,
+                          const void *which, real *beside, int64_t from, int64_t to)
 {
     const enum pool_way way = pool_way(p);
-    if (way == POOL_WITH_INDEX) rows(POOL_WITH_INDEX, p, dx, dy, which, beside, from, to);
-    else if (way == POOL_MAXIMUM) rows(POOL_MAXIMUM, p, dx, dy, which, beside, from, to);
-    else rows(POOL_AVERAGE, p, dx, dy, NULL, beside, from, to);
+    if (way == POOL_WITH_INDEX) rows(POOL_WITH_INDEX, stream, p, dx, dy, which, beside, from, to);
+    else if (way == POOL_MAXIMUM) rows(POOL_MAXIMUM, stream, p, dx, dy, which, beside, from, to);
+    else rows(POOL_AVERAGE, stream, p, dx, dy, NULL, beside, from, to);
+}
+
+static void share(int stream, const struct hone_problem *p, stored *dx, const stored *dy,
+                  const void *which, real *beside, int64_t from, int64_t to)
+{
+    if (stream) all_rows(1, p, dx, dy, which, beside, from, to);
+    else all_rows(0, p, dx, dy, which, beside, from, to);
 }
 
 /* Reals of one thread's sums: of an image, in whole lines. */
@@ -229,13 +253,17 @@ static int grain(const struct hone_problem *p) { return overlap(p) ? p->dim[POOL
 static int valid(const struct hone_problem *p, const struct hone_config *c,
                  const struct hone_device *d)
 {
-    (void)d;
+    /* Past the caches only what they do not hold, and lines in one piece. */
+    if (c->v[STREAM] && (overlap(p) || AHEAD_VECTORS > 1 || p->dim[POOL_IC] % VL ||
+                         hone_problem_bytes(p) < (double)d->l2_bytes))
+        return 0;
     return c->v[THREADS] == 1 ||
            (int64_t)p->dim[POOL_MB] * p->dim[POOL_OH] / grain(p) >= c->v[THREADS];
 }
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
+    c->v[STREAM] = 0;
     c->v[THREADS] =
         hone_guess_threads(d, hone_problem_bytes(p) / 10e3); /* at 10 bytes a nanosecond */
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
@@ -244,18 +272,19 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct hone_problem *p = hone_plan_problem(plan);
-    const int threads = hone_plan_config(plan)->v[THREADS], whole = grain(p);
+    const int threads = hone_plan_config(plan)->v[THREADS],
+              stream = hone_plan_config(plan)->v[STREAM], whole = grain(p);
     const int64_t n = (int64_t)p->dim[POOL_MB] * p->dim[POOL_OH];
     const int64_t each = beside_each(p);
     stored *dx = mem[POOL_DX];
     const stored *dy = mem[POOL_DY];
     const void *which = pool_is_max(p) ? mem[POOL_BWD_X] : NULL;
     real *beside = each ? workspace : NULL;
-    if (threads == 1) { share(p, dx, dy, which, beside, 0, n); return HONE_OK; }
+    if (threads == 1) { share(stream, p, dx, dy, which, beside, 0, n); return HONE_OK; }
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++)
-        share(p, dx, dy, which, beside ? beside + t * each : NULL, hone_part(n, whole, threads, t),
-              hone_part(n, whole, threads, t + 1));
+        share(stream, p, dx, dy, which, beside ? beside + t * each : NULL,
+              hone_part(n, whole, threads, t), hone_part(n, whole, threads, t + 1));
     return HONE_OK;
 }
 
@@ -267,7 +296,7 @@ const struct hone_kernel HONE_SYM(pool_cpu_windows_bwd) = {
     .backend = &hone_backend_cpu,
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
-    .param = { HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
+    .param = { HONE_PARAM("stream", 0, 1), HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64) },
     .valid = valid,
     .guess = guess,
     .workspace = workspace,
