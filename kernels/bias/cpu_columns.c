@@ -19,31 +19,41 @@ static int rows_joined(int m, int n)
     return (int64_t)r * n <= WIDE && r <= m ? r : 1;
 }
 
-/* sum[j] = column j of x (m, n), for u vectors of columns. */
-static inline __attribute__((always_inline)) void block(int u, const stored *x, int64_t m, int64_t n,
-                                                        real *sum)
+/* sum[j] = or, where `more`, += column j of x (m, n), for u vectors of columns. */
+HONE_INLINE void block(int u, int more, const stored *x, int64_t m, int64_t n, real *sum)
 {
     vf s[8];
-#pragma GCC unroll 8
-    for (int v = 0; v < u; v++) s[v] = (vf){ 0 };
+    HONE_UNROLLED for (int v = 0; v < u; v++) s[v] = more ? vf_load(sum + v * VL) : (vf){ 0 };
     for (int64_t i = 0; i < m; i++, x += n)
-#pragma GCC unroll 8
-        for (int v = 0; v < u; v++) s[v] += vs_load(x + v * VL);
-#pragma GCC unroll 8
-    for (int v = 0; v < u; v++) vf_store(sum + v * VL, s[v]);
+        HONE_UNROLLED for (int v = 0; v < u; v++) s[v] += vs_load(x + v * VL);
+    HONE_UNROLLED for (int v = 0; v < u; v++) vf_store(sum + v * VL, s[v]);
 }
 
-static void columns(int unroll, const stored *x, int64_t m, int64_t n, real *sum)
+static void some_rows(int unroll, int more, const stored *x, int64_t m, int64_t n, real *sum)
 {
     int64_t j = 0;
-    if (unroll == 8) for (; j + 8 * VL <= n; j += 8 * VL) block(8, x + j, m, n, sum + j);
-    if (unroll >= 4) for (; j + 4 * VL <= n; j += 4 * VL) block(4, x + j, m, n, sum + j);
-    if (unroll >= 2) for (; j + 2 * VL <= n; j += 2 * VL) block(2, x + j, m, n, sum + j);
-    for (; j + VL <= n; j += VL) block(1, x + j, m, n, sum + j);
+    if (unroll == 8) for (; j + 8 * VL <= n; j += 8 * VL) block(8, more, x + j, m, n, sum + j);
+    if (unroll >= 4) for (; j + 4 * VL <= n; j += 4 * VL) block(4, more, x + j, m, n, sum + j);
+    if (unroll >= 2) for (; j + 2 * VL <= n; j += 2 * VL) block(2, more, x + j, m, n, sum + j);
+    for (; j + VL <= n; j += VL) block(1, more, x + j, m, n, sum + j);
     if (j == n) return;
-    vf s = { 0 };
-    for (int64_t i = 0; i < m; i++) s += vs_load_n(x + i * n + j, (int)(n - j));
-    vf_store_n(sum + j, s, (int)(n - j));
+    const int rest = (int)(n - j);
+    vf s = more ? vf_load_n(sum + j, rest) : (vf){ 0 };
+    for (int64_t i = 0; i < m; i++) s += vs_load_n(x + i * n + j, rest);
+    vf_store_n(sum + j, s, rest);
+}
+
+/* Of rows that take several blocks only some at a time, so that memory is passed nearly in its
+ * order: the processor reads ahead there. */
+static void columns(int unroll, const stored *x, int64_t m, int64_t n, real *sum)
+{
+    enum { NUMBERS = 16384, LEAST = 8 };
+    const int64_t most = n <= unroll * VL      ? m
+                         : n < NUMBERS / LEAST ? NUMBERS / n
+                                               : LEAST;
+    some_rows(unroll, 0, x, m < most ? m : most, n, sum);
+    for (int64_t i = most; i < m; i += most)
+        some_rows(unroll, 1, x + i * n, m - i < most ? m - i : most, n, sum);
 }
 
 /* sum[0..n) = column sums of x (m, n). */
