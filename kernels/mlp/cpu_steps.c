@@ -640,13 +640,18 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     while (c->v[THREADS] > 1 && c->v[THREADS] > p->dim[MLP_MB] / VL) c->v[THREADS] /= 2;
     c->v[NV] = best;
     while (c->v[NV] > up(up(p->dim[MLP_MB], VL), c->v[THREADS])) c->v[NV] /= 2;
+    /* As many rows as L1 holds, more or less; or L2, where L1 has no room for the weights either,
+     * which are read anew for each part of the rows. */
     c->v[ROWS] = q[ROWS].value[0];
     for (int i = 0; i < q[ROWS].nvalues; i++) {
         struct hone_config more = *c;
         more.v[ROWS] = q[ROWS].value[i];
         if (!valid(p, &more, d)) continue;
         const struct job j = job_of(p, &more);
-        if (valid(p, c, d) && j.at.size * (int64_t)sizeof(real) > d->l2_bytes / 2) break;
+        const int64_t word = (int64_t)sizeof(real),
+                      most = j.m.numbers * word > d->l1_bytes ? d->l2_bytes / 2
+                                                              : d->l1_bytes * 3 / 2;
+        if (valid(p, c, d) && j.at.size * word > most) break;
         *c = more;
     }
 }
