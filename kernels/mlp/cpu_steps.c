@@ -19,10 +19,10 @@
 enum { ROWS, NV, THREADS };
 
 /* What a thread has, in numbers from its area on: over its rows, what layer l reads at a[l], and at
- * d[l] the gradient of what layer l - 1 gives before its activation; such a gradient with its rows
+ * d[l] the gradient of what layer l - 1 gives before its activation; some runs of such a gradient,
  * turned; a run of ones; gradients as P has its numbers.  Until the gradient is known there is the
  * activation's slope times dropout's factor; but relu's is seen from what layer l reads, whose
- * place the gradient takes. */
+ * place the gradient takes, as softmax's takes that of what it reads. */
 struct places { int a[MLP_MAX_LAYERS + 1], d[MLP_MAX_LAYERS + 1], turned, ones, grad, size; };
 
 struct job {
@@ -63,23 +63,29 @@ HONE_JIT_INLINE int widest(const struct mlp *m)
     return most;
 }
 
-/* Runs are turned and added up VL at a time, and the last may begin at the last run. */
+/* Vectors of runs that are turned at a time: few, for the area is to lie in L1. */
+enum { TURNED = 2 };
+
+/* Between what two threads write: lines that are fetched in pairs. */
+enum { BETWEEN = 2 * HONE_ALIGN / sizeof(real) };
+
+/* Runs are turned and added up VL at a time, and the last may begin at a gradient's last run. */
 HONE_JIT_INLINE struct places places_of(const struct mlp *m, int rows)
 {
     struct places at = { .a = { 0 }, .size = m->width[0] * rows };
 #define PLACE(l)                                                                                   \
     {                                                                                              \
         at.a[l + 1] = at.size;                                                                     \
-        const int in_place = l + 1 < m->nlayers && m->act == HONE_ACT_relu;                        \
+        const int in_place = l + 1 < m->nlayers ? m->act == HONE_ACT_relu : m->loss == MLP_CE;     \
         at.size += m->width[l + 1] * rows;                                                         \
         at.d[l + 1] = in_place ? at.a[l + 1] : at.size;                                            \
         at.size += in_place ? 0 : m->width[l + 1] * rows;                                          \
     }
     LAYERS_UP(m->nlayers, PLACE);
     at.turned = at.size;
-    at.ones = at.turned + up(widest(m), VL) * VL * rows;
+    at.ones = at.turned + least(up(widest(m), VL), TURNED) * VL * rows;
     at.grad = at.ones + rows;
-    at.size = at.grad + m->numbers + VL * rows + HONE_APART;
+    at.size = at.grad + m->numbers + BETWEEN;
     return at;
 }
 
@@ -140,17 +146,14 @@ HONE_INLINE void weights_tile(int mr, int nv, const struct product *t)
     hone_tile_store(mr, nv, s, t->y, t->y_row, t->cols);
 }
 
-/* Runs in a tile of 1, 2 and 4 vectors; the most vectors that are good. */
+/* Runs in a tile of 1, 2 and 4 vectors. */
 #if defined __AVX512F__ || defined __aarch64__
-enum { MOST_NV = 4 };
 #define RUNS(nv) ((nv) == 4 ? 6 : (nv) == 2 ? 12 : 16)
 #define TILES(X) HONE_UP_TO_16(X, 1) HONE_UP_TO_12(X, 2) HONE_UP_TO_6(X, 4)
 #elif defined __AVX2__
-enum { MOST_NV = 2 };
 #define RUNS(nv) ((nv) == 4 ? 2 : (nv) == 2 ? 6 : 8)
 #define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_6(X, 2) HONE_UP_TO_2(X, 4)
 #else
-enum { MOST_NV = 2 };
 #define RUNS(nv) ((nv) == 4 ? 2 : (nv) == 2 ? 4 : 8)
 #define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_4(X, 2) HONE_UP_TO_2(X, 4)
 #endif
@@ -443,10 +446,13 @@ HONE_JIT_INLINE void turn(const real *d, int row, int n, real *to, int width)
 }
 
 /* nv vectors of columns from k on, of all weights and the bias. */
-HONE_JIT_INLINE void columns(int nv, const struct product *whole, int in, int k)
+HONE_JIT_INLINE void columns(int nv, const struct product *whole, const real *d, real *turned,
+                             int in, int k)
 {
     struct product t = *whole;
-    t.x += k;
+    turn(d + k * t.w_row, t.w_row, t.terms, turned, nv * VL);
+    t.x = turned;
+    t.row = nv * VL;
     t.y += k;
     t.cols = least(nv * VL, t.y_row - k);
     down(WEIGHTS, nv, &t, in, 0);
@@ -456,13 +462,12 @@ HONE_JIT_INLINE void columns(int nv, const struct product *whole, int in, int k)
     run_tile(WEIGHTS, 1, nv, &t);
 }
 
-HONE_JIT_INLINE void gradients_by_rows(const struct product *t, int in)
+HONE_JIT_INLINE void gradients_by_rows(const struct product *t, const real *d, real *turned,
+                                       int in)
 {
     int k = 0;
-    if (MOST_NV == 4)
-        for (; k + 4 * VL <= t->row; k += 4 * VL) columns(4, t, in, k);
-    for (; k + 2 * VL <= t->row; k += 2 * VL) columns(2, t, in, k);
-    if (k < t->row) columns(1, t, in, k);
+    for (; k + VL < t->y_row; k += TURNED * VL) columns(TURNED, t, d, turned, in, k);
+    if (k < t->y_row) columns(1, t, d, turned, in, k);
 }
 
 /* To add up the lanes of VL vectors takes 3 VL instructions, for as many weights; to turn VL runs,
@@ -470,19 +475,16 @@ HONE_JIT_INLINE void gradients_by_rows(const struct product *t, int in)
 HONE_JIT_INLINE void gradients(const struct job *j, const struct part *w, int l)
 {
     const int in = j->m.width[l], out = j->m.width[l + 1], n = up(w->n, VL) * VL;
-    const int width = up(out, VL) * VL;
     const real *d = w->area + j->at.d[l + 1];
     const struct product t = {
         .terms = n, .w = w->area + j->at.a[l], .w_row = j->rows,
-        .x = w->area + j->at.turned, .row = width, .more = w->more,
-        .y = w->area + j->at.grad + j->m.w[l], .y_row = out,
+        .more = w->more, .y = w->area + j->at.grad + j->m.w[l], .y_row = out,
         .bias = w->area + j->at.ones, .bias_y = w->area + j->at.grad + j->m.b[l],
     };
     if (out == 1 || in * VL <= 3 * n) {
         gradients_by_dots(&t, d, in);
     } else {
-        turn(d, j->rows, n, w->area + j->at.turned, width);
-        gradients_by_rows(&t, in);
+        gradients_by_rows(&t, d, w->area + j->at.turned, in);
     }
 }
 
