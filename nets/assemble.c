@@ -50,7 +50,9 @@ static void plan_rest(struct hone_net *net)
         tensor->offset = *end;
         *end += aligned(hone_tensor_bytes(tensor));
     }
-    net->gradients_bytes = net->grads >= 0 ? hone_tensor_bytes(&net->tensor[net->grads]) : 0;
+    /* A whole step as one op has its gradients in its workspace. */
+    net->gradients_bytes =
+        net->grads >= 0 && !net->launch ? hone_tensor_bytes(&net->tensor[net->grads]) : 0;
 }
 
 int hone_net_zeros(struct hone_device *d, char *mem, int64_t bytes)
@@ -87,15 +89,23 @@ static int take_shared(struct hone_net *net, const struct hone_net *shared)
         return hone_fail(HONE_EINVAL,
                          "'%s' cannot share the weights of '%s': they are of another text",
                          net->name, shared->name);
-    if (net->grads >= 0 && (net->state_bytes != shared->state_bytes ||
-                            net->gradients_bytes != shared->gradients_bytes))
+    if (net->grads >= 0 && (shared->grads < 0 || net->state_bytes != shared->state_bytes))
         return hone_fail(HONE_EINVAL,
                          "'%s' cannot share an optimizer with a net that trains otherwise",
                          net->name);
     net->weights = shared->weights;
-    net->gradients = net->grads >= 0 ? shared->gradients : NULL;
     net->state = net->grads >= 0 ? shared->state : NULL;
     return HONE_OK;
+}
+
+/* Gradients are numbers of one step: nets that share weights share them to save memory. */
+static int make_room_for_gradients(struct hone_net *net, const struct hone_net *shared)
+{
+    net->owns_gradients = !shared || shared->gradients_bytes != net->gradients_bytes;
+    if (!net->owns_gradients) net->gradients = shared->gradients;
+    return net->owns_gradients && net->gradients_bytes
+               ? zeros(net->device, net->gradients_bytes, &net->gradients)
+               : HONE_OK;
 }
 
 static int allocate(struct hone_net *net, struct hone_net *shared)
@@ -104,10 +114,10 @@ static int allocate(struct hone_net *net, struct hone_net *shared)
     int err = d->backend->alloc(d, (size_t)(net->arena_bytes + net->workspace_bytes),
                                 (void **)&net->arena);
     if (!err) err = make_room_for_batch(net);
+    if (!err) err = make_room_for_gradients(net, shared);
     if (err || shared) return err ? err : take_shared(net, shared);
     net->owns_weights = 1;
     err = zeros(d, net->weights_bytes, &net->weights);
-    if (!err && net->gradients_bytes) err = zeros(d, net->gradients_bytes, &net->gradients);
     if (!err && net->state_bytes) err = zeros(d, net->state_bytes, &net->state);
     return err;
 }

@@ -127,9 +127,9 @@ void hone_net_close(struct hone_net *net)
     if (d) {
         d->backend->free(d, net->arena);
         d->backend->free(d, net->data);
+        if (net->owns_gradients) d->backend->free(d, net->gradients);
         if (net->owns_weights) {
             d->backend->free(d, net->weights);
-            d->backend->free(d, net->gradients);
             d->backend->free(d, net->state);
         }
     }

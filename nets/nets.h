@@ -176,7 +176,7 @@ struct hone_net {
     void *fed[3];                            /* see hone_net_read_at(), hone_net_learn_from() */
     /* arena: of activations alone; workspace: what workspaces need behind that */
     int64_t arena_bytes, weights_bytes, gradients_bytes, state_bytes, data_bytes, workspace_bytes;
-    int owns_weights;
+    int owns_weights, owns_gradients;
     void *graph;                             /* of all steps; see hone_net_run_whole() */
     int nwhole;                              /* how often; below 0: they cannot be recorded */
     int reference;                           /* all plans are the reference kernel's */
