@@ -1,8 +1,8 @@
 /* What the backward pass computes again instead of keeping it since the forward pass: an output
  * that one pass over memory makes of numbers which the gradient of its layer needs in any case, as
- * batch normalisation's does its input; or a few products of each that make it of the net's input.
- * It then lives for the steps that read it alone, and is
- * mostly still in the cache there. */
+ * batch normalisation's does its input; or a few products of each that make it of the net's input; or
+ * this itself as halves.  It then lives for the steps that read it alone, and is mostly still in the
+ * cache there. */
 #include "nets/lower.h"
 
 enum { LITTLE = 1 << 10 };   /* bytes that are not worth a step */

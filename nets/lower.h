@@ -145,6 +145,10 @@ static const enum hone_dtype HONE_WIDE = HONE_NDTYPES;
 int hone_lower_narrow(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase, int t);
 int hone_lower_widen(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase, int t);
 
+/* n's weights as the gradient of its input reads them: n->matrix, or, where they are large, halves
+ * that are made again. */
+int hone_lower_matrix_backward(struct hone_lower *b, const struct hone_node *n);
+
 /* The tensor (batch, h, w, c), or (batch, c) where the node is flat, for n's output. */
 int hone_lower_output(struct hone_lower *b, struct hone_node *n, const char *suffix);
 
@@ -249,13 +253,16 @@ int hone_lower_act_of_part(struct hone_lower *b, const struct hone_node *n, int 
 int hone_lower_act_gradient_of_part(struct hone_lower *b, const struct hone_node *n, int dx, int dy,
                                     int x);
 
-/* optimizer steps (update.c): is the gradient of so many bytes of weights in the arena, for a step
- * of its own as soon as it is there? */
+/* optimizer steps (update.c): are weights of so many bytes worth a step of their own, in training on
+ * a processor? */
+int hone_lower_is_large(const struct hone_lower *b, int64_t bytes);
+
+/* Is the gradient of so many bytes of weights in the arena, for an update as soon as it is there? */
 int hone_lower_updates_apart(const struct hone_lower *b, int64_t bytes);
 
 /* In how many pieces of its first dimension n's weight gets its gradient, each with an update of its
  * own before the next, where as many bytes as `copied` must be copied for that: so many that one is
- * no more than 1 / share of all parameters, but 1 MiB. */
+ * no more than 1 / share of all parameters, but 512 KiB. */
 int hone_lower_pieces(const struct hone_lower *b, const struct hone_node *n, int share,
                       int64_t copied);
 

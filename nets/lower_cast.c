@@ -27,3 +27,12 @@ int hone_lower_widen(struct hone_lower *b, const struct hone_node *n, enum hone_
 {
     return cast(b, n, phase, t, HONE_F32, "widen");
 }
+
+/* Kept from the forward pass on, the halves would take half as much as the weights themselves. */
+int hone_lower_matrix_backward(struct hone_lower *b, const struct hone_node *n)
+{
+    const int64_t bytes = hone_tensor_bytes(&b->net->tensor[n->weight]);
+    return hone_lower_is_large(b, bytes) && !b->how->keep
+               ? hone_lower_narrow(b, n, HONE_BACKWARD_DATA, n->weight)
+               : n->matrix;
+}

@@ -6,17 +6,21 @@
 
 #include <stdlib.h>
 
-enum { LARGE = 1 << 20 };   /* bytes */
-enum { WORTH = 8 };         /* times the bytes that are copied for that */
+enum { LARGE = 1 << 20, PIECE = LARGE / 2 };   /* bytes; a piece has no fewer */
+enum { WORTH = 8 };                            /* times the bytes that are copied for that */
+
+int hone_lower_is_large(const struct hone_lower *b, int64_t bytes)
+{
+    const struct hone_device *d = b->how->device;
+    return b->how->train && bytes >= LARGE && !(d && d->backend->start);
+}
 
 /* Not where something is done with all gradients before: clipping, a loss's scale. */
 int hone_lower_updates_apart(const struct hone_lower *b, int64_t bytes)
 {
     const struct hone_lowering *how = b->how;
-    const int on_device = how->device && how->device->backend->start;
-    return how->train && bytes >= LARGE && !(how->optim.clip > 0) && !on_device &&
-           b->net->dtype != HONE_F16 && how->whole != HONE_WHOLE_ALWAYS &&
-           hone_launch_wanted() <= 0;
+    return hone_lower_is_large(b, bytes) && !(how->optim.clip > 0) && b->net->dtype != HONE_F16 &&
+           how->whole != HONE_WHOLE_ALWAYS && hone_launch_wanted() <= 0;
 }
 
 int hone_lower_update_open(struct hone_lower *b)
@@ -82,7 +86,7 @@ int hone_lower_pieces(const struct hone_lower *b, const struct hone_node *n, int
     int pieces = 1;
     if (!hone_lower_updates_apart(b, bytes) || b->how->keep || copied * WORTH > bytes) return 1;
     /* Each begins on a cache line. */
-    while (bytes / pieces > b->net->trainable_bytes / share && bytes / pieces / 2 >= LARGE &&
+    while (bytes / pieces > b->net->trainable_bytes / share && bytes / pieces / 2 >= PIECE &&
            w->dim[0] % (2 * pieces) == 0 && bytes / pieces / 2 % HONE_ALIGN == 0)
         pieces *= 2;
     return pieces;

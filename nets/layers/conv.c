@@ -107,10 +107,11 @@ static int is_again(const struct hone_lower *b, const struct hone_node *n)
 static int again(struct hone_lower *b, struct hone_node *n)
 {
     char text[2 * HONE_TEXT];
-    int y = hone_lower_output(b, n, ".again");
+    int y = hone_lower_output(b, n, ".again"), x = hone_lower_again(b, hone_node_input(b, n)->y);
+    if (y < 0 || x < 0) return y < 0 ? y : x;
     snprintf(text, sizeof text, "conv2d_fwd:f32:nhwc:%s%s", n->sizes, n->bias >= 0 ? ":bias" : "");
     int err = hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text,
-                              (int[]){ y, hone_node_input(b, n)->y, n->matrix, n->bias },
+                              (int[]){ y, x, n->matrix, n->bias },
                               3 + (n->bias >= 0));
     return err ? err : y;
 }
@@ -124,8 +125,10 @@ static int input_gradient(struct hone_lower *b, struct hone_node *n, int dy)
     if (!in->backward) return HONE_OK;
     int dx = hone_lower_new_gradient(b, hone_node_index(b, n), in->y);
     if (dx < 0) return dx;
+    const int w = hone_lower_matrix_backward(b, n);
+    if (w < 0) return w;
     snprintf(text, sizeof text, "conv2d_dgrad:f32:nhwc:%s", n->sizes);
-    return hone_lower_step(b, n, HONE_BACKWARD_DATA, text, (int[]){ dx, dy, n->matrix }, 3);
+    return hone_lower_step(b, n, HONE_BACKWARD_DATA, text, (int[]){ dx, dy, w }, 3);
 }
 
 /* The gradient, dw, of the filters whose output's gradient is dy, of all or fewer channels. */

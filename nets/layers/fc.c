@@ -80,8 +80,11 @@ static int columns_gradient(struct hone_lower *b, struct hone_node *n, int from,
                                hone_node_input(b, n)->name, from);
     if (dx < 0) return dx;
     if (count == 1) {
+        int w = hone_lower_weight_piece(b, n, from, pieces);
+        if (w >= 0) w = hone_lower_narrow(b, n, HONE_BACKWARD_DATA, w);
+        if (w < 0) return w;
         int err = gemm(b, n, HONE_BACKWARD_DATA, "nt", (int64_t[]){ batch, columns, n->c }, "",
-                       (int[]){ dx, dy, hone_lower_weight_piece(b, n, from, pieces) }, 3);
+                       (int[]){ dx, dy, w }, 3);
         return err ? err : dx;
     }
     int left = columns_gradient(b, n, from, half, pieces, dy),
@@ -96,14 +99,16 @@ static int input_gradient(struct hone_lower *b, struct hone_node *n, int dy, int
     const struct hone_node *in = hone_node_input(b, n);
     if (!in->backward) return HONE_OK;
     const int pieces = hone_lower_pieces(b, n, OF_INPUT, copied);
-    if (pieces > 1 && n->matrix == n->weight) {
+    if (pieces > 1) {
         int all = columns_gradient(b, n, 0, pieces, pieces, dy);
         return all < 0 ? all : hone_lower_same_gradient(b, in->y, all);
     }
     int dx = hone_lower_new_gradient(b, hone_node_index(b, n), in->y);
     if (dx < 0) return dx;
+    const int w = hone_lower_matrix_backward(b, n);
+    if (w < 0) return w;
     return gemm(b, n, HONE_BACKWARD_DATA, "nt", (int64_t[]){ b->how->batch, in->c, n->c }, "",
-                (int[]){ dx, dy, n->matrix }, 3);
+                (int[]){ dx, dy, w }, 3);
 }
 
 /* The gradient, dw, of the weights that belong to the columns x of the input. */

@@ -18,6 +18,17 @@ static int input(struct hone_lower *b, struct hone_node *n)
     return n->y < 0 ? n->y : HONE_OK;
 }
 
+/* Data come as floats, and lie outside the arena: halves of them need not. */
+static int is_again(const struct hone_lower *b, const struct hone_node *n)
+{
+    return n->y != b->net->input;
+}
+
+static int again(struct hone_lower *b, struct hone_node *n)
+{
+    return hone_lower_narrow(b, n, HONE_BACKWARD_WEIGHTS, b->net->input);
+}
+
 /* (h, w, c) in this order become features: no step, the numbers already lie so. */
 static int flatten(struct hone_lower *b, struct hone_node *n)
 {
@@ -29,7 +40,11 @@ static int flatten(struct hone_lower *b, struct hone_node *n)
 }
 
 const struct hone_layer_kind hone_layers_input[] = {
-    { .name = "input", .key = { SIZE("c", 0), SIZE("h", 1), SIZE("w", 1) }, .forward = input },
+    { .name = "input",
+      .key = { SIZE("c", 0), SIZE("h", 1), SIZE("w", 1) },
+      .forward = input,
+      .again = again,
+      .is_again = is_again },
     { .name = "flatten", .ninputs = 1, .forward = flatten },
     { 0 },
 };
