@@ -48,13 +48,24 @@ static inline vf vf_scale(vf x, vf k)
 #endif
 }
 
-static inline vf vf_exp(vf x)
+/* e^x where x is at most HONE_EXP_MOST. */
+static inline vf vf_exp_down(vf x)
 {
-    vf zero = { 0 };
-    struct vf_power p =
-        vf_power_of(vf_min(vf_set(HONE_EXP_MOST), vf_max(vf_set(HONE_EXP_LEAST), x)), zero);
-    return vf_scale(1 + p.expm1, p.k);
+    const vf round = vf_set(0x1.8p23f);
+    x = vf_max(vf_set(HONE_EXP_LEAST), x);
+    vf k = x * 1.44269504f + round - round;
+    vf r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
+    /* As vf_power_of(), but 1 is added by the way. */
+    vf q = vf_set(1.38825159955e-3f);
+    q = q * r + 8.36658045276e-3f;
+    q = q * r + 4.16672016672e-2f;
+    q = q * r + 0.166665431768f;
+    q = q * r + 0.499999981446f;
+    q = q * r + 1;
+    return vf_scale(q * r + 1, k);
 }
+
+static inline vf vf_exp(vf x) { return vf_exp_down(vf_min(vf_set(HONE_EXP_MOST), x)); }
 
 /* Natural logarithm of normal positive numbers; NaN stays NaN. */
 static inline vf vf_log(vf x)

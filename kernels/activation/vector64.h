@@ -54,13 +54,15 @@ static inline vf vf_scale(vf x, vf k)
 #endif
 }
 
-static inline vf vf_exp(vf x)
+/* e^x where x is at most HONE_EXP_MOST. */
+static inline vf vf_exp_down(vf x)
 {
     vf zero = { 0 };
-    struct vf_power p =
-        vf_power_of(vf_min(vf_set(HONE_EXP_MOST), vf_max(vf_set(HONE_EXP_LEAST), x)), zero);
+    struct vf_power p = vf_power_of(vf_max(vf_set(HONE_EXP_LEAST), x), zero);
     return vf_scale(1 + p.expm1, p.k);
 }
+
+static inline vf vf_exp(vf x) { return vf_exp_down(vf_min(vf_set(HONE_EXP_MOST), x)); }
 
 /* Natural logarithm of normal positive numbers; NaN stays NaN. */
 static inline vf vf_log(vf x)

@@ -7,7 +7,11 @@
 /* The first n lanes of v, the others `fill`. */
 static inline vf first_lanes(vf v, int n, vf fill)
 {
+#if defined __AVX512F__
+    return (vf)HONE_MM(mask_blend)((vk)((1u << n) - 1), (vm)fill, (vm)v);
+#else
     return vf_select(vi_lanes() < (vi){ 0 } + n, v, fill);
+#endif
 }
 
 static inline real row_max(const real *x, int n)
@@ -19,7 +23,7 @@ static inline real row_max(const real *x, int n)
     return vf_most(most);
 }
 
-/* Where the first of the largest is. */
+/* Where the first of the n that is `most` is. */
 static inline int row_first(const real *x, int n, real most)
 {
     int j = 0;
@@ -28,7 +32,7 @@ static inline int row_first(const real *x, int n, real most)
         if (bits) return j + __builtin_ctz(bits);
     }
     unsigned bits = j < n ? vf_bits(vf_load_n(x + j, n - j) == vf_set(most)) : 0;
-    return bits ? j + __builtin_ctz(bits) : -1;   /* -1: only NaN */
+    return bits ? j + __builtin_ctz(bits) : -1;   /* -1: none, as among NaN */
 }
 
 #endif
