@@ -5,7 +5,10 @@
  * A thread has a group of images.  Input rows are copied as they are needed, so that a tile of A, 16
  * images' channels of one pixel, is one piece of memory; rows that are no longer needed make room.
  * `rows` of the output at a time are computed for one panel of 32 channels after the other: many where
- * weights are large and images small, few where a row of 32 images already fills L2. */
+ * weights are large and images small, few where a row of 32 images already fills L2.
+ *
+ * For a 1x1 kernel without stride and padding each pixel is an image: they lie one after another, and
+ * tiles of A are read where they are. */
 #include "kernels/backend/cpu.h"
 #include "kernels/backend/dots.h"
 #include "kernels/conv2d/gather.h"
@@ -28,7 +31,9 @@ struct layout {
     struct gather q;
     int group, groups, rows;    /* images of a group, groups, rows of output at a time */
     int held;                   /* input rows that are held at once */
+    int in_place;               /* A's tiles are the input's own */
     int panels, steps, nsteps;  /* panels of 32 output channels; tiles along the sum */
+    int64_t a_row, a_next;      /* numbers from an image to the next, and from tile to tile of a sum */
     int64_t pixel, row;         /* numbers of scratch memory of a pixel's images, of an input row */
     int64_t tap, panel;         /* numbers of a packed panel's tap, of the panel */
 };
@@ -65,9 +70,26 @@ static void rows_under(const struct gather *q, int from, int to, int *first, int
     }
 }
 
+static int is_flat(const struct conv *v)
+{
+    return v->kh == 1 && v->kw == 1 && v->sh == 1 && v->sw == 1 && !v->ph && !v->pw &&
+           v->oh == v->ih && v->ow == v->iw;
+}
+
+/* Pixels that meet one weight each are images of their own. */
+static struct gather images_of(const struct hone_problem *p)
+{
+    struct hone_problem flat = *p;
+    const struct conv v = conv_of(p);
+    if (!is_flat(&v)) return gather_of(p);
+    flat.dim[CONV_MB] = v.mb * v.ih * v.iw;
+    flat.dim[CONV_IH] = flat.dim[CONV_IW] = flat.dim[CONV_OH] = flat.dim[CONV_OW] = 1;
+    return gather_of(&flat);
+}
+
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
-    struct layout l = { .q = gather_of(p) };
+    struct layout l = { .q = images_of(p) };
     const struct gather *q = &l.q;
     l.group = least(c->v[GROUP], up(q->mb, DOTS) * DOTS);
     l.groups = up(q->mb, l.group);
@@ -81,6 +103,10 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     l.steps = dots_steps(q->inc);
     l.nsteps = up(q->inc, l.steps);
     l.panels = up(q->outc, DOTS_BLOCK);
+    /* No tile may reach beyond an image's channels or the last image. */
+    l.in_place = is_flat(&q->v) && q->inc % l.steps == 0 && q->mb % DOTS == 0;
+    l.a_row = l.in_place ? q->inc : l.steps;
+    l.a_next = l.in_place ? l.steps : (int64_t)l.group * l.steps;
     l.pixel = (int64_t)l.nsteps * l.steps * l.group;
     l.row = l.pixel * q->in_w;
     l.tap = (int64_t)l.nsteps * l.steps * DOTS_BLOCK;
@@ -90,10 +116,10 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
 
 /* ---- one run, as every thread sees it ---- */
 
-/* What is the same in every run: the taps of each column, and the input rows that are copied before
- * each `rows` rows of output. */
+/* What is the same in every run: the taps of each row and column, and the input rows that are copied
+ * before each `rows` rows of output. */
 struct ready {
-    struct taps *col;
+    struct taps *row, *col;
     struct { int from, end; } *copy;
 };
 
@@ -161,8 +187,8 @@ HONE_INLINE void sum_taps(int mt, int nt, struct dots *d, const struct layout *l
                           const struct taps *h, const struct taps *w, const stored *a,
                           const stored *b)
 {
-    struct dots_sum s = { .a_row = l->steps, .a_tile = (int64_t)DOTS * l->steps,
-                          .a_next = (int64_t)l->group * l->steps, .b_row = 2 * DOTS,
+    struct dots_sum s = { .a_row = l->a_row, .a_tile = DOTS * l->a_row, .a_next = l->a_next,
+                          .b_row = 2 * DOTS,
                           .b_tile = (int64_t)DOTS * l->steps,
                           .b_next = (int64_t)nt * DOTS * l->steps, .n = l->nsteps };
     dots_zero(mt, nt, d);
@@ -175,10 +201,10 @@ HONE_INLINE void sum_taps(int mt, int nt, struct dots *d, const struct layout *l
     dots_store(mt, nt, d, d->c, DOTS_BLOCK);
 }
 
-/* One pixel of images [first, first + images) of the batch for one panel. */
+/* One pixel of images [first, first + images) of the batch for one panel; from: of the first. */
 static void do_pixel(const struct job *j, struct dots *d, const struct taps *h,
                      const struct taps *w, int64_t pixel, int first, int images, int panel,
-                     const stored *scratch)
+                     const stored *from)
 {
     const struct layout *l = &j->l;
     const int channel = panel * DOTS_BLOCK, channels = channels_of(l, panel);
@@ -187,7 +213,7 @@ static void do_pixel(const struct job *j, struct dots *d, const struct taps *h,
     stored *to = j->out + first * image + pixel * l->q.outc + channel;
     for (int i = 0; i < images; i += DOTS_BLOCK, to += DOTS_BLOCK * image) {
         const int count = least(DOTS_BLOCK, images - i);
-        const stored *a = scratch + (int64_t)i * l->steps;
+        const stored *a = from + i * l->a_row;
         if (count > DOTS && channels > DOTS) sum_taps(2, 2, d, l, h, w, a, b);
         else if (count > DOTS) sum_taps(2, 1, d, l, h, w, a, b);
         else if (channels > DOTS) sum_taps(1, 2, d, l, h, w, a, b);
@@ -203,15 +229,15 @@ static void do_group(const struct job *j, struct dots *d, int first, int images,
     const struct gather *q = &l->q;
     for (int r = 0; r < q->out_h; r += l->rows) {
         const int to = least(q->out_h, r + l->rows), chunk = r / l->rows;
-        for (int row = j->ready->copy[chunk].from; row < j->ready->copy[chunk].end; row++)
+        const stored *from = l->in_place ? j->in + first * l->a_row : scratch;
+        for (int row = j->ready->copy[chunk].from;
+             !l->in_place && row < j->ready->copy[chunk].end; row++)
             copy_row(j, first, images, row, scratch);
         for (int panel = 0; panel < l->panels; panel++)
-            for (int y = r; y < to; y++) {
-                const struct taps h = taps_of(q, 1, y);
+            for (int y = r; y < to; y++)
                 for (int x = 0; x < q->out_w; x++)
-                    do_pixel(j, d, &h, &j->ready->col[x], (int64_t)y * q->out_w + x, first, images, panel,
-                             scratch);
-            }
+                    do_pixel(j, d, &j->ready->row[y], &j->ready->col[x],
+                             (int64_t)y * q->out_w + x, first, images, panel, from);
     }
 }
 
@@ -228,15 +254,15 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 
 static int suits(const struct hone_problem *p, const struct hone_device *d)
 {
-    const struct conv v = conv_of(p);
+    const struct gather q = images_of(p);
     (void)d;
-    return v.mb >= DOTS / 2 && v.ic >= 8 && v.oc >= 8;
+    return q.mb >= DOTS / 2 && q.inc >= 8 && q.outc >= 8;
 }
 
 static int valid(const struct hone_problem *p, const struct hone_config *c,
                  const struct hone_device *d)
 {
-    const struct gather q = gather_of(p);
+    const struct gather q = images_of(p);
     (void)d;
     if (c->v[GROUP] > DOTS && c->v[GROUP] >= 2 * q.mb) return 0;
     if (c->v[ROWS] > 1 && c->v[ROWS] / 2 >= q.out_h) return 0;
@@ -248,7 +274,7 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
  * images where weights are many. */
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
-    const struct gather q = gather_of(p);
+    const struct gather q = images_of(p);
     const double weights = 2.0 * q.kh * q.kw * q.inc * q.outc, l2 = (double)d->l2_bytes;
     *c = (struct hone_config){ .v = { [GROUP] = 32, [ROWS] = 1, [THREADS] = 1 } };
     while (c->v[THREADS] * 2 <= hone_conv2d_threads(p, d) && c->v[THREADS] * 2 <= up(q.mb, DOTS))
@@ -271,7 +297,10 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     while (c->v[THREADS] > 1 && !valid(p, c, d)) c->v[THREADS] /= 2;
 }
 
-static int64_t scratch_numbers(const struct layout *l) { return l->held * l->row; }
+static int64_t scratch_numbers(const struct layout *l)
+{
+    return l->in_place ? 0 : l->held * l->row;
+}
 
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
                         const struct hone_device *d)
@@ -284,7 +313,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 static void release(struct hone_plan *plan)
 {
     struct ready *r = plan->priv;
-    if (r) { free(r->col); free(r->copy); }
+    if (r) { free(r->row); free(r->col); free(r->copy); }
     free(r);
     plan->priv = NULL;
 }
@@ -295,12 +324,14 @@ static int prepare(struct hone_plan *plan)
     const struct gather *q = &l.q;
     const int nchunks = up(q->out_h, l.rows);
     struct ready *r = plan->priv = calloc(1, sizeof *r);
+    if (r) r->row = malloc((size_t)q->out_h * sizeof *r->row);
     if (r) r->col = malloc((size_t)q->out_w * sizeof *r->col);
     if (r) r->copy = malloc((size_t)nchunks * sizeof *r->copy);
-    if (!r || !r->col || !r->copy) {
+    if (!r || !r->row || !r->col || !r->copy) {
         release(plan);
-        return hone_fail(HONE_ENOMEM, "the taps of %d columns", q->out_w);
+        return hone_fail(HONE_ENOMEM, "the taps of %d rows and %d columns", q->out_h, q->out_w);
     }
+    for (int i = 0; i < q->out_h; i++) r->row[i] = taps_of(q, 1, i);
     for (int i = 0; i < q->out_w; i++) r->col[i] = taps_of(q, 0, i);
     /* Each row once: not again where an earlier chunk had it, not at all where none needs it. */
     for (int i = 0, there = 0; i < nchunks; i++) {
@@ -321,8 +352,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct hone_problem *p = hone_plan_problem(plan);
     const struct hone_config *c = hone_plan_config(plan);
-    struct job j = { .l = layout_of(p, c), .ready = plan->priv, .stream = c->v[STREAM], .out = mem[0], .in = mem[1],
-                     .w = mem[2], .weights = workspace };
+    struct job j = { .l = layout_of(p, c), .ready = plan->priv, .stream = c->v[STREAM],
+                     .out = mem[0], .in = mem[1], .w = mem[2], .weights = workspace };
     const struct layout *l = &j.l;
     const int threads = c->v[THREADS], taps = l->q.kh * l->q.kw;
     stored *scratch = j.weights + l->panels * l->panel;
