@@ -166,10 +166,12 @@ struct hone_tune_options {
     const char *counters;        /* counted of a few candidates; NULL: what the device has, "none" */
     int energy;                  /* 1: the least energy wins; hone_tuning_meter() says if it can */
     int jobs;                    /* compilers at once; 0: as many as processors */
+    double compile_seconds;      /* that a jit kernel of the op is expected to take; 0: not known */
     int in_process;              /* 1: candidates run in this process, not in one of their own */
     double candidate_seconds;    /* that one phase of a candidate may take; 0: by its problem */
     int64_t candidate_bytes;     /* of memory that it may take; 0: by its problem */
     int later;                   /* 1: what the result needs to be raced again later is kept */
+    const struct hone_record *hint;   /* tried early: the best of a like problem; NULL: none */
     const char *what;            /* progress line: name of this problem; NULL: its text */
     double started, total;       /* of a longer whole: hone_now() at its start, its seconds or 0 */
 };
@@ -189,6 +191,7 @@ struct hone_tune_result {
     char wisdom[192];            /* nothing known, and best is a shipped record's: of this device */
     int nahead;                  /* candidates compiled ahead, some at once, */
     double ahead_seconds;        /* and how long that took */
+    double compile_seconds;      /* the longest that jit twins took, some at once; 0: none */
     int ncounted;                /* candidates whose counters were read */
     char uncounted[160];         /* why nothing can be counted here; empty: it can, or was not tried */
     struct hone_later *later;    /* if asked for, and there is a choice; hone_later_close() it */
@@ -233,12 +236,24 @@ int hone_plan_of_record(struct hone_plan *plan, const struct hone_record *r,
 int hone_plan_best(struct hone_plan *plan, struct hone_db *db, const struct hone_problem *p,
                    struct hone_device *d, const struct hone_plan *like, int *known);
 
+/* What a problem is to a net. */
+struct hone_use {
+    int times;                   /* so many steps, with all optimizers, fused and apart */
+    int whole;                   /* above 0: it is so many whole training steps as one op */
+    /* Bit k: with the k-th of the optimizers it is a step, or may take the place of all steps;
+     * each: so many steps. */
+    unsigned in;
+    int each;
+};
+
+enum { HONE_MAX_OPTIMIZERS = 32 };
+
 /* The list of problems of a net, supplied by nets/ (which stands to the right of this folder):
- * hone.c ties them together.  Returns how many were put into p[max] and into times[max], which says
- * how many steps of the net each is, or a negative code. */
+ * hone.c ties them together.  Returns how many were put into p[max] and into use[max] (NULL: not
+ * asked), or a negative code. */
 typedef int hone_net_problems_fn(const char *net, int batch, const char *dtype,
                                  const char *optimizers, const struct hone_device *d,
-                                 struct hone_problem p[], int times[], int max);
+                                 struct hone_problem p[], struct hone_use use[], int max);
 
 /* A program whose main() calls this first lets a GPU's candidates run in a process of their own,
  * which is that program anew: there the call does not return. */

@@ -1,6 +1,7 @@
 /* hone autotune: finds the fastest kernels for problems, or for a net's, and keeps them in the
  * database. */
 #include "autotune/replay.h"
+#include "autotune/shares.h"
 #include "autotune/twice.h"
 
 #include <argp.h>
@@ -17,6 +18,9 @@ static const double BUSY = 0.1, DRIFT = 0.05;
 
 /* Put aside of a budget for later races where each problem has so many seconds. */
 static const double LATER = 0.35, ENOUGH = 2;
+
+/* A first look at a problem takes so many seconds, and at all of them this share of a budget. */
+static const double LOOK = 0.2, LOOKS = 0.125;
 
 struct options {
     const char *device, *net, *db, *optimizers, *dtype, *max_error, *record;
@@ -37,15 +41,18 @@ struct session {
     int have_peaks;
     int n, done, nfailed, nleft;      /* nleft: not tuned for lack of time */
     struct hone_problem *p;       /* (MAX_PROBLEMS) n of them */
-    int *times;                   /* (MAX_PROBLEMS) how many steps of the net each is */
-    double *share;                /* (n) of the budget */
+    struct hone_share *share;     /* (MAX_PROBLEMS) n of them */
     struct hone_tune_result *r;   /* (n) */
     char *shown;                  /* (n) 1: r is there */
+    char *looked;                 /* (n) LOOKED, FAILED */
+    int nlost;                    /* looked at only, as tuning them gains nothing */
     int nlater, nchanged;         /* races at later moments; problems whose winner they changed */
     int width;                    /* of the longest problem's text */
     json_t *rows;
     struct hone_twice twice;
 };
+
+enum { LOOKED = 1, FAILED };
 
 /* ---- options ---- */
 
@@ -278,6 +285,9 @@ static const char doc[] =
     "\vA line: problem, winner, time of a run with half the width of its interval, rate, share of "
     "the roof; how many times longer the best library (lib) and the best other kernel (next) take; "
     "others that may be as fast (ties); candidates tried of all there are.\n\n"
+    "Where a net's training step can be one op, that comes first, and most of the time goes to the "
+    "op or to the steps that it replaces, whichever a first look finds ahead; a side that takes "
+    "twice the other's time is only looked at.\n\n"
     "Examples:\n"
     "  hone autotune --net lenet5 --batch 64 --budget 60s\n"
     "  hone autotune --net lenet5 --optimizer sgd+momentum,adamw\n"
@@ -291,13 +301,19 @@ static const char doc[] =
 
 /* ---- problems and their shares of the budget ---- */
 
-static int add_problem(struct session *s, const struct hone_problem *p, int times)
+static int add_problem(struct session *s, const struct hone_problem *p, const struct hone_use *use)
 {
     char text[HONE_TEXT];
-    for (int i = 0; i < s->n; i++)
-        if (hone_problem_equal(&s->p[i], p)) { s->times[i] += times; return HONE_OK; }
+    for (int i = 0; i < s->n; i++) {
+        struct hone_use *u = &s->share[i].use;
+        if (!hone_problem_equal(&s->p[i], p)) continue;
+        const int times = u->times + use->times;
+        if (use->in) *u = *use;
+        u->times = times;
+        return HONE_OK;
+    }
     if (s->n == MAX_PROBLEMS) return hone_fail(HONE_EINVAL, "more than %d problems", MAX_PROBLEMS);
-    s->times[s->n] = times;
+    s->share[s->n].use = *use;
     s->p[s->n++] = *p;
     hone_problem_print(p, text);
     if ((int)strlen(text) > s->width) s->width = (int)strlen(text);
@@ -323,55 +339,55 @@ static int list_problems(struct session *s, hone_net_problems_fn *net_problems)
     struct hone_problem p;
     int err = HONE_OK;
     for (int i = 0; !err && i < o->ntexts; i++)
-        if (!(err = hone_problem_parse(o->text[i], &p))) err = add_problem(s, &p, 1);
+        if (!(err = hone_problem_parse(o->text[i], &p)))
+            err = add_problem(s, &p, &(struct hone_use){ .times = 1 });
     if (err || !o->net) return err;
     if (!net_problems)
         return hone_fail(HONE_EINVAL, "net '%s': this program was built without nets", o->net);
     struct hone_problem *of_net = calloc(MAX_PROBLEMS, sizeof *of_net);
-    int *times = calloc(MAX_PROBLEMS, sizeof *times);
-    int n = of_net && times
-                ? net_problems(o->net, o->batch, o->dtype, o->optimizers, &s->d, of_net, times,
+    struct hone_use *use = calloc(MAX_PROBLEMS, sizeof *use);
+    int n = of_net && use
+                ? net_problems(o->net, o->batch, o->dtype, o->optimizers, &s->d, of_net, use,
                                MAX_PROBLEMS)
                 : hone_fail(HONE_ENOMEM, "%d problems", MAX_PROBLEMS);
     if (n < 0) err = n;
     for (int i = 0; !err && i < n; i++)
-        if (is_choice(&of_net[i], &s->d)) err = add_problem(s, &of_net[i], times[i]);
+        if (is_choice(&of_net[i], &s->d)) err = add_problem(s, &of_net[i], &use[i]);
     free(of_net);
-    free(times);
+    free(use);
     return err;
 }
 
-struct turn { double share; int times, place; struct hone_problem p; };
+struct turn { int op, place; double all; struct hone_problem p; struct hone_share share; };
 
-static int by_share(const void *a, const void *b)
+static int by_turn(const void *a, const void *b)
 {
     const struct turn *x = a, *y = b;
-    if (x->share != y->share) return x->share < y->share ? 1 : -1;
+    if (x->op != y->op) return y->op - x->op;
+    if (x->all != y->all) return x->all < y->all ? 1 : -1;
     return x->place - y->place;
 }
 
-/* Half of the budget is shared evenly, half by what a full search would take and how many steps of
- * the net the problem is: what is much of a step's time gains most, small ones are worth it too.
- * Under a limit of time the largest shares come first, since a proof takes its time, and when the
- * time is over the rest stays as it is. */
+/* A net's whole steps come first, since what they take says what their parts are worth.  Under a
+ * limit of time the largest shares follow, since a proof takes its time, and when the time is over
+ * the rest stays as it is. */
 static int share_budget(struct session *s)
 {
-    double sum = 0;
     struct turn *turn = calloc((size_t)s->n + 1, sizeof *turn);
-    s->share = calloc((size_t)s->n + 1, sizeof *s->share);
-    if (!s->share || !turn) { free(turn); return hone_fail(HONE_ENOMEM, "%d problems", s->n); }
+    if (!turn) return hone_fail(HONE_ENOMEM, "%d problems", s->n);
     for (int i = 0; i < s->n; i++) {
-        const double all = s->times[i] * hone_tune_estimate(&s->p[i], &s->d, &s->o->tune);
-        turn[i] = (struct turn){ .share = all, .times = s->times[i], .place = i, .p = s->p[i] };
-        sum += all;
+        struct hone_share *a = &s->share[i];
+        a->estimate = hone_tune_estimate(&s->p[i], &s->d, &s->o->tune);
+        turn[i] = (struct turn){ .op = a->use.whole > 0, .place = i, .p = s->p[i], .share = *a };
+        if (s->o->tune.seconds > 0) turn[i].all = a->use.times * a->estimate;
     }
-    if (s->o->tune.seconds > 0) qsort(turn, (size_t)s->n, sizeof *turn, by_share);
+    qsort(turn, (size_t)s->n, sizeof *turn, by_turn);
     for (int i = 0; i < s->n; i++) {
         s->p[i] = turn[i].p;
-        s->times[i] = turn[i].times;
-        s->share[i] = 0.5 / s->n + 0.5 * (sum > 0 ? turn[i].share / sum : 1.0 / s->n);
+        s->share[i] = turn[i].share;
     }
     free(turn);
+    hone_shares_set(s->share, s->n);
     return HONE_OK;
 }
 
@@ -379,8 +395,8 @@ static int share_budget(struct session *s)
 static double budget_of(const struct session *s, int i, double deadline)
 {
     double left = deadline - hone_now(), shares = 0;
-    for (int j = i; j < s->n; j++) shares += s->share[j];
-    left *= s->share[i] / shares;
+    for (int j = i; j < s->n; j++) shares += s->share[j].share;
+    left *= s->share[i].share / shares;
     return left > 1e-3 ? left : 1e-3;
 }
 
@@ -522,6 +538,10 @@ static void conclude(const struct session *s, double seconds)
         fprintf(stderr, "%d of %d problems were not tuned for lack of time, those of the smallest "
                 "shares: they keep what they had; a longer --budget reaches them\n",
                 s->nleft, s->n);
+    if (s->nlost)
+        fprintf(stderr, "%d of %d problems were looked at, and no more: a training step as one op, "
+                "or else step by step, takes half the time that it takes with them, or less\n",
+                s->nlost, s->n);
 }
 
 /* ---- what time is left for ---- */
@@ -573,23 +593,114 @@ static int keep_later(struct session *s, struct hone_db *db, const struct hone_t
 
 /* ---- the session ---- */
 
-/* Tunes problem i, and shows it.  One for which no candidate works is left out. */
+/* One for which no candidate works is left out: the other problems can still be tuned. */
+static int leave_out(struct session *s)
+{
+    hone_progress_end();
+    fprintf(stderr, "hone autotune: %s\n", hone_errmsg());
+    s->nfailed++;
+    return HONE_OK;
+}
+
+/* Tunes problem i, and shows it. */
 static int tune_one(struct session *s, int i, struct hone_db *db, struct hone_tune_options *o)
 {
     struct hone_tune_result *r = &s->r[i];
     int err = hone_tune(db, &s->p[i], &s->d, o, r);
-    if (err == HONE_EWRONG) {
-        /* The other problems can still be tuned. */
-        hone_progress_end();
-        fprintf(stderr, "hone autotune: %s\n", hone_errmsg());
-        s->nfailed++;
-        return HONE_OK;
-    }
+    if (err == HONE_EWRONG) return leave_out(s);
     if (!s->o->twice && (!err || (err == HONE_EINTR && r->podium.best.n))) show(s, i);
     if (err) return err;
     s->done++;
-    if (!o->seconds && s->o->tune.seconds && !r->known) s->nleft++;
+    if (!o->seconds && s->o->tune.seconds && !r->known && !s->share[i].lost) s->nleft++;
     tell_uncounted(o, r);
+    return HONE_OK;
+}
+
+/* ---- a training step as one op, or step by step ---- */
+
+/* The best of every kernel's guess, which is enough to tell one from twice its time. */
+static int look_at(struct session *s, int i, struct hone_db *db, const struct hone_tune_options *o)
+{
+    struct hone_podium known = { .best = { .n = 0 } };
+    struct hone_tune_result *r = &s->r[i];
+    int err = o->again ? HONE_OK : hone_db_podium(db, &s->p[i], &s->d, &known);
+    if (err || known.best.n) {
+        s->share[i].ms = known.best.ms_median;
+        return err;
+    }
+    err = hone_tune(db, &s->p[i], &s->d, o, r);
+    s->looked[i] = err ? FAILED : LOOKED;
+    if (err == HONE_EWRONG) return leave_out(s);
+    s->share[i].ms = r->podium.best.n ? r->podium.best.ms_median : 0;
+    return err;
+}
+
+/* Where a net's step can be one op: what the op and the steps take, more or less, so that the time
+ * goes to those who may win.  Compiling would take longer than that. */
+static int look(struct session *s, struct hone_db *db, const struct hone_tune_options *o)
+{
+    const unsigned usual = 1u << HONE_AOT | 1u << HONE_LIB,
+                   builds = (o->builds ? o->builds : usual) & ~(1u << HONE_JIT);
+    const double end = hone_now() + LOOKS * 2 * o->seconds;
+    struct hone_tune_options quick = *o;
+    int err = HONE_OK;
+    if (!hone_shares_whole(s->share, s->n) || o->trials || o->exhaust || o->kernel || o->energy)
+        return HONE_OK;
+    if (builds) quick.builds = builds;
+    quick.trials = 1;
+    quick.later = 0;
+    quick.counters = "none";
+    quick.seconds = o->seconds > 0 ? fmin(LOOK, LOOKS * o->seconds / s->n) : LOOK;
+    quick.what = "first looks";
+    for (int i = 0; !err && i < s->n; i++) {
+        if (o->seconds > 0 && hone_now() > end) break;
+        if (s->share[i].use.in) err = look_at(s, i, db, &quick);
+    }
+    hone_shares_set(s->share, s->n);
+    return err;
+}
+
+/* The best of another problem that is the net's step as one op, with the same optimizer: so many
+ * steps at once, or one. */
+static const struct hone_record *hint_for(const struct session *s, int i, struct hone_db *db,
+                                          struct hone_record *hint)
+{
+    const struct hone_use *u = &s->share[i].use;
+    for (int j = 0; u->whole && j < s->n; j++) {
+        const struct hone_use *v = &s->share[j].use;
+        if (j == i || !v->whole || v->in != u->in) continue;
+        if (hone_db_best(db, &s->p[j], &s->d, hint, 1) == 1) return hint;
+    }
+    return NULL;
+}
+
+/* What jit kernels of problem i's op took in this session; 0: there were none. */
+static double compile_seconds(const struct session *s, int i)
+{
+    double most = 0;
+    for (int j = 0; j < i; j++)
+        if (s->p[j].op == s->p[i].op) most = fmax(most, s->r[j].compile_seconds);
+    return most;
+}
+
+/* What was found of problem i tells more of the others that have lost. */
+static void learn(struct session *s, int i)
+{
+    const struct hone_record *best = &s->r[i].podium.best;
+    if (best->n) s->share[i].ms = best->ms_median;
+    hone_shares_set(s->share, s->n);
+}
+
+/* Shows problem i, which has lost, as it was looked at, or as it is known. */
+static int pass_over(struct session *s, int i, struct hone_db *db,
+                     const struct hone_tune_options *o)
+{
+    struct hone_tune_options none = *o;
+    none.seconds = 0;
+    s->nlost++;
+    if (!s->looked[i]) return tune_one(s, i, db, &none);
+    if (!s->o->twice) show(s, i);
+    s->done++;
     return HONE_OK;
 }
 
@@ -597,7 +708,40 @@ static void forget_results(struct session *s)
 {
     for (int i = 0; i < s->n; i++) hone_later_close(s->r[i].later);
     memset(s->r, 0, (size_t)s->n * sizeof *s->r);
-    s->done = s->nleft = s->nlater = s->nchanged = 0;
+    memset(s->looked, 0, (size_t)s->n);
+    for (int i = 0; i < s->n; i++) s->share[i].ms = 0;
+    hone_shares_set(s->share, s->n);
+    s->done = s->nleft = s->nlost = s->nlater = s->nchanged = 0;
+}
+
+/* How many have not lost. */
+static int nopen(const struct session *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->n; i++) n += !s->share[i].lost;
+    return n;
+}
+
+/* Problem i of tune_all(). */
+static int tune_next(struct session *s, int i, struct hone_db *db, struct hone_tune_options *o)
+{
+    char what[96], text[HONE_TEXT];
+    struct hone_record hint;
+    const int again = o->again;
+    if (s->looked[i] == FAILED) return HONE_OK;
+    if (s->share[i].lost) return pass_over(s, i, db, o);
+    hone_problem_print(&s->p[i], text);
+    snprintf(what, sizeof what, "%d/%d %.40s", i + 1, s->n, text);
+    o->what = what;
+    o->hint = hint_for(s, i, db, &hint);
+    o->compile_seconds = compile_seconds(s, i);
+    o->again |= s->looked[i];
+    const int err = tune_one(s, i, db, o);
+    o->what = NULL;
+    o->hint = NULL;
+    o->again = again;
+    if (!err) learn(s, i);
+    return err;
 }
 
 /* All problems once, with `seconds` (0: measure nothing; negative: no limit), and then, with what
@@ -605,20 +749,18 @@ static void forget_results(struct session *s)
 static int tune_all(struct session *s, struct hone_db *db, double seconds, uint64_t seed)
 {
     struct hone_tune_options o = s->o->tune;
-    char what[96], text[HONE_TEXT];
-    const double started = hone_now(), deadline = started + seconds,
-                 aside = seconds > ENOUGH * s->n ? LATER * seconds : 0;
+    const double started = hone_now(), deadline = started + seconds;
     int err = HONE_OK;
     o.seed = seed;
+    o.seconds = seconds;
     o.later = seconds > 0;
     if (seconds > 0) o.started = started, o.total = seconds;
+    if (seconds) err = look(s, db, &o);
+    const double aside = seconds > ENOUGH * nopen(s) ? LATER * seconds : 0;
     for (int i = 0; !err && i < s->n; i++) {
-        hone_problem_print(&s->p[i], text);
-        snprintf(what, sizeof what, "%d/%d %.40s", i + 1, s->n, text);
-        o.what = what;
         /* No time is left: what is known is said, and nothing is measured. */
         if (seconds > 0) o.seconds = hone_now() < deadline ? budget_of(s, i, deadline - aside) : 0;
-        err = tune_one(s, i, db, &o);
+        err = tune_next(s, i, db, &o);
     }
     if (!err && o.later) {
         err = race_later(s, &o, deadline);
@@ -707,7 +849,8 @@ static int run(struct session *s, hone_net_problems_fn *net_problems)
     if (o->json) s->rows = json_array();
     s->r = calloc((size_t)s->n + 1, sizeof *s->r);
     s->shown = calloc((size_t)s->n + 1, 1);
-    if (!s->r || !s->shown) return hone_fail(HONE_ENOMEM, "%d problems", s->n);
+    s->looked = calloc((size_t)s->n + 1, 1);
+    if (!s->r || !s->shown || !s->looked) return hone_fail(HONE_ENOMEM, "%d problems", s->n);
     err = o->twice ? tune_twice(s) : tune_once(s);
     for (int i = 0; s->rows && i < s->n; i++)
         if (s->shown[i]) json_array_append_new(s->rows, row_json(s, &s->p[i], &s->r[i]));
@@ -747,13 +890,13 @@ int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems)
                          .replay = { .seeds = 20 } };
     struct session s = { .o = &o,
                          .p = calloc(MAX_PROBLEMS, sizeof *s.p),
-                         .times = calloc(MAX_PROBLEMS, sizeof *s.times) };
+                         .share = calloc(MAX_PROBLEMS, sizeof *s.share) };
     argp_err_exit_status = 2;
     if (argp_parse(&argp, argc, argv, 0, NULL, &o)) return 2;
     signal(SIGXFSZ, SIG_IGN);   /* a file-size limit then is an error like a full disk */
     hone_catch_interrupt();
     if (o.replay.nfiles) return replay(&o);
-    int err = s.p && s.times ? run(&s, net_problems)
+    int err = s.p && s.share ? run(&s, net_problems)
                              : hone_fail(HONE_ENOMEM, "%d problems", MAX_PROBLEMS);
     if (err) fprintf(stderr, "hone autotune: %s\n", hone_errmsg());
     json_decref(s.rows);
@@ -764,8 +907,8 @@ int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems)
     if (s.r) forget_results(&s);
     free(s.r);
     free(s.shown);
+    free(s.looked);
     free(s.share);
-    free(s.times);
     free(s.p);
     return err || s.nfailed ? 1 : 0;
 }

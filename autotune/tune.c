@@ -5,6 +5,7 @@
  * race gets the rest; they end early where the searcher expects no gain any more. */
 #include "autotune/tune.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,8 @@ static const double TRIALS = 0.6;        /* share of the budget */
 static const double FAR_JIT = 3;         /* slower than the best trial by this: its jit twin, which
                                           * may be faster, is not tried */
 static const double BEFORE_JIT = 0.7;    /* share of the trials' time before any is compiled */
+static const double UNTIL_JIT = 0.85;    /* of the budget, when the last must have been compiled */
+static const double COMPILE = 1;         /* seconds, where it is not known yet */
 static const double FLUSH = 1.0;         /* seconds between writings of what was dropped */
 
 static const double LITTLE = 0.003;      /* share of the best time: less is no gain */
@@ -192,6 +195,26 @@ static int try_incumbent(struct hone_tuning *t)
     return hone_tuning_try(t, k, &t->space.kernel[k].config[0], 1, &ms);
 }
 
+/* A jit kernel that follows its twin gets the config from there. */
+static int try_hint(struct hone_tuning *t)
+{
+    const struct hone_kernel *k = NULL;
+    struct hone_config c;
+    int i = -1;
+    for (int j = 0; j < t->space.nkernels; j++)
+        if (!strcmp(t->space.kernel[j].kernel->name, t->o->hint->kernel))
+            k = t->space.kernel[j].kernel;
+    if (!k) return HONE_OK;
+    hone_config_guess(k, t->p, t->d, &c);
+    if (hone_config_parse(k, t->o->hint->config, &c)) return HONE_OK;
+    for (; k && i < 0; k = k->aot) {
+        int n = 0;
+        while (n < HONE_MAX_PARAMS && k->param[n].name) n++;
+        i = hone_pool_find(&t->pool, k->name, c.v, n);
+    }
+    return i < 0 || t->search.ms[i] ? HONE_OK : try_candidate(t, i, 0);
+}
+
 static int by_trial(const void *a, const void *b)
 {
     const struct hone_entrant *x = a, *y = b;
@@ -212,25 +235,35 @@ static int twins(struct hone_tuning *t, const struct hone_entrant *e, struct hon
     return n;
 }
 
+/* Compiling takes far longer than all else: will it be over in time? */
+static int has_time(const struct hone_tuning *t)
+{
+    double takes = t->o->compile_seconds > 0 ? t->o->compile_seconds : COMPILE;
+    if (t->r->compile_seconds > 0) takes = t->r->compile_seconds;
+    return t->deadline <= 0 ||
+           hone_now() + takes <= t->started + UNTIL_JIT * (t->deadline - t->started);
+}
+
 /* Compiled together, and tried one by one. */
-static int try_twins(struct hone_tuning *t, const struct hone_said jobs[], int n, double end)
+static int try_twins(struct hone_tuning *t, const struct hone_said jobs[], int n)
 {
     double ms;
+    const double began = hone_now();
     int err = hone_tuning_compile(t, jobs, n);
     for (int i = 0; !err && i < n; i++) {
         int k = 0;
         while (t->space.kernel[k].kernel != jobs[i].kernel) k++;
-        if (end > 0 && hone_now() > end) break;
         if (hone_interrupted()) return hone_fail(HONE_EINTR, "interrupted");
         err = hone_tuning_try(t, k, &jobs[i].config, 0, &ms);
         hone_tuning_report(t, 0.7 * t->r->ncandidates / t->space.n);
     }
+    t->r->compile_seconds = fmax(t->r->compile_seconds, hone_now() - began);
     return err;
 }
 
 /* Compiling takes a thousand times as long as trying, so a jit kernel gets only the configs with
  * which its twin did best, as long as that is not far behind. */
-static int run_jit_trials(struct hone_tuning *t, double end)
+static int run_jit_trials(struct hone_tuning *t)
 {
     const int width = hone_tuning_jobs(t);
     int err = HONE_OK, n = t->n, some = 0;
@@ -239,15 +272,15 @@ static int run_jit_trials(struct hone_tuning *t, double end)
     if (!tried) return hone_fail(HONE_ENOMEM, "%d trials", n);
     if (n) memcpy(tried, t->entrant, (size_t)n * sizeof *tried);
     qsort(tried, (size_t)n, sizeof *tried, by_trial);
-    for (int i = 0; !err && i < n && tried[i].ms < FAR_JIT * t->best_ms;) {
+    for (int i = 0; !err && i < n && tried[i].ms < FAR_JIT * t->best_ms && has_time(t);) {
         const int had = some;
         some = twins(t, &tried[i], jobs, some, width);
         if (some == had) i++;
         if (some < width) continue;
-        err = try_twins(t, jobs, some, end);
+        err = try_twins(t, jobs, some);
         some = 0;
     }
-    if (!err) err = try_twins(t, jobs, some, end);
+    if (!err && some && has_time(t)) err = try_twins(t, jobs, some);
     free(tried);
     return err;
 }
@@ -305,6 +338,7 @@ static int run_trials(struct hone_tuning *t)
            end = left > 0 && compiles(t) ? t->started + BEFORE_JIT * left : last;
     int err = open_search(t), n, stale = 0, over = 0, next[HONE_AHEAD];
     if (!err && t->incumbent) err = try_incumbent(t);
+    if (!err && t->o->hint) err = try_hint(t);
     while (!err && !over && (n = next_candidates(t, &stale, next))) {
         if (n < 0) return n;
         if ((over = end > 0 && t->n && hone_now() > end)) break;
@@ -312,7 +346,7 @@ static int run_trials(struct hone_tuning *t)
         if (!err) err = try_few(t, next, n, end, &over);
     }
     if (!err && !t->exhaust) err = hone_tuning_again(t, last);
-    if (!err) err = run_jit_trials(t, last);
+    if (!err) err = run_jit_trials(t);
     return err ? err : hone_tuning_prune(t);
 }
 

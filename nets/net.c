@@ -141,9 +141,10 @@ void hone_net_close(struct hone_net *net)
 
 /* ---- problems ---- */
 
-/* Adds those of `net` to the n that are there; times: how many steps each is (NULL: not asked). */
-static int add_problems(const struct hone_net *net, struct hone_problem p[], int times[], int n,
-                        int max)
+/* Adds those of `net` to the n that are there; use: what each is (NULL: not asked); k: the
+ * optimizer whose step the net does, below 0 where that is not the one that an op may replace. */
+static int add_problems(const struct hone_net *net, int k, struct hone_problem p[],
+                        struct hone_use use[], int n, int max)
 {
     for (int i = 0; i < net->nsteps; i++) {
         int j = 0;
@@ -153,16 +154,21 @@ static int add_problems(const struct hone_net *net, struct hone_problem p[], int
                              max);
         if (j == n) {
             p[n++] = net->step[i].problem;
-            if (times) times[j] = 0;
+            if (use) use[j] = (struct hone_use){ .whole = net->launch };
         }
-        if (times) times[j]++;
+        if (!use) continue;
+        use[j].times++;
+        if (k < 0) continue;
+        /* With another optimizer it is as many steps. */
+        if (!(use[j].in & ~(1u << k))) use[j].each++;
+        use[j].in |= 1u << k;
     }
     return n;
 }
 
 int hone_net_problems(const struct hone_net *net, struct hone_problem p[], int max)
 {
-    return add_problems(net, p, NULL, 0, max);
+    return add_problems(net, -1, p, NULL, 0, max);
 }
 
 int hone_net_dtype_find(const char *name, enum hone_dtype *dtype)
@@ -183,8 +189,8 @@ const char *hone_net_dtype_name(const struct hone_net *net)
 }
 
 int hone_net_problems_of(const char *name, int batch, const char *dtype, const char *optimizers,
-                         const struct hone_device *d, struct hone_problem p[], int times[],
-                         int max)
+                         const struct hone_device *d, struct hone_problem p[],
+                         struct hone_use use[], int max)
 {
     struct hone_net net;
     enum hone_dtype type;
@@ -195,14 +201,16 @@ int hone_net_problems_of(const char *name, int batch, const char *dtype, const c
     snprintf(list, sizeof list, "%s", optimizers);
     int bad = hone_net_dtype_find(dtype, &type);
     if (bad) return bad;
-    while (rest && n >= 0) {
+    for (int k = 0; rest && n >= 0; k++) {
+        if (k == HONE_MAX_OPTIMIZERS)
+            return hone_fail(HONE_EINVAL, "more than %d optimizers", HONE_MAX_OPTIMIZERS);
         struct hone_lowering how = { .batch = batch, .train = 1, .dtype = type,
                                      .device = d, .whole = HONE_WHOLE_NEVER };
         int err = hone_optim_parse(strsep(&rest, ","), &how.optim);
         /* Fused steps and their parts: what is measured decides. */
         for (how.apart = 0; !err && n >= 0 && how.apart < 2; how.apart++) {
             if ((err = hone_net_open(&net, name, &how))) break;
-            n = add_problems(&net, p, times, n, max);
+            n = add_problems(&net, how.apart ? -1 : k, p, use, n, max);
             hone_net_close(&net);
         }
         /* So are a plain net's steps as one op, and several of them. */
@@ -211,7 +219,7 @@ int hone_net_problems_of(const char *name, int batch, const char *dtype, const c
         for (how.launch = 1; !err && n >= 0 && how.launch <= HONE_LAUNCH;
              how.launch += HONE_LAUNCH - 1) {
             if ((err = hone_net_open(&net, name, &how))) break;
-            if (net.launch) n = add_problems(&net, p, times, n, max);
+            if (net.launch) n = add_problems(&net, k, p, use, n, max);
             hone_net_close(&net);
         }
         if (err) return err;

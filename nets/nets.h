@@ -598,12 +598,12 @@ struct argp_option;
 int hone_train_option_list(struct argp_option *list, int max);
 
 /* For hone_cmd_autotune(): the problems of a training step of a net with each of the optimizers, a
- * list such as "sgd+momentum,adam", and how many steps each is (times[max] or NULL): with fused
- * steps, and with their parts instead.  d: the device, which may have steps of its own; NULL: a
- * processor. */
+ * list such as "sgd+momentum,adam", and what each is to the net (use[max] or NULL): with fused
+ * steps, and with their parts instead, and a plain net's as one op.  d: the device, which may have
+ * steps of its own; NULL: a processor. */
 int hone_net_problems_of(const char *net, int batch, const char *dtype, const char *optimizers,
-                         const struct hone_device *d, struct hone_problem p[], int times[],
-                         int max);
+                         const struct hone_device *d, struct hone_problem p[],
+                         struct hone_use use[], int max);
 
 /* The number type that --dtype means, which may be HONE_TF32; and a net's, as --dtype takes it. */
 int hone_net_dtype_find(const char *name, enum hone_dtype *dtype);

@@ -116,14 +116,14 @@ static double best_ms(const struct hone_lower *b, const struct hone_problem *p)
                : -1;
 }
 
-/* Is it known to be faster than the steps that it replaces, each of which is known? */
+/* Is it known to be faster than the steps that it replaces, be it than those alone that are known:
+ * the others take some time, too? */
 static int wins(const struct hone_lower *b, const struct hone_problem *p, int launch)
 {
     double parts = 0, whole = best_ms(b, p);
     for (int i = 0; whole >= 0 && i < b->net->nsteps; i++) {
-        double ms = best_ms(b, &b->net->step[i].problem);
-        if (ms < 0) return 0;
-        parts += ms;
+        const double ms = best_ms(b, &b->net->step[i].problem);
+        if (ms > 0) parts += ms;
     }
     return whole >= 0 && whole <= launch * parts;
 }

@@ -105,6 +105,13 @@ run 0 autotune --db few.db $P $Q gemm:f32:nn:m512n512k512 --budget 10ms --build 
 good '^gemm:f32:nn:m512n512k512 .*tried' "^$P .*untuned"
 grep -q '^2 of 3 problems were not tuned for lack of time' err; tap $? "and says for whom no time was left"
 
+# ---- a net whose training step can be one op: that comes first, in both forms, and is searched; each step is known ----
+run 0 autotune --db whole.db --net letter-mlp --batch 16 --optimizer sgd --budget 8s --build aot
+good '^mlp_ce:f32:any:mb16s16i16.*tried \([2-9]\|[1-9][0-9]\) of' '^mlp_ce:f32:any:mb16i16.*tried \([2-9]\|[1-9][0-9]\) of'
+[ "$(head -n 2 out | grep -c '^mlp_ce')" = 2 ]; tap $? "the whole step comes first"
+[ "$(sed '/^after races/,$d' out | grep -c ' ms .*\(tried\|known since\)')" = 19 ] && ! grep -q 'untuned' out; tap $? "and every step has a record"
+run 0 autotune --db whole.db --net letter-mlp --batch 16 --optimizer sgd --budget 0; good '^mlp_ce:f32:any:mb16i16.*known since'
+
 # ---- searchers, budgets, recorded spaces ----
 for s in model ils genetic annealing random exhaustive; do
     run 0 autotune --db s.db $P --search $s --budget 25evals --build aot --again; good "^$P .*tried [1-9]"

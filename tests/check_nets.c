@@ -309,7 +309,8 @@ static void check_act_key(void)
 static void check_problems(void)
 {
     struct hone_problem p[128], conv;
-    int times[128], twice = 0, adam = 0, stage = 0;
+    struct hone_use use[128];
+    int twice = 0, adam = 0, stage = 0;
     int n = hone_net_problems_of("lenet5", 64, "f32", "sgd,adam", NULL, p, NULL, 128);
     for (int i = 0; i < n; i++) {
         adam += !strcmp(p[i].op->name, "adam");
@@ -321,11 +322,34 @@ static void check_problems(void)
        "a list too short is an error");
     ok(hone_net_problems_of("no-net", 64, "f32", "sgd", NULL, p, NULL, 128) < 0,
        "so is an unknown net");
-    n = hone_net_problems_of("resnet56", 4, "f32", "sgd", NULL, p, times, 128);
+    n = hone_net_problems_of("resnet56", 4, "f32", "sgd", NULL, p, use, 128);
     hone_problem_parse("conv2d_fwd:f32:nhwc:mb4ic16ih32oc16oh32kh3ph1", &conv);
-    for (int i = 0; i < n; i++) stage += hone_problem_equal(&p[i], &conv) ? times[i] : 0;
+    for (int i = 0; i < n; i++) stage += hone_problem_equal(&p[i], &conv) ? use[i].times : 0;
     ok(stage == 2 * 18, "resnet56's first stage has 18 equal convolutions, fused and apart: %d",
        stage);
+}
+
+/* What each problem is to a plain net, whose step can be one op, with one optimizer and with two. */
+static void check_uses(void)
+{
+    struct hone_problem p[64];
+    struct hone_use use[64];
+    int n = hone_net_problems_of("letter-mlp", 16, "f32", "sgd,adam", NULL, p, use, 64), whole = 0,
+        once = 0, twice = 0, both = 0;
+    for (int i = 0; i < n; i++) {
+        const char *op = p[i].op->name;
+        if (!strcmp(op, "mlp_ce"))
+            whole += use[i].whole * (use[i].in == 1 ? 1 : use[i].in == 2 ? 100 : 10000);
+        else if (!strcmp(op, "sgd") || !strcmp(op, "adam"))
+            once += use[i].in == (op[0] == 's' ? 1u : 2u) && use[i].each == 1 && !use[i].whole;
+        else both += use[i].in == 3 && !use[i].whole;
+        /* Dropout and its gradient are one problem. */
+        twice += !strcmp(op, "dropout") && use[i].each == 2;
+    }
+    ok(n > 18 && whole == 1717 && once == 2 && both == n - 6,
+       "letter-mlp: %d problems, one of each optimizer's step alone, and it as one op: %d", n,
+       whole);
+    ok(twice == 2, "a problem that is two steps of it is counted twice, whatever the optimizers");
 }
 
 /* A teacher's logits are an input of training alone. */
@@ -363,6 +387,7 @@ int main(void)
     check_lowering();
     check_act_key();
     check_problems();
+    check_uses();
     check_teacher();
     return tap_end();
 }

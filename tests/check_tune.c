@@ -4,6 +4,7 @@
 
 #include "autotune/db.h"
 #include "autotune/blocks.h"
+#include "autotune/shares.h"
 #include "tests/product.h"
 #include "tests/tap.h"
 
@@ -596,6 +597,87 @@ static void check_incumbent(void)
     hone_db_close(&db);
 }
 
+/* ---- shares of a budget ---- */
+
+static double sum_of(const struct hone_share s[], int from, int to)
+{
+    double sum = 0;
+    for (int i = from; i < to; i++) sum += s[i].share;
+    return sum;
+}
+
+/* Two steps, the first of them there three times, and two ops in place of them: of 16 steps, and
+ * of one. */
+static void check_shares(void)
+{
+    enum { MANY, ONE, PARTS, N = 4 };
+    struct hone_share s[N] = {
+        [MANY] = { .use = { .times = 1, .whole = 16, .in = 1, .each = 1 }, .estimate = 1 },
+        [ONE] = { .use = { .times = 1, .whole = 1, .in = 1, .each = 1 }, .estimate = 1 },
+        [PARTS] = { .use = { .times = 6, .in = 1, .each = 3 }, .estimate = 9 },
+        [PARTS + 1] = { .use = { .times = 2, .in = 1, .each = 1 }, .estimate = 9 },
+    };
+    hone_shares_set(s + PARTS, 2);
+    ok(fabs(sum_of(s, PARTS, N) - 1) < 1e-12 && fabs(s[PARTS].share - 0.625) < 1e-12,
+       "steps alone share half evenly, half by their work");
+    ok(!hone_shares_whole(s + PARTS, 2) && hone_shares_whole(s, N),
+       "a whole step among problems is seen");
+    hone_shares_set(s, N);
+    ok(fabs(sum_of(s, 0, PARTS) - 0.75) < 1e-12 && fabs(sum_of(s, 0, N) - 1) < 1e-12,
+       "of a whole step nothing is known: it gets three quarters");
+    s[PARTS].ms = 2, s[PARTS + 1].ms = 4;   /* 10 ms a step */
+    s[MANY].ms = 16 * 9, s[ONE].ms = 11;
+    hone_shares_set(s, N);
+    ok(fabs(sum_of(s, 0, PARTS) - 0.5) < 1e-12 && !s[MANY].lost && !s[ONE].lost && !s[PARTS].lost,
+       "one form is ahead, the other is not: half for each side");
+    s[MANY].ms = 16 * 11;
+    hone_shares_set(s, N);
+    ok(fabs(sum_of(s, 0, PARTS) - 0.25) < 1e-12, "the steps are ahead: three quarters for them");
+    s[MANY].ms = 16 * 20;
+    hone_shares_set(s, N);
+    ok(s[MANY].lost && !s[MANY].share && !s[ONE].lost && fabs(sum_of(s, 0, N) - 1) < 1e-12,
+       "an op that takes twice as long as its steps has lost");
+    s[PARTS].ms = 0;
+    hone_shares_set(s, N);
+    ok(!s[MANY].lost, "but not while one of these is not known");
+    s[PARTS].ms = 2;
+    s[MANY].ms = 16 * 5, s[ONE].ms = 6;
+    hone_shares_set(s, N);
+    ok(!s[PARTS].lost, "one of two forms wins by far: the steps may still be needed");
+    s[ONE].ms = 5;
+    hone_shares_set(s, N);
+    ok(s[PARTS].lost && s[PARTS + 1].lost && fabs(s[MANY].share + s[ONE].share - 1) < 1e-12,
+       "both do: the steps have lost");
+    s[PARTS].use.in = 3;
+    hone_shares_set(s, N);
+    ok(!s[PARTS].lost && s[PARTS + 1].lost, "but not one that another optimizer's step has, too");
+    s[PARTS].use.in = 0;
+    hone_shares_set(s, N);
+    ok(!s[PARTS].lost && s[PARTS].share > 0, "nor one that is of no such net");
+}
+
+/* A hint is tried even where no search follows. */
+static void check_hint(void)
+{
+    const struct hone_kernel *list[] = { &bowl, NULL };
+    struct hone_record hint = { .kernel = "test_bowl", .config = "a=3,b=5" };
+    struct hone_tune_options o = { .kernels = list, .seconds = 4, .cache = HONE_CACHE_WARM,
+                                   .seed = 1, .quiet = 1, .trials = 1 };
+    struct hone_tune_result r;
+    struct hone_db db;
+    open_db(&db, "hint.db");
+    ok(!hone_tune(&db, &gemm, &cpu, &o, &r) && r.ncandidates == 1 &&
+           strcmp(r.podium.best.config, hint.config),
+       "a search of one trial finds the guess alone");
+    o.hint = &hint;
+    o.again = 1;
+    ok(!hone_tune(&db, &gemm, &cpu, &o, &r) && !strcmp(r.podium.best.config, hint.config),
+       "what was best of a like problem is tried with it");
+    snprintf(hint.kernel, sizeof hint.kernel, "no_such");
+    ok(!hone_tune(&db, &gemm, &cpu, &o, &r), "a hint at a kernel that is gone is none");
+    hone_db_close(&db);
+}
+
 /* Last, since an interruption cannot be taken back. */
 static void check_interrupt(void)
 {
@@ -630,6 +712,8 @@ int main(void)
     check_again();
     check_known();
     check_incumbent();
+    check_shares();
+    check_hint();
     check_interrupt();
     snprintf(command, sizeof command, "rm -rf '%s'", dir);
     if (system(command)) printf("# %s is left behind\n", dir);
