@@ -60,11 +60,28 @@ static inline vf vf_gelu_tanh(vf x)
     return vf_gated(x, a, a * (a * a * HONE_GELU_V3 + HONE_GELU_V));
 }
 
+#ifndef HONE_NORMAL_TABLES
+/* a times the share of the normal distribution below -a, for 0 <= a <= HONE_GELU_ERF_GONE. */
+static inline vf vf_normal_below(vf a)
+{
+    struct vf_normal d = vf_normal_of(a);
+    return vf_scale(a * d.tail, d.p.k);
+}
+
+/* That share less a times its density, a >= 0. */
+static inline vf vf_normal_slope(vf a)
+{
+    a = vf_min(vf_set(HONE_GELU_ERF_GONE), a);
+    struct vf_normal d = vf_normal_of(a);
+    vf density = (1 + d.p.expm1) * (real)0.3989422804014327;   /* 1 / sqrt(2 pi) */
+    return vf_scale(d.tail - a * density, d.p.k);
+}
+#endif
+
 static inline vf vf_gelu_erf(vf x)
 {
     vf zero = { 0 }, a = vf_min(vf_set(HONE_GELU_ERF_GONE), vf_abs(x));
-    struct vf_normal d = vf_normal_of(a);
-    return vf_max(zero, x) - vf_scale(a * d.tail, d.p.k);
+    return vf_max(zero, x) - vf_normal_below(a);
 }
 
 static inline vf vf_silu(vf x)
@@ -109,13 +126,7 @@ static inline vf vf_gated_slope(vf a, vf w, vf slope)
     return s - a * slope * s * r;
 }
 
-static inline vf vf_gelu_erf_slope(vf x)
-{
-    vf a = vf_min(vf_set(HONE_GELU_ERF_GONE), vf_abs(x));
-    struct vf_normal d = vf_normal_of(a);
-    vf density = (1 + d.p.expm1) * (real)0.3989422804014327;   /* 1 / sqrt(2 pi) */
-    return vf_mirror(x, vf_scale(d.tail - a * density, d.p.k));
-}
+static inline vf vf_gelu_erf_slope(vf x) { return vf_mirror(x, vf_normal_slope(vf_abs(x))); }
 
 static inline vf vf_gelu_tanh_slope(vf x)
 {
