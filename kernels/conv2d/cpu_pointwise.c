@@ -4,24 +4,27 @@
  * The weights are packed into panels once; groups of pixels pass over all panels, and their numbers
  * stay in L2.  A panel of many input channels passes in parts that stay in L1.  Pixels are read in
  * place, but where a stride skips some of them a group is copied first.  A data gradient that skips
- * pixels is copied to its places last, with the zeros between. */
+ * pixels is copied to its places last, with the zeros between.  An output that is too large to be
+ * found in the caches again can go past them. */
 #include "kernels/conv2d/gather.h"
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/pack.h"
 #include "kernels/gemm/tiles.h"
 
-enum { NV, GROUP, THREADS };
+enum { NV, GROUP, STREAM, THREADS };
 /* Of a panel: a part that leaves room in L1 for the pixels that pass. */
 enum { PART_BYTES = 32 << 10 };
 
 /* ---- a tile that fetches what the next one needs ---- */
 
-enum { LINE = 64 / sizeof(real) };
+enum { LINE = 64 / sizeof(real), FAR = 2048 / sizeof(real) };
 
 /* What a tile fetches of inputs: the next tile's where they lie, or, where they are copied, as many
- * pixels of the next group into L2. */
+ * pixels of the next group into L2.  `tile` says how many numbers ahead; where outputs go past the
+ * caches, the processor itself reads ahead less, and 2 KiB are better. */
 struct ahead {
-    int tile, group;
+    int64_t tile;
+    int group, stream;
     const real *pixel[16];   /* of the next group */
 };
 
@@ -31,11 +34,22 @@ HONE_INLINE void fetch(int mr, int nv, const struct hone_tile *t, int64_t k, con
 {
     const int64_t from = k * mr / t->k, to = (k + LINE) * mr / t->k;
     if (a->tile)
-        for (int i = 0; i < mr; i++) __builtin_prefetch(t->a + (mr + i) * t->a_stride + k);
+        for (int i = 0; i < mr; i++) __builtin_prefetch(t->a + i * t->a_stride + a->tile + k);
     if (a->group)
         for (int i = 0; i < mr; i++) __builtin_prefetch(a->pixel[i] + k, 0, 2);
-    for (int64_t i = from; i < to && i < mr && t->k > LINE; i++)
+    for (int64_t i = from; i < to && i < mr && t->k > LINE && !a->stream; i++)
         for (int c = 0; c < nv * VL; c += LINE) __builtin_prefetch(t->c + (mr + i) * t->c_row + c);
+}
+
+/* As hone_tile_finish() does, past the caches; of whole vectors, and one sum in one part. */
+HONE_INLINE void stream_tile(int mr, int nv, vf *s, const struct hone_tile *t)
+{
+    if (t->bias && !hone_tile_bias_first(t)) hone_tile_bias(mr, nv, s, t->bias, nv * VL);
+    if (t->relu) hone_tile_relu(mr, nv, s);
+    HONE_UNROLLED
+    for (int i = 0; i < mr; i++)
+        HONE_UNROLLED
+        for (int v = 0; v < nv; v++) vf_stream(t->c + i * t->c_row + v * VL, s[i * nv + v]);
 }
 
 /* As hone_tiles_by_rows. */
@@ -49,7 +63,8 @@ HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t, const struct ah
         hone_tile_rows(mr, nv, s, t->k - k < LINE ? t->k - k : LINE, t->a + k, t->a_stride,
                        t->b + k * t->b_step, t->b_step, cols);
     }
-    hone_tile_finish(mr, nv, s, t, cols);
+    if (a->stream) stream_tile(mr, nv, s, t);
+    else hone_tile_finish(mr, nv, s, t, cols);
 }
 
 #define X(mr, nv)                                                                                  \
@@ -75,6 +90,8 @@ struct layout {
     int group;               /* of them */
     int copied;              /* 1: rows of the input are copied, and lie `row` floats apart */
     int spread;              /* 1: rows of the output are copied to their places */
+    int parts;               /* of a panel's sums */
+    int stream;              /* 1: outputs go past the caches */
     int64_t row, own;        /* floats; own: of a thread's copy of a group */
     int64_t weights;         /* floats of the packed weights */
 };
@@ -92,6 +109,8 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     const int skips = q->v.ih != q->v.oh || q->v.iw != q->v.ow;
     l.copied = skips && !q->dgrad;
     l.spread = skips && q->dgrad;
+    l.parts = up(q->inc * l.width * (int)sizeof(real), PART_BYTES);
+    l.stream = c->v[STREAM];
     l.row = l.copied ? q->inc + VL : q->inc;
     l.own = whole_lines(l.group * (l.copied ? l.row : l.spread ? q->outc : 0));
     l.weights = whole_lines((int64_t)l.panels * l.width * q->inc);
@@ -182,10 +201,12 @@ static void do_part(const struct job *j, const struct group *g, int panel, int k
         .relu = last && j->act == HONE_ACT_relu,
     };
     /* Inputs come from memory once, for the first panel. */
-    struct ahead a = { .tile = panel == 0 && !l->copied };
+    struct ahead a = { .stream = l->stream };
     int64_t next = g->first + g->rows;
     for (int i = 0; i < parts; i++) {
         const int count = each + (i < g->rows % parts);
+        if (panel == 0 && !l->copied) a.tile = count * t.a_stride;
+        if (a.tile && a.tile < FAR && l->stream) a.tile = FAR;
         if (panel == 0 && l->copied) set_ahead(j, &a, next, count, k0);
         tiles[nv - 1][count - 1](&t, &a);
         next += count;
@@ -223,7 +244,7 @@ static void do_group(const struct job *j, int64_t first, int rows, real *own)
     const struct gather *q = &l->q;
     const struct group g = { first, rows, inputs(j, first, rows, own),
                              l->spread ? own : j->out + first * q->outc };
-    const int parts = up(q->inc * l->width * (int)sizeof(real), PART_BYTES);
+    const int parts = l->parts;
     for (int panel = 0; panel < l->panels; panel++)
         for (int i = 0; i < parts; i++)
             do_part(j, &g, panel, (int)((int64_t)q->inc * i / parts),
@@ -260,8 +281,11 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
                  const struct hone_device *d)
 {
     const struct layout l = layout_of(p, c);
-    (void)d;
     if (c->v[NV] > 1 && (c->v[NV] - 1) * VL >= l.q.outc) return 0;
+    /* Past the caches goes what is written once, in whole lines, and not read for an epilogue. */
+    if (l.stream && (!hone_conv2d_can_stream(p) || hone_act_of(p) == HONE_ACT_relu6 || l.spread ||
+                     l.parts > 1 || hone_problem_bytes(p) < d->l2_bytes))
+        return 0;
     return c->v[GROUP] < 2 * l.rows + 28 && c->v[THREADS] <= l.rows;
 }
 
@@ -273,10 +297,13 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     double room = 0.5 * (d->l2_bytes ? (double)d->l2_bytes : 262144) / sizeof(real);
     int vectors = up(q.outc, VL);
     c->v[NV] = vectors <= 4 ? vectors : up(vectors, 4) * 4 - vectors < 2 ? 4 : 3;
+    c->v[STREAM] = 0;
     c->v[THREADS] = hone_conv2d_threads(p, d);
     for (c->v[GROUP] = 112; c->v[GROUP] > 28; c->v[GROUP] /= 2)
         if (valid(p, c, d) && (double)c->v[GROUP] * q.inc <= room) break;
     while (!valid(p, c, d)) c->v[THREADS] /= 2;
+    c->v[STREAM] = hone_conv2d_stream(p, d);
+    if (!valid(p, c, d)) c->v[STREAM] = 0;
 }
 
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
@@ -305,6 +332,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
         for (int i = 0; i < l->panels; i++) pack(&j, i);
 #pragma omp for schedule(static)
         for (int t = 0; t < threads; t++) work(&j, t, threads, own + t * l->own);
+        if (l->stream) vf_stream_end();
     }
     return HONE_OK;
 }
@@ -318,7 +346,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_pointwise) = {
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("nv", 1, 2, 3, 4), HONE_PARAM("group", 28, 56, 112, 224, 448),
-               CONV_THREADS },
+               CONV_STREAM, CONV_THREADS },
     .refuse = refuse,
     .valid = valid,
     .guess = guess,
