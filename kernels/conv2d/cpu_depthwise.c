@@ -151,8 +151,31 @@ static tile_fn *const tiles[3][4] = {
 
 /* ---- how the work is cut ---- */
 
+/* Images of one pixel see one tap, and lie side by side as pixels of a row do: up to MAX_RP of them
+ * are taken for a row, so that weights in registers serve several, with a kernel of 1x1.  *tap: its
+ * place among those of the kernel. */
+static struct gather seen_of(const struct hone_problem *p, int *tap)
+{
+    const struct conv v = conv_of(p);
+    const int h = v.ph / v.dh, w = v.pw / v.dw;   /* of the tap */
+    struct hone_problem row = *p;
+    int pixels = MAX_RP;
+    *tap = 0;
+    if (v.ih != 1 || v.iw != 1 || v.oh != 1 || v.ow != 1 || v.ph % v.dh || v.pw % v.dw ||
+        h >= v.kh || w >= v.kw)
+        return gather_of(p);
+    *tap = h * v.kw + w;
+    while (v.mb % pixels) pixels /= 2;
+    row.dim[CONV_MB] /= pixels;
+    row.dim[CONV_IW] = row.dim[CONV_OW] = pixels;
+    row.dim[CONV_KH] = row.dim[CONV_KW] = row.dim[CONV_SH] = row.dim[CONV_SW] = 1;
+    row.dim[CONV_PH] = row.dim[CONV_PW] = row.dim[CONV_DH] = row.dim[CONV_DW] = 0;
+    return gather_of(&row);
+}
+
 struct layout {
     struct gather q;
+    int taps, tap;          /* of the kernel, and which of them is q's first */
     const struct cut *cut;
     int rp, nv;             /* logarithms */
     int rows, bands;        /* of output per phase; bands of an image */
@@ -167,9 +190,10 @@ struct layout {
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
     struct layout l = {
-        .q = gather_of(p), .rp = pieces_log(c->v[RP]), .nv = pieces_log(c->v[NV]),
-        .rows = c->v[ROWS], .stream = c->v[STREAM]
+        .rp = pieces_log(c->v[RP]), .nv = pieces_log(c->v[NV]), .rows = c->v[ROWS],
+        .stream = c->v[STREAM], .taps = p->dim[CONV_KH] * p->dim[CONV_KW]
     };
+    l.q = seen_of(p, &l.tap);
     l.in_image = (int64_t)l.q.in_h * l.q.in_w * l.q.in_c;
     l.out_image = (int64_t)l.q.out_h * l.q.out_w * l.q.out_c;
     if (!l.rows || l.rows > l.q.count_h) l.rows = l.q.count_h;
@@ -241,7 +265,7 @@ static void pack(const struct layout *l, int c, const real *w, const real *bias,
     vf_store(to_bias + c, v);
     for (int i = 0; i < taps; i++) {
         if (!l->cut->used_h[i / kw] || !l->cut->used_w[i % kw]) continue;
-        for (int k = 0; k < VL; k++) v[k] = w[(int64_t)at[k] * taps + i];
+        for (int k = 0; k < VL; k++) v[k] = w[(int64_t)at[k] * l->taps + l->tap + i];
         vf_store(to + i * l->lines + c, v);
     }
 }
@@ -267,7 +291,8 @@ static int64_t units_of(const struct hone_problem *p, const struct hone_config *
 static int valid(const struct hone_problem *p, const struct hone_config *c,
                  const struct hone_device *d)
 {
-    const struct gather q = gather_of(p);
+    int tap;
+    const struct gather q = seen_of(p, &tap);
     (void)d;
     if (c->v[RP] * c->v[NV] > MOST) return 0;
     /* Whole lines: what is not one waits for the rest, or makes memory read it first. */
@@ -280,7 +305,8 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
-    const struct gather q = gather_of(p);
+    int tap;
+    const struct gather q = seen_of(p, &tap);
     c->v[NV] = q.out_c >= 4 * VL ? 4 : q.out_c >= 2 * VL ? 2 : 1;
     c->v[RP] = q.out_c < 4 * VL && q.count_w >= 4 ? 4 : q.count_w >= 2 ? 2 : 1;
     if (HALF && q.count_w >= 4) c->v[RP] = q.count_w < MOST / 2 ? 4 : MOST / 2;  /* more shared */
@@ -310,7 +336,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     const struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(weight_floats(&l) * (1 + HALF) + l.lines) * sizeof(real);
+    return (size_t)(weight_floats(&l) + (1 + HALF * l.taps) * l.lines) * sizeof(real);
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -322,7 +348,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const real *bias = !dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
     real *weights = workspace, *biases = weights + weight_floats(&l), *wide = biases + l.lines;
     const int64_t units = units_of(p, hone_plan_config(plan)),
-                  nw = (int64_t)l.q.kh * l.q.kw * l.q.out_c;
+                  nw = (int64_t)l.taps * l.q.out_c;
     l.cut = plan->priv;
     l.w_packed = weights, l.bias = biases;
     l.activates = act != HONE_ACT_none;
