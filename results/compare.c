@@ -13,16 +13,6 @@ enum { MOST_BATCHES = 16, WARM_UP = 4, MOST_STEPS = 2000, LEAST_STEPS = 2 };
 
 /* ---- batches ---- */
 
-const struct hone_net *hone_compare_net(const struct hone_compare *c)
-{
-    return c->several.nsteps ? &c->several : &c->net;
-}
-
-int hone_compare_launch(const struct hone_compare *c)
-{
-    return c->several.nsteps ? c->several.launch : 1;
-}
-
 /* Floats, or labels as they are, to a tensor's numbers, and back. */
 static void from_floats(const struct hone_tensor *t, const void *from, char *to)
 {
@@ -52,9 +42,9 @@ static int write_floats(const struct hone_tensor *t, const char *from, FILE *f)
 
 static void keep_batch(struct hone_compare *c, int nth, const void *x, const void *target)
 {
-    from_floats(&c->net.tensor[c->net.input], x, c->x + (size_t)nth * c->x_bytes);
-    from_floats(&c->net.tensor[c->net.target], target,
-                c->target + (size_t)nth * c->target_bytes);
+    char *to = c->batch + (size_t)nth * c->batch_bytes;
+    from_floats(&c->net.tensor[c->net.input], x, to);
+    from_floats(&c->net.tensor[c->net.target], target, to + c->x_bytes);
 }
 
 /* Numbers uniform in [0, 1) and labels over all classes, as hone profile has them. */
@@ -92,30 +82,24 @@ static int gather_batches(struct hone_compare *c, const struct hone_data *train,
     return HONE_OK;
 }
 
-/* Kernels read whole lines from a line's beginning. */
-static size_t on_lines(size_t bytes) { return (bytes + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN; }
-
-/* A launch reads as many as it has steps, where they lie. */
 static int make_batches(struct hone_compare *c, const struct hone_data *train)
 {
     const struct hone_net *net = &c->net;
-    const int launch = hone_compare_launch(c);
     int wanted = c->o->nlosses < MOST_BATCHES ? c->o->nlosses : MOST_BATCHES;
     if (train->rows && train->rows < net->batch)
         return hone_fail(HONE_EDATA, "%s: %lld rows fill no batch of %d", train->source,
                          (long long)train->rows, net->batch);
     if (train->rows && train->rows / net->batch < wanted) wanted = (int)(train->rows / net->batch);
-    if (launch > 1) wanted = launch;
     c->nbatches = wanted;
     c->x_bytes = (size_t)hone_tensor_bytes(&net->tensor[net->input]);
-    c->target_bytes = (size_t)hone_tensor_bytes(&net->tensor[net->target]);
-    if (launch == 1) c->x_bytes = on_lines(c->x_bytes), c->target_bytes = on_lines(c->target_bytes);
-    c->x = aligned_alloc(HONE_ALIGN, on_lines((size_t)wanted * c->x_bytes));
-    c->target = aligned_alloc(HONE_ALIGN, on_lines((size_t)wanted * c->target_bytes));
+    /* Kernels read whole lines from a line's beginning. */
+    c->x_bytes = (c->x_bytes + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN;
+    c->batch_bytes = c->x_bytes + (size_t)hone_tensor_bytes(&net->tensor[net->target]);
+    c->batch_bytes = (c->batch_bytes + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN;
+    c->batch = aligned_alloc(HONE_ALIGN, (size_t)wanted * c->batch_bytes);
     float *x = malloc((size_t)hone_tensor_len(&net->tensor[net->input]) * sizeof *x);
     void *target = malloc((size_t)hone_tensor_len(&net->tensor[net->target]) * sizeof(float));
-    int err = c->x && c->target && x && target ? HONE_OK
-                                               : hone_fail(HONE_ENOMEM, "%d batches", wanted);
+    int err = c->batch && x && target ? HONE_OK : hone_fail(HONE_ENOMEM, "%d batches", wanted);
     if (!err && train->rows) err = gather_batches(c, train, x, target);
     for (int i = 0; !err && !train->rows && i < wanted; i++) draw_batch(c, i, x, target);
     free(target);
@@ -125,14 +109,12 @@ static int make_batches(struct hone_compare *c, const struct hone_data *train)
 
 /* ---- our own way ---- */
 
-/* A device with memory of its own gets a copy of the batches, as in training. */
-static int give_batches(struct hone_compare *c, struct hone_net *net)
+/* A device with memory of its own gets a copy of the batch, as in training. */
+static int give_batch(struct hone_net *net, const char *x, const char *target)
 {
     struct hone_device *d = net->device;
-    const size_t nth = (size_t)(c->step % c->nbatches);
-    char *x = c->x + nth * c->x_bytes, *target = c->target + nth * c->target_bytes;
     if (!d->backend->start) {
-        hone_net_read_at(net, x, target);
+        hone_net_read_at(net, (void *)x, (void *)target);
         return HONE_OK;
     }
     int err = d->backend->put(d, hone_net_mem(net, net->input), x,
@@ -142,65 +124,55 @@ static int give_batches(struct hone_compare *c, struct hone_net *net)
                                  (size_t)hone_tensor_bytes(&net->tensor[net->target]));
 }
 
-/* The mean of the rows' losses of each step, which waits for the device. */
-static int mean_losses(struct hone_net *net, int launch, double loss[])
+/* The mean of the rows' losses, which waits for the device. */
+static int mean_loss(struct hone_net *net, double *loss)
 {
     const struct hone_tensor *t = &net->tensor[net->loss];
-    const size_t n = (size_t)net->batch, mb = n / (size_t)launch,
-                 bytes = hone_dtype_bytes(t->dtype);
+    const size_t n = (size_t)net->batch, bytes = hone_dtype_bytes(t->dtype);
     char *rows = malloc(n * bytes);
     if (!rows) return hone_fail(HONE_ENOMEM, "%zu losses", n);
     int err =
         net->device->backend->get(net->device, rows, hone_net_mem(net, net->loss), n * bytes);
-    memset(loss, 0, (size_t)launch * sizeof *loss);
+    double sum = 0, v;
     for (size_t i = 0; !err && i < n; i++) {
-        double v;
         hone_to_double(t->dtype, rows + i * bytes, &v, 1);
-        loss[i / mb] += v;
+        sum += v;
     }
-    for (int k = 0; k < launch; k++) loss[k] /= (double)mb;
+    *loss = sum / net->batch;
     free(rows);
     return err;
 }
 
-/* hone_net_run_whole() with what training writes before each step, or launch of several; *seconds:
- * of one step, loss: of each. */
-static int our_launch(struct hone_compare *c, double *seconds, double loss[])
+/* hone_net_run_whole() with what training writes before each step. */
+static int our_step(struct hone_compare *c, double *seconds, double *loss)
 {
-    const int launch = hone_compare_launch(c);
-    struct hone_net *net = c->several.nsteps ? &c->several : &c->net;
-    struct hone_device *d = net->device;
+    struct hone_net *net = &c->net;
+    double hyper[8], now[8];
+    char *x = c->batch + (size_t)(c->step % c->nbatches) * c->batch_bytes;
+    uint64_t seed[2] = { hone_dropout_seed(c->o->seed), (uint64_t)c->step };
+    hone_optim_hyper(&net->optim, c->step++, hyper);
     const enum hone_dtype wide = hone_dtype_wide(net->dtype);
-    double hyper[8 * HONE_MAX_LAUNCH], now[8 * HONE_MAX_LAUNCH];
-    uint64_t seed[2 * HONE_MAX_LAUNCH];
-    for (int k = 0; k < launch; k++) {
-        hone_optim_hyper(&net->optim, c->step + k, hyper + 8 * k);
-        seed[2 * k] = hone_dropout_seed(c->o->seed);
-        seed[2 * k + 1] = (uint64_t)(c->step + k);
-    }
-    hone_from_double(wide, hyper, now, 8 * launch);
+    hone_from_double(wide, hyper, now, 8);
+    struct hone_device *d = net->device;
     /* The peers' batches lie on their device, too. */
-    int err = give_batches(c, net);
+    int err = give_batch(net, x, x + c->x_bytes);
     const double begin = hone_now();
     if (!err) err = d->backend->put(d, hone_net_mem(net, net->hyper), now,
-                                  (size_t)launch * 8 * hone_dtype_bytes(wide));
+                                  8 * hone_dtype_bytes(wide));
     if (!err && net->seed >= 0)
-        err = d->backend->put(d, hone_net_mem(net, net->seed), seed,
-                              (size_t)launch * 2 * sizeof *seed);
+        err = d->backend->put(d, hone_net_mem(net, net->seed), seed, sizeof seed);
     if (!err) err = hone_net_run_whole(net, c->no_graph);
     if (!err) err = d->backend->sync(d);
-    *seconds = (hone_now() - begin) / launch;
-    c->step += launch;
-    return err ? err : mean_losses(net, launch, loss);
+    *seconds = hone_now() - begin;
+    return err ? err : mean_loss(net, loss);
 }
 
-/* n launches: seconds of a step of each, and losses of all steps (NULL: not asked). */
-static int our_launches(struct hone_compare *c, int n, double *seconds, double *loss)
+static int our_steps(struct hone_compare *c, int n, double *seconds, double *loss)
 {
-    double ignored[HONE_MAX_LAUNCH];
+    double ignored;
     int err = HONE_OK;
     for (int i = 0; !err && i < n; i++) {
-        err = our_launch(c, &seconds[i], loss ? loss + i * hone_compare_launch(c) : ignored);
+        err = our_step(c, &seconds[i], loss ? &loss[i] : &ignored);
         if (!err && hone_interrupted()) err = hone_fail(HONE_EINTR, "interrupted");
     }
     return err;
@@ -219,11 +191,10 @@ static int numbers(char *text, double *v, int n)
     return HONE_OK;
 }
 
-/* Of ours, n launches. */
 static int steps_of(struct hone_compare *c, struct hone_way *w, int n, double *seconds)
 {
     char question[64], *rest;
-    if (w == c->way) return our_launches(c, n, seconds, NULL);
+    if (w == c->way) return our_steps(c, n, seconds, NULL);
     snprintf(question, sizeof question, "steps %d", n);
     int err = hone_peer_ask(&w->process, question, "seconds", &rest);
     return err ? err : numbers(rest, seconds, n);
@@ -231,15 +202,14 @@ static int steps_of(struct hone_compare *c, struct hone_way *w, int n, double *s
 
 static int losses_of(struct hone_compare *c, struct hone_way *w)
 {
-    const int n = c->o->nlosses, launch = hone_compare_launch(c), most = n + launch;
-    int err;
+    int n = c->o->nlosses, err;
     char question[64], *rest;
-    double *v = malloc((size_t)(1 + 2 * most) * sizeof *v), *seconds = v + 1 + most;
+    double *v = malloc((size_t)(n + 1) * 2 * sizeof *v);
     if (!v) return hone_fail(HONE_ENOMEM, "%d losses", n);
     v[0] = 0;
     if (w == c->way) {
-        err = our_launches(c, (n + launch - 1) / launch, seconds, v + 1);
-        v[0] = seconds[0] * launch;
+        err = our_steps(c, n, v + n + 1, v + 1);
+        v[0] = v[n + 1];
     } else {
         snprintf(question, sizeof question, "losses %d", n);
         err = hone_peer_ask(&w->process, question, "losses", &rest);
@@ -263,7 +233,6 @@ static int size_turn(struct hone_compare *c, struct hone_way *w)
     if (err) return err;
     double least = t[0];
     for (int i = 1; i < WARM_UP; i++) least = fmin(least, t[i]);
-    if (w == c->way) least *= hone_compare_launch(c);
     double n = c->o->turn / fmax(least, 1e-7);
     w->nsteps = n < LEAST_STEPS ? LEAST_STEPS : n > MOST_STEPS ? MOST_STEPS : (int)n;
     return HONE_OK;
@@ -366,9 +335,9 @@ static int write_batches(const struct hone_compare *c)
     FILE *f = fopen(path, "wb");
     int bad = !f;
     for (int i = 0; !bad && i < c->nbatches; i++) {
-        const size_t nth = (size_t)i;
-        bad = !write_floats(&net->tensor[net->input], c->x + nth * c->x_bytes, f) ||
-              !write_floats(&net->tensor[net->target], c->target + nth * c->target_bytes, f);
+        const char *at = c->batch + (size_t)i * c->batch_bytes;
+        bad = !write_floats(&net->tensor[net->input], at, f) ||
+              !write_floats(&net->tensor[net->target], at + c->x_bytes, f);
     }
     if (f && fclose(f)) bad = 1;
     return bad ? hone_fail(HONE_EIO, "cannot write %s", path) : HONE_OK;
@@ -471,24 +440,10 @@ static int use_libraries(struct hone_device *d)
     return err;
 }
 
-/* Several steps at once, where `hone train` does that: where it was measured to be faster, and an
- * epoch has as many. */
-static int open_several(struct hone_compare *c, struct hone_lowering how,
-                        const struct hone_data *train)
-{
-    const int wanted = hone_launch_wanted();
-    how.launch = wanted > 0 ? wanted : HONE_LAUNCH;
-    if (how.launch == 1 || (train->rows && train->rows / how.batch < how.launch)) return HONE_OK;
-    int err = hone_net_open(&c->several, c->o->net, &how);
-    if (!err && !c->several.launch) hone_net_close(&c->several);
-    return err;
-}
-
 static int assemble(struct hone_compare *c, struct hone_db *db, struct hone_device *d,
                     const struct hone_data *train)
 {
     struct hone_net *net = &c->net;
-    const struct hone_net *run = hone_compare_net(c);
     struct hone_way *ours = &c->way[0];
     snprintf(ours->version, sizeof ours->version, "Hone");
     int err = d->backend->start ? HONE_OK : use_libraries(d);
@@ -496,10 +451,9 @@ static int assemble(struct hone_compare *c, struct hone_db *db, struct hone_devi
     hone_memory_trim();
     ours->base_bytes = hone_memory_now() - hone_memory_files();
     if (!err) err = hone_net_assemble(net, db, d, NULL);
-    if (!err && c->several.nsteps) err = hone_net_assemble(&c->several, db, d, net);
     if (!err) err = hone_net_init(net, c->o->seed);
     if (!err) err = make_batches(c, train);
-    for (int s = 0; s < run->nsteps; s++) c->ntuned += run->step[s].known;
+    for (int s = 0; s < net->nsteps; s++) c->ntuned += net->step[s].known;
     for (int i = 0; i < net->nlayers; i++)
         c->dropout += !strcmp(net->layer[i].kind, "dropout") && net->layer[i].key[0].value > 0;
     return err;
@@ -574,7 +528,6 @@ int hone_compare_open(struct hone_compare *c, const struct hone_compare_options 
     snprintf(c->dir, sizeof c->dir, "%.200s/hone-compare-XXXXXX", tmp && *tmp ? tmp : P_tmpdir);
     int err = hone_net_open(&c->net, o->net, &how);
     if (!err && o->data) err = load(&train, &test, c);
-    if (!err) err = open_several(c, how, &train);
     if (!err && !mkdtemp(c->dir)) err = hone_fail(HONE_EIO, "cannot make directory %s", c->dir);
     if (err) c->dir[0] = 0;
     if (!err) err = add_ways(c, d);
@@ -609,9 +562,7 @@ void hone_compare_close(struct hone_compare *c)
         free(c->way[i].ms);
     }
     if (c->dir[0]) remove_files(c);
-    free(c->x);
-    free(c->target);
-    hone_net_close(&c->several);
+    free(c->batch);
     hone_net_close(&c->net);
     memset(c, 0, sizeof *c);
 }

@@ -38,12 +38,11 @@ struct hone_way {
     char version[96];        /* "PyTorch 2.15.0" */
     char why[HONE_TEXT];     /* why there are no numbers; "": there are */
     struct hone_peer process;
-    /* Of the very first step, of ours the first launch: what is compiled at run time is in it. */
-    double first_ms;
+    double first_ms; /* of the very first step: what is compiled at run time is in it */
     double *loss;    /* (nlosses) of the first steps */
     double worst;    /* largest relative difference of these from ours */
     double *ms;      /* (rounds) the median of each round's steps */
-    int nsteps;      /* in each round; of ours, launches */
+    int nsteps;      /* in each round */
     struct hone_stats step_ms, ratio; /* ratio: over ours, round by round */
     int64_t base_bytes, peak_bytes;   /* with the libraries alone; at most */
 };
@@ -60,13 +59,11 @@ struct hone_compare_options {
 
 struct hone_compare {
     const struct hone_compare_options *o;
-    /* several: so many steps at once, as in training; nsteps 0: steps are run one by one. */
-    struct hone_net net, several;
+    struct hone_net net;
     char dir[256]; /* for the job: weights, batches */
     int nbatches, ntuned, dropout; /* tuned: steps; dropout: layers that drop by chance */
-    /* (nbatches) in the net's numbers, so many bytes apart: those of a launch without gaps. */
-    char *x, *target;
-    size_t x_bytes, target_bytes;
+    char *batch;                   /* (nbatches): x, then targets, in the net's numbers */
+    size_t batch_bytes, x_bytes;
     int64_t step;
     char no_graph[HONE_TEXT];      /* why our step is not one graph of the device; or "" */
     int nways, ncompared; /* ways; peers with numbers */
@@ -78,10 +75,6 @@ struct hone_compare {
 int hone_compare_open(struct hone_compare *c, const struct hone_compare_options *o,
                       struct hone_db *db, struct hone_device *d);
 void hone_compare_close(struct hone_compare *c);
-
-/* The net that we train with, and its training steps in a launch, 1 where there is none. */
-const struct hone_net *hone_compare_net(const struct hone_compare *c);
-int hone_compare_launch(const struct hone_compare *c);
 
 /* ---- compare_show.c ---- */
 

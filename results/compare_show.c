@@ -17,15 +17,9 @@ static double rows_per_s(const struct hone_compare *c, const struct hone_way *w)
     return 1e3 * c->net.batch / w->step_ms.median;
 }
 
-/* Steps in a round. */
-static int nsteps(const struct hone_compare *c, const struct hone_way *w)
-{
-    return w == c->way ? w->nsteps * hone_compare_launch(c) : w->nsteps;
-}
-
 static int64_t batches_bytes(const struct hone_compare *c)
 {
-    return c->nbatches * (int64_t)(c->x_bytes + c->target_bytes);
+    return c->nbatches * (int64_t)c->batch_bytes;
 }
 
 /* Every way holds all batches: they are of no step. */
@@ -58,17 +52,14 @@ static void print_way(const struct hone_compare *c, const struct hone_way *w, FI
 
 void hone_compare_print(const struct hone_compare *c, FILE *f)
 {
-    char optim[HONE_TEXT], batches[16], launch[64] = "";
+    char optim[HONE_TEXT], batches[16];
     hone_optim_print(&c->net.optim, optim);
-    if (hone_compare_launch(c) > 1)
-        snprintf(launch, sizeof launch, "; Hone does %d training steps in a launch",
-                 hone_compare_launch(c));
     fprintf(f,
             "%s, batch %d, %s, %s at %g, %s; %d rounds in turn, a turn %g s; %d of %d steps tuned"
-            "%s\n\n",
+            "\n\n",
             c->net.name, c->net.batch, hone_net_dtype_name(&c->net), optim, c->net.optim.lr,
             c->o->data ? c->o->data : "random numbers", c->o->rounds, c->o->turn, c->ntuned,
-            hone_compare_net(c)->nsteps, launch);
+            c->net.nsteps);
     fprintf(f, "%-43s %9s %-17s %10s %9s %-15s %10s %10s %10s %9s\n", "", "ms a step", "[95 %]",
             "rows/s", "/ Hone", "[95 %]", "first ms", "memory", "libraries", "losses");
     for (int i = 0; i < c->nways; i++) print_way(c, &c->way[i], f);
@@ -95,10 +86,10 @@ void hone_compare_csv(const struct hone_compare *c, FILE *f)
             fprintf(f, ",,,,,,,,,,,,,,%s\n", hone_net_dtype_name(&c->net));
             continue;
         }
-        fprintf(f, ",%d,%d,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%lld,%lld,%.3g,%s\n",
-                nsteps(c, w), c->o->rounds, w->step_ms.median, w->step_ms.lo, w->step_ms.hi,
-                rows_per_s(c, w), w->ratio.median, w->ratio.lo, w->ratio.hi, w->first_ms,
-                (long long)own_bytes(c, w), (long long)w->base_bytes, w->worst, hone_net_dtype_name(&c->net));
+        fprintf(f, ",%d,%d,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%lld,%lld,%.3g,%s\n", w->nsteps,
+                c->o->rounds, w->step_ms.median, w->step_ms.lo, w->step_ms.hi, rows_per_s(c, w),
+                w->ratio.median, w->ratio.lo, w->ratio.hi, w->first_ms, (long long)own_bytes(c, w),
+                (long long)w->base_bytes, w->worst, hone_net_dtype_name(&c->net));
     }
 }
 
@@ -120,9 +111,9 @@ static json_t *way_json(const struct hone_compare *c, const struct hone_way *w)
     }
     for (int i = 0; i < c->o->nlosses; i++) json_array_append_new(losses, number(w->loss[i]));
     return json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:f, s:f, s:I, s:I, s:o, s:o}", "peer",
-                     w->peer, "mode", w->mode, "version", w->version, "steps", nsteps(c, w),
-                     "step_ms", stats_json(&w->step_ms), "over_hone", stats_json(&w->ratio),
-                     "rows_per_s", rows_per_s(c, w), "first_ms", w->first_ms, "memory_bytes",
+                     w->peer, "mode", w->mode, "version", w->version, "steps", w->nsteps, "step_ms",
+                     stats_json(&w->step_ms), "over_hone", stats_json(&w->ratio), "rows_per_s",
+                     rows_per_s(c, w), "first_ms", w->first_ms, "memory_bytes",
                      (json_int_t)own_bytes(c, w), "base_bytes", (json_int_t)w->base_bytes, "losses",
                      losses, "losses_differ", number(w->worst));
 }
@@ -134,12 +125,12 @@ int hone_compare_json(const struct hone_compare *c, FILE *f)
     hone_optim_print(&c->net.optim, optim);
     for (int i = 0; i < c->nways; i++) json_array_append_new(ways, way_json(c, &c->way[i]));
     json_t *all = json_pack(
-        "{s:s, s:i, s:s, s:i, s:s, s:s, s:f, s:s?, s:i, s:f, s:i, s:i, s:i, s:i, s:I, s:o}", "hone",
+        "{s:s, s:i, s:s, s:i, s:s, s:s, s:f, s:s?, s:i, s:f, s:i, s:i, s:i, s:I, s:o}", "hone",
         "compare", "version", 1, "net", c->net.name, "batch", c->net.batch, "dtype",
         hone_net_dtype_name(&c->net), "optimizer", optim, "lr", c->net.optim.lr, "data",
         c->o->data, "rounds", c->o->rounds, "turn_s", c->o->turn, "tuned", c->ntuned, "parts",
-        hone_compare_net(c)->nsteps, "launch", hone_compare_launch(c), "threads", c->o->threads,
-        "batches_bytes", (json_int_t)batches_bytes(c), "ways", ways);
+        c->net.nsteps, "threads", c->o->threads, "batches_bytes",
+        (json_int_t)batches_bytes(c), "ways", ways);
     int bad = !all || json_dumpf(all, f, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) ||
               putc('\n', f) == EOF;
     json_decref(all);

@@ -5,7 +5,6 @@ srcdir=$(cd "${srcdir:-.}" && pwd) . "${srcdir:-.}/tests/scratch.inc"
 hone=$builddir/hone
 XDG_CACHE_HOME=$tmp/cache TMPDIR=$tmp/work HONE_PEERS=$tmp/peers; export XDG_CACHE_HOME TMPDIR HONE_PEERS
 given=$HONE_PYTHON HONE_PYTHON=sh; export HONE_PYTHON
-unset HONE_LAUNCH
 mkdir work peers
 
 has() { # has NAME FILE PATTERN...: every pattern stands in the file
@@ -113,19 +112,6 @@ losses() { awk '/"losses": \[/ { on = 1; next } /\]/ { if (on) exit } on { gsub(
 losses json >a
 "$hone" train --net housing-mlp --data $data --batch 32 --optimizer adam --lr 0.002 --epochs 1 --losses 6 --json >json 2>err; losses json >b
 [ "$(wc -l <a)" = 6 ] && cmp a b >out 2>&1; tap $? "our losses are those of hone train"
-
-# Several steps in a launch: what hone train runs, on as many batches, a loss for each step.
-HONE_LAUNCH=8 compare --peer fake:quick --data $data --optimizer adam --lr 0.002 --loss 6 --json >json 2>err; losses json >a
-grep -q '"launch": 8,' json && grep -q '"nbatches": 8,' job && [ "$(wc -c <batches)" = $((8 * 32 * 9 * 4)) ]; tap $? "8 steps in a launch, and as many batches"
-HONE_LAUNCH=8 "$hone" train --net housing-mlp --data $data --batch 32 --optimizer adam --lr 0.002 --epochs 1 --losses 6 --json >json 2>err; losses json >b
-[ "$(wc -l <a)" = 6 ] && cmp a b >out 2>&1; tap $? "whose losses are those of hone train"
-# 5 rows fill no whole lines.
-HONE_LAUNCH=3 "$hone" compare --net housing-mlp --batch 5 --peer fake:quick --rounds 1 --turn 0.001 --loss 7 --json >json 2>err; losses json >a
-HONE_LAUNCH=0 "$hone" compare --net housing-mlp --batch 5 --peer fake:quick --rounds 1 --turn 0.001 --loss 3 --json >json 2>err; losses json >b
-[ "$(wc -l <a)" = 7 ] && head -n 3 a | cmp - b >out 2>&1; tap $? "7 losses of 3 launches, the first as step by step"
-HONE_LAUNCH=8 compare --peer fake:quick >table 2>err
-has "the table says how many" table '1 steps tuned; Hone does 8 training steps in a launch$'
-HONE_LAUNCH=17 compare --peer fake:quick --data $data --json >json 2>err && grep -q '"launch": 1,' json; tap $? "an epoch of 16 steps has no launch of 17"
 
 fails 2 'net is missing' "no net" "$hone" compare
 fails 2 "batch: '0'" "no batch" compare --batch 0
