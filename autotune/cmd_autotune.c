@@ -904,7 +904,7 @@ int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems)
     hone_twice_close(&s.twice);
     hone_db_close(&s.db);
     hone_device_close(&s.d);
-    if (s.r) forget_results(&s);
+    if (s.r && s.looked) forget_results(&s);
     free(s.r);
     free(s.shown);
     free(s.looked);

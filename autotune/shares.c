@@ -2,14 +2,16 @@
  * that op in place of them. */
 #include "autotune/shares.h"
 
-static const double AHEAD = 3;     /* times the other side's share */
+static const double AHEAD = 5;     /* times the other side's share */
 static const double TWICE = 2;     /* as much time as the other side: it has lost */
 
 /* What is known of the steps of one optimizer, and of the ops in place of them. */
 struct sides {
     double parts;                  /* ms of the known steps together */
     int all;                       /* 1: each is known */
-    int whole;                     /* 1: there are such ops, and all of them win by far */
+    int nops;
+    int ahead;                     /* 1: one of the ops is not known to be slower than the steps */
+    int wins;                      /* 1: all ops are faster by far */
 };
 
 static int is_of(const struct hone_share *s, int k) { return s->use.in >> k & 1; }
@@ -19,40 +21,31 @@ static double step_ms(const struct hone_share *s) { return s->ms / s->use.whole;
 
 static struct sides sides_of(const struct hone_share s[], int n, int k)
 {
-    struct sides x = { .all = 1 };
-    int nops = 0;
+    struct sides x = { .all = 1, .wins = 1 };
     for (int i = 0; i < n; i++) {
         if (!is_of(&s[i], k) || s[i].use.whole) continue;
         x.parts += s[i].use.each * s[i].ms;
         x.all &= s[i].ms > 0;
     }
-    x.whole = 1;
     for (int i = 0; i < n; i++) {
         if (!is_of(&s[i], k) || !s[i].use.whole) continue;
-        nops++;
-        x.whole &= s[i].ms > 0 && TWICE * step_ms(&s[i]) <= x.parts;
+        x.nops++;
+        x.ahead |= s[i].ms <= 0 || !x.all || step_ms(&s[i]) <= x.parts;
+        x.wins &= s[i].ms > 0 && TWICE * step_ms(&s[i]) <= x.parts;
     }
-    x.whole &= nops > 0;
     return x;
 }
 
-/* How an op stands beside the steps that it replaces: *ahead, *lost. */
-static void judge_op(const struct hone_share s[], int n, int i, int *ahead, int *lost)
+/* With each optimizer that it is of. */
+static int has_lost(const struct hone_share s[], int n, int i)
 {
-    *ahead = 0, *lost = 1;
+    int lost = s[i].use.in != 0;
     for (int k = 0; k < HONE_MAX_OPTIMIZERS; k++) {
         if (!is_of(&s[i], k)) continue;
         const struct sides x = sides_of(s, n, k);
-        *ahead |= s[i].ms <= 0 || !x.all || step_ms(&s[i]) <= x.parts;
-        *lost &= s[i].ms > 0 && x.all && step_ms(&s[i]) >= TWICE * x.parts;
+        lost &= s[i].use.whole ? s[i].ms > 0 && x.all && step_ms(&s[i]) >= TWICE * x.parts
+                               : x.nops && x.wins;
     }
-}
-
-static int steps_lost(const struct hone_share s[], int n, int i)
-{
-    int lost = s[i].use.in != 0;
-    for (int k = 0; k < HONE_MAX_OPTIMIZERS; k++)
-        if (is_of(&s[i], k)) lost &= sides_of(s, n, k).whole;
     return lost;
 }
 
@@ -67,13 +60,13 @@ void hone_shares_set(struct hone_share s[], int n)
 {
     double sum[2] = { 0, 0 }, side[2] = { 1, 1 };   /* of steps, of ops */
     int count[2] = { 0, 0 };
+    for (int k = 0; k < HONE_MAX_OPTIMIZERS; k++) {
+        const struct sides x = sides_of(s, n, k);
+        if (x.nops) side[x.ahead] = AHEAD;
+    }
     for (int i = 0; i < n; i++) {
         const int op = s[i].use.whole > 0;
-        int ahead = 0;
-        if (op) judge_op(s, n, i, &ahead, &s[i].lost);
-        else s[i].lost = steps_lost(s, n, i);
-        if (op && ahead) side[1] = AHEAD;
-        if (op && !ahead) side[0] = AHEAD;
+        s[i].lost = has_lost(s, n, i);
         if (s[i].lost) continue;
         count[op]++;
         sum[op] += s[i].use.times * s[i].estimate;

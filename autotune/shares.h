@@ -20,9 +20,9 @@ struct hone_share {
  * the net a problem is: what is much of a step's time gains most, small ones are worth it too.
  *
  * But where a net's whole training step can be one op, that op or the steps that it replaces run,
- * and not both: each is a side, of any number of problems, and the one that is ahead gets three
- * quarters of the time.  A side that takes twice the other's time or more has lost.  An op of which
- * no time is known is ahead, and it does not lose before each step's is. */
+ * and not both: each is a side, of any number of problems, and the one that is ahead, be it
+ * by one of them, gets five sixths of the time.  Who takes twice the other side's time or more has
+ * lost.  An op of which no time is known is ahead, and it does not lose before each step's is. */
 void hone_shares_set(struct hone_share s[], int n);
 
 /* Of n problems, is any a net's whole training step? */

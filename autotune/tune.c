@@ -13,7 +13,7 @@ static const double TRIALS = 0.6;        /* share of the budget */
 static const double FAR_JIT = 3;         /* slower than the best trial by this: its jit twin, which
                                           * may be faster, is not tried */
 static const double BEFORE_JIT = 0.7;    /* share of the trials' time before any is compiled */
-static const double UNTIL_JIT = 0.85;    /* of the budget, when the last must have been compiled */
+static const double UNTIL_JIT = 0.95;    /* of the budget, when the last must have been compiled */
 static const double COMPILE = 1;         /* seconds, where it is not known yet */
 static const double FLUSH = 1.0;         /* seconds between writings of what was dropped */
 

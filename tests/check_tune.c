@@ -623,16 +623,17 @@ static void check_shares(void)
     ok(!hone_shares_whole(s + PARTS, 2) && hone_shares_whole(s, N),
        "a whole step among problems is seen");
     hone_shares_set(s, N);
-    ok(fabs(sum_of(s, 0, PARTS) - 0.75) < 1e-12 && fabs(sum_of(s, 0, N) - 1) < 1e-12,
-       "of a whole step nothing is known: it gets three quarters");
+    ok(fabs(sum_of(s, 0, PARTS) - 5 / 6.0) < 1e-12 && fabs(sum_of(s, 0, N) - 1) < 1e-12,
+       "of a whole step nothing is known: it gets five sixths");
     s[PARTS].ms = 2, s[PARTS + 1].ms = 4;   /* 10 ms a step */
     s[MANY].ms = 16 * 9, s[ONE].ms = 11;
     hone_shares_set(s, N);
-    ok(fabs(sum_of(s, 0, PARTS) - 0.5) < 1e-12 && !s[MANY].lost && !s[ONE].lost && !s[PARTS].lost,
-       "one form is ahead, the other is not: half for each side");
+    ok(fabs(sum_of(s, 0, PARTS) - 5 / 6.0) < 1e-12 && !s[MANY].lost && !s[ONE].lost &&
+           !s[PARTS].lost,
+       "nothing changes where one form is ahead, and the other is not");
     s[MANY].ms = 16 * 11;
     hone_shares_set(s, N);
-    ok(fabs(sum_of(s, 0, PARTS) - 0.25) < 1e-12, "the steps are ahead: three quarters for them");
+    ok(fabs(sum_of(s, 0, PARTS) - 1 / 6.0) < 1e-12, "the steps are ahead: five sixths for them");
     s[MANY].ms = 16 * 20;
     hone_shares_set(s, N);
     ok(s[MANY].lost && !s[MANY].share && !s[ONE].lost && fabs(sum_of(s, 0, N) - 1) < 1e-12,
