@@ -221,18 +221,15 @@ static int by_trial(const void *a, const void *b)
     return (x->ms > y->ms) - (x->ms < y->ms);
 }
 
-/* The jit kernels of a precompiled one's good config that are worth compiling. */
-static int twins(struct hone_tuning *t, const struct hone_entrant *e, struct hone_said jobs[],
-                 int n, int most)
+/* Is jit kernel k, which follows e's, worth compiling with e's config?  The incumbent was. */
+static int is_twin(const struct hone_tuning *t, int k, const struct hone_entrant *e)
 {
-    for (int k = 0; n < most && k < t->space.nkernels; k++) {
-        if (t->space.kernel[k].kernel->aot != e->job.kernel) continue;
-        if (t->lane[k].next >= COMPILED || was_wrong(t, k, &e->job.config)) continue;
-        t->lane[k].next++;
-        jobs[n++] = (struct hone_said){ .kernel = t->space.kernel[k].kernel,
-                                        .config = e->job.config };
-    }
-    return n;
+    for (int i = 0; i < t->n; i++)
+        if (t->entrant[i].job.kernel == t->space.kernel[k].kernel &&
+            !memcmp(&t->entrant[i].job.config, &e->job.config, sizeof e->job.config))
+            return 0;
+    return t->space.kernel[k].kernel->aot == e->job.kernel && t->lane[k].next < COMPILED &&
+           !was_wrong(t, k, &e->job.config);
 }
 
 /* Compiling takes far longer than all else: will it be over in time? */
@@ -272,14 +269,16 @@ static int run_jit_trials(struct hone_tuning *t)
     if (!tried) return hone_fail(HONE_ENOMEM, "%d trials", n);
     if (n) memcpy(tried, t->entrant, (size_t)n * sizeof *tried);
     qsort(tried, (size_t)n, sizeof *tried, by_trial);
-    for (int i = 0; !err && i < n && tried[i].ms < FAR_JIT * t->best_ms && has_time(t);) {
-        const int had = some;
-        some = twins(t, &tried[i], jobs, some, width);
-        if (some == had) i++;
-        if (some < width) continue;
-        err = try_twins(t, jobs, some);
-        some = 0;
-    }
+    for (int i = 0; !err && i < n && tried[i].ms < FAR_JIT * t->best_ms && has_time(t); i++)
+        for (int k = 0; !err && k < t->space.nkernels; k++) {
+            if (!is_twin(t, k, &tried[i])) continue;
+            t->lane[k].next++;
+            jobs[some++] = (struct hone_said){ .kernel = t->space.kernel[k].kernel,
+                                               .config = tried[i].job.config };
+            if (some < width) continue;
+            err = try_twins(t, jobs, some);
+            some = 0;
+        }
     if (!err && some && has_time(t)) err = try_twins(t, jobs, some);
     free(tried);
     return err;

@@ -109,6 +109,8 @@ tap $? "and nothing half written is left"
 "$hone" autotune --problem $G --build aot,jit --budget 8s --json >out 2>err && "$hone" db export >db.json 2>err &&
     grep '"kernel":"cpu_small_'"$widest"'_jit"' db.json | grep -q 'compile_ms=.* code_bytes='
 tap $? "autotune --build aot,jit races jit kernels, and keeps what they took"
+grep '_jit"' db.json | grep -o '"kernel":"[^"]*"\|"config":"[^"]*"\|"session":"[^"]*"' | paste - - - | sort | uniq -d >out
+[ ! -s out ]; tap $? "each with other values"
 "$hone" autotune --problem relu:f32:any:n512 --budget 1s --json >out 2>err && ! "$hone" db export | grep 'relu' | grep -q _jit
 tap $? "without --build nothing is compiled"
 echo 1..$n
