@@ -1,24 +1,25 @@
 #!/bin/sh
-# Regenerates the tables of all gemm and conv problems of all nets on this machine:
-#     results/cpu/run.sh NAME [gemm|small-gemm|conv]...
+# Regenerates the tables of all gemm and conv problems of all nets on this machine, and of what memory
+# bounds in them:
+#     results/cpu/run.sh NAME [gemm|small-gemm|conv|memory]...
 # writes results/cpu-NAME/LIST-threadsN.csv and .txt (the summary) for one thread and for all, and
 # machine.txt.  HONE: the program (./hone); WINDOWS, TRIES: of `hone bench` (11, 8); the lists are of
 # batch 128.  Hours on two cores for conv: a list that was interrupted is begun anew.
 set -eu
-[ $# -ge 1 ] || { echo "usage: $0 NAME [gemm|small-gemm|conv]..." >&2; exit 2; }
+[ $# -ge 1 ] || { echo "usage: $0 NAME [gemm|small-gemm|conv|memory]..." >&2; exit 2; }
 top=$(cd "$(dirname "$0")/../.." && pwd)
 hone=${HONE:-./hone}
 name=$1
 shift
-[ $# -gt 0 ] || set -- gemm small-gemm conv
+[ $# -gt 0 ] || set -- gemm small-gemm conv memory
 out=$top/results/cpu-$name
 mkdir -p "$out"
 { "$hone" devices; ${CC:-cc} --version | head -1; } >"$out/machine.txt"
 for list; do
     case $list in
     small-gemm) file=$top/tests/shapes/small-gemm.txt cores=1 ;;
-    gemm | conv) file=$top/tests/shapes/nets-$list.txt cores="1 $(nproc)" ;;
-    *) echo "$0: '$list' is none of gemm, small-gemm, conv" >&2; exit 2 ;;
+    gemm | conv | memory) file=$top/tests/shapes/nets-$list.txt cores="1 $(nproc)" ;;
+    *) echo "$0: '$list' is none of gemm, small-gemm, conv, memory" >&2; exit 2 ;;
     esac
     for threads in $cores; do
         to=$out/$list-threads$threads
