@@ -15,30 +15,32 @@ enum { NV, GROUP, STREAM, THREADS };
 /* Of a panel: a part that leaves room in L1 for the pixels that pass. */
 enum { PART_BYTES = 32 << 10 };
 
-/* ---- a tile that fetches what the next one needs ---- */
+/* ---- a tile that fetches what later ones need ---- */
 
-enum { LINE = 64 / sizeof(real), FAR = 2048 / sizeof(real) };
+/* Inputs are fetched at least FAR numbers ahead, outputs as many tiles ahead as have SOON inputs a
+ * pixel: a line takes longer to come than a tile of few inputs.  Those fetch every STEP inputs. */
+enum { LINE = 64 / sizeof(real), FAR = 4096 / sizeof(real), SOON = 64, STEP = 8 };
 
-/* What a tile fetches of inputs: the next tile's where they lie, or, where they are copied, as many
- * pixels of the next group into L2.  `tile` says how many numbers ahead; where outputs go past the
- * caches, the processor itself reads ahead less, and 2 KiB are better. */
+/* What a tile fetches meanwhile: inputs `tile` numbers ahead where they lie, or, where they are
+ * copied, as many pixels of the next group into L2; and outputs `out` numbers ahead, which would
+ * else be waited for when they are written.  0: none. */
 struct ahead {
-    int64_t tile;
+    int64_t tile, out;
     int group, stream;
     const real *pixel[16];   /* of the next group */
 };
 
-/* Line k of the inputs, and that share of the next tile's C.  A few at a time, while others
+/* Line k of the inputs, where one begins, and `rows` rows of C.  A few at a time, while others
  * multiply: many at once would fill all places where lines are waited for. */
-HONE_INLINE void fetch(int mr, int nv, const struct hone_tile *t, int64_t k, const struct ahead *a)
+HONE_INLINE void fetch(int mr, int nv, const struct hone_tile *t, int64_t k, const real *out,
+                       int rows, const struct ahead *a)
 {
-    const int64_t from = k * mr / t->k, to = (k + LINE) * mr / t->k;
-    if (a->tile)
+    if (a->tile && k % LINE == 0)
         for (int i = 0; i < mr; i++) __builtin_prefetch(t->a + i * t->a_stride + a->tile + k);
-    if (a->group)
+    if (a->group && k % LINE == 0)
         for (int i = 0; i < mr; i++) __builtin_prefetch(a->pixel[i] + k, 0, 2);
-    for (int64_t i = from; i < to && i < mr && t->k > LINE && !a->stream; i++)
-        for (int c = 0; c < nv * VL; c += LINE) __builtin_prefetch(t->c + (mr + i) * t->c_row + c);
+    for (; rows > 0; rows--, out += t->c_row)
+        for (int c = 0; c < nv * VL; c += LINE) __builtin_prefetch(out + c, 1);
 }
 
 /* As hone_tile_finish() does, past the caches; of whole vectors, and one sum in one part. */
@@ -52,33 +54,43 @@ HONE_INLINE void stream_tile(int mr, int nv, vf *s, const struct hone_tile *t)
         for (int v = 0; v < nv; v++) vf_stream(t->c + i * t->c_row + v * VL, s[i * nv + v]);
 }
 
-/* As hone_tiles_by_rows. */
-HONE_INLINE void tile(int mr, int nv, const struct hone_tile *t, const struct ahead *a)
+/* As hone_tiles_by_rows, n tiles one below the other; cols as a constant where all lanes exist. */
+HONE_INLINE void column(int mr, int nv, const struct hone_tile *first, int n, int cols,
+                        const struct ahead *a)
 {
-    vf s[HONE_TILE_MAX];
-    const int cols = t->cols;
-    hone_tile_start(mr, nv, s, t, cols);
-    for (int64_t k = 0; k < t->k; k += LINE) {
-        fetch(mr, nv, t, k, a);
-        hone_tile_rows(mr, nv, s, t->k - k < LINE ? t->k - k : LINE, t->a + k, t->a_stride,
-                       t->b + k * t->b_step, t->b_step, cols);
+    struct hone_tile t = *first;
+    t.alpha = 1;
+    const int64_t step = t.k < SOON ? STEP : LINE;
+    const int rows = a->out ? (int)((mr * step + t.k - 1) / t.k) : 0;   /* of C, at a time */
+    for (; n; n--, t.a += mr * t.a_stride, t.c += mr * t.c_row) {
+        vf s[HONE_TILE_MAX];
+        int left = a->out ? mr : 0;
+        const real *out = t.c + a->out;
+        hone_tile_start(mr, nv, s, &t, cols);
+        for (int64_t k = 0; k < t.k; k += step) {
+            fetch(mr, nv, &t, k, out, left < rows ? left : rows, a);
+            left -= rows, out += rows * t.c_row;
+            hone_tile_rows(mr, nv, s, t.k - k < step ? t.k - k : step, t.a + k, t.a_stride,
+                           t.b + k * t.b_step, t.b_step, cols);
+        }
+        if (a->stream) stream_tile(mr, nv, s, &t);
+        else hone_tile_finish(mr, nv, s, &t, cols);
     }
-    if (a->stream) stream_tile(mr, nv, s, t);
-    else hone_tile_finish(mr, nv, s, t, cols);
 }
 
 #define X(mr, nv)                                                                                  \
-    static void tile_##mr##x##nv(const struct hone_tile *t, const struct ahead *a)                 \
+    static void column_##mr##x##nv(const struct hone_tile *t, int n, const struct ahead *a)        \
     {                                                                                              \
-        tile(mr, nv, t, a);                                                                        \
+        if (t->cols == nv * VL) column(mr, nv, t, n, nv * VL, a);                                  \
+        else column(mr, nv, t, n, t->cols, a);                                                     \
     }
 TILES(X)
 #undef X
 
-typedef void tile_fn(const struct hone_tile *t, const struct ahead *a);
+typedef void column_fn(const struct hone_tile *t, int n, const struct ahead *a);
 
-#define X(mr, nv) [nv - 1][mr - 1] = tile_##mr##x##nv,
-static tile_fn *const tiles[4][16] = { TILES(X) };
+#define X(mr, nv) [nv - 1][mr - 1] = column_##mr##x##nv,
+static column_fn *const columns[4][16] = { TILES(X) };
 #undef X
 
 /* ---- how the work is cut ---- */
@@ -203,16 +215,19 @@ static void do_part(const struct job *j, const struct group *g, int panel, int k
     /* Inputs come from memory once, for the first panel. */
     struct ahead a = { .stream = l->stream };
     int64_t next = g->first + g->rows;
-    for (int i = 0; i < parts; i++) {
-        const int count = each + (i < g->rows % parts);
-        if (panel == 0 && !l->copied) a.tile = count * t.a_stride;
-        if (a.tile && a.tile < FAR && l->stream) a.tile = FAR;
+    const int rows_ahead = HONE_TILE_ROWS(nv) * (k1 - k0 < SOON ? SOON / (k1 - k0) : 1);
+    if (panel == 0 && !l->copied) a.tile = HONE_TILE_ROWS(nv) * t.a_stride;
+    if (a.tile && a.tile < FAR) a.tile = FAR;
+    if (k0 == 0 && !l->stream && !l->spread) a.out = rows_ahead * t.c_row;
+    for (int i = 0, n; i < parts; i += n) {
+        const int more = g->rows % parts, count = each + (i < more);
+        n = panel == 0 && l->copied ? 1 : i < more ? more : parts - i;
         if (panel == 0 && l->copied) set_ahead(j, &a, next, count, k0);
-        tiles[nv - 1][count - 1](&t, &a);
+        columns[nv - 1][count - 1](&t, n, &a);
         next += count;
-        if (last && !t.relu) hone_epilogue(j->act, t.c, t.c_row, count, cols, NULL);
-        t.a += count * t.a_stride;
-        t.c += count * t.c_row;
+        if (last && !t.relu) hone_epilogue(j->act, t.c, t.c_row, n * count, cols, NULL);
+        t.a += n * count * t.a_stride;
+        t.c += n * count * t.c_row;
     }
 }
 
