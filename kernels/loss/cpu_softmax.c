@@ -1,19 +1,21 @@
 /* Softmax and cross-entropy, some rows at a time in passes: maxima, exponentials with their sums,
  * logarithms and reciprocals (of all rows at once), gradients.  One row's chain of maximum, exp,
- * sum and log is long; in passes the chains of several rows overlap, and few classes cost no more
- * than their share.  exp(x - max) rests between the passes in a buffer of whole vectors where rows
- * are short, else where the gradient goes.
+ * sum and log is long; in passes the chains of several rows overlap, few classes cost no more than
+ * their share, and a row has its gradient while one of the next group has its exponentials: nothing
+ * waits for the sums.  exp(x - max) rests in between in a buffer of whole vectors where rows are
+ * short, else where the gradient goes.
  *
  * As many rows as stay in L1 with it: x comes from memory once, fetched while the rows before have
  * their exponentials.  A DX that is too large to be found in the caches again is made in a buffer,
- * from which whole lines go past them, wherever rows begin in a line: a vector at a time while the
- * next rows have their exponentials, for many at once would keep the processor waiting. */
+ * from which whole lines go past them, wherever rows begin in a line: a vector at a time while
+ * others have their exponentials, for many at once would keep the processor waiting. */
 #include "kernels/backend/ahead.h"
 #include "kernels/loss/loss.h"
 #include "kernels/loss/rows.h"
 
 enum { UNROLL, STREAM, THREADS };
 enum { ROWS = 32, SHORT = 64,   /* rows at a time, numbers in a short row; at most */
+       LAG = 128,   /* numbers between what is written and what is read again to be put past */
        GROUP = 8192 / sizeof(real), LINE = HONE_ALIGN / sizeof(real) };   /* numbers */
 
 /* Rows of n at a time. */
@@ -40,10 +42,40 @@ HONE_INLINE void pass(const struct meanwhile *w, const real *x, int64_t j)
     if (j < w->n) vf_stream(w->to + j, vf_load(w->from + j));
 }
 
-/* All that is left of it. */
+/* That n numbers of it, or all there were, are there. */
+HONE_INLINE void passed(struct meanwhile *w, int64_t n)
+{
+    if (n > w->n) n = w->n;
+    w->n -= n, w->to += n, w->from += n;
+}
+
 HONE_INLINE void put_lines(struct meanwhile *w)
 {
-    for (; w->n > 0; w->n -= VL, w->to += VL, w->from += VL) vf_stream(w->to, vf_load(w->from));
+    for (; w->n > 0; passed(w, VL)) vf_stream(w->to, vf_load(w->from));
+}
+
+/* e^x where x is at most 0, in fewer steps than vf_exp_down() where a table of 16 is in a register:
+ * e^x = 2^k e^r with k a multiple of 1/16.  Of ln 2 one part is enough: k times its error is small
+ * against the rounding of x, which is as large as k. */
+static inline vf exp_below(vf x)
+{
+#if defined __AVX512F__ && HONE_REAL == 32
+    const vf sixteenths = {
+        1, 1.04427373f, 1.09050775f, 1.13878858f, 1.18920708f, 1.24185777f, 1.29683959f,
+        1.35425556f, 1.41421354f, 1.47682619f, 1.54221082f, 1.61049032f, 1.68179286f,
+        1.75625217f, 1.8340081f, 1.91520655f
+    };
+    /* Adding 1.5 2^19 rounds to a multiple of 1/16, whose last four bits are the table's index. */
+    const vf round = vf_set(0x1.8p19f);
+    x = vf_max(vf_set(HONE_EXP_LEAST), x);
+    vf y = x * 1.44269504f + round, k = y - round, r = x - k * 0.693147182f;
+    vf power = (vf)_mm512_permutexvar_ps((__m512i)y, (__m512)sixteenths);
+    /* (e^r - 1) / r for |r| <= ln 2 / 32, off by 1e-8 of e^r. */
+    vf q = (r * 0.166666667f + 0.5f) * r + 1;
+    return vf_scale(power * r * q + power, k);
+#else
+    return vf_exp_down(x);
+#endif
 }
 
 /* e = exp(x - most), n numbers, or where `whole` up to the end of a vector; returns the sum. */
@@ -57,19 +89,19 @@ HONE_INLINE real row_exp(int unroll, int whole, const real *x, int n, real most,
         HONE_UNROLLED
         for (int u = 0; u < unroll; u++) {
             pass(w, x, j + u * VL);
-            vf v = vf_exp_down(vf_load(x + j + u * VL) - m);
+            vf v = exp_below(vf_load(x + j + u * VL) - m);
             vf_store(e + j + u * VL, v);
             sum[u] += v;
         }
     for (; unroll > 1 && j + VL <= n; j += VL) {
         pass(w, x, j);
-        vf v = vf_exp_down(vf_load(x + j) - m);
+        vf v = exp_below(vf_load(x + j) - m);
         vf_store(e + j, v);
         sum[0] += v;
     }
     if (j < n) {
         pass(w, x, j);
-        vf v = first_lanes(vf_exp_down(vf_load_n(x + j, n - j) - m), n - j, zero);
+        vf v = first_lanes(exp_below(vf_load_n(x + j, n - j) - m), n - j, zero);
         if (whole) vf_store(e + j, v);
         else vf_store_n(e + j, v, n - j);
         sum[0] += v;
@@ -104,59 +136,101 @@ HONE_INLINE void row_gradient(int whole, const real *e, int n, real factor, int 
     dx[label] = labelled;
 }
 
+/* Rows that are worked on together. */
+struct group {
+    int rows;
+    const real *x;
+    const int32_t *label;
+    real *loss, *hit, *e, *y;   /* e, y: exponentials, gradients */
+    real most[ROWS], sum[ROWS], factor[ROWS];
+};
+
+/* What a row's target is made of. */
+struct target { real share, smooth, spread; };
+
+/* Loss, hit and gradient of row i of a group. */
+HONE_INLINE void finish_row(int whole, const struct group *g, int i, int n, int64_t stride,
+                            const struct target *t)
+{
+    const int at = g->label[i];
+    const real *row = g->x + (int64_t)i * n, most = g->most[i];
+    real loss = g->sum[i] - (1 - t->smooth) * (row[at] - most);
+    if (t->smooth != 0) loss -= t->spread * row_depth(row, n, most);
+    g->loss[i] = loss;
+    g->hit[i] = row[at] == most && row_first(row, at, most) < 0;
+    row_gradient(whole, g->e + i * stride, n, g->factor[i], at,
+                 (1 - t->smooth + t->spread) * t->share, t->spread * t->share,
+                 g->y + (int64_t)i * n);
+}
+
 /* Everything about rows [from, to), the first of which begins a line of DX.  Where `stream`,
  * gradients are made in `own`, two buffers by turns: the last numbers of the group of rows before,
  * less than a line, then those of this one. */
 HONE_INLINE void rows(int unroll, int whole, int stream, const struct hone_problem *p,
                       void *const mem[], int64_t from, int64_t to, real *own)
 {
-    const int n = p->dim[LOSS_N], group = group_of(n), in_loops = (n + VL - 1) / VL * VL;
-    const real share = 1 / (real)p->dim[LOSS_M], smooth = (real)p->value[CE_SMOOTH],
-               spread = smooth / (real)n;
-    const int32_t *label = mem[CE_LABEL];
-    real *loss = mem[CE_LOSS], *hit = mem[CE_HIT], most[ROWS], sum[ROWS], factor[ROWS];
-    real buffer[ROWS * SHORT] __attribute__((aligned(64)));
+    const int n = p->dim[LOSS_N], most = group_of(n), in_loops = (n + VL - 1) / VL * VL;
     const int64_t stride = whole ? in_loops : n;
-    real *out = own, *next = own + own_of(n);
-    int64_t left = 0;   /* numbers of the group before in `out` */
-    struct meanwhile w = { .ahead = stream ? (int64_t)group * n : 0 };
-    for (int64_t r = from; r < to; r += group) {
-        const real *x = (const real *)mem[CE_X] + r * n;
-        real *dx = (real *)mem[CE_DX] + r * n, *y = stream ? out + left : dx,
-             *e = whole ? buffer : y;
-        const int k = to - r < group ? (int)(to - r) : group;
-        for (int i = 0; i < k; i++) most[i] = row_max(x + (int64_t)i * n, n);
-        for (int i = 0; i < k; i++) {
-            sum[i] = row_exp(unroll, whole, x + (int64_t)i * n, n, most[i], e + i * stride, &w);
-            w.n -= in_loops, w.to += in_loops, w.from += in_loops;
+    /* Short rows have their gradients at once: together they wait less for LOSS and HIT.  So does a
+     * row that fills L1. */
+    const int at_once = whole || most == 1;
+    const real smooth = (real)p->value[CE_SMOOTH];
+    const struct target t = { 1 / (real)p->dim[LOSS_M], smooth, smooth / (real)n };
+    real buffer[2][ROWS * SHORT] __attribute__((aligned(64)));
+    struct group groups[2] = { { .rows = 0 } };
+    int64_t left = 0;   /* numbers in `own` before the rows of the group, at `rest` */
+    real *rest = own;
+    struct meanwhile w = { .ahead = stream ? (int64_t)most * n : 0 };
+    /* Once more than there are groups: it finishes the last. */
+    for (int64_t r = from, turn = 0, more = 1; more; turn = !turn) {
+        struct group *g = &groups[turn], *before = &groups[!turn];
+        more = r < to;
+        real *const out = own + turn * own_of(n), *const dx = (real *)mem[CE_DX] + r * n;
+        const int64_t had = left, have = had + (int64_t)before->rows * n;
+        int64_t lines = at_once ? have / LINE * LINE : 0;   /* numbers of `before` given to w */
+        w.n = lines, w.to = dx - have, w.from = own + !turn * own_of(n);
+        left = have % LINE;
+        g->rows = to - r < most ? (int)(to - r) : most;
+        g->x = (const real *)mem[CE_X] + r * n;
+        g->label = (const int32_t *)mem[CE_LABEL] + r;
+        g->loss = (real *)mem[CE_LOSS] + r, g->hit = (real *)mem[CE_HIT] + r;
+        /* A line that is waited for keeps all later ones of DX waiting. */
+        for (int i = 0; i < most; i += LINE) {
+            __builtin_prefetch(g->label + 4 * most + i);
+            __builtin_prefetch(g->loss + 4 * most + i, 1);
+            __builtin_prefetch(g->hit + 4 * most + i, 1);
         }
-        for (int i = k; i < ROWS; i++) sum[i] = 1;
-        for (int i = 0; i < k; i += VL) {
-            vf s = vf_load(sum + i);
-            vf_store(factor + i, share / s);
-            vf_store(sum + i, vf_log(s));
+        g->y = stream ? out + left : dx;
+        g->e = whole ? buffer[turn] : g->y;
+        for (int i = 0; i < g->rows; i++) g->most[i] = row_max(g->x + (int64_t)i * n, n);
+        for (int i = 0; i < g->rows || (!at_once && i < before->rows); i++) {
+            if (i < g->rows)
+                g->sum[i] = row_exp(unroll, whole, g->x + (int64_t)i * n, n, g->most[i],
+                                    g->e + i * stride, &w);
+            if (stream && i < g->rows) passed(&w, in_loops);
+            if (!at_once && i < before->rows) {
+                finish_row(whole, before, i, n, stride, &t);
+                const int64_t done = (had + (int64_t)(i + 1) * n - LAG) / LINE * LINE;
+                if (done > lines) w.n += done - lines, lines = done;
+            }
         }
-        for (int i = 0; i < k; i++) {
-            const int at = label[r + i];
-            const real *row = x + (int64_t)i * n;
-            loss[r + i] = sum[i] - (1 - smooth) * (row[at] - most[i]);
-            if (smooth != 0) loss[r + i] -= spread * row_depth(row, n, most[i]);
-            hit[r + i] = row[at] == most[i] && row_first(row, at, most[i]) < 0;
-            row_gradient(whole, e + i * stride, n, factor[i], at, (1 - smooth + spread) * share,
-                         spread * share, y + (int64_t)i * n);
+        if (stream) {
+            w.n += have / LINE * LINE - lines;
+            put_lines(&w);
+            memcpy(out, w.from, (size_t)left * sizeof *out);
+            rest = out;
         }
-        if (!stream) continue;
-        put_lines(&w);
-        const int64_t have = left + (int64_t)k * n;
-        w.n = have / LINE * LINE, w.to = dx - left, w.from = out;
-        left = have - w.n;
-        memcpy(next, out + w.n, (size_t)left * sizeof *out);
-        real *turn = out;
-        out = next, next = turn;
+        for (int i = g->rows; i < ROWS; i++) g->sum[i] = 1;
+        for (int i = 0; i < g->rows; i += VL) {
+            vf s = vf_load(g->sum + i);
+            vf_store(g->factor + i, t.share / s);
+            vf_store(g->sum + i, vf_log(s));
+        }
+        for (int i = 0; at_once && i < g->rows; i++) finish_row(whole, g, i, n, stride, &t);
+        r += g->rows;
     }
     if (!stream) return;
-    put_lines(&w);
-    memcpy((real *)mem[CE_DX] + to * n - left, out, (size_t)left * sizeof *out);
+    memcpy((real *)mem[CE_DX] + to * n - left, rest, (size_t)left * sizeof *rest);
     vf_stream_end();
 }
 
