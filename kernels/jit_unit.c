@@ -72,8 +72,8 @@ static void write_config(FILE *f, const struct hone_config *c)
     fprintf(f, " } };\n");
 }
 
-/* Attributes are asked for by name: of this problem the compiler knows the answers, of others (a
- * convolution's products) the function does. */
+/* Attributes are asked for by name, the op by its symbol: of this problem the compiler knows the
+ * answers, of others (a convolution's products) the function and the pointer do. */
 static void write_attributes(FILE *f, const struct hone_problem *p)
 {
     fprintf(f, "static inline __attribute__((always_inline)) int\n"
@@ -84,6 +84,9 @@ static void write_attributes(FILE *f, const struct hone_problem *p)
         if (p->attrs >> i & 1)
             fprintf(f, " || !__builtin_strcmp(name, \"%s\")", p->op->attr[i].name);
     fprintf(f, ";\n}\n#define hone_problem_has hone_jit_has\n");
+    fprintf(f, "#define hone_problem_is(p, op_name) ((p) == &hone_jit_problem \\\n"
+               "    ? !__builtin_strcmp(\"%s\", #op_name) : (p)->op == &hone_op_##op_name)\n",
+            p->op->name);
 }
 
 /* "kernels/gemm/cpu_small.c": gemm_cpu_small, what HONE_SYM() makes its symbol of. */

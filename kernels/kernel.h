@@ -274,6 +274,12 @@ int  hone_problem_equal(const struct hone_problem *p, const struct hone_problem 
 /* Is attribute `name` given?  An assert catches a name the op does not have. */
 int  hone_problem_has(const struct hone_problem *p, const char *name);
 
+/* Is p a problem of this op?  hone_problem_is(p, conv2d_fwd); see JIT below: a compiler does not
+ * know of addresses outside of its own code whether they are the same. */
+#ifndef HONE_JIT_BUILD
+#define hone_problem_is(p, op_name) ((p)->op == &hone_op_##op_name)
+#endif
+
 /* Bytes that must move at least: every input read once, every output written once. */
 double hone_problem_bytes(const struct hone_problem *p);
 

@@ -12,11 +12,12 @@
 #include "kernels/backend/cpu.h"
 #include "kernels/backend/up_to.h"
 #include "kernels/conv2d/gather.h"
+#include "kernels/gemm/micro.h"
 
 #include <math.h>
 
 enum { RP, NV, ROWS, THREADS };
-enum { REGISTERS = VB == 64 ? 32 : 16, MAX_RP = 14, MAX_NV = 4,
+enum { REGISTERS = VB == 64 ? 32 : 16, MAX_RP = 16, MAX_NV = 4,
        HALF = sizeof(stored) < sizeof(real) };
 
 /* What all tiles of one block of channels and one phase share. */
@@ -28,22 +29,42 @@ struct block {
     int64_t pixel, out_pixel;   /* floats from pixel to pixel of the tile, in and out */
     int lanes;                  /* channels in the last vector */
     int left, right;            /* numbers of a run that first and last pixel do not see */
-    real lo, hi;               /* clamp: relu and relu6 are done here */
+    int clamp;                  /* 1: to [lo, hi]: relu and relu6 are done here */
+    real lo, hi;
 };
 
-/* Adds n numbers of a run to the sums of pixels [from, to); returns the next weights. */
+/* Adds n numbers of a run to the sums of pixels [from, to); returns the next weights.  odd: of the
+ * distance between two pixels, as hone_tile_at() wants it. */
 HONE_INLINE const real *steps(int from, int to, int nv, int n, const real *x, int64_t pixel,
-                              const real *w, vf acc[MAX_RP][MAX_NV])
+                              const int64_t *odd, const real *w, vf acc[MAX_RP][MAX_NV])
 {
     for (int c = 0; c < n; c++, w += nv * VL) {
         vf wv[MAX_NV];
+        /* What the compiler thought to keep from one step to the next would cost registers. */
+        __asm__("" : "+r"(x));
         HONE_UNROLLED for (int v = 0; v < nv; v++) wv[v] = vf_load(w + v * VL);
         HONE_UNROLLED for (int p = from; p < to; p++) {
-            vf xv = vf_set(x[p * pixel + c]);
+            vf xv = vf_set(__builtin_constant_p(pixel)
+                               ? x[p * pixel]
+                               : *(const real *)hone_tile_at((const char *)x, odd, p));
             HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] += xv * wv[v];
         }
+        x++;
     }
     return w;
+}
+
+/* Compiled for one problem a tile wants to know this before the compiler has found out what is in
+ * b: a pixel's distance is then a part of the instruction. */
+HONE_INLINE int64_t pixel_of(const struct block *b)
+{
+#ifdef HONE_JIT_BUILD
+    const int32_t *d = hone_jit_problem.dim;
+    (void)b;
+    return hone_problem_is(&hone_jit_problem, conv2d_dgrad) ? d[CONV_OC] : d[CONV_SW] * d[CONV_IC];
+#else
+    return b->pixel;
+#endif
 }
 
 /* edges: 1: b's left and right are looked at. */
@@ -51,22 +72,32 @@ HONE_INLINE void tile(int rp, int nv, int edges, const struct block *b, const re
 {
     vf acc[MAX_RP][MAX_NV];
     const real *w = b->w;
-    const int64_t pixel = b->pixel;
+    const int64_t pixel = pixel_of(b);
+    int64_t odd[8];
+    HONE_UNROLLED for (int j = 0; j < 8; j++) {
+        odd[j] = (2 * j + 1) * pixel * (int64_t)sizeof *x;
+        if (!__builtin_constant_p(pixel) && 2 * j + 1 < rp) __asm__("" : "+r"(odd[j]));
+    }
     HONE_UNROLLED for (int p = 0; p < rp; p++)
         HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] = vf_load(b->bias + v * VL);
+    /* What the next tile will write: of few input channels a tile is done before it has arrived. */
+    HONE_UNROLLED for (int p = 0; p < rp; p++)
+        HONE_UNROLLED for (int v = 0; v < nv; v++)
+            __builtin_prefetch(y + (rp + p) * b->out_pixel + v * VL, 1);
     for (int i = 0; i < b->nh; i++)
         for (int j = 0; j < b->nw; j++) {
             const real *at = x + i * b->tap_h + j * b->tap_w;
             const int left = edges ? b->left : 0, end = b->run - (edges ? b->right : 0);
-            if (edges) w = steps(1, rp, nv, left, at, pixel, w, acc);
-            w = steps(0, rp, nv, end - left, at + left, pixel, w, acc);
-            if (edges) w = steps(0, rp - 1, nv, b->right, at + end, pixel, w, acc);
+            if (edges) w = steps(1, rp, nv, left, at, pixel, odd, w, acc);
+            w = steps(0, rp, nv, end - left, at + left, pixel, odd, w, acc);
+            if (edges) w = steps(0, rp - 1, nv, b->right, at + end, pixel, odd, w, acc);
         }
     vf lo = vf_set(b->lo), hi = vf_set(b->hi);
     HONE_UNROLLED for (int p = 0; p < rp; p++)
         HONE_UNROLLED for (int v = 0; v < nv; v++) {
+            vf s = acc[p][v];
             /* In this order NaN stays NaN. */
-            vf s = vf_min(hi, vf_max(lo, acc[p][v]));
+            if (!__builtin_constant_p(b->clamp) || b->clamp) s = vf_min(hi, vf_max(lo, s));
             if (v < nv - 1 || b->lanes == VL) vs_store(y + p * b->out_pixel + v * VL, s);
             else vs_store_n(y + p * b->out_pixel + v * VL, s, b->lanes);
         }
@@ -74,11 +105,38 @@ HONE_INLINE void tile(int rp, int nv, int edges, const struct block *b, const re
 
 /* As many as the registers hold: rp * nv sums, nv weights and one broadcast. */
 #if HONE_VB == 64
-#define TILES(X) HONE_UP_TO_14(X, 1) HONE_UP_TO_14(X, 2) HONE_UP_TO_8(X, 3) HONE_UP_TO_6(X, 4)
+#define TILES(X) HONE_UP_TO_16(X, 1) HONE_UP_TO_14(X, 2) HONE_UP_TO_8(X, 3) HONE_UP_TO_6(X, 4)
 #else
 #define TILES(X) HONE_UP_TO_14(X, 1) HONE_UP_TO_6(X, 2) HONE_UP_TO_4(X, 3)
 #endif
 
+#ifdef HONE_JIT_BUILD
+/* Sizes are constants, and only the tiles that occur are compiled as such. */
+HONE_INLINE int in_row(int count, int rp)
+{
+    const int n = (count + hone_jit_config.v[RP] - 1) / hone_jit_config.v[RP];
+    return n && (rp == count / n || (count % n && rp == count / n + 1));
+}
+
+HONE_INLINE int occurs(int rp, int nv)
+{
+    const struct hone_problem *p = &hone_jit_problem;
+    const int dgrad = hone_problem_is(p, conv2d_dgrad), most = hone_jit_config.v[NV],
+              count = p->dim[dgrad ? CONV_IW : CONV_OW], phases = dgrad ? p->dim[CONV_SW] : 1,
+              vectors = (p->dim[dgrad ? CONV_IC : CONV_OC] / p->dim[CONV_G] + VL - 1) / VL;
+    return (in_row(count / phases, rp) || in_row((count + phases - 1) / phases, rp)) &&
+           (nv == (vectors - 1) % most + 1 || (nv == most && vectors > most));
+}
+
+HONE_INLINE void any_tile(int edges, int nv, int rp, const struct block *b, const real *x,
+                          stored *y)
+{
+#define X(r, v) if (occurs(r, v) && rp == r && nv == v) { tile(r, v, edges, b, x, y); return; }
+    TILES(X)
+#undef X
+}
+
+#else
 #define X(rp, nv)                                                                                  \
     static void tile_##rp##x##nv(const struct block *b, const real *x, stored *y)                  \
     {                                                                                              \
@@ -86,7 +144,7 @@ HONE_INLINE void tile(int rp, int nv, int edges, const struct block *b, const re
     }                                                                                              \
     static void edge_##rp##x##nv(const struct block *b, const real *x, stored *y)                  \
     {                                                                                              \
-        tile(rp, nv, !HALF, b, x, y);                                                              \
+        tile(rp, nv, 1, b, x, y);                                                                  \
     }
 TILES(X)
 #undef X
@@ -99,6 +157,12 @@ static tile_fn *const tiles[2][MAX_NV][MAX_RP] = {
     TILES(X)
 #undef X
 };
+
+static void any_tile(int edges, int nv, int rp, const struct block *b, const real *x, stored *y)
+{
+    tiles[edges][nv - 1][rp - 1](b, x, y);
+}
+#endif
 
 /* ---- how the work is cut ---- */
 
@@ -114,16 +178,16 @@ struct layout {
 
 /* Of a phase across: the taps that its first output does not see on the left, its last on the
  * right. */
-static int missing_left(const struct conv_axis *w) { return w->at < 0 ? -w->at : 0; }
+HONE_JIT_INLINE int missing_left(const struct conv_axis *w) { return w->at < 0 ? -w->at : 0; }
 
-static int missing_right(const struct conv_axis *w, int size)
+HONE_JIT_INLINE int missing_right(const struct conv_axis *w, int size)
 {
     const int n = (w->count - 1) * w->step + w->at + w->n - size;
     return n > 0 ? n : 0;
 }
 
 /* Do all other outputs see all taps across, side by side, and at least one of the two each tap? */
-static int edges_are_single(const struct gather *q)
+HONE_JIT_INLINE int edges_are_single(const struct gather *q)
 {
     for (int i = 0; i < q->phases_w; i++) {
         const struct conv_axis w = gather_w(q, i);
@@ -135,7 +199,7 @@ static int edges_are_single(const struct gather *q)
     return 1;
 }
 
-static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
+HONE_JIT_INLINE struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
     struct layout l = { .q = gather_of(p), .rp = c->v[RP], .nv = c->v[NV], .rows = c->v[ROWS] };
     const struct gather *q = &l.q;
@@ -153,7 +217,7 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
 }
 
 /* Vectors of channels in block i: the last may have fewer. */
-static int vectors_of(const struct layout *l, int i)
+HONE_JIT_INLINE int vectors_of(const struct layout *l, int i)
 {
     int left = (l->q.outc - i * l->nv * VL + VL - 1) / VL;
     return left < l->nv ? left : l->nv;
@@ -190,8 +254,8 @@ static void pack(const struct layout *l, int group, int index, const stored *w, 
 
 /* One block of channels, all phases, output rows [a0, a1) of each.  x: the group's first channel of
  * the frame, or of the image; y: the image's first output of the block. */
-static void sweep(const struct layout *l, struct block b, int vectors, const real *x, stored *y,
-                  int a0, int a1)
+HONE_JIT_INLINE void sweep(const struct layout *l, struct block b, int vectors, const real *x,
+                           stored *y, int a0, int a1)
 {
     const struct gather *q = &l->q;
     const real *weights = b.w;
@@ -213,8 +277,8 @@ static void sweep(const struct layout *l, struct block b, int vectors, const rea
             for (int a = a0; a < a1 && a < h.count; a++) {
                 const int first = a * h.step + h.at;
                 int from = 0, to = w.n ? h.n : 0;   /* taps down */
-                while (!l->framed && from < to && first + from * h.dist < 0) from++;
-                while (!l->framed && from < to && first + (to - 1) * h.dist >= q->in_h) to--;
+                while (from < to && first + from * h.dist < 0) from++;
+                while (from < to && first + (to - 1) * h.dist >= q->in_h) to--;
                 const real *row = x + (first + from * h.dist) * l->pitch + (int64_t)w.at * q->in_c;
                 stored *out =
                     y + ((int64_t)(h.start + a * h.stride) * q->out_w + w.start) * q->out_c;
@@ -224,8 +288,10 @@ static void sweep(const struct layout *l, struct block b, int vectors, const rea
                 for (int t = 0, at = 0; t < ntiles; t++) {
                     int n = w.count / ntiles + (t < w.count % ntiles);
                     b.left = t ? 0 : left, b.right = t < ntiles - 1 ? 0 : right;
-                    tiles[b.left || b.right][vectors - 1][n - 1](&b, row + at * b.pixel,
-                                                                 out + at * b.out_pixel);
+                    const real *from_x = row + at * b.pixel;
+                    stored *to_y = out + at * b.out_pixel;
+                    if (!HALF && (b.left || b.right)) any_tile(1, vectors, n, &b, from_x, to_y);
+                    else any_tile(0, vectors, n, &b, from_x, to_y);
                     at += n;
                 }
             }
@@ -236,9 +302,9 @@ static void sweep(const struct layout *l, struct block b, int vectors, const rea
 /* ---- the kernel ---- */
 
 /* Does a tile write what is final, without an activation or with one that is a cut? */
-static int can_finish(const struct hone_problem *p)
+HONE_JIT_INLINE int can_finish(const struct hone_problem *p)
 {
-    const enum hone_act act = p->op == &hone_op_conv2d_dgrad ? HONE_ACT_none : hone_act_of(p);
+    const enum hone_act act = hone_problem_is(p, conv2d_dgrad) ? HONE_ACT_none : hone_act_of(p);
     return act == HONE_ACT_none || act == HONE_ACT_relu || act == HONE_ACT_relu6;
 }
 
@@ -252,7 +318,7 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 static int valid(const struct hone_problem *p, const struct hone_config *c,
                  const struct hone_device *d)
 {
-    static const int rps[] = { 4, 6, 8, 10, 12, 13, 14 };
+    static const int rps[] = { 4, 6, 8, 10, 12, 13, 14, 16 };
     struct gather q = gather_of(p);
     int rp = c->v[RP], nv = c->v[NV], rows = c->v[ROWS];
     (void)d;
@@ -273,11 +339,11 @@ static int suits(const struct hone_problem *p, const struct hone_device *d)
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
-    static const int rps[] = { 14, 13, 12, 10, 8, 6, 4 };
+    static const int rps[] = { 16, 14, 13, 12, 10, 8, 6, 4 };
     struct gather q = gather_of(p);
     double frame = 4.0 * (q.count_h * (double)q.step_h + q.to_h) * (q.to_w + 1) * q.in_c;
     c->v[NV] = q.outc > VL ? 2 : 1;
-    int most = c->v[NV] == 2 ? (REGISTERS - 3) / 2 : 14;
+    int most = c->v[NV] == 2 ? (REGISTERS - 3) / 2 : MAX_RP;
     c->v[THREADS] = hone_conv2d_threads(p, d);
     c->v[ROWS] = 0;
     /* Enough units for the threads, and frames that stay in L2. */
@@ -299,54 +365,62 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
            sizeof(real);
 }
 
+/* One thread's share: units [from, to) of bands of images. */
+HONE_JIT_INLINE void sweep_units(const struct hone_problem *p, const struct layout *l,
+                                 int64_t from, int64_t to, void *const mem[], const real *weights,
+                                 const real *biases, real *frame)
+{
+    const struct gather *q = &l->q;
+    const enum hone_act act = q->dgrad ? HONE_ACT_none : hone_act_of(p);
+    const int clamp = act == HONE_ACT_relu || act == HONE_ACT_relu6;
+    for (int64_t u = from; u < to; u++) {
+        const int64_t n = u / l->bands;
+        const int a0 = (int)(u % l->bands) * l->rows,
+                  a1 = a0 + l->rows < q->count_h ? a0 + l->rows : q->count_h;
+        stored *y = (stored *)mem[0] + n * q->out_h * q->out_w * q->out_c;
+        const stored *image = (const stored *)mem[1] + n * q->in_h * q->in_w * q->in_c;
+        const real *x = l->framed
+                            ? gather_frame(q, image, a0, a1, l->bands == 1 && u > from, frame)
+                            : (const real *)(const void *)image;
+        for (int i = 0; i < q->g * l->blocks; i++) {
+            const int group = i / l->blocks, index = i % l->blocks,
+                      vectors = vectors_of(l, index), left = q->outc - index * l->nv * VL;
+            struct block b = { .w = weights + i * l->block_floats,
+                               .bias = biases + i * l->nv * VL,
+                               .lanes = left >= vectors * VL ? VL : left % VL,
+                               .clamp = clamp,
+                               .lo = clamp ? 0 : -INFINITY,
+                               .hi = act == HONE_ACT_relu6 ? 6 : INFINITY };
+            sweep(l, b, vectors, x + group * q->inc, y + group * q->outc + index * l->nv * VL,
+                  a0, a1);
+        }
+        if (!can_finish(p))   /* not of halves */
+            gather_activate(act, (real *)(void *)y + (int64_t)a0 * q->out_w * q->out_c,
+                            (int64_t)(a1 - a0) * q->out_w * q->out_c);
+    }
+}
+
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = hone_plan_problem(plan);
-    const struct layout l = layout_of(p, hone_plan_config(plan));
-    const struct gather *q = &l.q;
     const int threads = hone_plan_config(plan)->v[THREADS];
-    enum hone_act act = q->dgrad ? HONE_ACT_none : hone_act_of(p);
-    const int clamp = act == HONE_ACT_relu || act == HONE_ACT_relu6;
-    const real lo = clamp ? 0 : -INFINITY, hi = act == HONE_ACT_relu6 ? 6 : INFINITY;
-    const stored *in = mem[1], *w = mem[2];
-    const real *bias = !q->dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
-    stored *out = mem[0];
-    real *weights = workspace, *biases = weights + l.weight_floats;
-    real *frames = weights + whole_lines(l.weight_floats + l.bias_floats);
-    const int64_t units = (int64_t)q->mb * l.bands, nblocks = (int64_t)q->g * l.blocks;
-
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
+        /* Of each thread's own: where sizes are constants, the compiler then knows them here. */
+        const struct hone_problem *p = hone_plan_problem(plan);
+        const struct layout l = layout_of(p, hone_plan_config(plan));
+        const int nblocks = l.q.g * l.blocks;
+        const int64_t units = (int64_t)l.q.mb * l.bands;
+        const real *bias = !l.q.dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
+        real *weights = workspace, *biases = weights + l.weight_floats;
+        real *frames = weights + whole_lines(l.weight_floats + l.bias_floats);
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < nblocks; i++)
-            pack(&l, (int)(i / l.blocks), (int)(i % l.blocks), w, bias,
-                 weights + i * l.block_floats, biases + i * l.nv * VL);
+        for (int i = 0; i < nblocks; i++)
+            pack(&l, i / l.blocks, i % l.blocks, mem[2], bias, weights + i * l.block_floats,
+                 biases + i * l.nv * VL);
 #pragma omp for schedule(static)
         for (int t = 0; t < threads; t++)
-            for (int64_t u = units * t / threads; u < units * (t + 1) / threads; u++) {
-                const int64_t n = u / l.bands;
-                const int a0 = (int)(u % l.bands) * l.rows,
-                          a1 = a0 + l.rows < q->count_h ? a0 + l.rows : q->count_h;
-                stored *y = out + n * q->out_h * q->out_w * q->out_c;
-                const stored *image = in + n * q->in_h * q->in_w * q->in_c;
-                real *frame = frames + t * l.frame_floats;
-                const real *x = l.framed ? gather_frame(q, image, a0, a1, frame)
-                                         : (const real *)(const void *)image;
-                for (int64_t i = 0; i < nblocks; i++) {
-                    int group = (int)(i / l.blocks), index = (int)(i % l.blocks),
-                        vectors = vectors_of(&l, index);
-                    int left = q->outc - index * l.nv * VL;
-                    struct block b = { .w = weights + i * l.block_floats,
-                                       .bias = biases + i * l.nv * VL,
-                                       .lanes = left >= vectors * VL ? VL : left % VL,
-                                       .lo = lo, .hi = hi };
-                    sweep(&l, b, vectors, x + group * q->inc,
-                          y + group * q->outc + index * l.nv * VL, a0, a1);
-                }
-                if (!can_finish(p))   /* not of halves */
-                    gather_activate(act, (real *)(void *)y + (int64_t)a0 * q->out_w * q->out_c,
-                                    (int64_t)(a1 - a0) * q->out_w * q->out_c);
-            }
+            sweep_units(p, &l, units * t / threads, units * (t + 1) / threads, mem, weights, biases,
+                        frames + t * l.frame_floats);
     }
     return HONE_OK;
 }
@@ -359,7 +433,7 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_direct) = {
     .backend = &hone_backend_cpu,
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
-    .param = { HONE_PARAM("rp", 4, 6, 8, 10, 12, 13, 14), HONE_PARAM("nv", 1, 2, 3, 4),
+    .param = { HONE_PARAM("rp", 4, 6, 8, 10, 12, 13, 14, 16), HONE_PARAM("nv", 1, 2, 3, 4),
                HONE_PARAM("rows", 0, 4, 8, 16), CONV_THREADS },
     .refuse = refuse,
     .suits = suits,

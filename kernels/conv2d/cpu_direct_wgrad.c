@@ -255,7 +255,8 @@ static void sum_units(const struct layout *l, int64_t from, int64_t to, const re
         const int64_t n = u / l->bands;
         const int a0 = (int)(u % l->bands) * l->rows,
                   a1 = a0 + l->rows < q->count_h ? a0 + l->rows : q->count_h;
-        const real *in = gather_frame(q, x + n * q->in_h * q->in_w * q->in_c, a0, a1, frame);
+        const real *in = gather_frame(q, x + n * q->in_h * q->in_w * q->in_c, a0, a1,
+                                      l->bands == 1 && u > from, frame);
         const real *out = dy + (n * q->out_h + a0) * q->out_w * q->out_c;
         struct next next = next_of(l, u + 1 < to ? u + 1 : u, x, dy);
         struct band b = { .rows = a1 - a0,

@@ -30,8 +30,8 @@ struct gather {
     struct conv v;
 };
 
-static inline struct conv_axis conv_axis_of(int dgrad, int phase, int in, int out, int k, int s,
-                                            int p, int d)
+HONE_INLINE struct conv_axis conv_axis_of(int dgrad, int phase, int in, int out, int k, int s,
+                                          int p, int d)
 {
     if (!dgrad) return (struct conv_axis){ out, 0, 1, s, -p, d, k, 0, 1 };
     /* Input i = phase + a s met output o through tap t where i + p = o s + t d: every period-th. */
@@ -49,20 +49,20 @@ static inline struct conv_axis conv_axis_of(int dgrad, int phase, int in, int ou
     return x;
 }
 
-static inline struct conv_axis gather_h(const struct gather *q, int phase)
+HONE_INLINE struct conv_axis gather_h(const struct gather *q, int phase)
 {
     return conv_axis_of(q->dgrad, phase, q->v.ih, q->v.oh, q->v.kh, q->v.sh, q->v.ph, q->v.dh);
 }
 
-static inline struct conv_axis gather_w(const struct gather *q, int phase)
+HONE_INLINE struct conv_axis gather_w(const struct gather *q, int phase)
 {
     return conv_axis_of(q->dgrad, phase, q->v.iw, q->v.ow, q->v.kw, q->v.sw, q->v.pw, q->v.dw);
 }
 
-static inline struct gather gather_of(const struct hone_problem *p)
+HONE_INLINE struct gather gather_of(const struct hone_problem *p)
 {
     struct conv v = conv_of(p);
-    int dgrad = p->op == &hone_op_conv2d_dgrad;
+    int dgrad = hone_problem_is(p, conv2d_dgrad);
     struct gather q = { .mb = v.mb, .g = v.g, .kh = v.kh, .kw = v.kw, .dgrad = dgrad, .v = v };
     q.in_h = dgrad ? v.oh : v.ih, q.in_w = dgrad ? v.ow : v.iw, q.in_c = dgrad ? v.oc : v.ic;
     q.out_h = dgrad ? v.ih : v.oh, q.out_w = dgrad ? v.iw : v.ow, q.out_c = dgrad ? v.ic : v.oc;
@@ -90,37 +90,46 @@ static inline struct gather gather_of(const struct hone_problem *p)
 
 /* ---- the frame: input rows with their padding around them, so that no tap needs a test ---- */
 
-static inline int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }
+HONE_INLINE int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }
 
 /* Does any tap lie outside of the input?  If not, the input serves as its own frame. */
-static inline int gather_padded(const struct gather *q)
+HONE_INLINE int gather_padded(const struct gather *q)
 {
     return q->from_h < 0 || q->from_w < 0 || q->to_w >= q->in_w ||
            (int64_t)(q->count_h - 1) * q->step_h + q->to_h >= q->in_h;
 }
 
 /* Is the input copied into its frame?  Halves always are: the frame is of floats. */
-static inline int gather_framed(const struct gather *q)
+HONE_INLINE int gather_framed(const struct gather *q)
 {
     return sizeof(stored) < sizeof(real) || gather_padded(q);
 }
 
 /* Floats from row to row. */
-static inline int64_t gather_pitch(const struct gather *q)
+HONE_INLINE int64_t gather_pitch(const struct gather *q)
 {
     return (gather_padded(q) ? (int64_t)q->to_w - q->from_w + 1 : q->in_w) * q->in_c;
 }
 
 /* Input rows under `rows` rows of output. */
-static inline int64_t gather_rows(const struct gather *q, int rows)
+HONE_INLINE int64_t gather_rows(const struct gather *q, int rows)
 {
     return (int64_t)(rows - 1) * q->step_h + q->to_h - q->from_h + 1;
 }
 
+/* A row of n numbers: shorter than what memcpy() is worth. */
+HONE_INLINE void gather_row(real *to, const stored *from, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) vf_store(to + i, vs_load(from + i));
+    if (i < n) vf_store_n(to + i, vs_load_n(from + i, (int)(n - i)), (int)(n - i));
+}
+
 /* The frame of output rows [a0, a1) of one image, at its input row a0 * step_h + from_h, column
- * from_w: in the image where it serves as its own frame, else copied to `frame`. */
-static inline const real *gather_frame(const struct gather *q, const stored *image, int a0, int a1,
-                                       real *frame)
+ * from_w: in the image where it serves as its own frame, else copied to `frame`.  around: 1: the
+ * frame held the same rows of another image, so that its padding is there. */
+HONE_INLINE const real *gather_frame(const struct gather *q, const stored *image, int a0, int a1,
+                                     int around, real *frame)
 {
     const int64_t pitch = gather_pitch(q), left = (int64_t)-q->from_w * q->in_c,
                   nrows = gather_rows(q, a1 - a0);
@@ -129,13 +138,13 @@ static inline const real *gather_frame(const struct gather *q, const stored *ima
     if (!gather_framed(q)) return (const real *)(const void *)(image + first * pitch);
     for (int64_t r = 0; r < nrows; r++) {
         real *to = frame + r * pitch;
-        if (first + r < 0 || first + r >= q->in_h) {
-            memset(to, 0, (size_t)pitch * sizeof *to);
-            continue;
+        const int64_t n = first + r < 0 || first + r >= q->in_h ? 0 : middle;
+        if (!around) {
+            const int64_t end = n ? left + n : 0;
+            memset(to, 0, (size_t)(n ? left : 0) * sizeof *to);
+            memset(to + end, 0, (size_t)(pitch - end) * sizeof *to);
         }
-        memset(to, 0, (size_t)left * sizeof *to);
-        vs_widen(to + left, image + (first + r) * width, middle);
-        memset(to + left + middle, 0, (size_t)(pitch - left - middle) * sizeof *to);
+        gather_row(to + left, image + (first + r) * width, n);
     }
     return frame;
 }
