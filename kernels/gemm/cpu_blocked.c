@@ -8,7 +8,8 @@
  * A panel of B (kc x nv vectors) stays in L1 while a block of A (mc x kc) streams past it from L2;
  * or, by rows, a panel of A does while B's block streams past.
  * All threads copy B together; then they are a grid over C's tiles, each with its own copy of A's
- * rows.
+ * rows.  Or, for long sums of few numbers, each has a share of the sum's steps, and C is added up
+ * in the end: then each number of A and B is read by one thread, and nobody waits between blocks.
  *
  * Matrices of halves are widened as they are copied.  A C of halves is added up as floats in scratch
  * memory, and its tiles are rounded when their sums are whole. */
@@ -45,13 +46,15 @@ enum { MR, NV, KC, MC, NC, ORDER, AHEAD, THREADS };
 #define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_4(X, 2) HONE_UP_TO_3(X, 3)
 #endif
 
-/* The one of them for large products. */
-#if defined __AVX512F__ || defined __aarch64__
-enum { WIDE_MR = 6, WIDE_NV = 4 };
+/* The one of them for large products, and the one for few columns and many rows. */
+#if defined __AVX512F__
+enum { WIDE_MR = 6, WIDE_NV = 4, TALL_MR = 9, TALL_NV = 3 };
+#elif defined __aarch64__
+enum { WIDE_MR = 6, WIDE_NV = 4, TALL_MR = 8, TALL_NV = 3 };
 #elif defined __AVX2__
-enum { WIDE_MR = 6, WIDE_NV = 2 };
+enum { WIDE_MR = 6, WIDE_NV = 2, TALL_MR = 6, TALL_NV = 2 };
 #else
-enum { WIDE_MR = 4, WIDE_NV = 2 };
+enum { WIDE_MR = 4, WIDE_NV = 2, TALL_MR = 4, TALL_NV = 2 };
 #endif
 
 /* Rows of a matrix that will be copied next, fetched into L2 while tiles are computed: memory has
@@ -164,18 +167,23 @@ static tile_fn *const tiles[4][16] = { TILES(X) };
 /* What follows a tile: the next rows, so that a panel of B stays in L1 while A's block passes it;
  * the next columns, so that C is written from end to end, as memory likes it; or the next rows, with
  * panels of B copied one at a time, each by who uses it and just before: what is copied goes no
- * further than L1, and is read but once, which is what few rows want. */
-enum order { BY_COLUMNS, BY_ROWS, BY_PANELS };
+ * further than L1, and is read but once, which is what few rows want.  BY_STEPS: as BY_COLUMNS, but
+ * threads share the steps of the sum. */
+enum order { BY_COLUMNS, BY_ROWS, BY_PANELS, BY_STEPS };
 
 struct job {
-    int m, n, k, layout, has_bias;
+    int m, n, k, layout, has_bias;                  /* k: the steps that are added up here */
+    int a_row, b_row;                               /* numbers of a row of A, of B, as they lie */
+    int deep;                                       /* threads share the steps */
+    int ends;                                       /* what follows the sum follows its last step */
     int mr, nv;                                     /* rows and vectors of a tile at most */
     int kc, mc, nc, threads, down, across;          /* threads are a grid of down x across */
     enum order order;
-    int ahead;                                      /* B is fetched before its copy */
+    int ahead;                                      /* B and A are fetched before their copies */
     const stored *a, *b;
     const real *bias;
     real *c, *packed_a, *packed_b;                  /* packed_a: threads times mc x kc */
+    real *sums;                                     /* of all threads but the first */
     stored *out;                                    /* C where c is floats beside it, else NULL */
     int beside;
     real alpha, beta;
@@ -185,6 +193,7 @@ struct job {
 static int least(int a, int b) { return a < b ? a : b; }
 static int up(int a, int b) { return (a + b - 1) / b; }
 static int round_up(int a, int b) { return up(a, b) * b; }
+static int64_t round_up64(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 
 /* Units (rows, vectors) in as few parts of at most so many as can be, all alike but that the first
  * `longer` have one more. */
@@ -207,6 +216,9 @@ static void share(int parts, int i, int n, int *from, int *to)
     *from = (int)((int64_t)parts * i / n);
     *to = (int)((int64_t)parts * (i + 1) / n);
 }
+
+/* Numbers in a line of the caches. */
+enum { LINE = 64 / (int)sizeof(real) };
 
 /* The grid whose busiest thread has the fewest tiles; of several the one where most threads copy the
  * panels of B that they use, for what another copied comes from its caches. */
@@ -234,6 +246,8 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
         .nv = c->v[NV],
         .order = (enum order)c->v[ORDER],
         .ahead = c->v[AHEAD],
+        .deep = c->v[ORDER] == BY_STEPS && c->v[THREADS] > 1,
+        .ends = 1,
         .threads = c->v[THREADS],
         .alpha = (real)p->value[GEMM_ALPHA],
         .beta = (real)p->value[GEMM_BETA],
@@ -241,8 +255,11 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
         .act = hone_act_of(p),
         .beside = hone_dtype_is_half(p->dtype) && !hone_problem_has(p, "wide"),
     };
+    j.a_row = j.layout == GEMM_TN ? j.m : j.k;
+    j.b_row = j.layout == GEMM_NT ? j.k : j.n;
     /* All parts of the sum are about as long, in whole lines of a matrix. */
-    j.kc = least(j.k, round_up(up(j.k, up(j.k, c->v[KC])), 64 / (int)sizeof(real)));
+    const int k = j.deep ? round_up(up(j.k, j.threads), LINE) : j.k;
+    j.kc = least(k, round_up(up(k, up(k, c->v[KC])), LINE));
     const int panels = j.order == BY_PANELS;
     j.nc = panels ? j.nv * VL : round_up(least(c->v[NC], j.n), VL);
     j.mc = panels ? j.m : least(c->v[MC], j.m);
@@ -280,8 +297,8 @@ static struct ahead columns_ahead(const struct job *j, int from, int to, int ste
 {
     const int steps = least(j->kc, j->k - step);
     return j->layout == GEMM_NT
-               ? range(j->b + (int64_t)from * j->k + step, j->k, to - from, steps)
-               : range(j->b + (int64_t)step * j->n + from, j->n, steps, to - from);
+               ? range(j->b + (int64_t)from * j->b_row + step, j->b_row, to - from, steps)
+               : range(j->b + (int64_t)step * j->b_row + from, j->b_row, steps, to - from);
 }
 
 /* What of B this thread will copy from column col and step `step` on. */
@@ -316,14 +333,14 @@ static void pack_panels(const struct job *j, real *to, const struct split *panel
 {
     const int at = start_of(panels, from) * VL;
     if (j->layout != GEMM_NT) {
-        pack_along(to, panels, VL, from, end, j->b + (int64_t)step * j->n + col + at, j->n, steps,
-                   cols - at);
+        pack_along(to, panels, VL, from, end, j->b + (int64_t)step * j->b_row + col + at,
+                   j->b_row, steps, cols - at);
         return;
     }
     for (; from < end; from++) {
         const int first = start_of(panels, from) * VL, width = size_of(panels, from) * VL;
         hone_pack_rows(to + (int64_t)(first - at) * steps, width,
-                       j->b + (int64_t)(col + first) * j->k + step, j->k, steps,
+                       j->b + (int64_t)(col + first) * j->b_row + step, j->b_row, steps,
                        least(width, cols - first));
     }
 }
@@ -338,18 +355,28 @@ static void pack_b(const struct job *j, int thread, int col, int cols, int step,
                 col, cols, step, steps);
 }
 
+/* Rows [row, row + rows) of A from step `step` on. */
+static struct ahead a_ahead(const struct job *j, int row, int rows, int step)
+{
+    const int steps = least(j->kc, j->k - step);
+    if (!j->ahead || steps <= 0) return (struct ahead){ 0 };
+    return j->layout == GEMM_TN
+               ? range(j->a + (int64_t)step * j->a_row + row, j->a_row, steps, rows)
+               : range(j->a + (int64_t)row * j->a_row + step, j->a_row, rows, steps);
+}
+
 static void pack_a(const struct job *j, real *to, int row, int rows, int step, int steps)
 {
     const struct split groups = split_of(rows, j->mr);
     if (j->layout == GEMM_TN) {
-        pack_along(to, &groups, 1, 0, groups.parts, j->a + (int64_t)step * j->m + row, j->m, steps,
-                   rows);
+        pack_along(to, &groups, 1, 0, groups.parts, j->a + (int64_t)step * j->a_row + row, j->a_row,
+                   steps, rows);
         return;
     }
     for (int q = 0; q < groups.parts; q++) {
         const int first = start_of(&groups, q), count = size_of(&groups, q);
         hone_pack_rows(to + (int64_t)first * steps, count,
-                       j->a + (int64_t)(row + first) * j->k + step, j->k, steps, count);
+                       j->a + (int64_t)(row + first) * j->a_row + step, j->a_row, steps, count);
     }
 }
 
@@ -370,13 +397,13 @@ struct part {
     const real *packed_a, *panel;   /* panel: of B, whose turn it is */
     struct split groups, panels;    /* of rows, and of all the block's vectors */
     int row, rows, col, cols, from, to, step, steps;
-    struct ahead next;          /* what is left to fetch of the next block of B */
+    struct ahead next, next_a;  /* what is left to fetch of the next blocks of B, of A */
 };
 
 /* The tile of group i of rows and panel q. */
 static void part_tile(const struct job *j, struct part *w, int i, int q)
 {
-    const int last = w->step + w->steps == j->k, relu = j->act == HONE_ACT_relu;
+    const int last = j->ends && w->step + w->steps == j->k, relu = j->act == HONE_ACT_relu;
     const int row = start_of(&w->groups, i), rows = size_of(&w->groups, i),
               vector = start_of(&w->panels, q), nv = size_of(&w->panels, q),
               at = w->col + vector * VL, cols = least(nv * VL, j->n - at);
@@ -396,7 +423,7 @@ static void part_tile(const struct job *j, struct part *w, int i, int q)
     if (w->step == 0 && j->beta != 0) take_tile(j, place, rows, cols);
     if (w->step == 0 && j->beta != 0 && j->beta != 1)
         hone_scale_rows(j->beta, t.c, j->n, rows, cols);
-    tiles[nv - 1][rows - 1](&t, &w->next);
+    tiles[nv - 1][rows - 1](&t, w->next.rows ? &w->next : &w->next_a);
     if (last && !relu) hone_epilogue(j->act, t.c, j->n, rows, cols, NULL);
     if (last) give_tile(j, place, rows, cols);
 }
@@ -427,6 +454,9 @@ static void run_block(const struct job *j, struct part *w, real *packed_a, int r
         w->rows = size_of(&blocks, b);
         w->groups = split_of(w->rows, j->mr);
         pack_a(j, packed_a, w->row, w->rows, w->step, w->steps);
+        const int more = b + 1 < blocks.parts, next = more ? b + 1 : 0,
+                  step = more ? w->step : w->step + w->steps;
+        w->next_a = a_ahead(j, row0 + start_of(&blocks, next), size_of(&blocks, next), step);
         run_part(j, w);
     }
 }
@@ -451,6 +481,7 @@ static void work_by_panels(const struct job *j, int thread)
     for (; w.step < j->k && w.to > w.from; w.step += j->kc) {
         w.steps = least(j->kc, j->k - w.step);
         pack_a(j, packed_a, 0, j->m, w.step, w.steps);
+        w.next_a = a_ahead(j, 0, j->m, w.step + w.steps);
         for (int q = w.from; q < w.to; q++) {
             pack_panels(j, packed_b, &w.panels, q, q + 1, 0, j->n, w.step, w.steps);
             w.next = panel_ahead(j, &w, q);
@@ -486,6 +517,49 @@ static void work(const struct job *j, int thread)
             }
         }
     }
+}
+
+/* The step with which share t begins. */
+static int share_of_steps(const struct job *j, int t)
+{
+    return least(j->k, (int)((int64_t)up(j->k, LINE) * t / j->threads) * LINE);
+}
+
+/* Numbers of one thread's sums, and of its copy of B. */
+static int64_t sums_apart(const struct job *j)
+{
+    return round_up64((int64_t)j->m * j->n, HONE_APART);
+}
+
+static int64_t packed_b_apart(const struct job *j) { return (int64_t)j->nc * j->kc; }
+
+/* The product of share t of the steps, as one thread computes it. */
+static void work_on_steps(const struct job *j, int t)
+{
+    const int from = share_of_steps(j, t);
+    struct job mine = *j;
+    mine.threads = mine.down = mine.across = 1;
+    mine.ends = 0;
+    mine.k = share_of_steps(j, t + 1) - from;
+    mine.a += j->layout == GEMM_TN ? (int64_t)from * j->a_row : from;
+    mine.b += j->layout == GEMM_NT ? from : (int64_t)from * j->b_row;
+    mine.packed_a += (int64_t)t * j->mc * j->kc;
+    mine.packed_b += t * packed_b_apart(j);
+    if (t) {
+        mine.c = j->sums + (t - 1) * sums_apart(j);
+        mine.beta = 0;
+    }
+    work(&mine, 0);
+}
+
+static void add_sums(const struct job *j, int t)
+{
+    int from, to;
+    share(j->m, t, j->threads, &from, &to);
+    const int64_t at = (int64_t)from * j->n;
+    hone_add_shares(j->c + at, to - from, j->n, j->sums + at, j->threads - 1, sums_apart(j),
+                    j->bias, j->act);
+    for (int i = from; i < to; i++) give_tile(j, (int64_t)i * j->n, 1, j->n);
 }
 
 /* ---- the kernel ---- */
@@ -549,23 +623,59 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
         c->v[ORDER] = BY_ROWS;
         c->v[AHEAD] = 0;
     }
+    const int exceeds = (int64_t)hone_problem_bytes(p) >= d->l2_bytes;
+    /* With a long sum of few numbers threads share the steps, and B's columns are one block. */
+    if (dim[GEMM_K] >= 8 * (int64_t)dim[GEMM_N] && dim[GEMM_K] >= 64 && exceeds &&
+        dim[GEMM_N] <= 256) {
+        c->v[ORDER] = BY_STEPS;
+        c->v[AHEAD] = dim[GEMM_M] <= 512;
+        c->v[MC] = fit(&q[MC], 144, dim[GEMM_M]);
+        c->v[NC] = q[NC].value[0];
+    }
+    /* Steps that are a page apart are nothing that the processor fetches ahead; and a tile has
+     * fewer rows then than a set of L1 has places, since their lines may all belong to one. */
+    if (p->layout == GEMM_TN && exceeds && dim[GEMM_M] * word >= 4096 && dim[GEMM_N] <= 256) {
+        c->v[ORDER] = BY_COLUMNS;
+        c->v[AHEAD] = 1;
+        c->v[MR] = TALL_MR;
+        c->v[NV] = TALL_NV;
+        c->v[MC] = fit(&q[MC], 288, dim[GEMM_M]);
+    } else if (p->layout == GEMM_TN && exceeds && dim[GEMM_N] * word >= 4096 &&
+               dim[GEMM_M] <= 256) {
+        c->v[ORDER] = BY_PANELS;
+        c->v[AHEAD] = 1;
+        c->v[MR] = TALL_MR;
+        c->v[NV] = TALL_NV;
+        c->v[MC] = q[MC].value[0];
+        c->v[NC] = q[NC].value[0];
+    }
     /* Threads from about 50 microseconds on. */
     c->v[THREADS] = 1;
     while (p->op->flops(p) > 5e6 && c->v[THREADS] < 64 && 2 * c->v[THREADS] <= d->ncores) {
+        const struct hone_config fewer = *c;
         c->v[THREADS] *= 2;
-        if (!hone_config_valid(&HONE_SYM(gemm_cpu_blocked), p, c, d)) { c->v[THREADS] /= 2; break; }
+        if (hone_config_valid(&HONE_SYM(gemm_cpu_blocked), p, c, d)) continue;
+        if (c->v[ORDER] == BY_STEPS) c->v[ORDER] = BY_COLUMNS;
+        if (hone_config_valid(&HONE_SYM(gemm_cpu_blocked), p, c, d)) continue;
+        *c = fewer;
+        break;
     }
 }
 
 static int64_t packed_b_floats(const struct job *j)
 {
-    const int64_t copies = j->order == BY_PANELS ? j->threads : 1;
-    return (copies * j->nc * j->kc + 15) / 16 * 16;
+    const int64_t copies = j->order == BY_PANELS || j->deep ? j->threads : 1;
+    return round_up64(copies * packed_b_apart(j), 16);
 }
 
 static int64_t c_floats(const struct job *j)
 {
-    return j->beside ? ((int64_t)j->m * j->n + 15) / 16 * 16 : 0;
+    return j->beside ? round_up64((int64_t)j->m * j->n, 16) : 0;
+}
+
+static int64_t packed_a_floats(const struct job *j)
+{
+    return round_up64((int64_t)j->threads * j->mc * j->kc, 16);
 }
 
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
@@ -573,7 +683,8 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     struct job j = job_of(p, c);
     (void)d;
-    return (size_t)(c_floats(&j) + packed_b_floats(&j) + (int64_t)j.threads * j.mc * j.kc) *
+    return (size_t)(c_floats(&j) + packed_b_floats(&j) + packed_a_floats(&j) +
+                    (j.deep ? (j.threads - 1) * sums_apart(&j) : 0)) *
            sizeof(real);
 }
 
@@ -581,8 +692,9 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 static double growth(const struct hone_problem *p, const struct hone_config *c)
 {
     int k = p->dim[GEMM_K];
-    double chain =
-        least(c->v[KC], k) + up(k, c->v[KC]) + 4 + (hone_act_of(p) == HONE_ACT_none ? 0 : 8);
+    double chain = least(c->v[KC], k) + up(k, c->v[KC]) + 4 +
+                   (hone_act_of(p) == HONE_ACT_none ? 0 : 8) +
+                   (c->v[ORDER] == BY_STEPS ? c->v[THREADS] : 0);
     return chain < p->op->growth(p) ? chain : p->op->growth(p);
 }
 
@@ -602,14 +714,21 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     j.bias = j.has_bias ? mem[GEMM_BIAS] : NULL;
     j.packed_b = (real *)workspace + c_floats(&j);
     j.packed_a = j.packed_b + packed_b_floats(&j);
+    j.sums = j.packed_a + packed_a_floats(&j);
     if (j.threads == 1) { work(&j, 0); return HONE_OK; }
 #pragma omp parallel num_threads(j.threads)
     {
         /* Fewer threads than asked for compute the same bits. */
-        struct job mine = j;
-        mine.threads = hone_threads();
-        make_grid(&mine);
-        work(&mine, hone_thread());
+        if (j.deep) {
+            for (int t = hone_thread(); t < j.threads; t += hone_threads()) work_on_steps(&j, t);
+#pragma omp barrier
+            for (int t = hone_thread(); t < j.threads; t += hone_threads()) add_sums(&j, t);
+        } else {
+            struct job mine = j;
+            mine.threads = hone_threads();
+            make_grid(&mine);
+            work(&mine, hone_thread());
+        }
     }
     return HONE_OK;
 }
@@ -623,14 +742,15 @@ const struct hone_kernel HONE_SYM(gemm_cpu_blocked) = {
         HONE_PARAM("mr", MR_VALUES), HONE_PARAM("nv", NV_VALUES),
         HONE_PARAM("kc", 128, 192, 256, 320, 384, 512, 768),
         HONE_PARAM("mc", 48, 96, 144, 192, 288, 384, 576, 1024),
-        HONE_PARAM("nc", 256, 512, 1024, 2048, 4096), HONE_PARAM("order", 0, 1, 2),
+        HONE_PARAM("nc", 256, 512, 1024, 2048, 4096), HONE_PARAM("order", 0, 1, 2, 3),
         HONE_PARAM("ahead", 0, 1),
         HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
     },
     .constraint = "(" LARGEST(TILE_TEXT) "0) && needed(kc, k) && needed(mc, m) && needed(nc, n) && "
                   "(ahead == 0 || bytes >= l2) && "
-                  "(order < 2 || (m <= 512 && mc == 48 && nc == 256)) && "
-                  "threads <= ceil(m, mr) * ceil(n, nv * lanes)",
+                  "(order != 2 || (m <= 512 && mc == 48 && nc == 256)) && "
+                  "(order < 3 || (k >= 64 * threads && (threads > 1 || k >= 8 * n))) && "
+                  "(order == 3 || threads <= ceil(m, mr) * ceil(n, nv * lanes))",
     .guess = guess, .workspace = workspace, .growth = growth,
     .prepare = prepare, .release = hone_plan_forget, .run = run,
 };

@@ -39,6 +39,26 @@ static inline void hone_epilogue(enum hone_act act, real *c, int64_t c_row, int6
     }
 }
 
+/* Rows of C, that lie one after another: to each number the `count` sums are added that others have
+ * of it, each `apart` numbers behind the one before; then c = act(c + bias). */
+static inline void hone_add_shares(real *c, int64_t rows, int64_t cols, const real *sums, int count,
+                                   int64_t apart, const real *bias, enum hone_act act)
+{
+    const int64_t n = rows * cols;
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) {
+        vf x = vf_load(c + i);
+        for (int q = 0; q < count; q++) x += vf_load(sums + q * apart + i);
+        vf_store(c + i, x);
+    }
+    if (i < n) {
+        vf x = vf_load_n(c + i, (int)(n - i));
+        for (int q = 0; q < count; q++) x += vf_load_n(sums + q * apart + i, (int)(n - i));
+        vf_store_n(c + i, x, (int)(n - i));
+    }
+    hone_epilogue(act, c, cols, rows, cols, bias);
+}
+
 /* c *= beta, before sums are added to it. */
 static inline void hone_scale_rows(real beta, real *c, int64_t c_row, int64_t rows, int64_t cols)
 {
