@@ -148,24 +148,11 @@ static void time_peaks(struct hone_bench *b, struct hone_case *c, int round)
         b->nmoves = 0;
 }
 
-/* The moves leave other caches than kernels do.  Who comes first in a round is to find what the
- * others find, which is what a kernel left: the last one runs once more, for nobody's time. */
-static void after_moves(struct hone_bench *b, struct hone_case *c)
-{
-    double nobodys;
-    for (int i = b->nrows - 1; b->nmoves && i >= 0; i--) {
-        if (b->row[i].state || !b->row[i].plan.kernel) continue;
-        hone_time_window(&b->row[i].plan, c, b->cache, 1, &nobodys);
-        return;
-    }
-}
-
 static void time_rounds(struct hone_bench *b, struct hone_case *c, int windows)
 {
     double started = hone_now(), best = 1e300;
     for (int round = -1; round < windows && !hone_interrupted(); round++) {
         time_peaks(b, c, round);
-        after_moves(b, c);
         for (int i = 0; i < b->nrows && !hone_interrupted(); i++) {
             struct hone_bench_row *r = &b->row[i];
             if (r->state || !r->plan.kernel || hopeless(b, r, best)) continue;

@@ -42,7 +42,8 @@ const char *hone_cache_name(enum hone_cache cache);
 
 /* Times one window: `runs` runs of the plan on the case's buffers; *seconds is the time of one
  * run.  In a cache mode that moves data, each run is timed by itself and the moving is not
- * counted. */
+ * counted.  A run that nobody times goes before where the window before was another plan's, or
+ * where there are several. */
 int hone_time_window(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache,
                      int runs, double *seconds);
 

@@ -249,12 +249,18 @@ static int time_emptied(const struct hone_plan *plan, struct hone_case *c, int r
     return err;
 }
 
-/* Threads of one kernel may wait for its next run in a loop, as in use; not beside another's. */
-static void settle(const struct hone_plan *plan)
+/* Threads of one kernel may wait for its next run in a loop, as in use; not beside another's.
+ * Returns 1 where the window before was another plan's. */
+static int settle(const struct hone_plan *plan)
 {
     static const struct hone_kernel *last;
-    if (plan->kernel != last && plan->device->backend == &hone_backend_cpu) hone_settle();
+    static struct hone_config config;
+    const int other = plan->kernel != last;
+    const int differs = other || memcmp(&config, &plan->config, sizeof config);
+    if (other && plan->device->backend == &hone_backend_cpu) hone_settle();
     last = plan->kernel;
+    config = plan->config;
+    return differs;
 }
 
 int hone_time_window(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache,
@@ -268,10 +274,11 @@ int hone_time_window(const struct hone_plan *plan, struct hone_case *c, enum hon
                          "cache mode %s: Hone cannot evict caches on this device; use warm",
                          hone_cache_name(cache));
     int err = hone_case_workspace(c, plan);
-    settle(plan);
-    /* The run before may have been another plan's: one run sets up the cache as this plan leaves
-     * it.  A window of one long run outlives that state anyway, unless its workspace is new. */
-    if (!err && (runs > 1 || c->workspace_bytes != workspace_bytes))
+    /* The run before may have been another plan's: one run sets up the caches as this plan leaves
+     * them; one that wrote past them left all of its output to be read from memory, which even a
+     * run of milliseconds would feel. */
+    const int other = settle(plan);
+    if (!err && (runs > 1 || other || c->workspace_bytes != workspace_bytes))
         err = hone_plan_run(plan, c->mem, c->workspace);
     if (err) return err;
     if (emptied) return time_emptied(plan, c, runs, seconds);
