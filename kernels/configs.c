@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum {
-    MAX_KEY = 120,          /* numbers that tell a state */
+    MAX_KEY = 240,          /* numbers that tell a state */
     MAX_BYTES = 128 << 20,  /* of states; more: an estimate */
     ENUMERABLE = 1 << 18,   /* what C code must judge is counted up to this, */
     DRAWS = 20000           /* and estimated from so many above */

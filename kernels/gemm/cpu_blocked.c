@@ -749,8 +749,8 @@ const struct hone_kernel HONE_SYM(gemm_cpu_blocked) = {
     .constraint = "(" LARGEST(TILE_TEXT) "0) && needed(kc, k) && needed(mc, m) && needed(nc, n) && "
                   "(ahead == 0 || bytes >= l2) && "
                   "(order != 2 || (m <= 512 && mc == 48 && nc == 256)) && "
-                  "(order < 3 || (k >= 64 * threads && (threads > 1 || k >= 8 * n))) && "
-                  "(order == 3 || threads <= ceil(m, mr) * ceil(n, nv * lanes))",
+                  "(order < 3 || k >= 64 * threads) && (order < 3 || threads > 1 || k >= 8 * n) && "
+                  "threads <= ceil(m, mr) * ceil(n, nv * lanes)",
     .guess = guess, .workspace = workspace, .growth = growth,
     .prepare = prepare, .release = hone_plan_forget, .run = run,
 };
