@@ -342,15 +342,35 @@ int hone_config_next(const struct hone_kernel *k, struct hone_config *c)
     return 0;
 }
 
+/* Does k's text admit c?  Whole spaces are gone through, and to read the text takes longer than to
+ * ask what it says: the last one read is kept. */
+static int text_admits(const struct hone_kernel *k, const struct hone_problem *p,
+                       const struct hone_config *c, const struct hone_device *d)
+{
+    static _Thread_local struct {
+        struct hone_kernel kernel;
+        struct hone_problem problem;
+        struct hone_device device;
+        struct hone_constraint text;
+        int err;
+    } last;
+    if (memcmp(&last.kernel, k, sizeof *k) || memcmp(&last.problem, p, sizeof *p) ||
+        memcmp(&last.device, d, sizeof *d)) {
+        memcpy(&last.kernel, k, sizeof *k);
+        memcpy(&last.problem, p, sizeof *p);
+        memcpy(&last.device, d, sizeof *d);
+        last.err = hone_constraint_parse(&last.text, k, p, d);
+    }
+    return !last.err && hone_constraint_holds(&last.text, c);
+}
+
 int hone_config_valid(const struct hone_kernel *k, const struct hone_problem *p,
                       const struct hone_config *c, const struct hone_device *d)
 {
     int threads = hone_config_get(k, c, "threads", 1);
     if (threads > d->ncores) return 0;
     if (d->max_error > 0 && hone_kernel_error(k, p, c) > d->max_error) return 0;
-    struct hone_constraint t;
-    if (k->constraint && (hone_constraint_parse(&t, k, p, d) || !hone_constraint_holds(&t, c)))
-        return 0;
+    if (k->constraint && !text_admits(k, p, c, d)) return 0;
     return !k->valid || k->valid(p, c, d);
 }
 
