@@ -60,19 +60,4 @@ static inline void vs_stream(stored *p, vf v)
 static inline void vs_stream(stored *p, vf v) { vs_store(p, v); }
 #endif
 
-/* to[0..n) = from[0..n), exactly; and rounded. */
-static inline void vs_widen(real *to, const stored *from, int64_t n)
-{
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL) vf_store(to + i, vs_load(from + i));
-    if (i < n) vf_store_n(to + i, vs_load_n(from + i, (int)(n - i)), (int)(n - i));
-}
-
-static inline void vs_narrow(stored *to, const real *from, int64_t n)
-{
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL) vs_store(to + i, vf_load(from + i));
-    if (i < n) vs_store_n(to + i, vf_load_n(from + i, (int)(n - i)), (int)(n - i));
-}
-
 #endif

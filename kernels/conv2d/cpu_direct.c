@@ -74,10 +74,7 @@ HONE_INLINE void tile(int rp, int nv, int edges, const struct block *b, const re
     const real *w = b->w;
     const int64_t pixel = pixel_of(b);
     int64_t odd[8];
-    HONE_UNROLLED for (int j = 0; j < 8; j++) {
-        odd[j] = (2 * j + 1) * pixel * (int64_t)sizeof *x;
-        if (!__builtin_constant_p(pixel) && 2 * j + 1 < rp) __asm__("" : "+r"(odd[j]));
-    }
+    hone_tile_odds(rp, pixel, odd);
     HONE_UNROLLED for (int p = 0; p < rp; p++)
         HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] = vf_load(b->bias + v * VL);
     /* What the next tile will write: of few input channels a tile is done before it has arrived. */
@@ -112,19 +109,15 @@ HONE_INLINE void tile(int rp, int nv, int edges, const struct block *b, const re
 
 #ifdef HONE_JIT_BUILD
 /* Sizes are constants, and only the tiles that occur are compiled as such. */
-HONE_INLINE int in_row(int count, int rp)
-{
-    const int n = (count + hone_jit_config.v[RP] - 1) / hone_jit_config.v[RP];
-    return n && (rp == count / n || (count % n && rp == count / n + 1));
-}
-
 HONE_INLINE int occurs(int rp, int nv)
 {
     const struct hone_problem *p = &hone_jit_problem;
     const int dgrad = hone_problem_is(p, conv2d_dgrad), most = hone_jit_config.v[NV],
               count = p->dim[dgrad ? CONV_IW : CONV_OW], phases = dgrad ? p->dim[CONV_SW] : 1,
               vectors = (p->dim[dgrad ? CONV_IC : CONV_OC] / p->dim[CONV_G] + VL - 1) / VL;
-    return (in_row(count / phases, rp) || in_row((count + phases - 1) / phases, rp)) &&
+    const int few = count / phases, more = (count + phases - 1) / phases;
+    return (hone_in_split(few, hone_jit_config.v[RP], rp) ||
+            hone_in_split(more, hone_jit_config.v[RP], rp)) &&
            (nv == (vectors - 1) % most + 1 || (nv == most && vectors > most));
 }
 

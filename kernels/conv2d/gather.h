@@ -117,14 +117,6 @@ HONE_INLINE int64_t gather_rows(const struct gather *q, int rows)
     return (int64_t)(rows - 1) * q->step_h + q->to_h - q->from_h + 1;
 }
 
-/* A row of n numbers: shorter than what memcpy() is worth. */
-HONE_INLINE void gather_row(real *to, const stored *from, int64_t n)
-{
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL) vf_store(to + i, vs_load(from + i));
-    if (i < n) vf_store_n(to + i, vs_load_n(from + i, (int)(n - i)), (int)(n - i));
-}
-
 /* The frame of output rows [a0, a1) of one image, at its input row a0 * step_h + from_h, column
  * from_w: in the image where it serves as its own frame, else copied to `frame`.  around: 1: the
  * frame held the same rows of another image, so that its padding is there. */
@@ -144,7 +136,7 @@ HONE_INLINE const real *gather_frame(const struct gather *q, const stored *image
             memset(to, 0, (size_t)(n ? left : 0) * sizeof *to);
             memset(to + end, 0, (size_t)(pitch - end) * sizeof *to);
         }
-        gather_row(to + left, image + (first + r) * width, n);
+        vs_widen(to + left, image + (first + r) * width, n);
     }
     return frame;
 }

@@ -105,19 +105,13 @@ typedef void tile_fn(const struct hone_tile *t, struct ahead *next);
 #ifdef HONE_JIT_BUILD
 /* Sizes are constants, and only the tiles that occur are compiled as such; should another be asked
  * for after all, its rows are computed one by one. */
-HONE_INLINE int in_split(int units, int most, int size)
-{
-    const int parts = units > 0 ? (units + most - 1) / most : 1, each = units / parts;
-    return size == each || (units % parts && size == each + 1);
-}
-
 HONE_INLINE int in_rows(int rows, int size)
 {
     const int mc = hone_jit_config.v[MC], mr = hone_jit_config.v[MR],
               whole = hone_jit_config.v[ORDER] == 2 || rows <= mc,
               parts = whole ? 1 : (rows + mc - 1) / mc;
-    return in_split(rows / parts, mr, size) ||
-           (rows % parts && in_split(rows / parts + 1, mr, size));
+    return hone_in_split(rows / parts, mr, size) ||
+           (rows % parts && hone_in_split(rows / parts + 1, mr, size));
 }
 
 HONE_INLINE int occurs(int mr, int nv)
@@ -127,7 +121,8 @@ HONE_INLINE int occurs(int mr, int nv)
                                                                         : hone_jit_config.v[NC],
               threads = hone_jit_config.v[THREADS], most = hone_jit_config.v[NV];
     return (in_rows(m, mr) || in_rows(m / threads, mr) || in_rows((m + threads - 1) / threads, mr)) &&
-           (in_split((nc + VL - 1) / VL, most, nv) || in_split((n % nc + VL - 1) / VL, most, nv));
+           (hone_in_split((nc + VL - 1) / VL, most, nv) ||
+            hone_in_split((n % nc + VL - 1) / VL, most, nv));
 }
 
 #define ODD(nv)                                                                                   \

@@ -11,10 +11,7 @@ static inline vf hone_dots(const real *a, int64_t a_row, const real *x, int k)
     const char *p = (const char *)a;
     int64_t odd[8];
     vf s[VL];
-    HONE_UNROLLED for (int j = 0; j < 8; j++) {
-        odd[j] = (2 * j + 1) * a_row * (int64_t)sizeof *a;
-        if (2 * j + 1 < VL) __asm__("" : "+r"(odd[j]));
-    }
+    hone_tile_odds(VL, a_row, odd);
     HONE_UNROLLED for (int i = 0; i < VL; i++) s[i] = (vf){ 0 };
     for (; k >= VL; k -= VL, p += VL * sizeof *a, x += VL) {
         vf y = vf_load(x);

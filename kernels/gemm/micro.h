@@ -68,6 +68,15 @@ HONE_INLINE void hone_tile_columns(int mr, int nv, vf *s, int64_t k, const real 
     HONE_TILE_STEPS for (; k; k--, a += a_step, b += b_step) hone_tile_column(mr, nv, s, a, b, cols);
 }
 
+/* odd[j] = 2 j + 1 times so many numbers, in bytes; in registers those that n rows need. */
+HONE_INLINE void hone_tile_odds(int n, int64_t stride, int64_t odd[8])
+{
+    HONE_UNROLLED for (int j = 0; j < 8; j++) {
+        odd[j] = (2 * j + 1) * stride * (int64_t)sizeof(real);
+        if (!__builtin_constant_p(stride) && 2 * j + 1 < n) __asm__("" : "+r"(odd[j]));
+    }
+}
+
 /* Row i < 16 of a matrix: odd[j] is 2 j + 1 row strides in bytes. */
 HONE_INLINE const char *hone_tile_at(const char *p, const int64_t *odd, int i)
 {
@@ -103,10 +112,7 @@ HONE_INLINE void hone_tile_rows(int mr, int nv, vf *s, int64_t k, const real *a,
         }
         return;
     }
-    HONE_UNROLLED for (int j = 0; j < 8; j++) {
-        odd[j] = (2 * j + 1) * a_row * (int64_t)sizeof *a;
-        if (2 * j + 1 < mr) __asm__("" : "+r"(odd[j]));
-    }
+    hone_tile_odds(mr, a_row, odd);
     for (; k; k--, p += sizeof *a, b += b_step) {
         __asm__("" : "+r"(p));
         hone_tile_row(mr, nv, s, p, odd, b, cols);
@@ -119,6 +125,16 @@ HONE_INLINE void hone_tile_rows(int mr, int nv, vf *s, int64_t k, const real *a,
         (c) += (c_row);              \
         __asm__("" : "+r"(c));       \
     } while (0)
+
+#ifdef HONE_JIT_BUILD
+/* Where units are cut into as few parts of at most `most` as can be, all alike but that some have
+ * one more: is any of this size?  Only such tiles are compiled. */
+HONE_INLINE int hone_in_split(int units, int most, int size)
+{
+    const int parts = units > 0 ? (units + most - 1) / most : 1, each = units / parts;
+    return size == each || (units % parts && size == each + 1);
+}
+#endif
 
 /* s += C */
 HONE_INLINE void hone_tile_add(int mr, int nv, vf *s, const real *c, int64_t c_row, int cols)

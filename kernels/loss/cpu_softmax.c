@@ -49,6 +49,7 @@ HONE_INLINE void passed(struct meanwhile *w, int64_t n)
     w->n -= n, w->to += n, w->from += n;
 }
 
+/* All that is left of it. */
 HONE_INLINE void put_lines(struct meanwhile *w)
 {
     for (; w->n > 0; passed(w, VL)) vf_stream(w->to, vf_load(w->from));
