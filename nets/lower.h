@@ -145,6 +145,11 @@ static const enum hone_dtype HONE_WIDE = HONE_NDTYPES;
 int hone_lower_narrow(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase, int t);
 int hone_lower_widen(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase, int t);
 
+/* In a net of halves, columns [from, from + columns) of matrix t, a weight of n, as halves, and the
+ * forward step that makes them. */
+int hone_lower_narrow_columns(struct hone_lower *b, const struct hone_node *n, int t, int from,
+                              int columns);
+
 /* n's weights as the gradient of its input reads them: n->matrix, or, where they are large, halves
  * that are made again. */
 int hone_lower_matrix_backward(struct hone_lower *b, const struct hone_node *n);
@@ -265,6 +270,10 @@ int hone_lower_updates_apart(const struct hone_lower *b, int64_t bytes);
  * no more than 1 / share of all parameters, but 512 KiB. */
 int hone_lower_pieces(const struct hone_lower *b, const struct hone_node *n, int share,
                       int64_t copied);
+
+/* Numbers [from, from + n) of tensor t, a weight or the optimizer's, as a tensor; t itself where that
+ * is all of it. */
+int hone_lower_numbers(struct hone_lower *b, int t, int64_t from, int64_t n);
 
 /* One of so many pieces of n's weight as a tensor. */
 int hone_lower_weight_piece(struct hone_lower *b, const struct hone_node *n, int nth, int pieces);

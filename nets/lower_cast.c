@@ -18,6 +18,22 @@ static int cast(struct hone_lower *b, const struct hone_node *n, enum hone_phase
     return err ? err : y;
 }
 
+int hone_lower_narrow_columns(struct hone_lower *b, const struct hone_node *n, int t, int from,
+                              int columns)
+{
+    const struct hone_tensor of = b->net->tensor[t];
+    const int64_t rows = of.dim[0], row = of.dim[1];
+    char text[HONE_TEXT];
+    int x = hone_lower_numbers(b, t, from, (rows - 1) * row + columns),
+        y = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, b->net->dtype, hone_node_index(b, n), 2,
+                              (int64_t[]){ rows, columns }, "%.40s.%s.%d", of.name,
+                              hone_dtype_name(b->net->dtype), from);
+    snprintf(text, sizeof text, "narrow:%s:any:n%dm%lldld%lld", hone_dtype_name(b->net->dtype),
+             columns, (long long)rows, (long long)row);
+    int err = hone_lower_step(b, n, HONE_FORWARD, text, (int[]){ y, x }, 2);
+    return err ? err : y;
+}
+
 int hone_lower_narrow(struct hone_lower *b, const struct hone_node *n, enum hone_phase phase, int t)
 {
     return cast(b, n, phase, t, b->net->dtype, "narrow");

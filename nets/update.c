@@ -44,8 +44,7 @@ int hone_lower_update_open(struct hone_lower *b)
     return HONE_OK;
 }
 
-/* Numbers [from, from + n) of the flat tensor t as a tensor; t itself where that is all of it. */
-static int part(struct hone_lower *b, int t, int64_t from, int64_t n)
+int hone_lower_numbers(struct hone_lower *b, int t, int64_t from, int64_t n)
 {
     if (!from && n == hone_tensor_len(&b->net->tensor[t])) return t;
     int v = hone_lower_tensor(b, HONE_ROLE_STATE, HONE_F32, -1, 1, (int64_t[]){ n }, "%s from %lld",
@@ -65,7 +64,7 @@ static int update(struct hone_lower *b, const struct hone_node *node, int p, int
     int arg[HONE_MAX_ARGS], nargs = 0;
     hone_optim_problem(&b->how->optim, n, problem);
     arg[nargs++] = p;
-    for (int i = 0; i < b->nmoments; i++) arg[nargs++] = part(b, b->moment[i], from, n);
+    for (int i = 0; i < b->nmoments; i++) arg[nargs++] = hone_lower_numbers(b, b->moment[i], from, n);
     arg[nargs++] = g;
     arg[nargs++] = b->net->hyper;
     return hone_lower_step(b, node, HONE_UPDATE, problem, arg, nargs);
@@ -95,7 +94,7 @@ int hone_lower_pieces(const struct hone_lower *b, const struct hone_node *n, int
 int hone_lower_weight_piece(struct hone_lower *b, const struct hone_node *n, int nth, int pieces)
 {
     const int64_t len = hone_tensor_len(&b->net->tensor[n->weight]) / pieces;
-    return part(b, b->net->params, place_of(b, n->weight) + nth * len, len);
+    return hone_lower_numbers(b, b->net->params, place_of(b, n->weight) + nth * len, len);
 }
 
 /* The gradient of piece nth, and its update. */
@@ -172,8 +171,8 @@ static int clip(struct hone_lower *b)
 static int update_run(struct hone_lower *b, int64_t from, int64_t to, int64_t grads)
 {
     if (from == to) return HONE_OK;
-    return update(b, NULL, part(b, b->net->params, from, to - from),
-                  part(b, b->net->grads, grads, to - from), from, to - from);
+    return update(b, NULL, hone_lower_numbers(b, b->net->params, from, to - from),
+                  hone_lower_numbers(b, b->net->grads, grads, to - from), from, to - from);
 }
 
 int hone_lower_update_rest(struct hone_lower *b)

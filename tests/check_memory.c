@@ -141,6 +141,37 @@ static void check_pieces(const char *what, const char *text, enum hone_dtype dty
     hone_net_close(&whole);
 }
 
+/* ---- halves of large weights, some columns after the other ---- */
+
+static void check_columns(const char *text, enum hone_dtype dtype)
+{
+    struct hone_lowering how = { .batch = 8, .train = 1, .dtype = dtype, .device = &cpu,
+                                 .optim = hone_optim_default(HONE_SGD) };
+    struct hone_net columns = { 0 }, whole = { 0 };
+    int err = open_net(&columns, "c.net", text, &how), n = 0;
+    int64_t most = 0;
+    how.keep = 1;
+    if (!err) err = open_net(&whole, "c.net", text, &how);
+    if (!ok(!err, "8 MiB of %s open", hone_dtype_name(dtype))) {
+        printf("# %s\n", hone_errmsg());
+        return;
+    }
+    for (int i = 0; i < columns.first_backward; i++) {
+        const struct hone_step *s = &columns.step[i];
+        if (strcmp(s->problem.op->name, "narrow")) continue;
+        const int64_t bytes = hone_tensor_bytes(&columns.tensor[s->arg[0]]);
+        n += !strncmp(columns.tensor[s->arg[0]].name, "h.w.", 4);
+        if (bytes > most) most = bytes;
+    }
+    ok(n == 2 && most == 4 << 20, "are made in %d pieces, of %lld bytes at most", n,
+       (long long)most);
+    ok(bytes_of(&columns) < bytes_of(&whole), "which take %lld bytes in place of %lld",
+       (long long)bytes_of(&columns), (long long)bytes_of(&whole));
+    ok(alike(&columns, &whole), "and give the same bits, losses and weights");
+    hone_net_close(&columns);
+    hone_net_close(&whole);
+}
+
 /* ---- an activation and its average in parts of the batch ---- */
 
 static void check_parts(enum hone_dtype dtype, int nparts)
@@ -308,6 +339,10 @@ int main(void)
     static const char filters[] =
         "input x c=3 h=4 w=4\nconv g = x k=64 r=3 p=1 act=relu\n"
         "conv h = g k=1024 r=3 p=same act=relu\ngap a = h\nfc y = a k=10\nsoftmax_ce l = y\n";
+    static const char rectified[] = "input x c=64\nfc g = x k=1024 act=relu\n"
+                                    "fc h = g k=4096 act=relu\nfc y = h k=10\nsoftmax_ce l = y\n",
+                      apart[] = "input x c=64\nfc g = x k=1024 act=relu\n"
+                                "fc h = g k=4096 bias=0 act=silu\nfc y = h k=10\nsoftmax_ce l = y\n";
     /* Sums that nothing cuts off, which the next normalisation reads (He et al. 2016). */
     static const char before[] =
         "input x c=3 h=8 w=8\nconv c0 = x k=8 r=3 p=1 bias=0\nbnorm y0 = c0\n"
@@ -331,6 +366,9 @@ int main(void)
     check_pieces("fc", products, HONE_BF16, 8, 9);
     check_pieces("conv", filters, HONE_F32, 4, 0);
     check_pieces("conv", filters, HONE_BF16, 4, 1);   /* so small an input is kept */
+    check_columns(rectified, HONE_BF16);
+    check_columns(apart, HONE_BF16);
+    check_columns(rectified, HONE_F16);
     check_dropouts(HONE_F32);
     check_dropouts(HONE_F64);
     check_dropouts(HONE_BF16);

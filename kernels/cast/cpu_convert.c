@@ -35,12 +35,27 @@ HONE_INLINE void widen(int unroll, real *y, const stored *x, int64_t n, int stre
     vs_widen(y + i, x + i, n - i);
 }
 
-/* Numbers [from, to). */
-HONE_INLINE void share(int unroll, const struct hone_problem *p, void *const mem[], int64_t from,
-                       int64_t to, int stream)
+/* Numbers [from, to) of each of narrow's rows [row, end). */
+HONE_INLINE void narrow_rows(int unroll, const struct hone_problem *p, void *const mem[], int row,
+                             int end, int64_t from, int64_t to, int stream)
 {
-    if (p->op == &hone_op_narrow)
-        narrow(unroll, (stored *)mem[CAST_Y] + from, (real *)mem[CAST_X] + from, to - from, stream);
+    const int64_t n = p->dim[CAST_N], ld = p->dim[CAST_LD];
+    for (; row < end; row++)
+        narrow(unroll, (stored *)mem[CAST_Y] + row * n + from,
+               (const real *)mem[CAST_X] + row * ld + from, to - from, stream);
+}
+
+/* Part t of `threads`: of the numbers of one row, or of the rows. */
+HONE_INLINE void share(int unroll, const struct hone_problem *p, void *const mem[], int threads,
+                       int t, int stream)
+{
+    const int64_t n = p->dim[CAST_N], from = hone_part(n, 16, threads, t),
+                  to = hone_part(n, 16, threads, t + 1);
+    if (p->op == &hone_op_narrow && p->dim[CAST_M] > 1)
+        narrow_rows(unroll, p, mem, (int)hone_part(p->dim[CAST_M], 1, threads, t),
+                    (int)hone_part(p->dim[CAST_M], 1, threads, t + 1), 0, n, stream);
+    else if (p->op == &hone_op_narrow)
+        narrow_rows(unroll, p, mem, 0, 1, from, to, stream);
     else
         widen(unroll, (real *)mem[CAST_Y] + from, (stored *)mem[CAST_X] + from, to - from, stream);
 }
@@ -61,15 +76,16 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct hone_problem *p = hone_plan_problem(plan);
     const int threads = hone_plan_config(plan)->v[THREADS], unroll = hone_plan_config(plan)->v[UNROLL],
-              stream = hone_plan_config(plan)->v[STREAM];
-    const int64_t n = p->dim[CAST_N];
+              /* Not to places that are not aligned, as a narrow matrix's rows may be. */
+              stream = hone_plan_config(plan)->v[STREAM] &&
+                       (p->op != &hone_op_narrow || p->dim[CAST_M] == 1 ||
+                        p->dim[CAST_N] * sizeof(stored) % HONE_ALIGN == 0);
     (void)workspace;
 #pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
     for (int t = 0; t < threads; t++) {
-        const int64_t from = hone_part(n, 16, threads, t), to = hone_part(n, 16, threads, t + 1);
-        if (unroll == 1) share(1, p, mem, from, to, stream);
-        else if (unroll == 2) share(2, p, mem, from, to, stream);
-        else share(4, p, mem, from, to, stream);
+        if (unroll == 1) share(1, p, mem, threads, t, stream);
+        else if (unroll == 2) share(2, p, mem, threads, t, stream);
+        else share(4, p, mem, threads, t, stream);
     }
     return HONE_OK;
 }

@@ -11,6 +11,12 @@ static struct cast_flat_sizes sizes_of(const struct hone_problem *p)
                                      hone_cuda_half(p->dtype) };
 }
 
+static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
+{
+    (void)d;
+    return p->op == &hone_op_narrow && p->dim[CAST_M] > 1 ? "it has several rows" : NULL;
+}
+
 static int prepare(struct hone_plan *plan)
 {
     const struct cast_flat_sizes s = sizes_of(&plan->problem);
@@ -34,5 +40,5 @@ static const struct hone_op *const ops[] = { &hone_op_narrow, &hone_op_widen, NU
 
 const struct hone_kernel hone_cast_cuda_flat = {
     .name = "cuda_flat", .ops = ops, HONE_CUDA(HONE_HALVES),
-    .param = { HONE_PARAM("block", 256, 128, 512, 1024) }, .prepare = prepare, .run = run,
+    .param = { HONE_PARAM("block", 256, 128, 512, 1024) }, .refuse = refuse, .prepare = prepare, .run = run,
 };

@@ -31,11 +31,63 @@ int hone_lower_bias_backward(struct hone_lower *b, const struct hone_node *n, in
                            (int[]){ hone_lower_gradient_of(b, n->bias), dy }, 2);
 }
 
+/* Halves of so much of the weights are there at once. */
+enum { HALVES = 4 << 20 };
+
+/* In how many pieces of its columns the product is made, each by halves of its own of the weights, in
+ * one small place after the other; the gradient of the input makes its own anew. */
+static int pieces_of(const struct hone_lower *b, const struct hone_node *n)
+{
+    enum { COLUMNS = HONE_ALIGN / sizeof(float) };   /* pieces of the bias begin on cache lines */
+    const struct hone_tensor *w = &b->net->tensor[n->weight];
+    const int64_t halves = hone_tensor_len(w) * (int64_t)hone_dtype_bytes(b->net->dtype);
+    int pieces = 1;
+    if (!hone_dtype_is_half(b->net->dtype) || is_logits(b, n) || b->how->keep ||
+        !hone_lower_is_large(b, hone_tensor_bytes(w)))
+        return 1;
+    while (halves / pieces > HALVES && n->c % (2 * pieces * COLUMNS) == 0) pieces *= 2;
+    return pieces;
+}
+
+/* Columns [from, from + columns) of x W + bias with its epilogue, in y. */
+static int product(struct hone_lower *b, struct hone_node *n, int y, int from, int columns,
+                   const char *attrs)
+{
+    const struct hone_node *in = hone_node_input(b, n);
+    int w = n->matrix, bias = n->bias;
+    if (columns < n->c && (w = hone_lower_narrow_columns(b, n, n->weight, from, columns)) < 0)
+        return w;
+    if (bias >= 0 && (bias = hone_lower_numbers(b, bias, from, columns)) < 0) return bias;
+    return gemm(b, n, HONE_FORWARD, "nn", (int64_t[]){ b->how->batch, columns, in->c }, attrs,
+                (int[]){ y, in->y, w, bias }, 3 + (bias >= 0));
+}
+
+/* The same of `count` columns by `pieces`, side by side. */
+static int products(struct hone_lower *b, struct hone_node *n, int y, int from, int count,
+                    int pieces, const char *attrs)
+{
+    const int64_t half[] = { b->how->batch, count / 2 };
+    char text[HONE_TEXT];
+    if (pieces == 1) return product(b, n, y, from, count, attrs);
+    int side[2], err = HONE_OK;
+    for (int i = 0; !err && i < 2; i++) {
+        side[i] = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, HONE_F32, hone_node_index(b, n), 2,
+                                    half, "%s.%d", n->name, from + i * count / 2);
+        err = side[i] < 0 ? side[i]
+                          : products(b, n, side[i], from + i * count / 2, count / 2, pieces / 2,
+                                     attrs);
+    }
+    if (err) return err;
+    snprintf(text, sizeof text, "concat_fwd:f32:any:m%dn%dk%d", b->how->batch, count / 2,
+             count / 2);
+    return hone_lower_step(b, n, HONE_FORWARD, text, (int[]){ y, side[0], side[1] }, 3);
+}
+
 static int forward(struct hone_lower *b, struct hone_node *n)
 {
     const struct hone_node *in = hone_node_input(b, n);
     char act[HONE_NAME], attrs[2 * HONE_NAME];
-    int has_bias = hone_node_int(n, "bias"), x = in->y;
+    int has_bias = hone_node_int(n, "bias");
     if (!hone_node_is_flat(in))
         return hone_fail(HONE_EPARSE,
                          "fc '%s' reads features, and '%s' is %dx%dx%d: put flatten between",
@@ -44,7 +96,9 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     n->c = hone_node_int(n, "k");
     n->weight = hone_lower_weight(b, n, "w", in->c, n->c, 2, (int64_t[]){ in->c, n->c });
     if (n->weight < 0) return n->weight;
-    if ((n->matrix = hone_lower_narrow(b, n, HONE_FORWARD, n->weight)) < 0) return n->matrix;
+    const int pieces = pieces_of(b, n);
+    if (pieces == 1 && (n->matrix = hone_lower_narrow(b, n, HONE_FORWARD, n->weight)) < 0)
+        return n->matrix;
     if (has_bias)
         n->bias = hone_lower_weight(b, n, "bias", in->c, 0, 1, (int64_t[]){ n->c });
     if (has_bias && n->bias < 0) return n->bias;
@@ -56,8 +110,7 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     const char *epilogue = hone_lower_epilogue(b, n, act);
     snprintf(attrs, sizeof attrs, "%s%s", has_bias ? "bias" : "",
              has_bias || !*epilogue ? epilogue : epilogue + 1);
-    int err = gemm(b, n, HONE_FORWARD, "nn", (int64_t[]){ b->how->batch, n->c, in->c }, attrs,
-                   (int[]){ y, x, n->matrix, n->bias }, 3 + has_bias);
+    int err = products(b, n, y, 0, n->c, pieces, attrs);
     return err ? err : hone_lower_act_forward(b, n);
 }
 
