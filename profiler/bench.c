@@ -133,34 +133,50 @@ static double time_row(const struct hone_bench *b, struct hone_bench_row *r, str
     return one;
 }
 
-/* The peaks of this round: flops, and the problem's bytes unless they are clearly not its bound. */
-static void time_peaks(struct hone_bench *b, struct hone_case *c, int round)
+/* The rows in the order of a round, drawn anew each time: who comes after a kernel that heats the
+ * core, or leaves other data in the caches, is not always the same. */
+static void draw_order(int *order, int n, uint64_t seed)
 {
-    double flops, least = 1e300;
-    if (!b->peak) return;
-    flops = hone_peaks_now(b->device, b->problem.dtype, b->peak_threads);
-    if (round >= 0) b->peak[b->npeaks++] = flops;
-    for (int i = 0; i < b->nmoves && !hone_interrupted(); i++) {
-        const double one = time_row(b, &b->move[i], c, round);
-        if (one < least) least = one;
+    for (int i = 0; i < n; i++) {
+        const int j = (int)(hone_random(seed, (uint64_t)i) % (uint64_t)(i + 1));
+        order[i] = order[j];
+        order[j] = i;
     }
-    if (round < 0 && flops > 0 && b->problem.op->flops(&b->problem) / flops > 2 * least)
-        b->nmoves = 0;
 }
 
 static void time_rounds(struct hone_bench *b, struct hone_case *c, int windows)
 {
     double started = hone_now(), best = 1e300;
     for (int round = -1; round < windows && !hone_interrupted(); round++) {
-        time_peaks(b, c, round);
+        draw_order(b->order, b->nrows, b->seed + (uint64_t)(round + 1));
         for (int i = 0; i < b->nrows && !hone_interrupted(); i++) {
-            struct hone_bench_row *r = &b->row[i];
+            struct hone_bench_row *r = &b->row[b->order[i]];
             if (r->state || !r->plan.kernel || hopeless(b, r, best)) continue;
             hone_progress("timing", (round + 1) * b->nrows + i, (windows + 1) * (double)b->nrows,
                           started);
             const double one = time_row(b, r, c, round);
             if (round >= 0 && 1e3 * one < best) best = 1e3 * one;
         }
+    }
+}
+
+/* How fast multiply-adds are now, and how fast the problem's bytes move unless they are clearly not
+ * its bound.  Right after the rows and not between them: a memory-bound kernel was a quarter to
+ * three times slower after a loop in registers, and moves that write past the caches leave the
+ * arrays in memory. */
+static void time_peaks(struct hone_bench *b, struct hone_case *c, int windows)
+{
+    for (int round = 0; b->peak && round < windows && !hone_interrupted(); round++)
+        b->peak[b->npeaks++] = hone_peaks_now(b->device, b->problem.dtype, b->peak_threads);
+    for (int round = -1; round < windows && !hone_interrupted(); round++) {
+        double least = 1e300;
+        for (int i = 0; i < b->nmoves && !hone_interrupted(); i++) {
+            const double one = time_row(b, &b->move[i], c, round);
+            if (one < least) least = one;
+        }
+        if (round < 0 && b->npeaks && b->peak[0] > 0 &&
+            b->problem.op->flops(&b->problem) / b->peak[0] > 2 * least)
+            b->nmoves = 0;
     }
 }
 
@@ -253,7 +269,7 @@ static void add_moves(struct hone_bench *b)
 static int alloc_windows(struct hone_bench *b)
 {
     const size_t n = (size_t)b->windows;
-    int err = HONE_OK;
+    int err = !(b->order = calloc((size_t)b->nrows + 1, sizeof *b->order));
     for (int i = 0; i < b->nrows; i++) err |= !(b->row[i].ms = calloc(n, sizeof(double)));
     if (b->peak_threads) {
         add_moves(b);
@@ -275,6 +291,7 @@ int hone_bench_measure(struct hone_bench *b, const struct hone_peaks *peaks, con
     }
     if (!err) {
         time_rounds(b, &cases[0], b->windows);
+        time_peaks(b, &cases[0], b->windows);
         count(b, &cases[0], counters);
         hone_progress_end();
         b->interrupted = hone_interrupted();
@@ -293,8 +310,10 @@ void hone_bench_close(struct hone_bench *b)
     for (int i = 0; i < HONE_MOVES; i++) free(b->move[i].ms);
     free(b->row);
     free(b->peak);
+    free(b->order);
     b->row = NULL;
     b->peak = NULL;
+    b->order = NULL;
     b->nrows = 0;
 }
 
@@ -412,8 +431,8 @@ static const char about[] =
     "this one's (/lib; above 1 is faster than the library).  Below the table: of jit kernels what "
     "their code took and after how many runs they have made up for it; of kernels that change "
     "layouts how much of a run that is.  With --problems a line has GFLOP/s and the share of the "
-    "peak of multiply-adds in the same rounds or, where moving the problem's bytes takes longer, "
-    "GB/s and the share of the same arrays' bandwidth, moved in the same rounds by a loop that "
+    "peak of multiply-adds right after or, where moving the problem's bytes takes longer, GB/s and "
+    "the share of the same arrays' bandwidth, moved right after by a loop that "
     "computes nothing; each kernel competes with the best of a "
     "few configs, hand-written ones only in the widest vectors that the processor has; one that a "
     "first look finds ten times as slow as the best is left out, unless --rivals names it.\n\n"

@@ -34,16 +34,17 @@ struct hone_bench {
     enum hone_cache cache;
     uint64_t seed;
     int windows; /* behind each median */
-    int peak_threads; /* in each round the peaks of so many are measured; 0: they are not */
-    double *peak;     /* flop/s, of each round */
+    int peak_threads; /* after the rounds the peaks of so many are measured; 0: they are not */
+    double *peak;     /* flop/s, as often as there are rounds */
     int npeaks;
-    /* What moves the problem's bytes and computes nothing, in each round; none where L2 holds them,
-     * or the flops at their peak take far longer. */
+    /* What moves the problem's bytes and computes nothing, after the rounds; none where L2 holds
+     * them, or the flops at their peak take far longer. */
     struct hone_bench_row move[HONE_MOVES];
     int nmoves;
     int interrupted;
     int nrows;
     struct hone_bench_row *row; /* fastest first; those that went wrong last */
+    int *order;                 /* (nrows): of the rows in a round */
 };
 
 /* ---- bench.c ---- */
@@ -73,7 +74,7 @@ int hone_bench_rivals(const char *command, struct hone_device *d,
 
 /* ---- bench_show.c ---- */
 
-/* The fastest of b->move, timed in the same rounds, where it takes longer than the flops at `peak`
+/* The fastest of b->move, timed after the rounds, where it takes longer than the flops at `peak`
  * flop/s: the problem is bound by memory; else NULL. */
 const struct hone_bench_row *hone_bench_bound(const struct hone_bench *b, double peak);
 

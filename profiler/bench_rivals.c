@@ -224,8 +224,8 @@ static int threads_of(const struct session *s)
     return s->o->threads ? s->o->threads : s->d->ncores;
 }
 
-/* flop/s: the median of what was measured in the same rounds, or of a device where that is not done
- * what is known of it; 0: nothing. */
+/* flop/s: the median of what was measured right after the rounds, or of a device where that is not
+ * done what is known of it; 0: nothing. */
 static struct hone_stats peak(const struct session *s, const struct hone_bench *b)
 {
     enum hone_dtype t = b->problem.dtype;
@@ -349,7 +349,7 @@ static void print_table(const struct session *s, const struct hone_bench *b, con
     config[0] = 0;
     if (limit.move) hone_config_print(limit.move->kernel, &limit.move->config, config);
     snprintf(interval, sizeof interval, "[%.4g, %.4g]", 1e-9 * most->lo, 1e-9 * most->hi);
-    printf("  %-32s %24s %22.4g %-7s  100 %%%s%s\n", "(peak in the same rounds)", interval,
+    printf("  %-32s %24s %22.4g %-7s  100 %%%s%s\n", "(peak right after)", interval,
            1e-9 * most->median, limit.unit, config[0] ? "  " : "", config);
 }
 

@@ -218,6 +218,50 @@ static void check_measure(struct hone_case *c)
        "a run that fails fails its sample");
 }
 
+static int nruns;
+
+static int count_runs(const struct hone_plan *plan, void *const mem[], void *workspace)
+{
+    (void)plan, (void)mem, (void)workspace;
+    nruns++;
+    return HONE_OK;
+}
+
+/* Runs that a window of 3 takes after one of `before`. */
+static int runs_after(const struct hone_plan *before, const struct hone_plan *plan,
+                      struct hone_case *c)
+{
+    double t;
+    int err = hone_time_window(before, c, HONE_CACHE_WARM, 1, &t);
+    nruns = 0;
+    return hone_time_window(plan, c, HONE_CACHE_WARM, 3, &t) || err ? -1 : nruns;
+}
+
+/* The runs before a window: more after a kernel that may have written past the caches, where
+ * arguments are so large that this matters. */
+static void check_runs_before(struct hone_case *small)
+{
+    struct hone_kernel k = kernel_of(count_runs), writes_past = k, library = k;
+    struct hone_case large;
+    char text[64];
+    snprintf(text, sizeof text, "relu:f32:any:n%d", (int)(cpu.l2_bytes / 4));   /* twice L2 */
+    open_case(&large, text);
+    writes_past.param[1] = (struct hone_param)HONE_PARAM("stream", 0, 1);
+    library.build = HONE_LIB;
+    const struct hone_plan plan = plan_of(&k, &large, 1, 0), other = plan_of(&k, &large, 1, 1),
+                           past = plan_of(&writes_past, &large, 1, 1),
+                           within = plan_of(&writes_past, &large, 1, 0),
+                           lib = plan_of(&library, &large, 1, 1);
+    ok(runs_after(&other, &plan, &large) == 4 && runs_after(&within, &plan, &large) == 4,
+       "one run comes before a window after another plan's");
+    ok(runs_after(&past, &plan, &large) == 15 && runs_after(&lib, &plan, &large) == 15 &&
+           runs_after(&past, &within, &large) == 15,
+       "12 come after one that may have written past the caches");
+    ok(runs_after(&past, &past, &large) == 4 && runs_after(&past, &plan, small) == 4,
+       "but not after its own window, nor where L2 holds everything");
+    hone_case_close(&large);
+}
+
 /* Ratio of the fastest windows of two cache modes for a kernel that reads argument b. */
 static double slowdown(struct hone_case *c, enum hone_cache than, enum hone_cache mode)
 {
@@ -813,6 +857,7 @@ int main(void)
     open_case(&c, "gemm:f32:nn:m4n4k4");
     check_twice_the_work(&c);
     check_measure(&c);
+    check_runs_before(&c);
     check_cache_modes();
     check_page_faults(&c, "rusage:minflt");
     check_page_faults(&c, "perf::PAGE-FAULTS");
