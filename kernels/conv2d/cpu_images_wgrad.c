@@ -2,9 +2,10 @@
  * that the tap reaches, and over all images, of dy times x: what lies on padding is left out, as in
  * cpu_images.c.
  *
- * dy and x are packed pixel by pixel into panels of channels, image after image.  A tile of mr
- * output channels x nv vectors of input channels stays in registers while all these pass, and is
- * stored where it belongs: a sum has one order, however many threads there are. */
+ * dy and x are packed pixel by pixel into panels of channels, image after image: all of the smaller
+ * one, and of the other a panel for each thread, which the former's pass.  A tile of mr output
+ * channels x nv vectors of input channels stays in registers while all these pass, and is stored
+ * where it belongs: a sum has one order, however many threads there are. */
 #include "kernels/conv2d/gather.h"
 #include "kernels/gemm/pack.h"
 #include "kernels/gemm/tiles.h"
@@ -48,6 +49,9 @@ struct layout {
     int mr, width;               /* channels of a panel of dy, of x */
     int down, across;            /* panels of dy, of x */
     int64_t dy_panel, x_panel;   /* floats of a panel with all pixels */
+    int dy_whole;                /* dy has all of its panels at once; else x */
+    int64_t whole, panel;        /* floats of these, of a panel of the other */
+    int nother, own;             /* panels of the other, and of them at once: all, or a thread's */
 };
 
 static int up(int a, int b) { return (a + b - 1) / b; }
@@ -63,6 +67,11 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     l.across = up(q->inc, l.width);
     l.dy_panel = whole_lines((int64_t)q->out_h * q->out_w * q->mb * l.mr);
     l.x_panel = whole_lines((int64_t)q->in_h * q->in_w * q->mb * l.width);
+    l.dy_whole = l.down * l.dy_panel <= l.across * l.x_panel;
+    l.whole = l.dy_whole ? l.down * l.dy_panel : l.across * l.x_panel;
+    l.panel = l.dy_whole ? l.x_panel : l.dy_panel;
+    l.nother = l.dy_whole ? l.across : l.down;
+    l.own = least(c->v[THREADS], l.nother);
     return l;
 }
 
@@ -77,7 +86,7 @@ static int vectors_of(const struct layout *l, int i)
 struct job {
     struct layout l;
     const real *x, *dy;
-    real *dw, *x_panels, *dy_panels;
+    real *dw, *whole, *own;
 };
 
 static void pack(const real *from, int pixels, int channels, int first, int width, int images,
@@ -88,18 +97,17 @@ static void pack(const real *from, int pixels, int channels, int first, int widt
                           (int64_t)pixels * channels, images, least(width, channels - first));
 }
 
-static void pack_dy(const struct job *j, int panel)
+static void pack_dy(const struct job *j, int panel, real *to)
 {
     const struct gather *q = &j->l.q;
-    pack(j->dy, q->out_h * q->out_w, q->outc, panel * j->l.mr, j->l.mr, q->mb,
-         j->dy_panels + panel * j->l.dy_panel);
+    pack(j->dy, q->out_h * q->out_w, q->outc, panel * j->l.mr, j->l.mr, q->mb, to);
 }
 
-static void pack_x(const struct job *j, int panel)
+static void pack_x(const struct job *j, int panel, real *to)
 {
     const struct gather *q = &j->l.q;
     pack(j->x, q->in_h * q->in_w, q->inc, panel * j->l.width, vectors_of(&j->l, panel) * VL, q->mb,
-         j->x_panels + panel * j->l.x_panel);
+         to);
 }
 
 /* Outputs whose input under tap (i, k) is inside. */
@@ -120,7 +128,7 @@ static void find_pixels(const struct job *j, int i, int k, int width, struct pix
 }
 
 /* A panel of dy with a panel of x: all taps. */
-static void do_panels(const struct job *j, int down, int across)
+static void do_panels(const struct job *j, int down, int across, const real *dy, const real *x)
 {
     const struct gather *q = &j->l.q;
     const int nv = vectors_of(&j->l, across), oc = down * j->l.mr, ic = across * j->l.width,
@@ -128,9 +136,9 @@ static void do_panels(const struct job *j, int down, int across)
     const int64_t filter = (int64_t)q->kh * q->kw * q->inc;
     struct hone_tile t = {
         .k = q->mb,
-        .a = j->dy_panels + down * j->l.dy_panel,
+        .a = dy,
         .a_stride = j->l.mr,
-        .b = j->x_panels + across * j->l.x_panel,
+        .b = x,
         .c = j->dw + oc * filter + ic,
         .c_row = filter,
         .cols = least(nv * VL, q->inc - ic),
@@ -141,6 +149,37 @@ static void do_panels(const struct job *j, int down, int across)
             find_pixels(j, i, k, nv * VL, &p);
             tiles[nv - 1][count - 1](&t, &p);
         }
+}
+
+/* Panel i of what is whole, of the other. */
+static void pack_whole(const struct job *j, int i)
+{
+    if (j->l.dy_whole) pack_dy(j, i, j->whole + i * j->l.dy_panel);
+    else pack_x(j, i, j->whole + i * j->l.x_panel);
+}
+
+static void pack_own(const struct job *j, int i, real *to)
+{
+    if (j->l.dy_whole) pack_x(j, i, to);
+    else pack_dy(j, i, to);
+}
+
+/* This thread's share of all pairs of panels; one of the other's stays in L2 while those that are
+ * whole pass it. */
+static void work(const struct job *j, int thread, int threads)
+{
+    const struct layout *l = &j->l;
+    const int passing = l->dy_whole ? l->down : l->across, all = l->own == l->nother;
+    const int64_t pairs = (int64_t)l->down * l->across;
+    int packed = -1;
+    for (int64_t i = pairs * thread / threads; i < pairs * (thread + 1) / threads; i++) {
+        const int panel = (int)(i / passing), pass = (int)(i % passing);
+        real *own = j->own + (all ? panel : thread) * l->panel;
+        if (!all && panel != packed) pack_own(j, panel, own);
+        packed = panel;
+        if (l->dy_whole) do_panels(j, pass, panel, j->whole + pass * l->dy_panel, own);
+        else do_panels(j, panel, pass, own, j->whole + pass * l->x_panel);
+    }
 }
 
 /* ---- the kernel ---- */
@@ -184,7 +223,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     const struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(l.down * l.dy_panel + l.across * l.x_panel) * sizeof(real);
+    return (size_t)(l.whole + l.own * l.panel) * sizeof(real);
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -194,18 +233,18 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
                      .x = mem[CONV_DWT_X], .dy = mem[CONV_DWT_DY], .dw = mem[CONV_DWT] };
     const struct layout *l = &j.l;
     const int threads = c->v[THREADS];
-    j.x_panels = workspace;
-    j.dy_panels = j.x_panels + l->across * l->x_panel;
+    j.whole = workspace;
+    j.own = j.whole + l->whole;
 
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
 #pragma omp for schedule(static) nowait
-        for (int i = 0; i < l->across; i++) pack_x(&j, i);
+        for (int i = 0; i < (l->own == l->nother ? l->own : 0); i++)
+            pack_own(&j, i, j.own + i * l->panel);
 #pragma omp for schedule(static)
-        for (int i = 0; i < l->down; i++) pack_dy(&j, i);
-        /* A panel of x stays in L2 while those of dy pass it. */
+        for (int i = 0; i < (l->dy_whole ? l->down : l->across); i++) pack_whole(&j, i);
 #pragma omp for schedule(static)
-        for (int i = 0; i < l->across * l->down; i++) do_panels(&j, i % l->down, i / l->down);
+        for (int t = 0; t < threads; t++) work(&j, t, threads);
     }
     return HONE_OK;
 }
