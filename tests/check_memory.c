@@ -141,6 +141,42 @@ static void check_pieces(const char *what, const char *text, enum hone_dtype dty
     hone_net_close(&whole);
 }
 
+/* ---- which gradient comes first ---- */
+
+static int step_of(const struct hone_net *net, int layer, const char *op)
+{
+    int i = 0;
+    while (i < net->nsteps &&
+           (net->step[i].layer != layer || strcmp(net->step[i].problem.op->name, op)))
+        i++;
+    return i;
+}
+
+static int is_input_first(const struct hone_net *net, int layer)
+{
+    return step_of(net, layer, "conv2d_dgrad") < step_of(net, layer, "conv2d_wgrad");
+}
+
+/* The input's, where it is the smaller one, and else the filters': g and h of the text. */
+static void check_order(const char *text)
+{
+    struct hone_lowering how = { .batch = 128, .train = 1, .device = &cpu,
+                                 .optim = hone_optim_default(HONE_ADAM) };
+    struct hone_net order, kept;
+    int err = open_net(&order, "o.net", text, &how);
+    how.keep = 1;
+    if (!err) err = open_net(&kept, "o.net", text, &how);
+    if (!ok(!err, "large filters open")) {
+        printf("# %s\n", hone_errmsg());
+        return;
+    }
+    ok(is_input_first(&order, 2) && !is_input_first(&order, 3) && !is_input_first(&kept, 2),
+       "the smaller gradient comes first, the input's or the filters'");
+    ok(alike(&order, &kept), "which gives the same bits, losses and weights");
+    hone_net_close(&order);
+    hone_net_close(&kept);
+}
+
 /* ---- halves of large weights, some columns after the other ---- */
 
 static void check_columns(const char *text, enum hone_dtype dtype)
@@ -306,29 +342,44 @@ static void check_rest(void)
 
 /* ---- workspaces ---- */
 
-/* With many channels and few pixels Winograd's transformed weights, or the sums of their gradient,
- * are most of what there is: our kernels never have all of them at once. */
-static void check_winograd(const char *problem)
+/* Do our kernels of that name need less than so many bytes for the problem, with one thread?  More
+ * have more at once. */
+static void check_little(const char *problem, const char *name, int64_t bytes, const char *what)
 {
-    const int64_t weights = 36 * 256 * 256 * 4;
     struct hone_device one = cpu;
     struct hone_problem p;
     int n = 0, little = 1;
-    one.ncores = 1;   /* more threads have more at once */
+    one.ncores = 1;
     if (hone_problem_parse(problem, &p)) { ok(0, "%s: %s", problem, hone_errmsg()); return; }
     for (int i = 0; hone_kernels[i]; i++) {
         const struct hone_kernel *k = hone_kernels[i];
         struct hone_plan plan;
-        if (strncmp(k->name, "cpu_winograd", strlen("cpu_winograd")) || k->build != HONE_AOT ||
+        if (strncmp(k->name, name, strlen(name)) || k->build != HONE_AOT ||
             hone_kernel_refuse(k, &p, &one) || hone_plan_open(&plan, &p, k, NULL, &one))
             continue;
         n++;
-        little &= (int64_t)plan.workspace_bytes < weights / 2;
-        if ((int64_t)plan.workspace_bytes >= weights / 2)
+        little &= (int64_t)plan.workspace_bytes < bytes;
+        if ((int64_t)plan.workspace_bytes >= bytes)
             printf("# %s: %lld bytes\n", k->name, (long long)plan.workspace_bytes);
         hone_plan_close(&plan);
     }
-    ok(n && little, "%s needs less than half of its transformed weights", problem);
+    ok(n && little, "%s needs less than half of %s", problem, what);
+}
+
+/* With many channels and few pixels Winograd's transformed weights, or the sums of their gradient,
+ * are most of what there is: our kernels never have all of them at once. */
+static void check_winograd(const char *problem)
+{
+    check_little(problem, "cpu_winograd", 36 * 256 * 256 * 4 / 2, "its transformed weights");
+}
+
+/* Of filters' gradient the larger one of both factors is never copied as a whole. */
+static void check_images(void)
+{
+    check_little("conv2d_wgrad:f32:nhwc:mb128ic64ih4oc192oh4kh5ph2", "cpu_images_wgrad",
+                 128 * 16 * (64 + 192) * 4 / 2, "what it reads");
+    check_little("conv2d_wgrad:f32:nhwc:mb128ic384ih2oc64oh2kh3ph1", "cpu_images_wgrad",
+                 128 * 4 * (384 + 64) * 4 / 2, "what it reads");
 }
 
 int main(void)
@@ -343,6 +394,9 @@ int main(void)
                                     "fc h = g k=4096 act=relu\nfc y = h k=10\nsoftmax_ce l = y\n",
                       apart[] = "input x c=64\nfc g = x k=1024 act=relu\n"
                                 "fc h = g k=4096 bias=0 act=silu\nfc y = h k=10\nsoftmax_ce l = y\n";
+    static const char large[] =
+        "input x c=3 h=4 w=4\nconv f = x k=64 r=3 p=1 act=relu\nconv g = f k=192 r=5 p=2 act=relu\n"
+        "conv h = g k=160 r=3 p=1 act=relu\ngap a = h\nfc y = a k=10\nsoftmax_ce l = y\n";
     /* Sums that nothing cuts off, which the next normalisation reads (He et al. 2016). */
     static const char before[] =
         "input x c=3 h=8 w=8\nconv c0 = x k=8 r=3 p=1 bias=0\nbnorm y0 = c0\n"
@@ -366,6 +420,7 @@ int main(void)
     check_pieces("fc", products, HONE_BF16, 8, 9);
     check_pieces("conv", filters, HONE_F32, 4, 0);
     check_pieces("conv", filters, HONE_BF16, 4, 1);   /* so small an input is kept */
+    check_order(large);
     check_columns(rectified, HONE_BF16);
     check_columns(apart, HONE_BF16);
     check_columns(rectified, HONE_F16);
@@ -379,6 +434,7 @@ int main(void)
     check_winograd("conv2d_fwd:f32:nhwc:mb16ic256ih4oc256oh4kh3ph1");
     check_winograd("conv2d_dgrad:f32:nhwc:mb16ic256ih4oc256oh4kh3ph1");
     check_winograd("conv2d_wgrad:f32:nhwc:mb16ic256ih4oc256oh4kh3ph1");
+    check_images();
     hone_device_close(&cpu);
     return tap_end();
 }

@@ -142,6 +142,16 @@ static int weights_gradient(struct hone_lower *b, struct hone_node *n, int dw, i
     return hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text, (int[]){ dw, x, dy }, 3);
 }
 
+/* Whichever gradient comes first is there during the step of the other.  That of the input needs the
+ * larger workspace, as a rule: it comes first where it is the smaller one.  A gradient of filters
+ * that lies among all gradients is there in any case. */
+static int is_input_first(const struct hone_lower *b, const struct hone_node *n, int x)
+{
+    const int64_t filters = hone_tensor_bytes(&b->net->tensor[n->weight]);
+    return hone_lower_updates_apart(b, filters) && !b->how->keep &&
+           filters > hone_tensor_bytes(&b->net->tensor[x]);
+}
+
 /* A number of dy goes into a product for each number of a filter, which its copying is little
  * against.  Updated piece by piece, the filters must have served the input's gradient before. */
 static int backward(struct hone_lower *b, struct hone_node *n)
@@ -153,12 +163,15 @@ static int backward(struct hone_lower *b, struct hone_node *n)
     n->pieces = groups(n, in) > 1
                     ? 1
                     : hone_lower_pieces(b, n, SHARE, hone_tensor_bytes(&b->net->tensor[dy]) / 8);
-    if (n->pieces == 1) err = weights_gradient(b, n, hone_lower_gradient_of(b, n->weight), dy, x);
+    const int first = n->pieces == 1 && !is_input_first(b, n, x);
+    if (first) err = weights_gradient(b, n, hone_lower_gradient_of(b, n->weight), dy, x);
     if (!err && n->bias >= 0)
         err = hone_lower_bias_backward(b, n, (int64_t)b->how->batch * n->h * n->w, dy);
     if (!err) err = input_gradient(b, n, dy);
-    return err || n->pieces == 1 ? err
-                                 : hone_lower_in_pieces(b, n, dy, weights_gradient, x);
+    if (err || first) return err;
+    return n->pieces > 1
+               ? hone_lower_in_pieces(b, n, dy, weights_gradient, x)
+               : weights_gradient(b, n, hone_lower_gradient_of(b, n->weight), dy, x);
 }
 
 /* clang-format off */
