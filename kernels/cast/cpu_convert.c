@@ -51,10 +51,10 @@ HONE_INLINE void share(int unroll, const struct hone_problem *p, void *const mem
 {
     const int64_t n = p->dim[CAST_N], from = hone_part(n, 16, threads, t),
                   to = hone_part(n, 16, threads, t + 1);
-    if (p->op == &hone_op_narrow && p->dim[CAST_M] > 1)
+    if (hone_problem_is(p, narrow) && p->dim[CAST_M] > 1)
         narrow_rows(unroll, p, mem, (int)hone_part(p->dim[CAST_M], 1, threads, t),
                     (int)hone_part(p->dim[CAST_M], 1, threads, t + 1), 0, n, stream);
-    else if (p->op == &hone_op_narrow)
+    else if (hone_problem_is(p, narrow))
         narrow_rows(unroll, p, mem, 0, 1, from, to, stream);
     else
         widen(unroll, (real *)mem[CAST_Y] + from, (stored *)mem[CAST_X] + from, to - from, stream);
@@ -78,7 +78,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int threads = hone_plan_config(plan)->v[THREADS], unroll = hone_plan_config(plan)->v[UNROLL],
               /* Not to places that are not aligned, as a narrow matrix's rows may be. */
               stream = hone_plan_config(plan)->v[STREAM] &&
-                       (p->op != &hone_op_narrow || p->dim[CAST_M] == 1 ||
+                       (!hone_problem_is(p, narrow) || p->dim[CAST_M] == 1 ||
                         p->dim[CAST_N] * sizeof(stored) % HONE_ALIGN == 0);
     (void)workspace;
 #pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)

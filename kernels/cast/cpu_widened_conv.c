@@ -92,7 +92,7 @@ static struct job job_of(const struct hone_problem *p, const struct hone_config 
     struct hone_arg arg[HONE_MAX_ARGS] = { 0 };
     const int mb = p->dim[CONV_MB];
     struct job j = { .images = least(c->v[IMAGES], mb), .threads = c->v[THREADS],
-                     .wgrad = p->op == &hone_op_conv2d_wgrad };
+                     .wgrad = hone_problem_is(p, conv2d_wgrad) };
     j.rest = mb % j.images;
     j.npieces = mb / j.images + (j.rest > 0);
     j.piece[WHOLE] = piece_of(p, j.images);
@@ -177,7 +177,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 /* Of the weight gradient: a piece's sum, then the pieces, then the threads. */
 static double growth(const struct hone_problem *p, const struct hone_config *c)
 {
-    return p->op->growth(p) + (p->op == &hone_op_conv2d_wgrad ? c->v[THREADS] : 0);
+    return p->op->growth(p) + (hone_problem_is(p, conv2d_wgrad) ? c->v[THREADS] : 0);
 }
 
 static void release(struct hone_plan *plan)

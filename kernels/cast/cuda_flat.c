@@ -7,14 +7,14 @@ enum { BLOCK };
 
 static struct cast_flat_sizes sizes_of(const struct hone_problem *p)
 {
-    return (struct cast_flat_sizes){ p->dim[CAST_N], p->op == &hone_op_widen,
+    return (struct cast_flat_sizes){ p->dim[CAST_N], hone_problem_is(p, widen),
                                      hone_cuda_half(p->dtype) };
 }
 
 static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
 {
     (void)d;
-    return p->op == &hone_op_narrow && p->dim[CAST_M] > 1 ? "it has several rows" : NULL;
+    return hone_problem_is(p, narrow) && p->dim[CAST_M] > 1 ? "it has several rows" : NULL;
 }
 
 static int prepare(struct hone_plan *plan)

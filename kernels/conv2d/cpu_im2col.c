@@ -19,7 +19,7 @@ struct products {
 static int needed(const struct im2col *s, const struct hone_problem *p, int size, int mode)
 {
     if (size == LAST && im2col_rows(s, s->nblocks - 1) == s->block) return 0;
-    return mode == SET || p->op == &hone_op_conv2d_wgrad;
+    return mode == SET || hone_problem_is(p, conv2d_wgrad);
 }
 
 /* The product of one block, as a problem. */
@@ -30,10 +30,10 @@ static int product_of(const struct im2col *s, const struct hone_problem *p, int 
     const long long k = s->k, oc = s->v.oc;
     const char *type = hone_dtype_name(p->dtype);
     char text[HONE_TEXT];
-    if (p->op == &hone_op_conv2d_wgrad) {
+    if (hone_problem_is(p, conv2d_wgrad)) {
         snprintf(text, sizeof text, "gemm:%s:tn:m%lldn%lldk%lld%s", type, oc, k, pixels,
                  mode == ADD ? ":beta1" : "");
-    } else if (p->op == &hone_op_conv2d_dgrad) {
+    } else if (hone_problem_is(p, conv2d_dgrad)) {
         snprintf(text, sizeof text, "gemm:%s:nn:m%lldn%lldk%lld", type, pixels, k, oc);
     } else {
         enum hone_act act = hone_act_of(p);
@@ -109,7 +109,7 @@ static int64_t gemm_floats(const struct im2col *s, const struct hone_problem *p,
 /* Of one thread's dw. */
 static int64_t sum_floats(const struct im2col *s, const struct hone_problem *p)
 {
-    return p->op == &hone_op_conv2d_wgrad ? (s->k * s->v.oc + 15) / 16 * 16 : 0;
+    return hone_problem_is(p, conv2d_wgrad) ? (s->k * s->v.oc + 15) / 16 * 16 : 0;
 }
 
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
@@ -157,11 +157,11 @@ static int do_block(const struct hone_plan *plan, const struct im2col *s, void *
                     int64_t b, int mode, const struct scratch *mine)
 {
     const struct conv *v = &s->v;
-    const struct hone_op *op = hone_plan_problem(plan)->op;
+    const struct hone_problem *p = hone_plan_problem(plan);
     const struct products *r = plan->priv;
     const int64_t first = b * s->block, rows = im2col_rows(s, b), pixel = first * v->ow;
     const struct hone_plan *product = &r->plan[rows == s->block ? WHOLE : LAST][mode];
-    if (op == &hone_op_conv2d_dgrad) {
+    if (hone_problem_is(p, conv2d_dgrad)) {
         real *dx = mem[CONV_DX], *dcols = s->direct ? dx + pixel * v->ic : mine->cols;
         int err = hone_plan_run(
             product, (void *[]){ dcols, (real *)mem[CONV_DX_DY] + pixel * v->oc, mem[CONV_DX_W] },
@@ -172,10 +172,10 @@ static int do_block(const struct hone_plan *plan, const struct im2col *s, void *
         im2col_scatter(s, 0, dcols, first, rows, dx);
         return HONE_OK;
     }
-    const real *x = mem[op == &hone_op_conv2d_wgrad ? (int)CONV_DWT_X : (int)CONV_X];
+    const real *x = mem[hone_problem_is(p, conv2d_wgrad) ? (int)CONV_DWT_X : (int)CONV_X];
     const real *cols = s->direct ? x + pixel * v->ic : mine->cols;
     if (!s->direct) im2col_gather(s, 0, x, first, rows, mine->cols);
-    if (op == &hone_op_conv2d_wgrad)
+    if (hone_problem_is(p, conv2d_wgrad))
         return hone_plan_run(
             product,
             (void *[]){ mine->sum, (real *)mem[CONV_DWT_DY] + pixel * v->oc, (void *)cols },
@@ -183,7 +183,7 @@ static int do_block(const struct hone_plan *plan, const struct im2col *s, void *
     return hone_plan_run(
         product,
         (void *[]){ (real *)mem[CONV_Y] + pixel * v->oc, (void *)cols, mem[CONV_W],
-                    hone_problem_has(hone_plan_problem(plan), "bias") ? mem[CONV_BIAS] : NULL },
+                    hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL },
         mine->gemm);
 }
 

@@ -6,13 +6,13 @@
 enum { SPLIT };
 enum { LANES = 32, WARPS = 8 };
 
-static int is_wgrad(const struct hone_problem *p) { return p->op == &hone_op_conv2d_wgrad; }
+static int is_wgrad(const struct hone_problem *p) { return hone_problem_is(p, conv2d_wgrad); }
 
 static struct conv_depthwise_sizes sizes_of(const struct hone_problem *p,
                                             const struct hone_config *c)
 {
     const struct conv v = conv_of(p);
-    const int fwd = p->op == &hone_op_conv2d_fwd, pixels = v.mb * v.oh * v.ow;
+    const int fwd = hone_problem_is(p, conv2d_fwd), pixels = v.mb * v.oh * v.ow;
     const int part = (pixels + c->v[SPLIT] - 1) / c->v[SPLIT];
     return (struct conv_depthwise_sizes){
         v.mb, v.ic, v.ih, v.iw, v.oh, v.ow, v.kh, v.kw, v.sh, v.sw, v.ph, v.pw, v.dh, v.dw,
@@ -95,8 +95,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const struct hone_problem *p = &plan->problem;
     struct conv_depthwise a = { mem[0], mem[1], mem[2], NULL, workspace,
                                 sizes_of(p, &plan->config) };
-    const int64_t pixels = p->op == &hone_op_conv2d_dgrad ? (int64_t)a.s.mb * a.s.ih * a.s.iw
-                                                          : (int64_t)a.s.mb * a.s.oh * a.s.ow;
+    const int64_t pixels = hone_problem_is(p, conv2d_dgrad) ? (int64_t)a.s.mb * a.s.ih * a.s.iw
+                                                            : (int64_t)a.s.mb * a.s.oh * a.s.ow;
     const unsigned columns = (unsigned)(a.s.ic + LANES - 1) / LANES;
     const unsigned rows = hone_cuda_blocks(plan->device, pixels * LANES, LANES * WARPS);
     struct hone_cuda_shape shape = { { columns, rows, 1 }, { LANES * WARPS, 1, 1 }, shared_of(p) };

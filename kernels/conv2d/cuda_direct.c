@@ -7,12 +7,12 @@
 enum { BLOCK, SPLIT };
 enum { WGRAD_BLOCK = 128 };
 
-static int is_wgrad(const struct hone_problem *p) { return p->op == &hone_op_conv2d_wgrad; }
+static int is_wgrad(const struct hone_problem *p) { return hone_problem_is(p, conv2d_wgrad); }
 
 static struct conv_direct_sizes sizes_of(const struct hone_problem *p, const struct hone_config *c)
 {
     const struct conv v = conv_of(p);
-    const int fwd = p->op == &hone_op_conv2d_fwd, pixels = v.mb * v.oh * v.ow;
+    const int fwd = hone_problem_is(p, conv2d_fwd), pixels = v.mb * v.oh * v.ow;
     const int part = (pixels + c->v[SPLIT] - 1) / c->v[SPLIT];
     return (struct conv_direct_sizes){
         v.mb, v.ic, v.ih, v.iw, v.oc, v.oh, v.ow, v.kh, v.kw, v.sh, v.sw, v.ph, v.pw, v.dh, v.dw,
@@ -97,8 +97,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     struct conv_direct a = { mem[0], mem[1], mem[2], NULL, workspace,
                              sizes_of(p, &plan->config) };
     if (is_wgrad(p)) return run_wgrad(plan, &a);
-    const int64_t n = p->op == &hone_op_conv2d_fwd ? (int64_t)a.s.mb * a.s.oh * a.s.ow * a.s.oc
-                                                   : (int64_t)a.s.mb * a.s.ih * a.s.iw * a.s.ic;
+    const int64_t n = hone_problem_is(p, conv2d_fwd) ? (int64_t)a.s.mb * a.s.oh * a.s.ow * a.s.oc
+                                                     : (int64_t)a.s.mb * a.s.ih * a.s.iw * a.s.ic;
     const struct hone_cuda_shape shape = { { hone_cuda_blocks(plan->device, n, block), 1, 1 },
                                            { (unsigned)block, 1, 1 }, 0 };
     if (a.s.bias) a.bias = mem[CONV_BIAS];

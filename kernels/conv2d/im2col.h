@@ -30,7 +30,7 @@ static inline struct im2col im2col_of(const struct hone_problem *p, int pixels)
 {
     struct im2col s = { .v = conv_of(p) };
     const struct conv *v = &s.v;
-    int64_t unit = p->op == &hone_op_conv2d_dgrad ? v->oh : 1,
+    int64_t unit = hone_problem_is(p, conv2d_dgrad) ? v->oh : 1,
             units = (int64_t)v->mb * v->oh / unit;
     int64_t per_block = pixels / (unit * v->ow);
     if (per_block < 1) per_block = 1;

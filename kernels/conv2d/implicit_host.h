@@ -9,15 +9,15 @@
 
 static inline int implicit_pass(const struct hone_problem *p)
 {
-    return p->op == &hone_op_conv2d_fwd     ? CONV_PASS_FWD
-           : p->op == &hone_op_conv2d_dgrad ? CONV_PASS_DGRAD
-                                            : CONV_PASS_WGRAD;
+    return hone_problem_is(p, conv2d_fwd)     ? CONV_PASS_FWD
+           : hone_problem_is(p, conv2d_dgrad) ? CONV_PASS_DGRAD
+                                              : CONV_PASS_WGRAD;
 }
 
 /* Pixels of dx fall into as many classes; a product each. */
 static inline int implicit_classes(const struct hone_problem *p)
 {
-    return p->op == &hone_op_conv2d_dgrad ? p->dim[CONV_SH] * p->dim[CONV_SW] : 1;
+    return hone_problem_is(p, conv2d_dgrad) ? p->dim[CONV_SH] * p->dim[CONV_SW] : 1;
 }
 
 static inline int implicit_above(int n, int by) { return (n + by - 1) / by; }

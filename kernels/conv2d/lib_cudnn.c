@@ -117,7 +117,7 @@ static int build(struct hone_cudnn_graph *g, const struct hone_problem *p)
     g->needs_f32 = p->dtype == HONE_F32 && !g->tf32;
     p->op->args(p, arg);
     while (pass->op != p->op) pass++;
-    const int fused = p->op == &hone_op_conv2d_fwd &&
+    const int fused = hone_problem_is(p, conv2d_fwd) &&
                       (hone_problem_has(p, "bias") || hone_act_of(p) != HONE_ACT_none);
     dnn_descriptor conv = convolution(g, p), tensor[3];
     for (int i = 0; i < 3; i++) tensor[i] = tensor_of(g, arg, pass->tensor[i].arg);

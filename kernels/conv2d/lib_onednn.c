@@ -27,7 +27,7 @@ static void add_args(struct hone_onednn *o, const struct hone_problem *p, int ow
     const struct conv_steps x = conv_steps_of(p, v.ic, v.ih, v.iw),
                             w = conv_steps_of(p, v.icg, v.kh, v.kw),
                             y = conv_steps_of(p, v.oc, v.oh, v.ow);
-    const int dgrad = p->op == &hone_op_conv2d_dgrad, wgrad = p->op == &hone_op_conv2d_wgrad;
+    const int dgrad = hone_problem_is(p, conv2d_dgrad), wgrad = hone_problem_is(p, conv2d_wgrad);
     hone_onednn_add(o, p, dgrad ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, dgrad ? CONV_DX : CONV_X,
                     dgrad, 4, (int64_t[]){ v.mb, v.ic, v.ih, v.iw },
                     (int64_t[]){ x.n, x.c, x.h, x.w }, own);
@@ -40,7 +40,7 @@ static void add_args(struct hone_onednn *o, const struct hone_problem *p, int ow
     hone_onednn_add(o, p, dgrad || wgrad ? DNNL_ARG_DIFF_DST : DNNL_ARG_DST,
                     dgrad ? CONV_DX_DY : wgrad ? CONV_DWT_DY : CONV_Y, !dgrad && !wgrad, 4,
                     (int64_t[]){ v.mb, v.oc, v.oh, v.ow }, (int64_t[]){ y.n, y.c, y.h, y.w }, own);
-    if (p->op == &hone_op_conv2d_fwd && hone_problem_has(p, "bias"))
+    if (hone_problem_is(p, conv2d_fwd) && hone_problem_has(p, "bias"))
         hone_onednn_add(o, p, DNNL_ARG_BIAS, CONV_BIAS, 0, 1, (int64_t[]){ v.oc },
                         (int64_t[]){ 1 }, 0);
 }
@@ -88,13 +88,13 @@ static dnnl_status_t make_desc(struct hone_onednn *o, const struct hone_problem 
     const struct window w = window_of(p);
     const dnnl_memory_desc_t x = o->arg[SRC].any, k = o->arg[WEIGHTS].any, y = o->arg[DST].any;
     const dnnl_engine_t engine = hone_onednn_engine();
-    const int fwd = p->op == &hone_op_conv2d_fwd;
+    const int fwd = hone_problem_is(p, conv2d_fwd);
     dnnl_status_t s = dnnl_convolution_forward_primitive_desc_create(
         fwd ? &o->desc : &o->hint, engine, dnnl_forward_training, dnnl_convolution_direct, x,
         fwd ? k : o->arg[WEIGHTS].hint, o->nargs > BIAS ? o->arg[BIAS].any : NULL, y, w.stride,
         w.dilate, w.before, w.after, fwd ? o->attr : NULL);
     if (s || fwd) return s;
-    if (p->op == &hone_op_conv2d_dgrad)
+    if (hone_problem_is(p, conv2d_dgrad))
         return dnnl_convolution_backward_data_primitive_desc_create(
             &o->desc, engine, dnnl_convolution_direct, x, k, y, w.stride, w.dilate, w.before,
             w.after, o->hint, o->attr);
@@ -109,7 +109,7 @@ static dnnl_status_t make_desc(struct hone_onednn *o, const struct hone_problem 
     const dnnl_memory_desc_t *x = &o->arg[SRC].any, *k = &o->arg[WEIGHTS].any,
                              *y = &o->arg[DST].any;
     const dnnl_engine_t engine = hone_onednn_engine();
-    const int fwd = p->op == &hone_op_conv2d_fwd;
+    const int fwd = hone_problem_is(p, conv2d_fwd);
     dnnl_convolution_desc_t d;
     dnnl_status_t s = dnnl_dilated_convolution_forward_desc_init(
         &d, dnnl_forward_training, dnnl_convolution_direct, x, fwd ? k : &o->arg[WEIGHTS].hint,
@@ -118,7 +118,7 @@ static dnnl_status_t make_desc(struct hone_onednn *o, const struct hone_problem 
         s = dnnl_primitive_desc_create(fwd ? &o->desc : &o->hint, &d, fwd ? o->attr : NULL, engine,
                                        NULL);
     if (s || fwd) return s;
-    s = p->op == &hone_op_conv2d_dgrad
+    s = hone_problem_is(p, conv2d_dgrad)
             ? dnnl_dilated_convolution_backward_data_desc_init(&d, dnnl_convolution_direct, x, k, y,
                                                                w.stride, w.dilate, w.before,
                                                                w.after)
@@ -135,7 +135,7 @@ static int describe(struct hone_onednn *o, const struct hone_problem *p,
     memset(o, 0, sizeof *o);
     o->threads = c->v[THREADS];
     add_args(o, p, c->v[OWN]);
-    make_attr(o, p->op == &hone_op_conv2d_fwd ? hone_act_of(p) : HONE_ACT_none);
+    make_attr(o, hone_problem_is(p, conv2d_fwd) ? hone_act_of(p) : HONE_ACT_none);
     int before = hone_onednn_begin(o->threads);
     dnnl_status_t s = make_desc(o, p);
     hone_onednn_end(before);
@@ -150,7 +150,7 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
     struct hone_onednn o;
     struct hone_config c = { { 0, 1 } };
     (void)d;
-    if (hone_dtype_is_half(p->dtype) && p->op == &hone_op_conv2d_fwd &&
+    if (hone_dtype_is_half(p->dtype) && hone_problem_is(p, conv2d_fwd) &&
         hone_act_of(p) != HONE_ACT_none && !in_primitive(hone_act_of(p)))
         return "its activation would follow the rounding of y";
     int err = describe(&o, p, &c);
@@ -190,7 +190,7 @@ static int prepare(struct hone_plan *plan)
     const struct hone_problem *p = &plan->problem;
     struct pass *q = plan->priv = calloc(1, sizeof *q);
     if (!q) return hone_fail(HONE_ENOMEM, "%zu bytes", sizeof *q);
-    q->act = p->op == &hone_op_conv2d_fwd ? hone_act_of(p) : HONE_ACT_none;
+    q->act = hone_problem_is(p, conv2d_fwd) ? hone_act_of(p) : HONE_ACT_none;
     if (in_primitive(q->act)) q->act = HONE_ACT_none;
     int err = describe(&q->o, p, &plan->config);
     if (!err) err = hone_onednn_prepare(&q->o);

@@ -30,7 +30,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 /* Of one thread's dw. */
 static int64_t sum_floats(const struct im2col *s, const struct hone_problem *p)
 {
-    return p->op == &hone_op_conv2d_wgrad ? (s->k * s->v.oc + 15) / 16 * 16 : 0;
+    return hone_problem_is(p, conv2d_wgrad) ? (s->k * s->v.oc + 15) / 16 * 16 : 0;
 }
 
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
@@ -116,8 +116,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
             float *cols = buffers + t * s.cols_floats;
             const int64_t from = im2col_from(&s, t, threads), to = im2col_from(&s, t + 1, threads);
             for (int64_t b = from; b < to; b++) {
-                if (p->op == &hone_op_conv2d_fwd) fwd_block(&s, p, mem, b, cols);
-                else if (p->op == &hone_op_conv2d_dgrad) dgrad_block(&s, mem, b, cols);
+                if (hone_problem_is(p, conv2d_fwd)) fwd_block(&s, p, mem, b, cols);
+                else if (hone_problem_is(p, conv2d_dgrad)) dgrad_block(&s, mem, b, cols);
                 else wgrad_block(&s, mem, b, b > from, cols, sums + t * sum);
             }
         }

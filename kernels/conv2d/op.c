@@ -63,7 +63,7 @@ static int check(struct hone_problem *p)
         return hone_fail(HONE_EPARSE, "a tensor would have more than 2^48 numbers");
     if (hone_problem_has(p, "tf32") && p->dtype != HONE_F32)
         return hone_fail(HONE_EPARSE, "tf32 is for f32");
-    return p->op == &hone_op_conv2d_fwd ? hone_act_check(p) : HONE_OK;
+    return hone_problem_is(p, conv2d_fwd) ? hone_act_check(p) : HONE_OK;
 }
 
 /* ---- arguments ---- */
@@ -159,7 +159,7 @@ int hone_conv2d_threads(const struct hone_problem *p, const struct hone_device *
 /* A later activation would read what was written. */
 int hone_conv2d_can_stream(const struct hone_problem *p)
 {
-    const int dgrad = p->op == &hone_op_conv2d_dgrad;
+    const int dgrad = hone_problem_is(p, conv2d_dgrad);
     const enum hone_act act = dgrad ? HONE_ACT_none : hone_act_of(p);
     const int64_t pixel = p->dim[dgrad ? CONV_IC : CONV_OC] * (int64_t)hone_dtype_bytes(p->dtype);
     return pixel % HONE_ALIGN == 0 &&
@@ -168,8 +168,8 @@ int hone_conv2d_can_stream(const struct hone_problem *p)
 
 int hone_conv2d_stream(const struct hone_problem *p, const struct hone_device *d)
 {
-    const struct hone_arg out = p->op == &hone_op_conv2d_dgrad ? arg_x(p, "dx", HONE_OUT)
-                                                               : arg_y(p, "y", HONE_OUT);
+    const struct hone_arg out = hone_problem_is(p, conv2d_dgrad) ? arg_x(p, "dx", HONE_OUT)
+                                                                 : arg_y(p, "y", HONE_OUT);
     const int64_t last = d->l3_bytes ? d->l3_bytes : d->l2_bytes;
     return hone_conv2d_can_stream(p) && hone_arg_bytes(&out) > last / 3;
 }

@@ -91,7 +91,7 @@ struct winograd_view { int dgrad, in_h, in_w, inc, out_h, out_w, outc, from_h, f
 static inline struct winograd_view winograd_view_of(const struct hone_problem *p)
 {
     const struct conv v = conv_of(p);
-    if (p->op != &hone_op_conv2d_dgrad)
+    if (!hone_problem_is(p, conv2d_dgrad))
         return (struct winograd_view){ 0, v.ih, v.iw, v.ic, v.oh, v.ow, v.oc, -v.ph, -v.pw };
     return (struct winograd_view){ 1, v.oh, v.ow, v.oc, v.ih, v.iw, v.ic, v.ph - 2, v.pw - 2 };
 }
@@ -127,7 +127,7 @@ static inline double winograd_scale(const struct hone_problem *p, int m, const d
                                     int64_t i)
 {
     const struct winograd_view q = winograd_view_of(p);
-    if (p->op == &hone_op_conv2d_wgrad) return winograd_wgrad_scale(p, m, in, i);
+    if (hone_problem_is(p, conv2d_wgrad)) return winograd_wgrad_scale(p, m, in, i);
     const int n = m + 2, o = (int)(i % q.outc);
     const int64_t pixel = i / q.outc, image = pixel / q.out_w / q.out_h;
     const int h = (int)(pixel / q.out_w % q.out_h), w = (int)(pixel % q.out_w);
@@ -158,7 +158,7 @@ static inline double winograd_scale(const struct hone_problem *p, int m, const d
 static inline double winograd_amplified(const struct hone_problem *p, int m)
 {
     const struct winograd_view q = winograd_view_of(p);
-    const int by_tap = p->op == &hone_op_conv2d_wgrad;
+    const int by_tap = hone_problem_is(p, conv2d_wgrad);
     return winograd_amplify(m, q.in_h, q.out_h, q.from_h, by_tap) *
            winograd_amplify(m, q.in_w, q.out_w, q.from_w, by_tap);
 }

@@ -29,9 +29,9 @@ static inline struct conv_winograd_sizes winograd_sizes(const struct hone_proble
 {
     const struct winograd_view q = winograd_view_of(p);
     const int m = c->v[WINOGRAD_M], across = (q.out_w + m - 1) / m, down = (q.out_h + m - 1) / m;
-    const int tiles = p->dim[CONV_MB] * across * down, fwd = p->op == &hone_op_conv2d_fwd;
+    const int tiles = p->dim[CONV_MB] * across * down, fwd = hone_problem_is(p, conv2d_fwd);
     const int part = (int)winograd_above(tiles, c->v[WINOGRAD_PARTS]);
-    const int wgrad = p->op == &hone_op_conv2d_wgrad, split = c->v[WINOGRAD_SPLIT];
+    const int wgrad = hone_problem_is(p, conv2d_wgrad), split = c->v[WINOGRAD_SPLIT];
     struct conv_winograd_sizes s = {
         .m = wgrad ? q.outc : part, .n = wgrad ? q.inc : q.outc, .k = wgrad ? part : q.inc,
         .a_turned = wgrad, .b_turned = !fwd, .a_wide = (wgrad ? q.outc : q.inc) % 4 == 0,

@@ -99,14 +99,15 @@ static const struct { const struct hone_op *op; rows_of *unroll[3]; } variants[]
 
 static int64_t rows(const struct hone_problem *p)
 {
-    if (p->op == &hone_op_shortcut_fwd) return (int64_t)p->dim[SHORT_MB] * shortcut_oh(p);
-    if (p->op == &hone_op_shortcut_bwd) return (int64_t)p->dim[SHORT_MB] * p->dim[SHORT_IH];
+    if (hone_problem_is(p, shortcut_fwd)) return (int64_t)p->dim[SHORT_MB] * shortcut_oh(p);
+    if (hone_problem_is(p, shortcut_bwd)) return (int64_t)p->dim[SHORT_MB] * p->dim[SHORT_IH];
     return p->dim[CONCAT_M];
 }
 
 static int longest_run(const struct hone_problem *p)
 {
-    if (p->op == &hone_op_shortcut_fwd || p->op == &hone_op_shortcut_bwd) return p->dim[SHORT_IC];
+    if (hone_problem_is(p, shortcut_fwd) || hone_problem_is(p, shortcut_bwd))
+        return p->dim[SHORT_IC];
     return p->dim[CONCAT_N] > p->dim[CONCAT_K] ? p->dim[CONCAT_N] : p->dim[CONCAT_K];
 }
 

@@ -88,9 +88,9 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     const struct hone_problem *p = hone_plan_problem(plan);
-    const enum error kind = p->op == &hone_op_mse     ? SQUARED
-                            : p->op == &hone_op_huber ? HUBER
-                                                      : ABSOLUTE;
+    const enum error kind = hone_problem_is(p, mse)     ? SQUARED
+                            : hone_problem_is(p, huber) ? HUBER
+                                                        : ABSOLUTE;
     rows_of *f = variants[kind][hone_plan_config(plan)->v[UNROLL] / 2];
     const int threads = hone_plan_config(plan)->v[THREADS];
     const int64_t m = p->dim[LOSS_M];

@@ -50,10 +50,10 @@ MLP_INLINE struct mlp mlp_from(const struct hone_problem *p)
 {
     struct mlp m = {
         .mb = p->dim[MLP_MB], .steps = p->dim[MLP_S], .act = hone_act_of(p),
-        .loss = p->op == &hone_op_mlp_ce    ? MLP_CE
-                : p->op == &hone_op_mlp_mse ? MLP_MSE
-                : p->op == &hone_op_mlp_mae ? MLP_MAE
-                                            : MLP_HUBER,
+        .loss = hone_problem_is(p, mlp_ce)    ? MLP_CE
+                : hone_problem_is(p, mlp_mse) ? MLP_MSE
+                : hone_problem_is(p, mlp_mae) ? MLP_MAE
+                                              : MLP_HUBER,
         .drop = p->value[MLP_DROP], .number = p->value[MLP_NUMBER],
         .adam = hone_problem_has(p, "adam"), .momentum = hone_problem_has(p, "momentum"),
         .nesterov = hone_problem_has(p, "nesterov"), .wd = hone_problem_has(p, "wd"),

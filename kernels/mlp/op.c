@@ -29,12 +29,12 @@ static int check(struct hone_problem *p)
                          p->value[MLP_DROP]);
     if (!d[MLP_H] && (p->value[MLP_DROP] > 0 || hone_act_of(p) != HONE_ACT_none))
         return hone_fail(HONE_EPARSE, "there is no hidden layer to activate or drop");
-    if (p->op == &hone_op_mlp_ce && !(p->value[MLP_NUMBER] >= 0 && p->value[MLP_NUMBER] < 1))
+    if (hone_problem_is(p, mlp_ce) && !(p->value[MLP_NUMBER] >= 0 && p->value[MLP_NUMBER] < 1))
         return hone_fail(HONE_EPARSE, "smooth is %g; it must be from 0 and below 1",
                          p->value[MLP_NUMBER]);
-    if (p->op == &hone_op_mlp_ce && d[MLP_O] < 2)
+    if (hone_problem_is(p, mlp_ce) && d[MLP_O] < 2)
         return hone_fail(HONE_EPARSE, "classes are at least 2");
-    if (p->op == &hone_op_mlp_huber && !(p->value[MLP_NUMBER] > 0 && p->value[MLP_NUMBER] <= 1e6))
+    if (hone_problem_is(p, mlp_huber) && !(p->value[MLP_NUMBER] > 0 && p->value[MLP_NUMBER] <= 1e6))
         return hone_fail(HONE_EPARSE, "delta is %g; it must be above 0, at most 1e6",
                          p->value[MLP_NUMBER]);
     if (hone_problem_has(p, "adam") && hone_problem_has(p, "momentum"))

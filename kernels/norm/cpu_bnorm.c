@@ -347,7 +347,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
                         const struct hone_device *d)
 {
     const struct job s = job_of(p, c);
-    const int64_t sums = p->op == &hone_op_bnorm_infer ? 0 : c->v[THREADS] * own_sums(&s);
+    const int64_t sums = hone_problem_is(p, bnorm_infer) ? 0 : c->v[THREADS] * own_sums(&s);
     (void)d;
     return (size_t)sums * sizeof(double) + (size_t)(s.lines * NFACTORS) * sizeof(real);
 }
@@ -356,7 +356,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 static double growth(const struct hone_problem *p, const struct hone_config *c)
 {
     double own = p->op->growth(p), block = c->v[BLOCK] + 16;
-    return p->op == &hone_op_bnorm_infer || own < block ? own : block;
+    return hone_problem_is(p, bnorm_infer) || own < block ? own : block;
 }
 
 static void sweep(block_of *f, const struct job *s, int t, int threads, int forwards)
@@ -373,7 +373,7 @@ static void sweep(block_of *f, const struct job *s, int t, int threads, int forw
 /* The arrays of rows: what is read, and what is read with it. */
 static void take_arrays(struct job *s, const struct hone_problem *p, void *const mem[])
 {
-    const int infer = p->op == &hone_op_bnorm_infer, backward = p->op == &hone_op_bnorm_bwd;
+    const int infer = hone_problem_is(p, bnorm_infer), backward = hone_problem_is(p, bnorm_bwd);
     s->x = mem[backward ? (int)NORM_BWD_X : infer ? (int)INFER_X : (int)NORM_X];
     s->other = s->x;
     if (backward) s->other = mem[NORM_DY];
@@ -389,7 +389,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const struct hone_problem *p = hone_plan_problem(plan);
     const int threads = hone_plan_config(plan)->v[THREADS],
               u = hone_plan_config(plan)->v[UNROLL] / 4;
-    const int infer = p->op == &hone_op_bnorm_infer, backward = p->op == &hone_op_bnorm_bwd;
+    const int infer = hone_problem_is(p, bnorm_infer), backward = hone_problem_is(p, bnorm_bwd);
     const int cut = hone_act_of(p) != HONE_ACT_none;
     struct job s = job_of(p, hone_plan_config(plan));
     s.sums = workspace;

@@ -18,10 +18,10 @@ static struct norm_bnorm_sizes sizes_of(const struct hone_problem *p)
 {
     struct norm_bnorm_sizes s = { .m = p->dim[NORM_M], .n = p->dim[NORM_N],
                                   .act = (int)hone_act_of(p), .half = hone_cuda_half(p->dtype) };
-    if (p->op != &hone_op_bnorm_bwd) {
+    if (!hone_problem_is(p, bnorm_bwd)) {
         s.add = hone_problem_has(p, "add");
         s.momentum = hone_cuda_bits(p->value[NORM_MOMENTUM]);
-        s.eps = hone_cuda_bits(p->value[p->op == &hone_op_bnorm_fwd ? NORM_EPS : INFER_EPS]);
+        s.eps = hone_cuda_bits(p->value[hone_problem_is(p, bnorm_fwd) ? NORM_EPS : INFER_EPS]);
     }
     return s;
 }
@@ -39,14 +39,14 @@ static int prepare(struct hone_plan *plan)
 static struct norm_bnorm given(const struct hone_problem *p, void *const mem[])
 {
     const struct norm_bnorm_sizes s = sizes_of(p);
-    if (p->op == &hone_op_bnorm_fwd)
+    if (hone_problem_is(p, bnorm_fwd))
         return (struct norm_bnorm){
             .y = mem[NORM_Y], .mean = mem[NORM_MEAN], .rstd = mem[NORM_RSTD],
             .rmean = mem[NORM_RMEAN], .rvar = mem[NORM_RVAR], .x = mem[NORM_X],
             .gamma = mem[NORM_GAMMA], .beta = mem[NORM_BETA],
             .addend = s.add ? mem[NORM_ADDEND] : NULL, .s = s
         };
-    if (p->op == &hone_op_bnorm_infer)
+    if (hone_problem_is(p, bnorm_infer))
         return (struct norm_bnorm){
             .y = mem[INFER_Y], .x = mem[INFER_X], .gamma = mem[INFER_GAMMA],
             .beta = mem[INFER_BETA], .rmean = mem[INFER_RMEAN], .rvar = mem[INFER_RVAR],

@@ -132,8 +132,8 @@ static int build(struct hone_cudnn_graph *g, const struct hone_problem *p)
 {
     if (norm_keeps_less(p))
         return hone_fail(HONE_EREFUSED, "an output computed again is of processors");
-    if (p->op == &hone_op_bnorm_fwd) return forward(g, p);
-    return p->op == &hone_op_bnorm_infer ? inference(g, p) : backward(g, p);
+    if (hone_problem_is(p, bnorm_fwd)) return forward(g, p);
+    return hone_problem_is(p, bnorm_infer) ? inference(g, p) : backward(g, p);
 }
 
 HONE_CUDNN_FUNCTIONS(build)

@@ -59,8 +59,8 @@ enum {
 /* Is p one of the two by which an output need not be kept? */
 static inline int norm_keeps_less(const struct hone_problem *p)
 {
-    return (p->op == &hone_op_bnorm_fwd && hone_problem_has(p, "off")) ||
-           (p->op == &hone_op_bnorm_infer && hone_problem_has(p, "again"));
+    return (hone_problem_is(p, bnorm_fwd) && hone_problem_has(p, "off")) ||
+           (hone_problem_is(p, bnorm_infer) && hone_problem_has(p, "again"));
 }
 
 /* Where p's activation, none, relu or relu6, cuts: y stays in [lo, hi]. */

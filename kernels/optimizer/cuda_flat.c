@@ -5,7 +5,7 @@
 
 enum { BLOCK };
 
-static int is_clip(const struct hone_problem *p) { return p->op == &hone_op_clip; }
+static int is_clip(const struct hone_problem *p) { return hone_problem_is(p, clip); }
 static int has(const struct hone_problem *p, int attr) { return (int)(p->attrs >> attr & 1); }
 
 /* Blocks of all launches; clip's second kernel reads as many sums. */
@@ -20,13 +20,13 @@ static struct optimizer_flat_sizes sizes_of(const struct hone_problem *p,
                                             const struct hone_device *d)
 {
     struct optimizer_flat_sizes s = { .n = p->dim[OPTIM_N], .blocks = (int)blocks_of(p, c, d) };
-    if (p->op == &hone_op_sgd)
+    if (hone_problem_is(p, sgd))
         s.momentum = has(p, SGD_MOMENTUM), s.nesterov = has(p, SGD_NESTEROV), s.wd = has(p, SGD_WD);
-    else if (p->op == &hone_op_adam)
+    else if (hone_problem_is(p, adam))
         s.wd = has(p, ADAM_WD), s.decoupled = has(p, ADAM_DECOUPLED);
-    else if (p->op == &hone_op_rmsprop)
+    else if (hone_problem_is(p, rmsprop))
         s.momentum = has(p, RMSPROP_MOMENTUM), s.wd = has(p, RMSPROP_WD);
-    else if (p->op == &hone_op_adadelta)
+    else if (hone_problem_is(p, adadelta))
         s.wd = has(p, ADADELTA_WD);
     return s;
 }
@@ -67,7 +67,9 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
         return err ? err : hone_cuda_launch(plan, 1, &shape, &a);
     }
     /* P, states, G, HYPER. */
-    const int g = p->op == &hone_op_sgd ? sgd_g(p) : p->op == &hone_op_rmsprop ? rmsprop_g(p) : ADAM_G;
+    const int g = hone_problem_is(p, sgd)       ? sgd_g(p)
+                  : hone_problem_is(p, rmsprop) ? rmsprop_g(p)
+                                                : ADAM_G;
     const struct optimizer_flat a = { mem[0], g > 1 ? mem[1] : NULL, g > 2 ? mem[2] : NULL, mem[g],
                                       mem[g + 1], NULL, NULL, s };
     return hone_cuda_launch(plan, 0, &shape, &a);

@@ -50,8 +50,8 @@ static int build(struct hone_cudnn_graph *g, const struct hone_problem *p)
     const int type = hone_cudnn_type(p->dtype);
     if (pool_has_index(p))
         return hone_fail(HONE_EREFUSED, "cuDNN numbers the places of a window in a way of its own");
-    const struct pass *pass = &passes[p->op == &hone_op_avgpool_bwd];
-    dnn_descriptor r = resampling(g, p, p->op == &hone_op_maxpool_fwd),
+    const struct pass *pass = &passes[hone_problem_is(p, avgpool_bwd)];
+    dnn_descriptor r = resampling(g, p, hone_problem_is(p, maxpool_fwd)),
                    op = hone_cudnn_part(g, pass->kind);
     hone_cudnn_set_part(g, op, pass->large_at, hone_cudnn_tensor(g, pass->large, type, large));
     hone_cudnn_set_part(g, op, pass->small_at, hone_cudnn_tensor(g, pass->small, type, small));

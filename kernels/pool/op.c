@@ -45,7 +45,7 @@ static int check(struct hone_problem *p)
 static int check_index(struct hone_problem *p)
 {
     const int32_t *d = p->dim;
-    const int index = hone_problem_has(p, "index"), fwd = p->op == &hone_op_maxpool_fwd,
+    const int index = hone_problem_has(p, "index"), fwd = hone_problem_is(p, maxpool_fwd),
               relu = fwd && hone_problem_has(p, "relu"),
               relu6 = fwd && hone_problem_has(p, "relu6");
     if (index && (int64_t)d[POOL_KH] * d[POOL_KW] > POOL_NONE)

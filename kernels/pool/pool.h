@@ -41,7 +41,7 @@ static inline int64_t pool_outputs(const struct hone_problem *p)
 
 static inline int pool_is_max(const struct hone_problem *p)
 {
-    return p->op == &hone_op_maxpool_fwd || p->op == &hone_op_maxpool_bwd;
+    return hone_problem_is(p, maxpool_fwd) || hone_problem_is(p, maxpool_bwd);
 }
 
 static inline int pool_has_index(const struct hone_problem *p)
@@ -59,7 +59,7 @@ static inline enum pool_way pool_way(const struct hone_problem *p)
 {
     if (!pool_is_max(p)) return POOL_AVERAGE;
     if (!pool_has_index(p)) return POOL_MAXIMUM;
-    if (p->op == &hone_op_maxpool_bwd) return POOL_WITH_INDEX;
+    if (hone_problem_is(p, maxpool_bwd)) return POOL_WITH_INDEX;
     return hone_problem_has(p, "relu") || hone_problem_has(p, "relu6") ? POOL_WITH_CUT
                                                                        : POOL_WITH_INDEX;
 }

@@ -33,7 +33,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
     static const real nothing[] = SCALE_NOTHING;
     const struct hone_problem *p = hone_plan_problem(plan);
-    const int threads = hone_plan_config(plan)->v[THREADS], back = p->op == &hone_op_unscale;
+    const int threads = hone_plan_config(plan)->v[THREADS], back = hone_problem_is(p, unscale);
     const int64_t n = p->dim[SCALE_N];
     real *x = mem[0], *s = mem[1];
     const real factor = s[back ? SCALE_INVERSE : SCALE_NOW];

@@ -6,7 +6,7 @@
 
 enum { BLOCK };
 
-static int is_back(const struct hone_problem *p) { return p->op == &hone_op_unscale; }
+static int is_back(const struct hone_problem *p) { return hone_problem_is(p, unscale); }
 
 static struct scale_flat_sizes sizes_of(const struct hone_problem *p, const struct hone_config *c,
                                         const struct hone_device *d)
