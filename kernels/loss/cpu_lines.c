@@ -4,10 +4,10 @@
  * and DX written a line after the other.
  *
  * A group has its exponentials while the one before has its gradients, which go straight to DX,
- * past the caches if it is too large to be found there again, and while the next one's x is
- * fetched: memory is busy all the time.  Steps across lanes, of maxima and sums, are shared by as
- * many rows as there are lanes.  At the label, e minus the sum stands for e: its gradient then is
- * computed like the others. */
+ * past the caches if it is too large to be found there again, and the next one its maxima, while
+ * x of the one after that is fetched: one pass is all there is, and memory is busy all the time.
+ * Steps across lanes, of maxima and sums, are shared by as many rows as there are lanes.  At the
+ * label, e minus the sum stands for e: its gradient then is computed like the others. */
 #include "kernels/gemm/pack.h"
 #include "kernels/loss/loss.h"
 #include "kernels/loss/rows.h"
@@ -32,113 +32,113 @@ struct group {
     int live;   /* rows of it that exist */
     const real *x;
     const int32_t *label;
-    real *e, *y;   /* exponentials, gradients */
+    real *e, *y, *loss, *hit;   /* e, y: exponentials, gradients */
     real most[ROWS], sum[ROWS], factor[ROWS], depth[ROWS];
 };
 
-static inline void maxima(struct group *g, int n)
-{
-    const vf least = vf_set(-__builtin_inff());
-    vf lanes[ROWS], head = least;
-    const real *x = g->x;
-    for (int i = 0, j = 0; i < ROWS; i++) {
-        const int end = (i + 1) * n;
-        vf most = vf_max(head, least);
-        for (; j + VL <= end; j += VL) most = vf_max(vf_load(x + j), most);
-        head = least;
-        if (j < end) {
-            const vf v = vf_load(x + j);
-            most = vf_max(first_lanes(v, end - j, least), most);
-            head = last_lanes(v, end - j, least);
-            j += VL;
-        }
-        lanes[i] = most;
-    }
-    for (int i = 0; i < ROWS; i += VL) vf_store(g->most + i, max_lanes(lanes + i));
-}
-
-/* What each vector of a pass needs. */
+/* A pass over groups: exponentials of `g`, gradients of `before`, maxima of `next`; NULL: none. */
 struct pass {
-    int exps, slopes, smooth, stream;
-    int64_t ahead;
-    const struct group *g, *before;   /* for exponentials, for gradients */
-    vf rest, e, d;   /* e: the last exponentials, d: their arguments */
+    struct group *g, *before, *next;
+    int64_t ahead;   /* numbers from next's x to what is fetched; 0: nothing is */
+    int stream;
+    vf rest;
+    vf e, d, x;   /* the last exponentials, their arguments, and numbers of next */
 };
 
-HONE_INLINE void pass(struct pass *p, int j, vf most, vf factor)
+HONE_INLINE void step(struct pass *p, int j, vf most, vf factor)
 {
-    if (p->exps) {
-        if (p->stream && j % LINE == 0) __builtin_prefetch(p->g->x + j + p->ahead);
+    if (p->next) {
+        if (p->ahead && j % LINE == 0) __builtin_prefetch(p->next->x + j + p->ahead);
+        p->x = vf_load(p->next->x + j);
+    }
+    if (p->g) {
         p->d = vf_load(p->g->x + j) - most;
         p->e = exp_below(p->d);
         vf_store(p->g->e + j, p->e);
     }
-    if (p->slopes) {
+    if (p->before) {
         const vf y = vf_load(p->before->e + j) * factor - p->rest;
         if (p->stream) vf_stream(p->before->y + j, y);
         else vf_store(p->before->y + j, y);
     }
 }
 
-/* Exponentials of g and their sums, where `smooth` those of their arguments, too; gradients of
- * `before`. */
-HONE_INLINE void passes(int exps, int slopes, int smooth, int stream, struct group *g,
-                        const struct group *before, int n, vf rest)
+/* Where `smooth`, sums of the arguments, too. */
+HONE_INLINE void pass(int smooth, struct pass p, int n)
 {
-    const vf zero = { 0 };
-    struct pass p = { exps, slopes, smooth, stream, (int64_t)ROWS * n, g, before, rest, zero,
-                      zero };
-    vf sums[ROWS], depths[ROWS], sum_head = zero, depth_head = zero;
+    const vf zero = { 0 }, least = vf_set(-__builtin_inff());
+    vf sums[ROWS], depths[ROWS], mosts[ROWS], sum = zero, depth = zero, larger = least;
+    p.e = p.d = zero, p.x = least;
     for (int i = 0, j = 0; i < ROWS; i++) {
         const int end = (i + 1) * n;
-        const vf most = exps ? vf_set(g->most[i]) : zero,
-                 factor = slopes ? vf_set(before->factor[i]) : zero;
-        vf sum = sum_head, depth = depth_head;
+        const vf most = p.g ? vf_set(p.g->most[i]) : zero,
+                 factor = p.before ? vf_set(p.before->factor[i]) : zero;
         for (; j + VL <= end; j += VL) {
-            pass(&p, j, most, factor);
+            step(&p, j, most, factor);
             sum += p.e;
             if (smooth) depth += p.d;
+            larger = vf_max(p.x, larger);
         }
-        sum_head = depth_head = zero;
+        sums[i] = sum, depths[i] = depth, mosts[i] = larger;
+        sum = depth = zero, larger = least;
         if (j < end) {
             const int k = end - j;
-            pass(&p, j, exps ? first_lanes(most, k, vf_set(g->most[i + 1])) : zero,
-                 slopes ? first_lanes(factor, k, vf_set(before->factor[i + 1])) : zero);
-            sum += first_lanes(p.e, k, zero);
-            sum_head = last_lanes(p.e, k, zero);
+            step(&p, j, p.g ? first_lanes(most, k, vf_set(p.g->most[i + 1])) : zero,
+                 p.before ? first_lanes(factor, k, vf_set(p.before->factor[i + 1])) : zero);
+            sums[i] += first_lanes(p.e, k, zero), sum = last_lanes(p.e, k, zero);
             if (smooth) {
-                depth += first_lanes(p.d, k, zero);
-                depth_head = last_lanes(p.d, k, zero);
+                depths[i] += first_lanes(p.d, k, zero);
+                depth = last_lanes(p.d, k, zero);
             }
+            mosts[i] = vf_max(first_lanes(p.x, k, least), mosts[i]);
+            larger = vf_max(last_lanes(p.x, k, least), least);
             j += VL;
         }
-        sums[i] = sum, depths[i] = depth;
     }
-    for (int i = 0; exps && i < ROWS; i += VL) {
-        vf_store(g->sum + i, hone_sum_lanes(sums + i));
-        if (smooth) vf_store(g->depth + i, hone_sum_lanes(depths + i));
+    for (int i = 0; i < ROWS; i += VL) {
+        if (p.next) vf_store(p.next->most + i, max_lanes(mosts + i));
+        if (p.g) vf_store(p.g->sum + i, hone_sum_lanes(sums + i));
+        if (p.g && smooth) vf_store(p.g->depth + i, hone_sum_lanes(depths + i));
     }
 }
 
-/* Losses and hits of a group, and what its gradients need. */
-HONE_INLINE void finish(int smooth, struct group *g, int n, real s, real share, real *loss,
-                        real *hit)
+/* The first and the last passes, where some groups are missing: the compiler shall see which. */
+static void pass_some(int smooth, struct pass p, int n)
 {
+    if (p.g && p.before) p.next = NULL, pass(smooth, p, n);
+    else if (p.g && p.next) p.before = NULL, pass(smooth, p, n);
+    else if (p.g) p.before = p.next = NULL, pass(smooth, p, n);
+    else if (p.next) p.g = p.before = NULL, pass(smooth, p, n);
+    else p.g = p.next = NULL, pass(smooth, p, n);
+}
+
+HONE_INLINE void pass_all(int smooth, int stream, struct pass p, int n)
+{
+    p.stream = stream;
+    pass(smooth, p, n);
+}
+
+/* Losses and hits of a group, and what its gradients need. */
+HONE_INLINE void finish(int smooth, struct group *g, int n, real s, real share)
+{
+    const vf zero = { 0 };
     real right[ROWS];
     for (int i = 0; i < ROWS; i++) right[i] = g->x[i * n + g->label[i]];
-    for (int i = 0; i < ROWS; i += VL) {
-        const vf sum = vf_load(g->sum + i);
-        vf l = vf_log(sum) - (1 - s) * (vf_load(right + i) - vf_load(g->most + i));
-        if (smooth) l -= s / (real)n * vf_load(g->depth + i);
+    for (int i = 0; i < ROWS && i < g->live; i += VL) {
+        const int live = g->live - i < VL ? g->live - i : VL;
+        const vf sum = vf_load(g->sum + i), most = vf_load(g->most + i), at = vf_load(right + i);
+        vf loss = vf_log(sum) - (1 - s) * (at - most);
+        if (smooth) loss -= s / (real)n * vf_load(g->depth + i);
+        vf_store_n(g->loss + i, loss, live);
+        vf_store_n(g->hit + i, vf_select(at == most, vf_set(1), zero), live);
+        /* Of several largest the first counts. */
+        for (unsigned left = vf_bits(at == most) & ((1u << live) - 1); left; left &= left - 1) {
+            const int l = i + __builtin_ctz(left);
+            if (row_first(g->x + l * n, g->label[l], g->most[l]) >= 0) g->hit[l] = 0;
+        }
         vf_store(g->factor + i, share / sum);
-        if (i < g->live) vf_store_n(loss + i, l, g->live - i < VL ? g->live - i : VL);
     }
-    for (int i = 0; i < ROWS; i++) {
-        const int at = g->label[i];
-        if (i < g->live)
-            hit[i] = right[i] == g->most[i] && row_first(g->x + i * n, at, g->most[i]) < 0;
-        g->e[i * n + at] -= (1 - s) * g->sum[i];
-    }
+    for (int i = 0; i < ROWS; i++) g->e[i * n + g->label[i]] -= (1 - s) * g->sum[i];
 }
 
 static int64_t group_of(int n) { return (int64_t)ROWS * n; }
@@ -154,43 +154,47 @@ HONE_INLINE void rows(int smooth, int stream, const struct hone_problem *p, void
     const int n = p->dim[LOSS_N];
     const int64_t numbers = group_of(n);
     const real s = (real)p->value[CE_SMOOTH], share = 1 / (real)p->dim[LOSS_M];
-    const vf rest = vf_set(s / (real)n * share);
     real *const x = own + 2 * numbers, *const y = own + 3 * numbers;
     int32_t none[ROWS] = { 0 };
-    struct group group[2];
-    int turn = 0;
-    for (int64_t r = from; r < to; r += ROWS, turn = !turn) {
-        struct group *g = &group[turn], *before = &group[!turn];
-        g->live = to - r < ROWS ? (int)(to - r) : ROWS;
-        g->x = (const real *)mem[CE_X] + r * n;
-        g->label = (const int32_t *)mem[CE_LABEL] + r;
-        g->e = own + turn * numbers;
-        g->y = (real *)mem[CE_DX] + r * n;
-        if (g->live < ROWS) {
-            memset(x, 0, (size_t)numbers * sizeof *x);
-            memcpy(x, g->x, (size_t)g->live * n * sizeof *x);
-            memcpy(none, g->label, (size_t)g->live * sizeof *none);
-            g->x = x, g->label = none, g->y = y;
-        }
-        /* A line that is waited for keeps all later ones of DX waiting. */
-        if (stream) {
-            __builtin_prefetch((const int32_t *)mem[CE_LABEL] + r + 4 * ROWS);
-            for (int i = 0; i < ROWS; i += LINE) {
-                __builtin_prefetch((real *)mem[CE_LOSS] + r + 4 * ROWS + i, 1);
-                __builtin_prefetch((real *)mem[CE_HIT] + r + 4 * ROWS + i, 1);
+    struct group group[3], *before = NULL, *g = NULL;
+    int64_t r = from;
+    for (int i = 0; r < to || g || before; i++) {
+        struct group *next = NULL;
+        if (r < to) {
+            next = &group[i % 3];
+            *next = (struct group){
+                .live = to - r < ROWS ? (int)(to - r) : ROWS, .x = (const real *)mem[CE_X] + r * n,
+                .label = (const int32_t *)mem[CE_LABEL] + r, .e = own + i % 2 * numbers,
+                .y = (real *)mem[CE_DX] + r * n, .loss = (real *)mem[CE_LOSS] + r,
+                .hit = (real *)mem[CE_HIT] + r
+            };
+            /* A line that is waited for keeps all later ones of DX waiting. */
+            if (stream) {
+                __builtin_prefetch(next->label + 4 * ROWS);
+                for (int l = 0; l < ROWS; l += LINE) {
+                    __builtin_prefetch(next->loss + 4 * ROWS + l, 1);
+                    __builtin_prefetch(next->hit + 4 * ROWS + l, 1);
+                }
             }
+            if (next->live < ROWS) {
+                memset(x, 0, (size_t)numbers * sizeof *x);
+                memcpy(x, next->x, (size_t)next->live * n * sizeof *x);
+                memcpy(none, next->label, (size_t)next->live * sizeof *none);
+                next->x = x, next->label = none, next->y = y;
+            }
+            r += next->live;
         }
-        maxima(g, n);
-        if (r == from) passes(1, 0, smooth, stream, g, before, n, rest);
-        else passes(1, 1, smooth, stream, g, before, n, rest);
-        finish(smooth, g, n, s, share, (real *)mem[CE_LOSS] + r, (real *)mem[CE_HIT] + r);
+        struct pass w = { .g = g, .before = before, .next = next, .ahead = stream ? numbers : 0,
+                          .stream = stream && before && before->live == ROWS,
+                          .rest = vf_set(s / (real)n * share) };
+        if (g && before && next) pass_all(smooth, stream, w, n);
+        else pass_some(smooth, w, n);
+        if (g) finish(smooth, g, n, s, share);
+        if (before && before->live < ROWS)
+            memcpy((real *)mem[CE_DX] + (to - before->live) * n, y,
+                   (size_t)before->live * n * sizeof *y);
+        before = g, g = next;
     }
-    if (from == to) return;
-    const struct group *last = &group[!turn];
-    passes(0, 1, 0, stream && last->live == ROWS, NULL, last, n, rest);
-    if (last->live < ROWS)
-        memcpy((real *)mem[CE_DX] + (to - last->live) * n, y,
-               (size_t)last->live * n * sizeof *y);
     if (stream) vf_stream_end();
 }
 
@@ -213,12 +217,11 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
     return p->dim[LOSS_N] > MOST ? "rows are too long for 16 of them to stay in the caches" : NULL;
 }
 
-/* Where this is faster than cpu_softmax: the wider vectors are, the more of them are cut by rows'
- * ends and by those of lines. */
+/* Where x of three groups and exponentials of two find room in L1 together.  Else cpu_softmax is as
+ * fast, and faster where x is beyond the caches. */
 static int suits(const struct hone_problem *p, const struct hone_device *d)
 {
-    (void)d;
-    return VB > 16 && p->dim[LOSS_N] <= 256;
+    return 5 * group_of(p->dim[LOSS_N]) * (int64_t)sizeof(real) <= d->l1_bytes;
 }
 
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
