@@ -373,9 +373,12 @@ static void check_winograd(const char *problem)
     check_little(problem, "cpu_winograd", 36 * 256 * 256 * 4 / 2, "its transformed weights");
 }
 
-/* Of filters' gradient the larger one of both factors is never copied as a whole. */
+/* Of filters' gradient the larger one of both factors is never copied as a whole, nor of convolution
+ * what is larger than the packed weights. */
 static void check_images(void)
 {
+    check_little("conv2d_dgrad:f32:nhwc:mb256ic64ih4oc192oh4kh3ph1", "cpu_images_",
+                 (256 * 16 + 9 * 64) * 192 * 4 / 2, "what it reads");
     check_little("conv2d_wgrad:f32:nhwc:mb128ic64ih4oc192oh4kh5ph2", "cpu_images_wgrad",
                  128 * 16 * (64 + 192) * 4 / 2, "what it reads");
     check_little("conv2d_wgrad:f32:nhwc:mb128ic384ih2oc64oh2kh3ph1", "cpu_images_wgrad",

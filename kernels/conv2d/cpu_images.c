@@ -2,9 +2,10 @@
  * tile's rows: the same pixel of mr images meets the same taps, so that those on padding are left
  * out.  On 4x4 pixels that is half of 5x5 taps, on 2x2 pixels five of 3x3.
  *
- * The input is copied so that a pixel's images lie side by side.  A thread packs the weights of a
- * panel of channels, and for a group of images computes pixel after pixel: the group's numbers and
- * the panel stay in L2. */
+ * The input is copied so that a pixel's images lie side by side.  With the packed weights of a panel
+ * of channels a group of images is computed pixel after pixel: the group's numbers and the panel stay
+ * in L2.  Either all of the input is copied, and each thread packs a panel; or all weights are
+ * packed, and each thread copies a group: whichever needs less memory. */
 #include "kernels/conv2d/gather.h"
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/pack.h"
@@ -45,10 +46,12 @@ static void (*const tiles[4][16])(const struct hone_tile *t, const struct taps *
 
 struct layout {
     struct gather q;
+    int own_group;              /* of a thread; else a panel is its own */
     int width, panels;          /* channels of a panel, panels */
     int group, groups;          /* images of a group, groups */
-    int64_t row, pixel;         /* floats from image to image of the copy, from pixel to pixel */
-    int64_t copy, panel;        /* floats of the copy, of a packed panel */
+    int64_t row, pixel;         /* floats from image to image of a copy, from pixel to pixel */
+    int64_t copy, panel;        /* floats of a copy, of a packed panel */
+    int64_t floats;             /* of all of these at once */
 };
 
 static int up(int a, int b) { return (a + b - 1) / b; }
@@ -58,14 +61,21 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
 {
     struct layout l = { .q = gather_of(p), .width = c->v[NV] * VL };
     const struct gather *q = &l.q;
+    const int threads = c->v[THREADS];
     l.panels = up(q->outc, l.width);
     l.groups = up(q->mb, c->v[GROUP]);
-    l.group = up(q->mb, l.groups);
+    l.panel = whole_lines((int64_t)q->kh * q->kw * q->inc * l.width);
     /* Rows a multiple of 2 KB apart share too few places of L1. */
     l.row = q->inc + (q->inc * (int64_t)sizeof(real) % 2048 == 0 ? VL : 0);
-    l.pixel = l.row * q->mb;
-    l.copy = whole_lines(l.pixel * q->in_h * q->in_w);
-    l.panel = whole_lines((int64_t)q->kh * q->kw * q->inc * l.width);
+    const int even = up(l.groups, threads) * threads;   /* as many groups for each thread */
+    const int64_t image = l.row * q->in_h * q->in_w, one = whole_lines(image * up(q->mb, even)),
+                  all = whole_lines(image * q->mb), lean = l.panels * l.panel + threads * one;
+    l.own_group = threads <= l.groups && lean < all + threads * l.panel;
+    if (l.own_group) l.groups = even;
+    l.group = up(q->mb, l.groups);
+    l.copy = l.own_group ? one : all;
+    l.floats = l.own_group ? lean : all + threads * l.panel;
+    l.pixel = l.row * (l.own_group ? l.group : q->mb);
     return l;
 }
 
@@ -75,30 +85,35 @@ struct job {
     struct layout l;
     enum hone_act act;
     const real *in, *w, *bias;   /* bias: NULL: none */
-    real *out, *copy;
+    real *out, *copy, *weights;
 };
 
-static void copy_image(const struct job *j, int image)
+/* Image by image, at its place in a copy. */
+static void copy_image(const struct job *j, int image, real *to)
 {
     const struct gather *q = &j->l.q;
     const real *from = j->in + (int64_t)image * q->in_h * q->in_w * q->inc;
-    real *to = j->copy + image * j->l.row;
     for (int i = 0; i < q->in_h * q->in_w; i++, from += q->inc, to += j->l.pixel)
         memcpy(to, from, (size_t)q->inc * sizeof *to);
 }
 
-/* The weights of a panel's channels as (taps, input channels, channels). */
-static void pack(const struct job *j, int panel, int nv, real *to)
+static int vectors_of(const struct layout *l, int panel)
+{
+    return up(least(l->width, l->q.outc - panel * l->width), VL);
+}
+
+/* The weights of a panel's channels under tap i as (input channels, channels), at their place in
+ * what is (taps, input channels, channels). */
+static void pack_tap(const struct job *j, int panel, int i, real *to)
 {
     const struct gather *q = &j->l.q;
-    const int taps = q->kh * q->kw, first = panel * j->l.width, width = nv * VL,
+    const int first = panel * j->l.width, width = vectors_of(&j->l, panel) * VL,
               channels = least(width, q->outc - first);
-    const int64_t filter = (int64_t)taps * q->v.ic;
-    for (int i = 0; i < taps; i++, to += (int64_t)q->inc * width) {
-        const real *from = j->w + (int64_t)i * q->v.ic;
-        if (q->dgrad) hone_pack_columns(to, width, from + first, filter, q->inc, channels);
-        else hone_pack_rows(to, width, from + first * filter, filter, q->inc, channels);
-    }
+    const int64_t filter = (int64_t)q->kh * q->kw * q->v.ic;
+    const real *from = j->w + (int64_t)i * q->v.ic;
+    to += (int64_t)i * q->inc * width;
+    if (q->dgrad) hone_pack_columns(to, width, from + first, filter, q->inc, channels);
+    else hone_pack_rows(to, width, from + first * filter, filter, q->inc, channels);
 }
 
 static void find_taps(const struct job *j, const struct conv_axis *h, const struct conv_axis *w,
@@ -133,14 +148,16 @@ static void do_pixel(const struct job *j, const struct taps *taps, struct hone_t
     }
 }
 
-static void do_group(const struct job *j, int panel, int nv, const real *weights, int first,
-                     int images)
+/* Group g, whose images lie in the copy from `in` on. */
+static void do_group(const struct job *j, int panel, const real *weights, int g, const real *in)
 {
     const struct gather *q = &j->l.q;
-    const int channel = panel * j->l.width;
+    const int channel = panel * j->l.width, nv = vectors_of(&j->l, panel), first = g * j->l.group,
+              images = least(j->l.group, q->mb - first);
+    if (images <= 0) return;
     const struct hone_tile all = {
         .k = q->inc,
-        .a = j->copy + first * j->l.row,
+        .a = in,
         .a_stride = j->l.row,
         .b = weights,
         .c_row = (int64_t)q->out_h * q->out_w * q->outc,
@@ -166,20 +183,44 @@ static void do_group(const struct job *j, int panel, int nv, const real *weights
         }
 }
 
-/* This thread's share of all panels times groups. */
-static void work(const struct job *j, int thread, int threads, real *weights)
+static void own_groups(const struct job *j)
+{
+    const struct layout *l = &j->l;
+    const int taps = l->q.kh * l->q.kw;
+    real *in = j->copy + hone_thread() * l->copy;
+#pragma omp for schedule(static)
+    for (int i = 0; i < l->panels * taps; i++)
+        pack_tap(j, i / taps, i % taps, j->weights + i / taps * l->panel);
+#pragma omp for schedule(static)
+    for (int g = 0; g < l->groups; g++) {
+        const int first = g * l->group, images = least(l->group, l->q.mb - first);
+        for (int i = 0; i < images; i++) copy_image(j, first + i, in + i * l->row);
+        for (int panel = 0; panel < l->panels; panel++)
+            do_group(j, panel, j->weights + panel * l->panel, g, in);
+    }
+}
+
+/* Thread t's share of all panels times groups. */
+static void own_panel(const struct job *j, int t, int threads, real *weights)
 {
     const struct layout *l = &j->l;
     const int64_t units = (int64_t)l->panels * l->groups;
     int packed = -1;
-    for (int64_t u = units * thread / threads; u < units * (thread + 1) / threads; u++) {
-        const int panel = (int)(u / l->groups), first = (int)(u % l->groups) * l->group,
-                  nv = up(least(l->width, l->q.outc - panel * l->width), VL);
-        if (panel != packed) pack(j, panel, nv, weights);
+    for (int64_t u = units * t / threads; u < units * (t + 1) / threads; u++) {
+        const int panel = (int)(u / l->groups), g = (int)(u % l->groups);
+        for (int i = 0; panel != packed && i < l->q.kh * l->q.kw; i++)
+            pack_tap(j, panel, i, weights);
         packed = panel;
-        if (first < l->q.mb)
-            do_group(j, panel, nv, weights, first, least(l->group, l->q.mb - first));
+        do_group(j, panel, weights, g, j->copy + (int64_t)g * l->group * l->row);
     }
+}
+
+static void own_panels(const struct job *j, int threads)
+{
+#pragma omp for schedule(static)
+    for (int i = 0; i < j->l.q.mb; i++) copy_image(j, i, j->copy + i * j->l.row);
+#pragma omp for schedule(static)
+    for (int t = 0; t < threads; t++) own_panel(j, t, threads, j->weights + t * j->l.panel);
 }
 
 /* ---- the kernel ---- */
@@ -228,7 +269,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     const struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(l.copy + c->v[THREADS] * l.panel) * sizeof(real);
+    return (size_t)l.floats * sizeof(real);
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -239,15 +280,13 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int threads = c->v[THREADS];
     j.act = j.l.q.dgrad ? HONE_ACT_none : hone_act_of(p);
     j.bias = !j.l.q.dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
-    j.copy = workspace;
-    real *weights = j.copy + j.l.copy;
+    j.weights = workspace;
+    j.copy = j.weights + j.l.panel * (j.l.own_group ? j.l.panels : threads);
 
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
-#pragma omp for schedule(static)
-        for (int i = 0; i < j.l.q.mb; i++) copy_image(&j, i);
-#pragma omp for schedule(static)
-        for (int t = 0; t < threads; t++) work(&j, t, threads, weights + t * j.l.panel);
+        if (j.l.own_group) own_groups(&j);
+        else own_panels(&j, threads);
     }
     return HONE_OK;
 }
