@@ -305,11 +305,11 @@ static void rows_of(int stream, const struct hone_problem *p, int vectors, void 
 
 extern const struct hone_kernel HONE_SYM(loss_cpu_lanes);
 
-/* Where this is faster than the others. */
+/* Where this is faster than cpu_lines. */
 static int suits(const struct hone_problem *p, const struct hone_device *d)
 {
     (void)d;
-    return p->dim[LOSS_N] <= VB / 2 + 8;
+    return p->dim[LOSS_N] <= 3 * VL && p->dim[LOSS_N] < 32;
 }
 
 static const char *refuse(const struct hone_problem *p, const struct hone_device *d)
