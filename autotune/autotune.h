@@ -154,7 +154,8 @@ int hone_db_each_epoch(struct hone_db *db, const struct hone_run *r,
 struct hone_tune_options {
     double seconds;              /* budget in all; 0: no measuring; negative: no limit */
     const char *search;          /* a searcher's name; NULL: the default */
-    int trials;                  /* at most, besides each kernel's guess; 0: no limit */
+    int trials;                  /* at most, besides each kernel's guess and one that needs less
+                                  * workspace than the best; 0: no limit */
     int exhaust;                 /* 1: until all were tried, not until no gain is expected */
     const char *kernel;          /* only this kernel, or NULL */
     const struct hone_kernel *const *kernels;   /* may compete, NULL-terminated; NULL: all */

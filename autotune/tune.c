@@ -21,6 +21,7 @@ static const double LITTLE = 0.003;      /* share of the best time: less is no g
 
 enum {
     COMPILED = 4,                        /* configs of each jit kernel at most */
+    MUCH = 1 << 20,                      /* bytes of workspace that are worth one more trial */
     STALE = 4,                           /* trials in a row that promise no gain end the search, */
     IDLE = 60                            /* or so many that brought none */
 };
@@ -330,6 +331,44 @@ static int try_few(struct hone_tuning *t, const int next[], int n, double end, i
     return err;
 }
 
+static size_t workspace_of(const struct hone_tuning *t, int i)
+{
+    const struct hone_kernel *k = kernel_of(t, i);
+    return k->workspace ? k->workspace(t->p, hone_tuning_config(t, i), t->d) : 0;
+}
+
+/* By what factor do candidates i and j of one kernel differ in one parameter alone, which is not the
+ * threads?  INFINITY: they differ in others. */
+static double apart(const struct hone_tuning *t, int i, int j)
+{
+    const struct hone_choice *a = &t->pool.at[i], *b = &t->pool.at[j];
+    const struct hone_pool_kernel *k = &t->pool.kernel[a->kernel];
+    double factor = 0;
+    for (int v = 0; v < k->nparams; v++) {
+        if (a->v[v] == b->v[v]) continue;
+        if (factor > 0 || !strcmp(k->param[v], "threads")) return INFINITY;
+        factor = (fmax(a->v[v], b->v[v]) + 1) / (fmin(a->v[v], b->v[v]) + 1);
+    }
+    return factor;
+}
+
+/* The best one's nearest neighbour that needs a quarter less workspace, where it needs much: as fast,
+ * it wins, and a net that is short of memory may take it. */
+static int try_leaner(struct hone_tuning *t)
+{
+    const int best = t->search.best;
+    double nearest = INFINITY;
+    int at = -1;
+    if (best < 0 || workspace_of(t, best) < MUCH) return HONE_OK;
+    for (int i = 0; i < t->pool.n; i++)
+        if (t->pool.at[i].kernel == t->pool.at[best].kernel && apart(t, i, best) < nearest &&
+            4 * workspace_of(t, i) <= 3 * workspace_of(t, best)) {
+            nearest = apart(t, i, best);
+            at = i;
+        }
+    return at < 0 || t->search.ms[at] ? HONE_OK : try_candidate(t, at, 0);
+}
+
 static int run_trials(struct hone_tuning *t)
 {
     double left = t->deadline > 0 ? TRIALS * (t->deadline - t->started) : 0;
@@ -344,6 +383,7 @@ static int run_trials(struct hone_tuning *t)
         n = compile_few(t, next, n, &err);
         if (!err) err = try_few(t, next, n, end, &over);
     }
+    if (!err && !t->exhaust && (last <= 0 || hone_now() < t->deadline)) err = try_leaner(t);
     if (!err && !t->exhaust) err = hone_tuning_again(t, last);
     if (!err) err = run_jit_trials(t);
     return err ? err : hone_tuning_prune(t);

@@ -185,6 +185,21 @@ static const struct hone_kernel stopping = { .name = "test_stopping",
                                              .param = { HONE_PARAM("a", 1, 2, 3, 4, 5, 6),
                                                         HONE_PARAM("b", 1, 2, 3, 4, 5, 6, 7, 8) } };
 
+static size_t room(const struct hone_problem *p, const struct hone_config *c,
+                   const struct hone_device *d)
+{
+    (void)p, (void)d;
+    return (size_t)c->v[0] << 20;
+}
+
+static const struct hone_kernel roomy = { .name = "test_roomy",
+                                          .ops = ops,
+                                          .backend = &hone_backend_cpu,
+                                          .run = run_right,
+                                          .workspace = room,
+                                          .param = { HONE_PARAM("a", 8, 1, 2, 4, 6, 7),
+                                                     HONE_PARAM("threads", 1, 2) } };
+
 /* ---- spaces ---- */
 
 static const struct hone_kernel huge = {
@@ -657,6 +672,28 @@ static void check_shares(void)
     ok(!s[PARTS].lost && s[PARTS].share > 0, "nor one that is of no such net");
 }
 
+static int is_lean(void *ctx, const struct hone_record *r)
+{
+    *(int *)ctx += !strcmp(r->config, "a=6,threads=1") && r->workspace_bytes == 6 << 20;
+    return 0;
+}
+
+/* Who needs much workspace has a neighbour tried that needs a quarter less. */
+static void check_leaner(void)
+{
+    const struct hone_kernel *list[] = { &roomy, NULL };
+    struct hone_tune_options o = { .kernels = list, .seconds = 4, .cache = HONE_CACHE_WARM,
+                                   .seed = 1, .quiet = 1, .trials = 1 };
+    struct hone_tune_result r;
+    struct hone_db db;
+    int lean = 0;
+    open_db(&db, "lean.db");
+    ok(!hone_tune(&db, &gemm, &cpu, &o, &r) && r.ncandidates == 2 &&
+           !hone_db_each(&db, NULL, NULL, is_lean, &lean) && lean,
+       "of what needs 8 MiB the nearest that needs 6 or less is tried, too");
+    hone_db_close(&db);
+}
+
 /* A hint is tried even where no search follows. */
 static void check_hint(void)
 {
@@ -714,6 +751,7 @@ int main(void)
     check_known();
     check_incumbent();
     check_shares();
+    check_leaner();
     check_hint();
     check_interrupt();
     snprintf(command, sizeof command, "rm -rf '%s'", dir);
