@@ -40,5 +40,6 @@ static const struct hone_op *const ops[] = { &hone_op_narrow, &hone_op_widen, NU
 
 const struct hone_kernel hone_cast_cuda_flat = {
     .name = "cuda_flat", .ops = ops, HONE_CUDA(HONE_HALVES),
-    .param = { HONE_PARAM("block", 256, 128, 512, 1024) }, .refuse = refuse, .prepare = prepare, .run = run,
+    .param = { HONE_PARAM("block", 256, 128, 512, 1024) }, .refuse = refuse, .prepare = prepare,
+    .run = run,
 };

@@ -57,7 +57,8 @@ static int exact(const struct hone_problem *p) { (void)p; return 4095; }
 const struct hone_op hone_op_narrow = {
     .name = "narrow", .dtypes = HONE_HALVES, .layout = { "any" },
     .dim = { { "n", 1, HONE_REQUIRED, 0 }, { "m", 1, 1, 0 }, { "ld", 1, HONE_REQUIRED, "n" } },
-    .check = narrow_check, .args = narrow_args, .flops = flops, .ref = narrow_ref, .growth = growth, .exact = exact,
+    .check = narrow_check, .args = narrow_args, .flops = flops, .ref = narrow_ref, .growth = growth,
+    .exact = exact,
 };
 
 const struct hone_op hone_op_widen = {

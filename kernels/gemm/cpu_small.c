@@ -378,6 +378,13 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
            "no size is below 192: packing both matrices wins" : NULL;
 }
 
+/* Beyond L2, what cpu_blocked does for each level of the caches pays, as long as packing is spread
+ * over some rows. */
+static int suits(const struct hone_problem *p, const struct hone_device *d)
+{
+    return p->dim[GEMM_M] < 4 || hone_problem_bytes(p) <= (double)d->l2_bytes;
+}
+
 /* What of B is copied is copied by the thread that uses it, but where it has too few vectors to be
  * shared evenly; and of a long sum of few numbers each thread has its own steps. */
 static enum share guess_share(const struct job *j)
@@ -525,6 +532,6 @@ const struct hone_kernel HONE_SYM(gemm_cpu_small) = {
         HONE_PARAM("share", 0, 1, 2),
         HONE_PARAM("threads", 1, 2, 4, 8, 16, 32, 64),
     },
-    .refuse = refuse, .valid = valid, .guess = guess, .workspace = workspace, .growth = growth,
-    .prepare = prepare, .release = hone_plan_forget, .run = run,
+    .refuse = refuse, .suits = suits, .valid = valid, .guess = guess, .workspace = workspace,
+    .growth = growth, .prepare = prepare, .release = hone_plan_forget, .run = run,
 };
