@@ -47,9 +47,9 @@ const char *hone_cache_name(enum hone_cache cache);
 int hone_time_window(const struct hone_plan *plan, struct hone_case *c, enum hone_cache cache,
                      int runs, double *seconds);
 
-/* Waits until the process's other threads sleep; hone_time_window() does so where the window before
- * was another kernel's. */
-void hone_settle(void);
+/* Waits until the process's other threads sleep, and puts so many that share the caller's work on a
+ * core each; hone_time_window() does so where the window before was another kernel's. */
+void hone_settle(int threads);
 
 /* Runs per window such that a window lasts at least `window` seconds, found by doubling; the
  * first runs (page faults, frequency, caches) are dropped.  *estimate: seconds of one run. */

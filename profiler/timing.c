@@ -172,7 +172,9 @@ static int64_t case_bytes(const struct hone_case *c)
 
 /* A net's other steps, of one thread mostly where data are small, leave them in the cache of the
  * core that calls; run after run of the same kernel, each of its threads would find its own part in
- * its own cache, and two threads would seem to pay where they do not. */
+ * its own cache, and two threads would seem to pay where they do not.  What a kernel both reads and
+ * writes, as an optimizer's moments, or the weights of a whole step, stays where its threads left
+ * it. */
 static int comes_home(const struct hone_plan *plan, const struct hone_case *c,
                       enum hone_cache cache)
 {
@@ -225,7 +227,8 @@ static int time_placed(const struct hone_plan *plan, struct hone_case *c, unsign
     for (int i = 0; !err && i < runs; i++) {
         for (int a = 0; a < c->nargs; a++)
             if (evicted >> a & 1) evict(c->mem[a], hone_arg_bytes(&c->arg[a]));
-            else if (home) bring_home(c->mem[a], hone_arg_bytes(&c->arg[a]));
+            else if (home && c->arg[a].io != HONE_INOUT)
+                bring_home(c->mem[a], hone_arg_bytes(&c->arg[a]));
         double start = hone_now();
         err = hone_plan_run(plan, c->mem, c->workspace);
         double t = hone_now() - start - cost;
@@ -273,11 +276,13 @@ static int runs_before(const struct hone_plan *plan, const struct hone_case *c, 
     enum { TO_STAY = 12 };
     static const struct hone_kernel *last;
     static struct hone_config config;
-    static int streamed;   /* the last might have */
+    static int streamed, threads;   /* might the last have?  Its threads */
     const int cpu = plan->device->backend == &hone_backend_cpu, other = plan->kernel != last,
               differs = other || memcmp(&config, &plan->config, sizeof config),
-              away = cpu && differs && streamed && case_bytes(c) > plan->device->l2_bytes;
-    if (cpu && other) hone_settle();
+              away = cpu && differs && streamed && case_bytes(c) > plan->device->l2_bytes,
+              more = hone_config_get(plan->kernel, &plan->config, "threads", 1) > threads;
+    threads = hone_config_get(plan->kernel, &plan->config, "threads", 1);
+    if (cpu && (other || more)) hone_settle(threads);
     last = plan->kernel;
     config = plan->config;
     streamed = streams(last, &config);

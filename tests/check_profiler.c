@@ -1,5 +1,6 @@
 /* The profiler against what is known: intervals against the binomial distribution, times and
  * counters against made-up kernels of known work, peaks and roofs, files that are damaged. */
+#define _GNU_SOURCE   /* sched_setaffinity() */
 #include "config.h"
 
 #include "profiler/peaks.h"
@@ -8,6 +9,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
+#include <omp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -522,6 +525,41 @@ static void check_threads(struct hone_case *c)
     printf("# %.4f s of %.4f, others %.4f\n", spent, hone_now() - start, others);
 }
 
+/* The other thread is bound to the core of the first: it leaves it, and is free afterwards. */
+static void check_settle(void)
+{
+    enum { TIMES = 20 };
+    const char *name = "settled threads have a core each, and are not bound to it";
+    int good = 0;
+    for (int i = 0; i < TIMES; i++) {
+        int core[2] = { -1, -1 }, free[2] = { 0 };
+        cpu_set_t all;
+        if (sched_getaffinity(0, sizeof all, &all) || CPU_COUNT(&all) < 2) {
+            skip("one core", "%s", name);
+            return;
+        }
+        const int here = sched_getcpu();
+#pragma omp parallel num_threads(2)
+        if (omp_get_thread_num() == 1) {
+            cpu_set_t one;
+            CPU_ZERO(&one);
+            CPU_SET(here, &one);
+            sched_setaffinity(0, sizeof one, &one);
+        }
+        hone_settle(2);
+#pragma omp parallel num_threads(2)
+        {
+            cpu_set_t now;
+            core[omp_get_thread_num()] = sched_getcpu();
+            free[omp_get_thread_num()] =
+                !sched_getaffinity(0, sizeof now, &now) && CPU_EQUAL(&now, &all);
+        }
+        good += core[0] != core[1] && free[0] && free[1];
+    }
+    ok(good >= TIMES / 2, "%s", name);
+    printf("# %d of %d times\n", good, TIMES);
+}
+
 struct listed {
     const struct hone_meter *m;
     int n, unknown, silent;
@@ -870,6 +908,7 @@ int main(void)
     check_clocks(&c);
     check_resident();
     check_threads(&c);
+    check_settle();
     check_meters();
     hone_case_close(&c);
     check_peaks();
