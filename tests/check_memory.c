@@ -116,12 +116,13 @@ static void check_again(const char *name, const char *text, int batch, enum hone
 
 /* ---- a gradient in pieces ---- */
 
-/* nhalves: how often weights and the input are made halves for the backward pass. */
+/* nhalves: how often weights and the input are made halves for the backward pass.  By the reference
+ * kernels: of the others a piece may have one that sums in another order than the whole's. */
 static void check_pieces(const char *what, const char *text, enum hone_dtype dtype, int npieces,
                          int nhalves)
 {
     struct hone_lowering how = { .batch = 8, .train = 1, .dtype = dtype, .device = &cpu,
-                                 .optim = hone_optim_default(HONE_ADAM) };
+                                 .reference = 1, .optim = hone_optim_default(HONE_ADAM) };
     struct hone_net pieces = { 0 }, whole = { 0 };
     int err = open_net(&pieces, "p.net", text, &how);
     how.keep = 1;

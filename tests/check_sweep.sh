@@ -127,7 +127,8 @@ column test_accuracy random/table.csv >got
 column test_accuracy random/table.csv | sort -rg | cmp -s - got; tap $? 'ranked by test accuracy'
 
 # ---- kill -9 ----
-slow="--net own.net --data synthetic:1x1x6:4:4000 --epochs 16 --batch 4 --lr 0.1,0.03,0.01,0.003,0.001 --optimizer sgd,adam"
+runs="--net own.net --data synthetic:1x1x6:4:4000 --batch 4 --lr 0.1,0.03,0.01,0.003,0.001 --optimizer sgd,adam"
+slow="$runs --epochs 16"
 # shellcheck disable=SC2086
 sweep $slow -o whole; tap $? 'a sweep without a break'
 tries=0 kills=0
@@ -158,12 +159,12 @@ awk -F, '{ print $1, $2, $3, $6, $7, $8, $10, $11 }' killed/curves.csv | cmp -s 
 # ---- Ctrl-C, two at once ----
 # More epochs than any machine ends before it is told to.
 # shellcheck disable=SC2086
-"$builddir/hone" sweep $slow --epochs 1000000 -o stopped >out 2>err &
+"$builddir/hone" sweep $runs --epochs 1000000 -o stopped >out 2>err &
 pid=$!
 i=0
 while [ $i -lt 3000 ] && [ -z "$(ls stopped/checkpoints 2>/dev/null)" ]; do sleep 0.02; i=$((i + 1)); done
 # shellcheck disable=SC2086
-"$builddir/hone" sweep $slow --epochs 1000000 -o stopped >out2 2>err2
+"$builddir/hone" sweep $runs --epochs 1000000 -o stopped >out2 2>err2
 [ $? = 1 ] && grep -q '^hone sweep: another hone sweep is at work in stopped$' err2; tap $? 'one sweep a directory'
 kill -TERM $pid
 wait $pid
