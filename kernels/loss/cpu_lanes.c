@@ -321,9 +321,7 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     const int m = p->dim[LOSS_M], n = p->dim[LOSS_N];
-    /* As cpu_softmax. */
-    c->v[STREAM] = m * (double)n * sizeof(real) >
-                   (double)(d->l3_bytes ? d->l3_bytes : d->l2_bytes) / 3;
+    c->v[STREAM] = rows_stream(p, d);
     /* Beside memory, more rows at once only make what passes uneven. */
     c->v[VECTORS] = c->v[STREAM] ? 1 + (n <= VL) : m >= 4 * VL ? 4 : 1 + (m >= 2 * VL);
     /* About half a nanosecond a number. */

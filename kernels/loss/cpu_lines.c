@@ -227,9 +227,7 @@ static int suits(const struct hone_problem *p, const struct hone_device *d)
 static void guess(const struct hone_problem *p, const struct hone_device *d, struct hone_config *c)
 {
     const int m = p->dim[LOSS_M], n = p->dim[LOSS_N];
-    /* As convolutions do. */
-    c->v[STREAM] = m * (double)n * sizeof(real) >
-                   (double)(d->l3_bytes ? d->l3_bytes : d->l2_bytes) / 3;
+    c->v[STREAM] = rows_stream(p, d);
     /* About a quarter of a nanosecond a number. */
     c->v[THREADS] = hone_guess_threads(d, m * (n * 2.5e-4));
     while (c->v[THREADS] > 1 && !hone_config_valid(&HONE_SYM(loss_cpu_lines), p, c, d))

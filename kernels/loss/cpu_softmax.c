@@ -237,9 +237,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 {
     /* About 10 ns a row and half a nanosecond a number. */
     c->v[UNROLL] = p->dim[LOSS_N] > SHORT ? 2 : 1;
-    /* As convolutions do. */
-    c->v[STREAM] = p->dim[LOSS_M] * (double)p->dim[LOSS_N] * sizeof(real) >
-                   (double)(d->l3_bytes ? d->l3_bytes : d->l2_bytes) / 3;
+    c->v[STREAM] = rows_stream(p, d);
     c->v[THREADS] = hone_guess_threads(d, p->dim[LOSS_M] * (0.01 + p->dim[LOSS_N] * 5e-4));
     while (c->v[THREADS] > 1 && !hone_config_valid(&HONE_SYM(loss_cpu_softmax), p, c, d))
         c->v[THREADS] /= 2;

@@ -3,6 +3,14 @@
 #define HONE_LOSS_ROWS_H
 
 #include "kernels/activation/vector.h"
+#include "kernels/loss/loss.h"
+
+/* Is DX so large that it pays to write it past the caches?  As convolutions do. */
+static inline int rows_stream(const struct hone_problem *p, const struct hone_device *d)
+{
+    return p->dim[LOSS_M] * (double)p->dim[LOSS_N] * sizeof(real) >
+           (double)(d->l3_bytes ? d->l3_bytes : d->l2_bytes) / 3;
+}
 
 /* The first n lanes of v, the others `fill`. */
 static inline vf first_lanes(vf v, int n, vf fill)
