@@ -292,9 +292,11 @@ HONE_INLINE void rows(int few, int smooth, int stream, const struct hone_problem
     if (stream) vf_stream_end();
 }
 
-static void rows_of(int stream, const struct hone_problem *p, int vectors, void *const mem[],
-                    int64_t from, int64_t to, real *own)
+static void part(const struct hone_plan *plan, void *const mem[], int64_t from, int64_t to,
+                 real *own)
 {
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const int *v = hone_plan_config(plan)->v, vectors = v[VECTORS], stream = v[STREAM];
     const int few = p->dim[LOSS_N] < PIECE, smooth = p->value[CE_SMOOTH] != 0;
     if (few) rows(1, smooth, stream, p, vectors, mem, from, to, own);
     else if (smooth && stream) rows(0, 1, 1, p, vectors, mem, from, to, own);
@@ -330,10 +332,10 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
         c->v[THREADS] /= 2;
 }
 
-/* Bytes of a thread's buffers: whole pages, for two threads write at their edges. */
+/* Numbers of the workspace that a thread has. */
 static int64_t own_size(const struct hone_problem *p, const struct hone_config *c)
 {
-    return (own_of(p->dim[LOSS_N], c->v[VECTORS]) + HONE_APART - 1) / HONE_APART * HONE_APART;
+    return rows_apart(own_of(p->dim[LOSS_N], c->v[VECTORS]));
 }
 
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
@@ -345,19 +347,9 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = hone_plan_problem(plan);
     const struct hone_config *c = hone_plan_config(plan);
-    const int threads = c->v[THREADS], vectors = c->v[VECTORS], stream = c->v[STREAM];
-    const int64_t m = p->dim[LOSS_M];
-    if (threads == 1) {
-        rows_of(stream, p, vectors, mem, 0, m, workspace);
-        return HONE_OK;
-    }
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int t = 0; t < threads; t++)
-        rows_of(stream, p, vectors, mem, hone_part(m, GRAIN, threads, t),
-                hone_part(m, GRAIN, threads, t + 1), (real *)workspace + t * own_size(p, c));
-    return HONE_OK;
+    return rows_run(part, plan, c->v[THREADS], GRAIN, own_size(hone_plan_problem(plan), c), mem,
+                    workspace);
 }
 
 static const struct hone_op *const ops[] = { &hone_op_softmax_ce, 0 };

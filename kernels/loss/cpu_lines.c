@@ -198,9 +198,11 @@ HONE_INLINE void rows(int smooth, int stream, const struct hone_problem *p, void
     if (stream) vf_stream_end();
 }
 
-static void rows_of(int stream, const struct hone_problem *p, void *const mem[], int64_t from,
-                    int64_t to, real *own)
+static void part(const struct hone_plan *plan, void *const mem[], int64_t from, int64_t to,
+                 real *own)
 {
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const int stream = hone_plan_config(plan)->v[STREAM];
     const int smooth = p->value[CE_SMOOTH] != 0;
     if (smooth && stream) rows(1, 1, p, mem, from, to, own);
     else if (smooth) rows(1, 0, p, mem, from, to, own);
@@ -234,11 +236,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
         c->v[THREADS] /= 2;
 }
 
-/* Of a thread's buffers: whole pages, for two threads write at their edges. */
-static int64_t own_size(const struct hone_problem *p)
-{
-    return (own_of(p->dim[LOSS_N]) + HONE_APART - 1) / HONE_APART * HONE_APART;
-}
+/* Numbers of the workspace that a thread has. */
+static int64_t own_size(const struct hone_problem *p) { return rows_apart(own_of(p->dim[LOSS_N])); }
 
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
                         const struct hone_device *d)
@@ -249,19 +248,8 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = hone_plan_problem(plan);
-    const struct hone_config *c = hone_plan_config(plan);
-    const int threads = c->v[THREADS], stream = c->v[STREAM];
-    const int64_t m = p->dim[LOSS_M];
-    if (threads == 1) {
-        rows_of(stream, p, mem, 0, m, workspace);
-        return HONE_OK;
-    }
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int t = 0; t < threads; t++)
-        rows_of(stream, p, mem, hone_part(m, ROWS, threads, t), hone_part(m, ROWS, threads, t + 1),
-                (real *)workspace + t * own_size(p));
-    return HONE_OK;
+    return rows_run(part, plan, hone_plan_config(plan)->v[THREADS], ROWS,
+                    own_size(hone_plan_problem(plan)), mem, workspace);
 }
 
 static const struct hone_op *const ops[] = { &hone_op_softmax_ce, 0 };

@@ -211,9 +211,11 @@ HONE_INLINE void rows(int unroll, int whole, int stream, const struct hone_probl
     vf_stream_end();
 }
 
-static void rows_unrolled(int unroll, int stream, const struct hone_problem *p, void *const mem[],
-                          int64_t from, int64_t to, real *out)
+static void part(const struct hone_plan *plan, void *const mem[], int64_t from, int64_t to,
+                 real *out)
 {
+    const struct hone_problem *p = hone_plan_problem(plan);
+    const int *v = hone_plan_config(plan)->v, unroll = v[UNROLL], stream = v[STREAM];
     const int whole = p->dim[LOSS_N] <= SHORT;
     if (whole && stream) rows(1, 1, 1, p, mem, from, to, out);
     else if (whole) rows(1, 1, 0, p, mem, from, to, out);
@@ -225,10 +227,10 @@ static void rows_unrolled(int unroll, int stream, const struct hone_problem *p, 
     else rows(4, 0, 0, p, mem, from, to, out);
 }
 
-/* Numbers of a thread's buffers. */
+/* Numbers of the workspace that a thread has. */
 static int64_t own_size(const struct hone_problem *p, const struct hone_config *c)
 {
-    return c->v[STREAM] ? 2 * own_of(p->dim[LOSS_N]) : 0;
+    return c->v[STREAM] ? rows_apart(2 * own_of(p->dim[LOSS_N])) : 0;
 }
 
 extern const struct hone_kernel HONE_SYM(loss_cpu_softmax);
@@ -252,19 +254,9 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    const struct hone_problem *p = hone_plan_problem(plan);
     const struct hone_config *c = hone_plan_config(plan);
-    const int threads = c->v[THREADS], unroll = c->v[UNROLL], stream = c->v[STREAM];
-    const int64_t m = p->dim[LOSS_M];
-    if (threads == 1) {
-        rows_unrolled(unroll, stream, p, mem, 0, m, workspace);
-        return HONE_OK;
-    }
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int t = 0; t < threads; t++)
-        rows_unrolled(unroll, stream, p, mem, hone_part(m, ROWS, threads, t),
-                      hone_part(m, ROWS, threads, t + 1), (real *)workspace + t * own_size(p, c));
-    return HONE_OK;
+    return rows_run(part, plan, c->v[THREADS], ROWS, own_size(hone_plan_problem(plan), c), mem,
+                    workspace);
 }
 
 static const struct hone_op *const ops[] = { &hone_op_softmax_ce, 0 };

@@ -12,6 +12,34 @@ static inline int rows_stream(const struct hone_problem *p, const struct hone_de
            (double)(d->l3_bytes ? d->l3_bytes : d->l2_bytes) / 3;
 }
 
+/* Numbers from one thread's buffers to the next's: whole pages, for two threads write at their
+ * edges. */
+static inline int64_t rows_apart(int64_t numbers)
+{
+    return (numbers + HONE_APART - 1) / HONE_APART * HONE_APART;
+}
+
+/* Everything about rows [from, to), in a thread's own buffers. */
+typedef void rows_part(const struct hone_plan *plan, void *const mem[], int64_t from, int64_t to,
+                       real *own);
+
+/* All rows, a part for each thread, that begins with a multiple of `grain` and has `size` numbers of
+ * the workspace.  `part` asks the plan again: with jit, problem and config are constants there. */
+static inline int rows_run(rows_part *part, const struct hone_plan *plan, int threads, int grain,
+                           int64_t size, void *const mem[], void *workspace)
+{
+    const int64_t m = hone_plan_problem(plan)->dim[LOSS_M];
+    if (threads == 1) {
+        part(plan, mem, 0, m, workspace);
+        return HONE_OK;
+    }
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int t = 0; t < threads; t++)
+        part(plan, mem, hone_part(m, grain, threads, t), hone_part(m, grain, threads, t + 1),
+             (real *)workspace + t * size);
+    return HONE_OK;
+}
+
 /* The first n lanes of v, the others `fill`. */
 static inline vf first_lanes(vf v, int n, vf fill)
 {
