@@ -16,9 +16,9 @@
 
 #include <math.h>
 
-enum { RP, NV, ROWS, THREADS };
+enum { RP, NV, ROWS, STREAM, THREADS };
 enum { REGISTERS = VB == 64 ? 32 : 16, MAX_RP = 16, MAX_NV = 4,
-       HALF = sizeof(stored) < sizeof(real) };
+       HALF = sizeof(stored) < sizeof(real), LINE = HONE_ALIGN / sizeof(real) };
 
 /* What all tiles of one block of channels and one phase share. */
 struct block {
@@ -29,6 +29,7 @@ struct block {
     int64_t pixel, out_pixel;   /* floats from pixel to pixel of the tile, in and out */
     int lanes;                  /* channels in the last vector */
     int left, right;            /* numbers of a run that first and last pixel do not see */
+    int stream;                 /* 1: whole lines, past the caches */
     int clamp;                  /* 1: to [lo, hi]: relu and relu6 are done here */
     real lo, hi;
 };
@@ -54,33 +55,52 @@ HONE_INLINE const real *steps(int from, int to, int nv, int n, const real *x, in
     return w;
 }
 
-/* Compiled for one problem a tile wants to know this before the compiler has found out what is in
- * b: a pixel's distance is then a part of the instruction. */
-HONE_INLINE int64_t pixel_of(const struct block *b)
-{
 #ifdef HONE_JIT_BUILD
+/* A tile wants to know this before the compiler has found out what is in b: a pixel's distance is
+ * then a part of the instruction. */
+HONE_INLINE int64_t pixel_of(void)
+{
     const int32_t *d = hone_jit_problem.dim;
-    (void)b;
     return hone_problem_is(&hone_jit_problem, conv2d_dgrad) ? d[CONV_OC] : d[CONV_SW] * d[CONV_IC];
-#else
-    return b->pixel;
+}
 #endif
+
+/* Accumulators to where they belong. */
+HONE_INLINE void put_tile(int rp, int nv, const struct block *b, vf acc[MAX_RP][MAX_NV], stored *y)
+{
+    if (b->clamp) {
+        const vf lo = vf_set(b->lo), hi = vf_set(b->hi);
+        HONE_UNROLLED for (int q = 0; q < rp * nv; q++) {
+            vf *s = &acc[q / nv][q % nv];
+            *s = vf_min(hi, vf_max(lo, *s));   /* in this order NaN stays NaN */
+        }
+    }
+    if (b->stream)
+        HONE_UNROLLED for (int q = 0; q < rp * nv; q++)
+            vs_stream(y + q / nv * b->out_pixel + q % nv * VL, acc[q / nv][q % nv]);
+    else
+        HONE_UNROLLED for (int p = 0; p < rp; p++, y += b->out_pixel) {
+            HONE_UNROLLED for (int v = 0; v < nv - 1; v++) vs_store(y + v * VL, acc[p][v]);
+            if (b->lanes == VL) vs_store(y + (nv - 1) * VL, acc[p][nv - 1]);
+            else vs_store_n(y + (nv - 1) * VL, acc[p][nv - 1], b->lanes);
+        }
 }
 
-/* edges: 1: b's left and right are looked at. */
-HONE_INLINE void tile(int rp, int nv, int edges, const struct block *b, const real *x, stored *y)
+/* edges: 1: b's left and right are looked at.  pixel: b's. */
+HONE_INLINE void tile(int rp, int nv, int edges, int64_t pixel, const struct block *b, const real *x,
+                      stored *y)
 {
     vf acc[MAX_RP][MAX_NV];
     const real *w = b->w;
-    const int64_t pixel = pixel_of(b);
     int64_t odd[8];
     hone_tile_odds(rp, pixel, odd);
     HONE_UNROLLED for (int p = 0; p < rp; p++)
         HONE_UNROLLED for (int v = 0; v < nv; v++) acc[p][v] = vf_load(b->bias + v * VL);
     /* What the next tile will write: of few input channels a tile is done before it has arrived. */
-    HONE_UNROLLED for (int p = 0; p < rp; p++)
-        HONE_UNROLLED for (int v = 0; v < nv; v++)
-            __builtin_prefetch(y + (rp + p) * b->out_pixel + v * VL, 1);
+    if (!b->stream)
+        HONE_UNROLLED for (int p = 0; p < rp; p++)
+            HONE_UNROLLED for (int v = 0; v < nv; v++)
+                __builtin_prefetch(y + (rp + p) * b->out_pixel + v * VL, 1);
     for (int i = 0; i < b->nh; i++)
         for (int j = 0; j < b->nw; j++) {
             const real *at = x + i * b->tap_h + j * b->tap_w;
@@ -89,22 +109,16 @@ HONE_INLINE void tile(int rp, int nv, int edges, const struct block *b, const re
             w = steps(0, rp, nv, end - left, at + left, pixel, odd, w, acc);
             if (edges) w = steps(0, rp - 1, nv, b->right, at + end, pixel, odd, w, acc);
         }
-    vf lo = vf_set(b->lo), hi = vf_set(b->hi);
-    HONE_UNROLLED for (int p = 0; p < rp; p++)
-        HONE_UNROLLED for (int v = 0; v < nv; v++) {
-            vf s = acc[p][v];
-            /* In this order NaN stays NaN. */
-            if (!__builtin_constant_p(b->clamp) || b->clamp) s = vf_min(hi, vf_max(lo, s));
-            if (v < nv - 1 || b->lanes == VL) vs_store(y + p * b->out_pixel + v * VL, s);
-            else vs_store_n(y + p * b->out_pixel + v * VL, s, b->lanes);
-        }
+    put_tile(rp, nv, b, acc, y);
 }
 
 /* As many as the registers hold: rp * nv sums, nv weights and one broadcast. */
 #if HONE_VB == 64
-#define TILES(X) HONE_UP_TO_16(X, 1) HONE_UP_TO_14(X, 2) HONE_UP_TO_8(X, 3) HONE_UP_TO_6(X, 4)
+#define TILES_1(X) HONE_UP_TO_16(X, 1)
+#define TILES(X) TILES_1(X) HONE_UP_TO_14(X, 2) HONE_UP_TO_8(X, 3) HONE_UP_TO_6(X, 4)
 #else
-#define TILES(X) HONE_UP_TO_14(X, 1) HONE_UP_TO_6(X, 2) HONE_UP_TO_4(X, 3)
+#define TILES_1(X) HONE_UP_TO_14(X, 1)
+#define TILES(X) TILES_1(X) HONE_UP_TO_6(X, 2) HONE_UP_TO_4(X, 3)
 #endif
 
 #ifdef HONE_JIT_BUILD
@@ -124,7 +138,7 @@ HONE_INLINE int occurs(int rp, int nv)
 HONE_INLINE void any_tile(int edges, int nv, int rp, const struct block *b, const real *x,
                           stored *y)
 {
-#define X(r, v) if (occurs(r, v) && rp == r && nv == v) { tile(r, v, edges, b, x, y); return; }
+#define X(r, v) if (occurs(r, v) && rp == r && nv == v) { tile(r, v, edges, pixel_of(), b, x, y); return; }
     TILES(X)
 #undef X
 }
@@ -133,13 +147,27 @@ HONE_INLINE void any_tile(int edges, int nv, int rp, const struct block *b, cons
 #define X(rp, nv)                                                                                  \
     static void tile_##rp##x##nv(const struct block *b, const real *x, stored *y)                  \
     {                                                                                              \
-        tile(rp, nv, 0, b, x, y);                                                                  \
+        tile(rp, nv, 0, b->pixel, b, x, y);                                                        \
     }                                                                                              \
     static void edge_##rp##x##nv(const struct block *b, const real *x, stored *y)                  \
     {                                                                                              \
-        tile(rp, nv, 1, b, x, y);                                                                  \
+        tile(rp, nv, 1, b->pixel, b, x, y);                                                        \
     }
 TILES(X)
+#undef X
+
+/* First layers with one vector of channels: many pixels, whose distance is a part of the
+ * instruction, for each has one product a step. */
+#define X(rp, nv)                                                                                  \
+    static void grey_##rp##x##nv(const struct block *b, const real *x, stored *y)                  \
+    {                                                                                              \
+        tile(rp, nv, 0, 1, b, x, y);                                                               \
+    }                                                                                              \
+    static void colour_##rp##x##nv(const struct block *b, const real *x, stored *y)                \
+    {                                                                                              \
+        tile(rp, nv, 0, 3, b, x, y);                                                               \
+    }
+TILES_1(X)
 #undef X
 
 typedef void tile_fn(const struct block *b, const real *x, stored *y);
@@ -151,9 +179,17 @@ static tile_fn *const tiles[2][MAX_NV][MAX_RP] = {
 #undef X
 };
 
+/* By colour and pixels. */
+static tile_fn *const first[2][MAX_RP] = {
+#define X(rp, nv) [0][rp - 1] = grey_##rp##x##nv, [1][rp - 1] = colour_##rp##x##nv,
+    TILES_1(X)
+#undef X
+};
+
 static void any_tile(int edges, int nv, int rp, const struct block *b, const real *x, stored *y)
 {
-    tiles[edges][nv - 1][rp - 1](b, x, y);
+    if (!edges && nv == 1 && (b->pixel == 1 || b->pixel == 3)) first[b->pixel == 3][rp - 1](b, x, y);
+    else tiles[edges][nv - 1][rp - 1](b, x, y);
 }
 #endif
 
@@ -308,6 +344,13 @@ static const char *refuse(const struct hone_problem *p, const struct hone_device
     return hone_conv2d_not_nhwc(p);
 }
 
+/* Are all that a tile writes whole lines? */
+static int can_stream(const struct hone_problem *p, const struct hone_config *c)
+{
+    return !HALF && c->v[NV] * VL % LINE == 0 && gather_of(p).outc % LINE == 0 &&
+           hone_conv2d_can_stream(p);
+}
+
 static int valid(const struct hone_problem *p, const struct hone_config *c,
                  const struct hone_device *d)
 {
@@ -318,6 +361,7 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
     if (rp * nv + nv + 1 > REGISTERS) return 0;
     if (nv > 1 && (nv - 1) * VL >= q.outc) return 0;
     if (rows >= q.count_h) return 0;
+    if (c->v[STREAM] && !can_stream(p, c)) return 0;
     /* Of sizes that cut a row into equally many tiles, the smallest stands for all. */
     for (size_t i = 0; i < sizeof rps / sizeof *rps && rps[i] < rp; i++)
         if ((q.count_w + rps[i] - 1) / rps[i] == (q.count_w + rp - 1) / rp) return 0;
@@ -339,6 +383,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     int most = c->v[NV] == 2 ? (REGISTERS - 3) / 2 : MAX_RP;
     c->v[THREADS] = hone_conv2d_threads(p, d);
     c->v[ROWS] = 0;
+    c->v[STREAM] = can_stream(p, c) && hone_conv2d_stream(p, d);
     /* Enough units for the threads, and frames that stay in L2. */
     if (q.mb < 4 * c->v[THREADS] || frame > 0.5 * (double)d->l2_bytes)
         c->v[ROWS] = q.count_h > 32 ? 8 : q.count_h > 4 ? 4 : 0;
@@ -361,7 +406,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 /* One thread's share: units [from, to) of bands of images. */
 HONE_JIT_INLINE void sweep_units(const struct hone_problem *p, const struct layout *l,
                                  int64_t from, int64_t to, void *const mem[], const real *weights,
-                                 const real *biases, real *frame)
+                                 const real *biases, int stream, real *frame)
 {
     const struct gather *q = &l->q;
     const enum hone_act act = q->dgrad ? HONE_ACT_none : hone_act_of(p);
@@ -381,6 +426,7 @@ HONE_JIT_INLINE void sweep_units(const struct hone_problem *p, const struct layo
             struct block b = { .w = weights + i * l->block_floats,
                                .bias = biases + i * l->nv * VL,
                                .lanes = left >= vectors * VL ? VL : left % VL,
+                               .stream = stream,
                                .clamp = clamp,
                                .lo = clamp ? 0 : -INFINITY,
                                .hi = act == HONE_ACT_relu6 ? 6 : INFINITY };
@@ -401,7 +447,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
         /* Of each thread's own: where sizes are constants, the compiler then knows them here. */
         const struct hone_problem *p = hone_plan_problem(plan);
         const struct layout l = layout_of(p, hone_plan_config(plan));
-        const int nblocks = l.q.g * l.blocks;
+        const int nblocks = l.q.g * l.blocks, stream = hone_plan_config(plan)->v[STREAM];
         const int64_t units = (int64_t)l.q.mb * l.bands;
         const real *bias = !l.q.dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
         real *weights = workspace, *biases = weights + l.weight_floats;
@@ -413,7 +459,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 #pragma omp for schedule(static)
         for (int t = 0; t < threads; t++)
             sweep_units(p, &l, units * t / threads, units * (t + 1) / threads, mem, weights, biases,
-                        frames + t * l.frame_floats);
+                        stream, frames + t * l.frame_floats);
+        if (stream) vf_stream_end();
     }
     return HONE_OK;
 }
@@ -427,7 +474,8 @@ const struct hone_kernel HONE_SYM(conv2d_cpu_direct) = {
     .isa = HONE_THIS_ISA,
     .dtypes = HONE_THIS_DTYPES,
     .param = { HONE_PARAM("rp", 4, 6, 8, 10, 12, 13, 14, 16), HONE_PARAM("nv", 1, 2, 3, 4),
-               HONE_PARAM("rows", 0, 4, 8, 16), CONV_THREADS },
+               HONE_PARAM("rows", 0, 4, 8, 16),
+               HONE_PARAM("stream", 0, 1), CONV_THREADS },
     .refuse = refuse,
     .suits = suits,
     .valid = valid,
