@@ -112,71 +112,127 @@ static const double NEAR = 1.5;   /* slower than the best by more than this: not
 
 struct trial {
     struct hone_config config;
-    double ms;                    /* the least of all windows */
+    double ms;                    /* the least of all windows; 0: it does not run */
+};
+
+/* Those of a kernel so far. */
+struct trials {
+    const struct session *s;
+    const struct hone_kernel *kernel;
+    struct hone_case *c;
+    double rival;                 /* the best other kernel's time; 0: there is none */
+    struct trial trial[MOST_TRIES];
+    int n, most, best;            /* best: -1: none runs */
 };
 
 /* Tries it, again if it was before. */
-static void try_once_more(const struct session *s, const struct hone_kernel *k, struct hone_case *c,
-                          struct trial *t, double best)
+static void try_once_more(struct trials *l, int i)
 {
-    const double ms = try_config(s, k, c, &t->config, best);
+    struct trial *t = &l->trial[i];
+    const double ms = try_config(l->s, l->kernel, l->c, &t->config, l->rival);
     if (ms > 0 && (t->ms <= 0 || ms < t->ms)) t->ms = ms;
+    if (ms > 0 && (l->best < 0 || ms < l->trial[l->best].ms)) l->best = i;
+}
+
+static void try_first(struct trials *l, const struct hone_config *c)
+{
+    if (hone_interrupted()) return;
+    l->trial[l->n++] = (struct trial){ .config = *c };
+    try_once_more(l, l->n - 1);
+}
+
+static int is_admitted(const struct trials *l, const struct hone_config *c)
+{
+    return admits(l->s, l->kernel, &l->c->problem, c);
+}
+
+static int was_tried(const struct trials *l, const struct hone_config *c)
+{
+    for (int i = 0; i < l->n; i++) {
+        int same = 1;
+        for (int j = 0; j < HONE_MAX_PARAMS && l->kernel->param[j].name; j++)
+            same &= l->trial[i].config.v[j] == c->v[j];
+        if (same) return 1;
+    }
+    return 0;
 }
 
 /* The guess, with the number of threads that is asked for. */
-static void guess(const struct session *s, const struct hone_kernel *k,
-                  const struct hone_problem *p, struct hone_config *c)
+static void try_guess(struct trials *l)
 {
-    hone_config_guess(k, p, s->d, c);
+    const struct session *s = l->s;
+    const struct hone_kernel *k = l->kernel;
+    struct hone_config c;
+    hone_config_guess(k, &l->c->problem, s->d, &c);
     for (int i = 0; s->o->threads && i < HONE_MAX_PARAMS && k->param[i].name; i++)
-        if (!strcmp(k->param[i].name, "threads")) c->v[i] = s->o->threads;
+        if (!strcmp(k->param[i].name, "threads")) c.v[i] = s->o->threads;
+    if (is_admitted(l, &c)) try_first(l, &c);
 }
 
-/* The guess, and others spread evenly over all valid configs; returns how many. */
-static int list_tries(const struct session *s, const struct hone_kernel *k,
-                      const struct hone_problem *p, struct trial *trial)
+/* So many configs, spread evenly over all valid ones. */
+static void try_evenly(struct trials *l, int64_t tries)
 {
-    struct hone_config config;
+    struct hone_config c;
     int64_t n = 0, at = 0, taken = 0;
-    int m = 0;
-    hone_config_first(k, &config);
-    do n += admits(s, k, p, &config);
-    while (hone_config_next(k, &config));
-    guess(s, k, p, &config);
-    if (admits(s, k, p, &config)) trial[m++].config = config;
-    const int64_t others = (s->o->tries < MOST_TRIES ? s->o->tries : MOST_TRIES) - m;
-    hone_config_first(k, &config);
+    hone_config_first(l->kernel, &c);
+    do n += is_admitted(l, &c);
+    while (hone_config_next(l->kernel, &c));
+    hone_config_first(l->kernel, &c);
     do {
-        if (!admits(s, k, p, &config) || at++ * others / n < taken) continue;
+        if (!is_admitted(l, &c) || at++ * tries / n < taken) continue;
         taken++;
-        if (m < MOST_TRIES) trial[m++].config = config;
-    } while (hone_config_next(k, &config));
-    return m;
+        if (l->n < l->most && !was_tried(l, &c)) try_first(l, &c);
+    } while (hone_config_next(l->kernel, &c));
 }
 
-/* The best of a few configs of k; 0: there is none.  What disturbs the machine lasts longer than a
- * trial, so those that are not far behind are tried three times, in turn. */
+/* A config not yet tried that differs from c in one parameter, which has the next larger or smaller
+ * value that is valid; 0: there is none.  Switches come before sizes: kernels name them last. */
+static int step_from(const struct trials *l, const struct hone_config *c, struct hone_config *to)
+{
+    int n = 0;
+    while (n < HONE_MAX_PARAMS && l->kernel->param[n].name) n++;
+    for (int i = n - 1; i >= 0; i--) {
+        const struct hone_param *q = &l->kernel->param[i];
+        int now = 0;
+        while (now < q->nvalues && q->value[now] != c->v[i]) now++;
+        for (int way = 1; way >= -1; way -= 2)
+            for (int j = now + way; j >= 0 && j < q->nvalues; j += way) {
+                *to = *c;
+                to->v[i] = q->value[j];
+                if (!is_admitted(l, to)) continue;
+                if (!was_tried(l, to)) return 1;
+                break;
+            }
+    }
+    return 0;
+}
+
+/* The best of a few configs of k; 0: there is none.  Tried are the guess, others from everywhere,
+ * and with what is left of the tries those a step from the best so far.  What disturbs the machine
+ * lasts longer than a trial, so those that are not far behind are tried three times, in turn. */
 static int choose(const struct session *s, const struct hone_kernel *k, struct hone_case *c,
                   double best, struct rival *r)
 {
     enum { ROUNDS = 3 };
-    struct trial trial[MOST_TRIES] = { 0 };
-    const int n = list_tries(s, k, &c->problem, trial);
-    double least = 0;
-    if (n) r->config = trial[0].config;
-    if (s->o->tries == 1) return n > 0;
-    for (int round = 0; round < ROUNDS; round++)
-        for (int i = 0; i < n && !hone_interrupted(); i++) {
-            if (round && (trial[i].ms <= 0 || trial[i].ms > NEAR * least ||
-                          (best > 0 && least > HOPELESS * best)))
-                continue;
-            try_once_more(s, k, c, &trial[i], best);
-            if (trial[i].ms <= 0 || (least > 0 && trial[i].ms >= least)) continue;
-            least = trial[i].ms;
-            r->config = trial[i].config;
+    struct trials l = { .s = s, .kernel = k, .c = c, .rival = best, .best = -1,
+                        .most = s->o->tries < MOST_TRIES ? s->o->tries : MOST_TRIES };
+    struct hone_config next;
+    try_guess(&l);
+    if (l.most > 1 || !l.n) try_evenly(&l, (l.most - l.n + 1) / 2);
+    while (l.best >= 0 && l.n < l.most && !hone_interrupted() &&
+           step_from(&l, &l.trial[l.best].config, &next))
+        try_first(&l, &next);
+    for (int round = 1; round < ROUNDS && l.n > 1; round++)
+        for (int i = 0; i < l.n && l.best >= 0 && !hone_interrupted(); i++) {
+            const double least = l.trial[l.best].ms;
+            if (l.trial[i].ms > 0 && l.trial[i].ms <= NEAR * least &&
+                !(best > 0 && least > HOPELESS * best))
+                try_once_more(&l, i);
         }
-    r->ms = least;
-    return least > 0;
+    if (l.best < 0) return 0;
+    r->config = l.trial[l.best].config;
+    r->ms = l.trial[l.best].ms;
+    return 1;
 }
 
 /* A jit kernel competes with what suits its precompiled twin: to try it is to compile it. */
