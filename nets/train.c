@@ -382,6 +382,22 @@ static int needs_host(const struct hone_net *net)
     return !hone_shares_memory(net) || net->tensor[net->input].dtype != HONE_F32;
 }
 
+static int most_threads(const struct hone_net *net, int most)
+{
+    for (int i = 0; i < net->nsteps; i++) {
+        const struct hone_plan *plan = &net->step[i].plan;
+        const int threads = hone_config_get(plan->kernel, &plan->config, "threads", 1);
+        if (threads > most) most = threads;
+    }
+    return most;
+}
+
+/* A small net's threads may begin on one core, where they wait for each other for a second. */
+static void settle(const struct hone_trainer *t)
+{
+    if (hone_shares_memory(&t->net)) hone_settle(most_threads(&t->several, most_threads(&t->net, 1)));
+}
+
 int hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o,
                       struct hone_device *d, const struct hone_data *train,
                       const struct hone_data *test)
@@ -405,6 +421,7 @@ int hone_trainer_open(struct hone_trainer *t, const struct hone_train_options *o
     if (!err) hone_loss_scale_open(t);
     if (!err) hone_trainer_reside(t);
     if (!err) err = hone_net_init(&t->net, o->seed);
+    if (!err) settle(t);
     if (err) hone_trainer_close(t);
     return err;
 }

@@ -26,8 +26,9 @@ static int epilogues(const struct hone_problem *p, enum hone_act *last)
     int n = 0;
     *last = HONE_ACT_none;
     for (int i = 0; i < HONE_MAX_ATTRS && p->op->attr[i].name; i++) {
+        if (!(p->attrs >> i & 1)) continue;   /* asked for every element of a reference */
         enum hone_act a = hone_act_find(p->op->attr[i].name);
-        if (a != HONE_ACT_none && p->attrs >> i & 1) { *last = a; n++; }
+        if (a != HONE_ACT_none) { *last = a; n++; }
     }
     return n;
 }
