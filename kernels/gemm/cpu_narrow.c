@@ -3,8 +3,8 @@
  * is multiplied with one of each column of B, and each row's sums are added up across their lanes
  * in the end, which gives a row of C.
  *
- * B is copied so that a group of columns' vectors for the same steps are side by side; kc bounds the
- * part of it that stays in the caches while the rows pass. */
+ * B is copied so that a group of columns' vectors for the same steps are side by side; kc bounds
+ * the part of it that stays in the caches while the rows pass. */
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/pack.h"
@@ -58,7 +58,7 @@ HONE_JIT_INLINE struct job job_of(const struct hone_problem *p, const struct hon
 static inline int least(int a, int b) { return a < b ? a : b; }
 static inline int up(int a, int b) { return (a + b - 1) / b; }
 
-/* Numbers of a thread's copy of B: each has its own, for to fetch what another copied takes longer. */
+/* Numbers of a thread's copy of B: each has its own, for to fetch another's takes longer. */
 static inline int64_t copy_of(const struct job *j)
 {
     return (int64_t)up(j->k, VL) * VL * j->n + (j->threads > 1 ? HONE_APART : 0);
