@@ -14,6 +14,9 @@
 enum { RR, NV, PIXELS, THREADS };
 enum { REGISTERS = VB == 64 ? 32 : 16, MAX_RR = 16, MAX_NV = 4,
        MAX_TALL = 5, MAX_TALL_RUN = 9, MAX_SUMS = 28 };
+/* Pixels so many bytes apart fall on so few places of L1 that a band's would not stay there: a copy
+ * of dy has them side by side, and pays where each number of it meets so many of x. */
+enum { ALIASED = 1024, PAYS = 64 };
 
 /* The pixels that pass, and how they lie. */
 struct band {
@@ -132,7 +135,8 @@ struct layout {
     int taps_w, run;            /* taps across, and numbers side by side under each, per tap down */
     tile_fn *tall;              /* for all taps of a vector of channels; NULL: there is none */
     int64_t tap_w, pitch;       /* floats from tap to tap, from row to row */
-    int64_t block_floats, sum_floats, frame_floats;
+    int copied;                 /* 1: a band's dy is copied, block by block */
+    int64_t block_floats, sum_floats, frame_floats, copy_floats;
 };
 
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
@@ -159,6 +163,8 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     l.sum_floats = l.block_floats * l.blocks * q->g + HONE_APART;
     l.frame_floats =
         gather_padded(q) ? whole_lines(gather_rows(q, l.rows) * l.pitch) + HONE_APART : 0;
+    l.copied = q->out_c * sizeof(real) % ALIASED == 0 && q->kh * q->kw * q->inc >= PAYS;
+    l.copy_floats = l.copied ? (int64_t)l.rows * q->out_w * l.nv * VL + HONE_APART : 0;
     return l;
 }
 
@@ -245,11 +251,22 @@ static struct next next_of(const struct layout *l, int64_t u, const real *x, con
     };
 }
 
+/* A band's dy of a block, pixels side by side. */
+static void copy_dy(const struct layout *l, const struct band *b, int vectors, const real *dy,
+                    real *to)
+{
+    for (int64_t n = (int64_t)b->rows * b->cols; n; n--, dy += l->q.out_c, to += vectors * VL) {
+        for (int v = 0; v < vectors - 1; v++) vf_store(to + v * VL, vf_load(dy + v * VL));
+        vf_store(to + (vectors - 1) * VL, vf_load_n(dy + (vectors - 1) * VL, b->lanes));
+    }
+}
+
 /* All of one thread's units, one after another, into its own sums. */
 static void sum_units(const struct layout *l, int64_t from, int64_t to, const real *x,
                       const real *dy, real *sums, real *frame)
 {
     const struct gather *q = &l->q;
+    real *copy = frame + l->frame_floats;
     memset(sums, 0, (size_t)l->sum_floats * sizeof *sums);
     for (int64_t u = from; u < to; u++) {
         const int64_t n = u / l->bands;
@@ -272,8 +289,13 @@ static void sum_units(const struct layout *l, int64_t from, int64_t to, const re
             int group = i / l->blocks, index = i % l->blocks, vectors = vectors_of(l, index);
             int left = q->outc - index * l->nv * VL;
             b.lanes = left >= vectors * VL ? VL : left - (vectors - 1) * VL;
-            sweep(l, &b, &next, vectors, in + group * q->inc,
-                  out + group * q->outc + index * l->nv * VL, sums + i * l->block_floats);
+            const real *from = out + group * q->outc + index * l->nv * VL;
+            if (l->copied) {
+                copy_dy(l, &b, vectors, from, copy);
+                b.lanes = VL, b.dy_pixel = vectors * VL, b.dy_row = b.cols * b.dy_pixel;
+                from = copy;
+            }
+            sweep(l, &b, &next, vectors, in + group * q->inc, from, sums + i * l->block_floats);
         }
     }
 }
@@ -345,13 +367,17 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 {
     static const int rrs[] = { 16, 14, 12, 10, 8, 6, 4 };
     struct gather q = gather_of(p);
+    const int single = q.kh * q.kw == 1;
     c->v[THREADS] = hone_conv2d_threads(p, d);
-    c->v[NV] = q.outc > VL ? 2 : 1;
-    /* Few pixels stay in L1; more make up for rows of a frame that bands share, and for sums that
-     * come from L2. */
+    /* Single taps have a run of input channels alone: few of it for many vectors of channels are the
+     * fewest loads. */
+    c->v[NV] = VB == 64 && single && q.outc % (4 * VL) == 0 ? 4 : q.outc > VL ? 2 : 1;
+    /* Few pixels stay in L1; more make up for rows of a frame that bands share, and for sums of
+     * several taps that come from L2. */
     c->v[PIXELS] = 128;
     const int64_t sums = layout_of(p, c).sum_floats * (int64_t)sizeof(real);
-    if (!valid_pixels(p, c) || (!gather_padded(&q) && 8 * sums <= d->l2_bytes)) c->v[PIXELS] = 64;
+    if (!valid_pixels(p, c) || (!gather_padded(&q) && (single || 8 * sums <= d->l2_bytes)))
+        c->v[PIXELS] = 64;
     for (size_t i = 0; i < sizeof rrs / sizeof *rrs; i++) {
         c->v[RR] = rrs[i];
         if (valid(p, c, d)) return;
@@ -363,7 +389,8 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(c->v[THREADS] * (l.sum_floats + l.frame_floats)) * sizeof(real);
+    return (size_t)(c->v[THREADS] * (l.sum_floats + l.frame_floats + l.copy_floats)) *
+           sizeof(real);
 }
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
@@ -379,7 +406,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 #pragma omp for schedule(static)
         for (int t = 0; t < threads; t++)
             sum_units(&l, units * t / threads, units * (t + 1) / threads, x, dy,
-                      sums + t * l.sum_floats, frames + t * l.frame_floats);
+                      sums + t * l.sum_floats, frames + t * (l.frame_floats + l.copy_floats));
 #pragma omp for collapse(2) schedule(static)
         for (int i = 0; i < nblocks; i++)
             for (int kh = 0; kh < l.q.kh; kh++) add_up(&l, threads, i, kh, sums, dw);
