@@ -215,6 +215,15 @@ static void share(int parts, int i, int n, int *from, int *to)
 /* Numbers in a line of the caches. */
 enum { LINE = 64 / (int)sizeof(real) };
 
+/* From one thread's copy of its block of A to the next one's, and likewise of B. */
+static int64_t apart(const struct job *j, int64_t size)
+{
+    return round_up64(size, 16) + (j->threads > 1 ? HONE_APART : 0);
+}
+
+static int64_t packed_a_apart(const struct job *j) { return apart(j, (int64_t)j->mc * j->kc); }
+static int64_t packed_b_apart(const struct job *j) { return apart(j, (int64_t)j->nc * j->kc); }
+
 /* The grid whose busiest thread has the fewest tiles; of several the one where most threads copy the
  * panels of B that they use, for what another copied comes from its caches. */
 static void make_grid(struct job *j)
@@ -468,8 +477,8 @@ static struct ahead panel_ahead(const struct job *j, const struct part *w, int q
 /* Each thread has panels of its own, and all rows: there is nothing to wait for. */
 static void work_by_panels(const struct job *j, int thread)
 {
-    real *packed_a = j->packed_a + (int64_t)thread * j->mc * j->kc,
-         *packed_b = j->packed_b + (int64_t)thread * j->nc * j->kc;
+    real *packed_a = j->packed_a + thread * packed_a_apart(j),
+         *packed_b = j->packed_b + thread * packed_b_apart(j);
     struct part w = { .packed_a = packed_a, .panel = packed_b, .rows = j->m, .cols = j->n,
                       .groups = split_of(j->m, j->mr), .panels = panels_of(j, j->n) };
     share(w.panels.parts, thread, j->threads, &w.from, &w.to);
@@ -489,7 +498,7 @@ static void work(const struct job *j, int thread)
 {
     if (j->order == BY_PANELS) { work_by_panels(j, thread); return; }
     const int i = thread % j->down, a = thread / j->down;
-    real *packed_a = j->packed_a + (int64_t)thread * j->mc * j->kc;
+    real *packed_a = j->packed_a + thread * packed_a_apart(j);
     struct part w = { .packed_a = packed_a };
     int row0, row1;
     share(j->m, i, j->down, &row0, &row1);
@@ -520,13 +529,11 @@ static int share_of_steps(const struct job *j, int t)
     return least(j->k, (int)((int64_t)up(j->k, LINE) * t / j->threads) * LINE);
 }
 
-/* Numbers of one thread's sums, and of its copy of B. */
+/* Numbers of one thread's sums. */
 static int64_t sums_apart(const struct job *j)
 {
-    return round_up64((int64_t)j->m * j->n, HONE_APART);
+    return round_up64((int64_t)j->m * j->n, 16) + HONE_APART;
 }
-
-static int64_t packed_b_apart(const struct job *j) { return (int64_t)j->nc * j->kc; }
 
 /* The product of share t of the steps, as one thread computes it. */
 static void work_on_steps(const struct job *j, int t)
@@ -538,7 +545,7 @@ static void work_on_steps(const struct job *j, int t)
     mine.k = share_of_steps(j, t + 1) - from;
     mine.a += j->layout == GEMM_TN ? (int64_t)from * j->a_row : from;
     mine.b += j->layout == GEMM_NT ? from : (int64_t)from * j->b_row;
-    mine.packed_a += (int64_t)t * j->mc * j->kc;
+    mine.packed_a += t * packed_a_apart(j);
     mine.packed_b += t * packed_b_apart(j);
     if (t) {
         mine.c = j->sums + (t - 1) * sums_apart(j);
@@ -598,15 +605,19 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     /* A C that is written once and leaves the caches is written from end to end; a B that is read
      * from memory and seldom used is fetched ahead, and copied just before its use. */
     const int64_t word = (int64_t)hone_dtype_bytes(p->dtype);
-    c->v[ORDER] =
-        dim[GEMM_K] <= c->v[KC] && (int64_t)dim[GEMM_M] * dim[GEMM_N] * word > d->l2_bytes
-            ? BY_ROWS
-            : BY_COLUMNS;
+    const int once =
+        dim[GEMM_K] <= c->v[KC] && (int64_t)dim[GEMM_M] * dim[GEMM_N] * word > d->l2_bytes;
+    c->v[ORDER] = once ? BY_ROWS : BY_COLUMNS;
     c->v[AHEAD] = (int64_t)dim[GEMM_N] * dim[GEMM_K] * word > d->l2_bytes && dim[GEMM_M] <= 512;
     if (c->v[AHEAD] && dim[GEMM_M] <= 256 && p->layout != GEMM_TN) {
         c->v[ORDER] = BY_PANELS;
         c->v[MC] = q[MC].value[0];
         c->v[NC] = q[NC].value[0];
+    } else if (once) {
+        /* By rows, nothing is won by many rows of A at a time; of a few the next are fetched ahead
+         * while tiles of those before are computed. */
+        c->v[MC] = fit(&q[MC], 144, dim[GEMM_M]);
+        c->v[AHEAD] = 1;
     }
     if (is_large(p, d)) {
         /* A strip of A in a quarter of L1, a block of B in half of L2. */
@@ -639,8 +650,8 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
                dim[GEMM_M] <= 256) {
         c->v[ORDER] = BY_PANELS;
         c->v[AHEAD] = 1;
-        c->v[MR] = TALL_MR;
-        c->v[NV] = TALL_NV;
+        c->v[MR] = WIDE_MR;
+        c->v[NV] = WIDE_NV;
         c->v[MC] = q[MC].value[0];
         c->v[NC] = q[NC].value[0];
     }
@@ -660,7 +671,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 static int64_t packed_b_floats(const struct job *j)
 {
     const int64_t copies = j->order == BY_PANELS || j->deep ? j->threads : 1;
-    return round_up64(copies * packed_b_apart(j), 16);
+    return copies * packed_b_apart(j);
 }
 
 static int64_t c_floats(const struct job *j)
@@ -670,7 +681,7 @@ static int64_t c_floats(const struct job *j)
 
 static int64_t packed_a_floats(const struct job *j)
 {
-    return round_up64((int64_t)j->threads * j->mc * j->kc, 16);
+    return j->threads * packed_a_apart(j);
 }
 
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
