@@ -138,7 +138,11 @@ HONE_INLINE int occurs(int rp, int nv)
 HONE_INLINE void any_tile(int edges, int nv, int rp, const struct block *b, const real *x,
                           stored *y)
 {
-#define X(r, v) if (occurs(r, v) && rp == r && nv == v) { tile(r, v, edges, pixel_of(), b, x, y); return; }
+#define X(r, v)                                                                                    \
+    if (occurs(r, v) && rp == r && nv == v) {                                                      \
+        tile(r, v, edges, pixel_of(), b, x, y);                                                    \
+        return;                                                                                    \
+    }
     TILES(X)
 #undef X
 }
@@ -188,7 +192,8 @@ static tile_fn *const first[2][MAX_RP] = {
 
 static void any_tile(int edges, int nv, int rp, const struct block *b, const real *x, stored *y)
 {
-    if (!edges && nv == 1 && (b->pixel == 1 || b->pixel == 3)) first[b->pixel == 3][rp - 1](b, x, y);
+    const int colour = b->pixel == 3;
+    if (!edges && nv == 1 && (b->pixel == 1 || colour)) first[colour][rp - 1](b, x, y);
     else tiles[edges][nv - 1][rp - 1](b, x, y);
 }
 #endif
@@ -197,7 +202,7 @@ static void any_tile(int edges, int nv, int rp, const struct block *b, const rea
 
 struct layout {
     struct gather q;
-    int rp, nv;
+    int rp, nv, stream;
     int rows, bands;                /* of output per phase; a band of an image is a unit of work */
     int blocks;                     /* of nv vectors of channels, per group */
     int framed;                     /* 1: the input is copied with its padding around it */
@@ -230,7 +235,8 @@ HONE_JIT_INLINE int edges_are_single(const struct gather *q)
 
 HONE_JIT_INLINE struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
-    struct layout l = { .q = gather_of(p), .rp = c->v[RP], .nv = c->v[NV], .rows = c->v[ROWS] };
+    struct layout l = { .q = gather_of(p), .rp = c->v[RP], .nv = c->v[NV],
+                        .stream = c->v[STREAM], .rows = c->v[ROWS] };
     const struct gather *q = &l.q;
     if (!l.rows || l.rows > q->count_h) l.rows = q->count_h;
     l.bands = (q->count_h + l.rows - 1) / l.rows;
@@ -406,7 +412,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 /* One thread's share: units [from, to) of bands of images. */
 HONE_JIT_INLINE void sweep_units(const struct hone_problem *p, const struct layout *l,
                                  int64_t from, int64_t to, void *const mem[], const real *weights,
-                                 const real *biases, int stream, real *frame)
+                                 const real *biases, real *frame)
 {
     const struct gather *q = &l->q;
     const enum hone_act act = q->dgrad ? HONE_ACT_none : hone_act_of(p);
@@ -426,7 +432,7 @@ HONE_JIT_INLINE void sweep_units(const struct hone_problem *p, const struct layo
             struct block b = { .w = weights + i * l->block_floats,
                                .bias = biases + i * l->nv * VL,
                                .lanes = left >= vectors * VL ? VL : left % VL,
-                               .stream = stream,
+                               .stream = l->stream,
                                .clamp = clamp,
                                .lo = clamp ? 0 : -INFINITY,
                                .hi = act == HONE_ACT_relu6 ? 6 : INFINITY };
@@ -447,7 +453,7 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
         /* Of each thread's own: where sizes are constants, the compiler then knows them here. */
         const struct hone_problem *p = hone_plan_problem(plan);
         const struct layout l = layout_of(p, hone_plan_config(plan));
-        const int nblocks = l.q.g * l.blocks, stream = hone_plan_config(plan)->v[STREAM];
+        const int nblocks = l.q.g * l.blocks;
         const int64_t units = (int64_t)l.q.mb * l.bands;
         const real *bias = !l.q.dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
         real *weights = workspace, *biases = weights + l.weight_floats;
@@ -459,8 +465,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 #pragma omp for schedule(static)
         for (int t = 0; t < threads; t++)
             sweep_units(p, &l, units * t / threads, units * (t + 1) / threads, mem, weights, biases,
-                        stream, frames + t * l.frame_floats);
-        if (stream) vf_stream_end();
+                        frames + t * l.frame_floats);
+        if (l.stream) vf_stream_end();
     }
     return HONE_OK;
 }
