@@ -16,12 +16,16 @@ struct options {
 
 enum {
     OPT_PEER = 256, OPT_DATA, OPT_ROUNDS, OPT_TURN, OPT_LOSSES, OPT_THREADS, OPT_OPTIMIZER, OPT_LR,
-    OPT_SEED, OPT_DB, OPT_JSON, OPT_CSV, OPT_PLOT, OPT_DTYPE
+    OPT_SEED, OPT_DB, OPT_JSON, OPT_CSV, OPT_PLOT, OPT_DTYPE,
+    OPT_MALLOC
 };
 
 static const struct argp_option option[] = {
     { "peer", OPT_PEER, "LIST", 0,
       "of pytorch, tensorflow, jax: each in all its modes, or PEER:MODE (default: all three)", 0 },
+    { "malloc", OPT_MALLOC, "LIST", 0,
+      "of system, tcmalloc, jemalloc, mimalloc, or paths of libraries: each mode of each peer with "
+      "each of them (default system)", 0 },
     { "net", 'n', "NET", 0, "a built-in net's name, or the path of a .net file", 0 },
     { "batch", 'b', "N", 0, "samples in a step (default 64)", 0 },
     { "data", OPT_DATA, "DATA", 0, "as for `hone train` (default: random numbers)", 0 },
@@ -63,12 +67,23 @@ static double positive(struct argp_state *state, const char *name, const char *t
     return v;
 }
 
+static void mallocs(struct argp_state *state, struct hone_compare_options *c, char *list)
+{
+    char *one;
+    for (c->nmallocs = 0; (one = strsep(&list, ",")); c->malloc[c->nmallocs++] = one) {
+        if (c->nmallocs == HONE_MAX_MALLOCS)
+            argp_error(state, "--malloc: more than %d", HONE_MAX_MALLOCS);
+        if (hone_peer_malloc(one)) argp_error(state, "--malloc: %s", hone_errmsg());
+    }
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
     struct hone_compare_options *c = &o->compare;
     switch (key) {
     case OPT_PEER: c->peers = arg; break;
+    case OPT_MALLOC: mallocs(state, c, arg); break;
     case 'n': c->net = arg; break;
     case 'd': c->device = arg; break;
     case 'b': c->batch = whole(state, "batch", arg, 1, 1 << 24); break;
@@ -127,11 +142,15 @@ static const char doc[] =
     "optimizer keeps f32: in PyTorch by autocast, in TensorFlow and JAX by casts.  "
     "Batches are in memory before the first step.  Tune before: `hone autotune --net NET --batch "
     "N --dtype TYPE`.\n\n"
+    "With --malloc tcmalloc a mode is `eager+tcmalloc`: LD_PRELOAD in that peer's environment "
+    "names the library, in front of what the user has there; where its process is then without it, "
+    "that is a failure.  Ours has no library preloaded: its step's memory is planned.\n\n"
     "Examples:\n"
     "  hone compare --net lenet5 --batch 64\n"
     "  hone compare --net resnet56 --batch 32 --peer pytorch --data cifar10 --plot plots\n"
     "  hone compare --net resnet56 --batch 32 --dtype bf16 --peer pytorch\n"
     "  hone compare --net housing-mlp --optimizer adam --peer pytorch:eager,jax --json\n"
+    "  hone compare --net letter-mlp --batch 128 --peer pytorch:eager --malloc system,tcmalloc\n"
     "  HONE_PYTHON=torch/bin/python:keras/bin/python hone compare --net mnist-cnn:dropout=0\n\n"
     "Exit status: 0 good, 1 no peer could be compared or something failed here, 2 wrong usage.";
 
@@ -162,7 +181,7 @@ static int show(const struct options *o, const struct hone_compare *c, const cha
         fprintf(stderr, "%s: our step is not one graph: %s\n", command, c->no_graph);
     for (int i = 0; i < c->nways && (o->json || o->csv); i++)
         if (c->way[i].why[0])
-            fprintf(stderr, "%s: %s %s: %s\n", command, c->way[i].peer, c->way[i].mode,
+            fprintf(stderr, "%s: %s %s: %s\n", command, c->way[i].peer, c->way[i].shown,
                     c->way[i].why);
     return !err && o->plot ? hone_compare_plot(c, o->plot, command) : err;
 }
@@ -172,6 +191,8 @@ int hone_cmd_compare(int argc, char **argv)
     static const struct argp argp = { .options = option, .parser = parse, .doc = doc };
     struct options o = { .compare = { .device = "cpu0",
                                       .peers = "pytorch,tensorflow,jax",
+                                      .malloc = { "system" },
+                                      .nmallocs = 1,
                                       .batch = 64,
                                       .rounds = 11,
                                       .nlosses = 10,

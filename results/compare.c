@@ -320,7 +320,7 @@ static int build_peer(struct hone_compare *c, struct hone_way *w)
     snprintf(path, sizeof path, "%s/job-%d.json", c->dir, (int)(w - c->way));
     int err = write_job(c, w, path);
     snprintf(question, sizeof question, "job %s", path);
-    fprintf(stderr, "%s %s ...\n", w->peer, w->mode);
+    fprintf(stderr, "%s %s ...\n", w->peer, w->shown);
     if (!err) err = hone_peer_ask(&w->process, question, "ready", &rest);
     if (!err) snprintf(w->version, sizeof w->version, "%.95s", rest);
     return err;
@@ -356,12 +356,16 @@ static int write_net(const struct hone_compare *c)
 
 /* ---- ways ---- */
 
-static struct hone_way *add_way(struct hone_compare *c, const char *peer, const char *mode)
+static struct hone_way *add_way(struct hone_compare *c, const char *peer, const char *mode,
+                                const char *allocator)
 {
+    const char *slash = strrchr(allocator, '/'), *name = slash ? slash + 1 : allocator;
+    int plain = !strcmp(allocator, "system");
     if (c->nways == HONE_MAX_WAYS) return NULL;
     struct hone_way *w = &c->way[c->nways++];
     snprintf(w->peer, sizeof w->peer, "%s", peer);
     snprintf(w->mode, sizeof w->mode, "%s", mode);
+    snprintf(w->shown, sizeof w->shown, "%.31s%s%.60s", mode, plain ? "" : "+", plain ? "" : name);
     w->loss = calloc((size_t)c->o->nlosses, sizeof *w->loss);
     w->ms = calloc((size_t)c->o->rounds, sizeof *w->ms);
     return w->loss && w->ms ? w : NULL;
@@ -377,32 +381,41 @@ static int is_for(const struct hone_device *d, char *mode)
     return !of || !strcmp(of, d->backend->name);
 }
 
+/* With each allocator.  The process that the peer was found by, where there is still one, has the
+ * system's. */
+static int add_mode(struct hone_compare *c, const char *name, const char *mode, const char *python,
+                    struct hone_peer *found)
+{
+    int err = HONE_OK;
+    for (int i = 0; !err && i < c->o->nmallocs; i++) {
+        const char *allocator = c->o->malloc[i];
+        struct hone_way *w = add_way(c, name, mode, allocator);
+        if (!w) return no_room();
+        if (found->pid && !strcmp(allocator, "system")) {
+            w->process = *found;
+            memset(found, 0, sizeof *found);
+        } else {
+            err = note(c, w, hone_peer_open(&w->process, name, python, allocator, c->dir));
+        }
+    }
+    return err;
+}
+
 /* "pytorch:compile", or "pytorch" for all of its modes, each of them in a process of its own. */
 static int add_peer(struct hone_compare *c, const struct hone_device *d, char *name)
 {
     struct hone_peer first;
     char *wanted = strchr(name, ':'), *mode, *modes, python[256], *all;
     if (wanted) *wanted++ = 0;
-    int err = hone_peer_open(&first, name, NULL, c->dir);
+    int err = hone_peer_open(&first, name, NULL, "system", c->dir);
     if (err) {
-        struct hone_way *w = add_way(c, name, wanted ? wanted : "");
+        struct hone_way *w = add_way(c, name, wanted ? wanted : "", "system");
         return w ? note(c, w, err) : no_room();
     }
     snprintf(python, sizeof python, "%s", first.python);
     modes = all = strdup(wanted ? wanted : first.line + strlen("modes "));
-    int n = 0;
-    while (!err && all && (mode = strsep(&modes, " "))) {
-        if (!is_for(d, mode)) continue;
-        struct hone_way *w = add_way(c, name, mode);
-        if (!w) {
-            err = no_room();
-        } else if (!n++) {
-            w->process = first;
-            memset(&first, 0, sizeof first);
-        } else {
-            err = note(c, w, hone_peer_open(&w->process, name, python, c->dir));
-        }
-    }
+    while (!err && all && (mode = strsep(&modes, " ")))
+        if (is_for(d, mode)) err = add_mode(c, name, mode, python, &first);
     free(all);
     hone_peer_close(&first);
     return err;
@@ -411,7 +424,7 @@ static int add_peer(struct hone_compare *c, const struct hone_device *d, char *n
 static int add_ways(struct hone_compare *c, const struct hone_device *d)
 {
     char *list = strdup(c->o->peers), *rest = list, *one;
-    struct hone_way *ours = add_way(c, "hone", "");
+    struct hone_way *ours = add_way(c, "hone", "", "system");
     int err = list && ours ? HONE_OK : hone_fail(HONE_ENOMEM, "the peers");
     while (!err && (one = strsep(&rest, ",")))
         if (*one) err = add_peer(c, d, one);
@@ -431,7 +444,8 @@ static int use_libraries(struct hone_device *d)
     if (!err) err = hone_case_open(&kase, &p, d, HONE_INTEGERS, 1);
     for (int i = 0; !err && hone_kernels[i]; i++) {
         struct hone_plan plan = { 0 };
-        if (hone_kernels[i]->build != HONE_LIB || hone_kernel_refuse(hone_kernels[i], &p, d)) continue;
+        if (hone_kernels[i]->build != HONE_LIB || hone_kernel_refuse(hone_kernels[i], &p, d))
+            continue;
         err = hone_plan_open(&plan, &p, hone_kernels[i], NULL, d);
         if (!err) err = hone_case_check(&kase, &plan, NULL);
         hone_plan_close(&plan);

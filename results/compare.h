@@ -12,6 +12,7 @@
 
 struct hone_peer {
     pid_t pid;        /* 0: none */
+    pid_t speaker;    /* that gave the last answer: pid, or what that started */
     int fd;           /* both ways */
     char *line;       /* its last answer, without the newline */
     size_t len, room; /* of what was read and not yet answered */
@@ -20,9 +21,14 @@ struct hone_peer {
 };
 
 /* Starts peer_NAME.py by the first of $HONE_PYTHON's interpreters that has the framework; python
- * NULL, or the one.  p->line is then "modes A B ...".  dir: for what it says on stderr. */
-int hone_peer_open(struct hone_peer *p, const char *name, const char *python, const char *dir);
+ * NULL, or the one.  It runs with the allocator, "system", "tcmalloc", "jemalloc", "mimalloc" or a
+ * library's path, or fails.  p->line is then "modes A B ...".  dir: for what it says on stderr. */
+int hone_peer_open(struct hone_peer *p, const char *name, const char *python, const char *allocator,
+                   const char *dir);
 void hone_peer_close(struct hone_peer *p);
+
+/* HONE_EINVAL: no allocator has that name, and it is no path. */
+int hone_peer_malloc(const char *name);
 
 /* Asks, and waits for the answer, which must begin with `want` and a blank, or be it: *rest is
  * behind that.  An error is what the peer says, its last line on stderr, or how it ended. */
@@ -30,11 +36,12 @@ int hone_peer_ask(struct hone_peer *p, const char *question, const char *want, c
 
 /* ---- compare.c: measuring ---- */
 
-enum { HONE_MAX_WAYS = 24 };
+enum { HONE_MAX_WAYS = 64, HONE_MAX_MALLOCS = 8 };
 
 /* A way to train the net: ours, or a peer in one of its modes. */
 struct hone_way {
     char peer[32], mode[32]; /* "pytorch", "compile"; "hone", "" */
+    char shown[96];          /* the mode and what stands for malloc: "compile+tcmalloc" */
     char version[96];        /* "PyTorch 2.15.0" */
     char why[HONE_TEXT];     /* why there are no numbers; "": there are */
     struct hone_peer process;
@@ -50,6 +57,8 @@ struct hone_way {
 struct hone_compare_options {
     const char *device, *net, *data, *db;
     const char *peers; /* "pytorch:compile,jax" */
+    const char *malloc[HONE_MAX_MALLOCS]; /* (nmallocs) as hone_peer_open() has them */
+    int nmallocs;
     int batch, rounds, nlosses, threads;
     double turn; /* seconds of a way's steps in each round */
     enum hone_dtype dtype; /* as hone_lowering has it */

@@ -6,10 +6,10 @@
 #include <math.h>
 #include <string.h>
 
-static void name_of(const struct hone_way *w, char text[160])
+static void name_of(const struct hone_way *w, char text[200])
 {
-    snprintf(text, 160, "%s%s%s", w->version[0] ? w->version : w->peer, w->mode[0] ? " " : "",
-             w->mode);
+    snprintf(text, 200, "%s%s%s", w->version[0] ? w->version : w->peer, w->shown[0] ? " " : "",
+             w->shown);
 }
 
 static double rows_per_s(const struct hone_compare *c, const struct hone_way *w)
@@ -31,18 +31,30 @@ static int64_t own_bytes(const struct hone_compare *c, const struct hone_way *w)
 
 /* ---- table ---- */
 
-static void print_way(const struct hone_compare *c, const struct hone_way *w, FILE *f)
+/* The column's, which a mode with its allocator may be wider than. */
+static int name_width(const struct hone_compare *c)
 {
-    char name[160], bytes[16], base[16], ms[64], ratio[64];
+    char name[200];
+    int width = 43;
+    for (int i = 0; i < c->nways; i++) {
+        name_of(&c->way[i], name);
+        if ((int)strlen(name) > width) width = (int)strlen(name);
+    }
+    return width;
+}
+
+static void print_way(const struct hone_compare *c, const struct hone_way *w, int width, FILE *f)
+{
+    char name[200], bytes[16], base[16], ms[64], ratio[64];
     name_of(w, name);
     if (w->why[0]) {
-        fprintf(f, "%-43s failed: %s\n", name, w->why);
+        fprintf(f, "%-*s failed: %s\n", width, name, w->why);
         return;
     }
     snprintf(ms, sizeof ms, "[%.4g %.4g]", w->step_ms.lo, w->step_ms.hi);
     snprintf(ratio, sizeof ratio, "[%.4g %.4g]", w->ratio.lo, w->ratio.hi);
-    fprintf(f, "%-43s %9.4g %-17s %10.4g %9.4g %-15s %10.4g %10s %10s", name, w->step_ms.median, ms,
-            rows_per_s(c, w), w->ratio.median, ratio, w->first_ms,
+    fprintf(f, "%-*s %9.4g %-17s %10.4g %9.4g %-15s %10.4g %10s %10s", width, name,
+            w->step_ms.median, ms, rows_per_s(c, w), w->ratio.median, ratio, w->first_ms,
             hone_layers_bytes(own_bytes(c, w), bytes), hone_layers_bytes(w->base_bytes, base));
     if (w == c->way)
         fputs("         -\n", f);
@@ -53,6 +65,7 @@ static void print_way(const struct hone_compare *c, const struct hone_way *w, FI
 void hone_compare_print(const struct hone_compare *c, FILE *f)
 {
     char optim[HONE_TEXT], batches[16];
+    const int width = name_width(c);
     hone_optim_print(&c->net.optim, optim);
     fprintf(f,
             "%s, batch %d, %s, %s at %g, %s; %d rounds in turn, a turn %g s; %d of %d steps tuned"
@@ -60,9 +73,9 @@ void hone_compare_print(const struct hone_compare *c, FILE *f)
             c->net.name, c->net.batch, hone_net_dtype_name(&c->net), optim, c->net.optim.lr,
             c->o->data ? c->o->data : "random numbers", c->o->rounds, c->o->turn, c->ntuned,
             c->net.nsteps);
-    fprintf(f, "%-43s %9s %-17s %10s %9s %-15s %10s %10s %10s %9s\n", "", "ms a step", "[95 %]",
-            "rows/s", "/ Hone", "[95 %]", "first ms", "memory", "libraries", "losses");
-    for (int i = 0; i < c->nways; i++) print_way(c, &c->way[i], f);
+    fprintf(f, "%-*s %9s %-17s %10s %9s %-15s %10s %10s %10s %9s\n", width, "", "ms a step",
+            "[95 %]", "rows/s", "/ Hone", "[95 %]", "first ms", "memory", "libraries", "losses");
+    for (int i = 0; i < c->nways; i++) print_way(c, &c->way[i], width, f);
     fprintf(f,
             "\nmemory: at most, beyond the process with its libraries and the batches, %s, alone.  "
             "losses: largest relative difference of the first %d.%s\n",
@@ -78,7 +91,9 @@ void hone_compare_csv(const struct hone_compare *c, FILE *f)
           "over_hone_hi,first_ms,memory_bytes,base_bytes,losses_differ,dtype\n", f);
     for (int i = 0; i < c->nways; i++) {
         const struct hone_way *w = &c->way[i];
-        fprintf(f, "%s,%s,", w->peer, w->mode);
+        fprintf(f, "%s,", w->peer);
+        hone_output_cell(f, w->shown);
+        putc(',', f);
         hone_output_cell(f, w->version);
         putc(',', f);
         hone_output_cell(f, w->why);
@@ -106,14 +121,14 @@ static json_t *way_json(const struct hone_compare *c, const struct hone_way *w)
     json_t *losses = json_array();
     if (w->why[0]) {
         json_decref(losses);
-        return json_pack("{s:s, s:s, s:s, s:s}", "peer", w->peer, "mode", w->mode, "version",
+        return json_pack("{s:s, s:s, s:s, s:s}", "peer", w->peer, "mode", w->shown, "version",
                          w->version, "failed", w->why);
     }
     for (int i = 0; i < c->o->nlosses; i++) json_array_append_new(losses, number(w->loss[i]));
     return json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:f, s:f, s:I, s:I, s:o, s:o}", "peer",
-                     w->peer, "mode", w->mode, "version", w->version, "steps", w->nsteps, "step_ms",
-                     stats_json(&w->step_ms), "over_hone", stats_json(&w->ratio), "rows_per_s",
-                     rows_per_s(c, w), "first_ms", w->first_ms, "memory_bytes",
+                     w->peer, "mode", w->shown, "version", w->version, "steps", w->nsteps,
+                     "step_ms", stats_json(&w->step_ms), "over_hone", stats_json(&w->ratio),
+                     "rows_per_s", rows_per_s(c, w), "first_ms", w->first_ms, "memory_bytes",
                      (json_int_t)own_bytes(c, w), "base_bytes", (json_int_t)w->base_bytes, "losses",
                      losses, "losses_differ", number(w->worst));
 }
@@ -150,7 +165,7 @@ static void put_title(const struct hone_compare *c, const char *what, FILE *scri
 static const char *put_steps(const void *of, FILE *data, FILE *script)
 {
     const struct hone_compare *c = of;
-    char name[160];
+    char name[200];
     fputs("# way  ms a step  lo  hi\n", data);
     for (int i = 0; i < c->nways; i++) {
         const struct hone_way *w = &c->way[i];
@@ -172,7 +187,7 @@ static const char *put_steps(const void *of, FILE *data, FILE *script)
 static const char *put_losses(const void *of, FILE *data, FILE *script)
 {
     const struct hone_compare *c = of;
-    char name[160];
+    char name[200];
     int n = 0;
     for (int i = 0; i < c->nways; i++) {
         const struct hone_way *w = &c->way[i];

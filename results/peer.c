@@ -1,5 +1,6 @@
 /* A framework in a process of its own, asked and answering line by line: what it takes down with it
  * is its own column. */
+#define _GNU_SOURCE /* struct ucred, asprintf() */
 #include "results/compare.h"
 
 #include <errno.h>
@@ -48,11 +49,88 @@ static int find_script(const char *name, char path[PATH_MAX])
                : hone_fail(HONE_EIO, "no %s; $HONE_PEERS is the folder of peers", path);
 }
 
+/* ---- allocators ---- */
+
+/* What LD_PRELOAD names, the first that is there; "": nothing.  package: Debian's. */
+struct allocator {
+    const char *name, *library[2], *package;
+};
+
+static const struct allocator allocators[] = {
+    { "system", { "" }, "" },
+    { "tcmalloc", { "libtcmalloc_minimal.so.4", "libtcmalloc.so.4" }, "libtcmalloc-minimal4" },
+    { "jemalloc", { "libjemalloc.so.2" }, "libjemalloc2" },
+    { "mimalloc", { "libmimalloc.so.2" }, "libmimalloc2.0" },
+};
+
+static int find_allocator(const char *name, struct allocator *a)
+{
+    const char *slash = strrchr(name, '/');
+    for (size_t i = 0; i < sizeof allocators / sizeof *allocators; i++) {
+        *a = allocators[i];
+        if (!strcmp(name, a->name)) return HONE_OK;
+    }
+    *a = (struct allocator){ .name = name, .library = { name }, .package = "" };
+    return slash && slash[1]
+               ? HONE_OK
+               : hone_fail(HONE_EINVAL, "'%s' is none of system, tcmalloc, jemalloc, mimalloc, "
+                                        "and no library's path", name);
+}
+
+int hone_peer_malloc(const char *name)
+{
+    struct allocator ignored;
+    return find_allocator(name, &ignored);
+}
+
+/* In the child: before what the user has there. */
+static void preload(const char *library)
+{
+    const char *others = getenv("LD_PRELOAD");
+    char *all;
+    int has = others && *others;
+    if (asprintf(&all, "%s%s%s", library, has ? ":" : "", has ? others : "") > 0)
+        setenv("LD_PRELOAD", all, 1);
+}
+
+/* ld.so goes on without what it cannot preload, and an interpreter may be a script that clears the
+ * environment: what counts is the process that answers. */
+static int is_loaded(const struct hone_peer *p, const char *library)
+{
+    char path[64], want[PATH_MAX], line[PATH_MAX + 256];
+    int found = 0;
+    if (!strchr(library, '/'))
+        snprintf(want, sizeof want, "/%s", library);
+    else if (!realpath(library, want))
+        return 0;
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)p->speaker);
+    FILE *f = fopen(path, "r");
+    while (f && !found && fgets(line, sizeof line, f)) found = strstr(line, want) != NULL;
+    if (f) fclose(f);
+    return found;
+}
+
+/* Fails with what ld.so said of it on the peer's stderr. */
+static int not_loaded(const struct hone_peer *p, const struct allocator *a)
+{
+    const char *other = a->library[1], *last = other ? other : a->library[0];
+    char line[PATH_MAX + HONE_TEXT], why[HONE_TEXT] = "the peer's process is without it", *says;
+    FILE *f = fopen(p->err, "r");
+    while (f && fgets(line, sizeof line, f))
+        if (strstr(line, last) && (says = strstr(line, "cannot be preloaded")))
+            snprintf(why, sizeof why, "%.*s", (int)strcspn(says, ":\n"), says);
+    if (f) fclose(f);
+    return hone_fail(HONE_EIO, "no %s%s%s: %s%s%s", a->library[0], other ? " or " : "",
+                     other ? other : "", why, *a->package ? "; Debian's package is " : "",
+                     a->package);
+}
+
 /* ---- the process ---- */
 
 /* In the child.  OpenMP's waiting is as the user left it: what hone set for itself (hone.c) would
  * slow the peer. */
-static void become(const char *python, const char *script, int fd, const char *err, pid_t parent)
+static void become(const char *python, const char *script, const char *library, int fd,
+                   const char *err, pid_t parent)
 {
     int f = open(err, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     const char *spin = getenv("GOMP_SPINCOUNT"), *ours = getenv("HONE_SPINCOUNT");
@@ -63,20 +141,22 @@ static void become(const char *python, const char *script, int fd, const char *e
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     if (spin && ours && !strcmp(spin, ours)) unsetenv("GOMP_SPINCOUNT");
+    if (*library) preload(library);
     execlp(python, python, script, (char *)NULL);
     fprintf(stderr, "cannot run %s: %s\n", python, strerror(errno));
     _exit(127);
 }
 
-static int start(struct hone_peer *p, const char *python, const char *script)
+static int start(struct hone_peer *p, const char *python, const char *script, const char *library)
 {
-    int pair[2];
+    int pair[2], on = 1;
     pid_t parent = getpid();
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
         return hone_fail(HONE_EIO, "cannot talk to a process: %s", strerror(errno));
+    setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
     fflush(NULL);
-    p->pid = fork();
-    if (!p->pid) become(python, script, pair[1], p->err, parent);
+    p->pid = p->speaker = fork();
+    if (!p->pid) become(python, script, library, pair[1], p->err, parent);
     close(pair[1]);
     p->fd = pair[0];
     snprintf(p->python, sizeof p->python, "%s", python);
@@ -131,16 +211,28 @@ static int ended(struct hone_peer *p)
 
 /* ---- talk ---- */
 
-/* More of its answer; 0: it has ended. */
+/* More of its answer, and who gives it: the interpreter may be a script that starts another.
+ * 0: it has ended. */
 static int receive(struct hone_peer *p)
 {
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(struct ucred))];
+    } from;
+    struct ucred who = { 0 };
     if (p->len + 4096 > p->room) {
         char *more = realloc(p->line, p->room = 2 * p->room + 8192);
         if (!more) return hone_fail(HONE_ENOMEM, "an answer of %zu bytes", p->room);
         p->line = more;
     }
-    ssize_t n = recv(p->fd, p->line + p->len, p->room - p->len - 1, 0);
+    struct iovec to = { p->line + p->len, p->room - p->len - 1 };
+    struct msghdr m = { .msg_iov = &to, .msg_iovlen = 1, .msg_control = &from,
+                        .msg_controllen = sizeof from };
+    ssize_t n = recvmsg(p->fd, &m, 0);
     if (n <= 0) return 0;
+    const struct cmsghdr *head = CMSG_FIRSTHDR(&m);
+    if (head && head->cmsg_type == SCM_CREDENTIALS) memcpy(&who, CMSG_DATA(head), sizeof who);
+    if (who.pid > 0) p->speaker = who.pid;
     p->len += (size_t)n;
     p->line[p->len] = 0;
     return 1;
@@ -183,26 +275,38 @@ int hone_peer_ask(struct hone_peer *p, const char *question, const char *want, c
     return HONE_OK;
 }
 
-static int open_one(struct hone_peer *p, const char *script, const char *python)
+/* 1: it runs, but without the library. */
+static int open_one(struct hone_peer *p, const char *script, const char *python,
+                    const char *library)
 {
     char *rest;
-    int err = start(p, python, script);
-    return err ? err : hone_peer_ask(p, NULL, "modes", &rest);
+    int err = start(p, python, script, library);
+    if (!err) err = hone_peer_ask(p, NULL, "modes", &rest);
+    return err ? err : *library && !is_loaded(p, library);
 }
 
-int hone_peer_open(struct hone_peer *p, const char *name, const char *python, const char *dir)
+int hone_peer_open(struct hone_peer *p, const char *name, const char *python, const char *allocator,
+                   const char *dir)
 {
     const char *list = getenv("HONE_PYTHON");
     char script[PATH_MAX], all[4096], *next = all, *one;
+    struct allocator a;
     static int number;
     memset(p, 0, sizeof *p);
-    int err = find_script(name, script);
+    int err = find_allocator(allocator, &a);
+    if (!err) err = find_script(name, script);
     if (err) return err;
     snprintf(all, sizeof all, "%s", python ? python : list && *list ? list : "python3");
     while ((one = strsep(&next, ":"))) {
         if (!*one) continue;
-        snprintf(p->err, sizeof p->err, "%.200s/%.32s-%d.err", dir, name, number++);
-        if (!(err = open_one(p, script, one)) || err == HONE_EINTR) return err;
+        err = 1;
+        for (int i = 0; err == 1 && i < 2 && a.library[i]; i++) {
+            hone_peer_close(p);
+            snprintf(p->err, sizeof p->err, "%.200s/%.32s-%d.err", dir, name, number++);
+            err = open_one(p, script, one, a.library[i]);
+        }
+        if (err == 1) err = not_loaded(p, &a);
+        if (!err || err == HONE_EINTR) return err;
         hone_peer_close(p);
     }
     return err ? err : hone_fail(HONE_EINVAL, "$HONE_PYTHON is empty");

@@ -24,6 +24,7 @@ compare() { "$hone" compare --net housing-mlp --batch 32 --rounds 7 --turn 0.01 
 # A step takes it 2 ms, in its other mode 4; the first of a turn, which does not count, a second.
 cat >peers/peer_fake.py <<'E2'
 mode=none
+echo "${LD_PRELOAD-none}" >>"$KEPT/preloads"
 echo "${GOMP_SPINCOUNT-none}" >>"$KEPT/spins"
 echo modes quick slow
 while read -r what rest; do
@@ -105,6 +106,39 @@ else n=$((n + 1)); echo "ok $n - and pictures # SKIP no gnuplot"; fi
 HONE_PYTHON=no-such-program:sh compare --peer fake:quick --csv >csv 2>err && grep -q '^fake,quick,Fake' csv
 tap $? "the first interpreter that has it"
 
+# Another malloc is preloaded in the peer alone.  What stands for one is a library of ours that no shell has, under the
+# names of allocators in a folder that is looked at first; a file of no bytes there is one that cannot be loaded.
+library=$(ldd "$hone" 2>/dev/null | awk '/libjansson/ { print $3 }')
+with() { rm -f preloads; (LD_LIBRARY_PATH=$tmp/libs; export LD_LIBRARY_PATH; compare "$@" >out 2>err); status=$?; cp out table; return $status; } # with OPTION...
+preloads() { tr '\n' ' ' <preloads; }
+if [ -s "$library" ]; then
+    mkdir libs; for one in libtcmalloc.so.4 libmimalloc.so.2 kept.so; do cp "$library" libs/$one; done; ln -s kept.so libs/own.so
+    : >libs/libtcmalloc_minimal.so.4; : >libs/libjemalloc.so.2
+    (unset LD_PRELOAD; with --peer fake --malloc system,mimalloc,libs/own.so --csv) &&
+        [ "$(awk -F, '{ printf "%s=%s ", $2, $7 }' out | sed 's/^[^ ]* *=[^ ]* //')" = "quick=2 quick+mimalloc=2 quick+own.so=2 slow=4 slow+mimalloc=4 slow+own.so=4 " ] &&
+        [ "$(preloads)" = "none libmimalloc.so.2 libs/own.so none libmimalloc.so.2 libs/own.so " ]
+    tap $? "each mode with each malloc, of a name or a path"
+    with --peer fake:slow --malloc mimalloc --json && grep -q '"mode": "slow+mimalloc"' out && ! grep -q '"mode": "slow"' out && grep -q '"mode": "slow"' job
+    tap $? "the system's malloc only where it is asked for, and no malloc in the job"
+    with --peer fake:quick --malloc tcmalloc --plot plots && grep -q 'Fake 1.2 quick+tcmalloc' plots/losses.gp && grep -q '^Fake 1.2 quick+tcmalloc  *2 \[2 2\]' out && [ "$(tail -n 1 preloads)" = libtcmalloc.so.4 ]
+    tap $? "the second library where the first cannot be loaded; its name in table and plots"
+    (LD_PRELOAD=$library; export LD_PRELOAD; with --peer fake:quick --malloc system,mimalloc --csv) && [ "$(preloads)" = "$library libmimalloc.so.2:$library " ]
+    tap $? "what the user preloads stays, behind ours"
+    with --peer fake:quick --malloc system,jemalloc,libs/none.so; has "a library that cannot be loaded is its line's failure" table '^Fake 1.2 quick  *2 \[2 2\]' \
+        "^fake quick+jemalloc  *failed: no libjemalloc.so.2: cannot be preloaded (file too short); Debian's package is libjemalloc2\$" '^fake quick+none.so  *failed: no libs/none.so: cannot be preloaded (cannot open'
+    : >libs/libtcmalloc.so.4; : >libs/libmimalloc.so.2
+    with --peer fake:quick --malloc tcmalloc,mimalloc --csv; has "and so of two names" table '^fake,quick+tcmalloc,,no libtcmalloc_minimal.so.4 or libtcmalloc.so.4: .*libtcmalloc-minimal4' '^fake,quick+mimalloc,,no libmimalloc.so.2: .*libmimalloc2.0'
+    # ld.so says nothing where an interpreter is a script that takes the library out of its environment.
+    printf '#!/bin/sh\nexec env -u LD_PRELOAD sh "$@"\n' >became; printf '#!/bin/sh\nenv -u LD_PRELOAD sh "$@"\nexit $?\n' >begot; printf '#!/bin/sh\nsh "$@"\nexit $?\n' >passed; chmod +x became begot passed
+    for python in became begot; do
+        HONE_PYTHON=./$python with --peer fake:quick --malloc libs/own.so --csv
+        has "a library that its process is without, $python" table "^fake,quick+own.so,,no libs/own.so: the peer's process is without it,"
+    done
+    HONE_PYTHON=./passed with --peer fake:quick --malloc libs/own.so --csv; has "a library in what a script starts" table '^fake,quick+own.so,Fake 1.2,,'
+else
+    n=$((n + 1)); echo "ok $n - mallocs # SKIP no libjansson.so in ldd's list"
+fi
+
 # The same rows in the same order as in training.
 data=synthetic:1x1x8:0:640
 compare --peer fake:quick --data $data --optimizer adam --lr 0.002 --loss 6 --json >json 2>err
@@ -118,6 +152,9 @@ fails 2 "batch: '0'" "no batch" compare --batch 0
 fails 2 "lr: 'x'" "no rate" compare --lr x
 fails 2 "dtype: 'f8'" "no such numbers" compare --dtype f8 --peer fake
 fails 2 'dtype: f16 trains with a loss scale' "f16 is not compared" compare --dtype f16 --peer fake
+for names in '' system, , libjemalloc.so.2 Jemalloc libs/; do fails 2 "malloc: '.*' is none of system" "malloc: '$names'" compare --malloc "$names" --peer fake; done
+fails 2 'malloc: more than 8' "nine of them" compare --malloc ./1,./2,./3,./4,./5,./6,./7,./8,./9 --peer fake
+fails 1 'more than 63 ways' "too many ways" compare --malloc ./1,./2,./3,./4,./5,./6,./7,./8 --peer fake,fake,fake,fake
 fails 2 'json and --csv' "two forms for one output" compare --json --csv
 fails 1 'no_such' "no such net" "$hone" compare --net no_such --peer fake
 fails 1 '20 rows fill no batch of 32' "too few rows" compare --data synthetic:1x1x8:0:25 --peer fake

@@ -9,6 +9,8 @@ and reads "job FILE", JSON that says what to train and how; then it answers, a l
     memory     ->  memory B P      bytes held before the net was built, and at most
     fail WHY                       in place of any answer, and the end
 
+Who answers is the process that trains: in its memory hone looks for the library of --malloc.
+
 The net comes as `hone net --json` prints it, layer by layer, so that any net of any text is built
 the same way in every framework; the walk over its layers is here, what a layer does is the peer's.
 """
