@@ -5,9 +5,12 @@
  *
  * For a row of dx a tile of rp neighbouring pixels of dy x nv vectors stays in registers while all
  * rows of dy that meet it, and their channels, pass: nv vectors of weights are loaded and a number
- * of dy is broadcast to each.  Neighbours' numbers overlap in dx, by all but a stride, so they are
- * added to a row with its padding around it one after the other, from two ends of the tile in turn:
- * what was stored a moment ago, at another alignment, would be waited for. */
+ * of dy is broadcast to each.  Neighbours' numbers overlap in dx, by all but a stride.  Added up in
+ * memory, each pixel's would wait for what its neighbour stored a moment ago at another alignment;
+ * so pixels take turns at as many lines, each a row of dx with its padding around it, as it takes
+ * for no two to overlap in one, and the row is the sum of the lines.  It, too, would wait for the
+ * last stores, so it is left until the next row's tiles are done, which go to other lines, where
+ * those of two rows fit into the first cache. */
 #include "kernels/backend/cpu.h"
 #include "kernels/backend/up_to.h"
 #include "kernels/conv2d/conv2d.h"
@@ -15,7 +18,7 @@
 #include <stdlib.h>
 
 enum { RP, ROWS, THREADS };
-enum { MAX_RP = 14, MAX_NV = 4 };
+enum { MAX_RP = 14, MAX_NV = 4, LATE_BYTES = 32 << 10 };
 
 /* One row of dx: the rows of dy that meet it, and the rows of the filter with which. */
 struct row {
@@ -23,10 +26,13 @@ struct row {
     const real *w;              /* its filter row: (oc, nv * VL) */
     int n;
     int64_t dy_row, w_row;      /* floats to the next one */
-    int64_t step;               /* floats of dx from pixel to pixel of dy */
+    int64_t next, back;         /* floats from a pixel's place to that of the next one, in the next
+                                 * line; from the line behind the last one to the first */
+    const real *end;            /* of the last line */
 };
 
-HONE_INLINE void tile(int rp, int nv, const struct row *r, int oc, real *to)
+/* The tile's first pixel goes to `to`; where the one behind its last goes. */
+HONE_INLINE real *tile(int rp, int nv, const struct row *r, int oc, real *to)
 {
     vf acc[MAX_RP][MAX_NV];
     HONE_UNROLLED for (int p = 0; p < rp; p++)
@@ -42,15 +48,12 @@ HONE_INLINE void tile(int rp, int nv, const struct row *r, int oc, real *to)
             }
         }
     }
-    const int half = (rp + 1) / 2;
-    HONE_UNROLLED for (int i = 0; i < 2 * half; i++) {
-        const int p = i / 2 + i % 2 * half;
-        if (p >= rp) continue;
-        HONE_UNROLLED for (int v = 0; v < nv; v++) {
-            real *at = to + p * r->step + v * VL;
-            vf_store(at, vf_load(at) + acc[p][v]);
-        }
+    HONE_UNROLLED for (int p = 0; p < rp; p++) {
+        HONE_UNROLLED for (int v = 0; v < nv; v++) vf_store(to + v * VL, acc[p][v]);
+        to += r->next;
+        if (to >= r->end) to -= r->back;
     }
+    return to;
 }
 
 /* As many as the registers hold: rp * nv sums, nv weights and one broadcast. */
@@ -61,11 +64,14 @@ HONE_INLINE void tile(int rp, int nv, const struct row *r, int oc, real *to)
 #endif
 
 #define X(rp, nv)                                                                                  \
-    static void tile_##rp##x##nv(const struct row *r, int oc, real *to) { tile(rp, nv, r, oc, to); }
+    static real *tile_##rp##x##nv(const struct row *r, int oc, real *to)                           \
+    {                                                                                              \
+        return tile(rp, nv, r, oc, to);                                                            \
+    }
 TILES(X)
 #undef X
 
-typedef void tile_fn(const struct row *r, int oc, real *to);
+typedef real *tile_fn(const struct row *r, int oc, real *to);
 
 #define X(rp, nv) [nv - 1][rp - 1] = tile_##rp##x##nv,
 static tile_fn *const tiles[MAX_NV][MAX_RP] = { TILES(X) };
@@ -78,17 +84,19 @@ struct layout {
     int nv, tiles;                  /* vectors of kw * ic; tiles of a row of dy, nearly equal */
     int rows, bands;                /* of dx; a band of an image is a unit of work */
     const struct meeting *meeting;  /* (ih) */
-    int period, step;               /* rows of the filter that meet a row of dx are so far apart, and
-                                     * rows of dy */
-    int64_t weight_floats, row_floats;   /* row: of dx, with its padding, and a last window's lanes */
-    int64_t apart;                       /* from a thread's row to the next one's */
+    int period, step;               /* rows of the filter that meet a row of dx are so far apart,
+                                     * and rows of dy */
+    int lines, late;                /* of a row; is it left until the next one is computed? */
+    int64_t weight_floats, lines_floats;
+    int64_t line_floats;            /* a row of dx, its padding, and what is read beyond */
+    int64_t apart;                  /* from a thread's lines to the next one's */
 };
 
-static int vectors_of(const struct conv *v) { return (v->kw * v->ic + VL - 1) / VL; }
+HONE_JIT_INLINE int vectors_of(const struct conv *v) { return (v->kw * v->ic + VL - 1) / VL; }
 
-static int64_t whole(int64_t floats) { return (floats + 15) / 16 * 16; }
+HONE_JIT_INLINE int64_t whole(int64_t floats) { return (floats + 15) / 16 * 16; }
 
-static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
+HONE_JIT_INLINE struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
     struct layout l = { .v = conv_of(p), .rows = c->v[ROWS] };
     const struct conv *v = &l.v;
@@ -102,15 +110,18 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     l.period = v->sh / gcd;
     l.step = v->dh / gcd;
     l.weight_floats = whole((int64_t)v->kh * v->oc * l.nv * VL);
+    l.lines = (v->kw + v->sw - 1) / v->sw;
     const int64_t windows = (int64_t)(v->ow - 1) * v->sw * v->ic + l.nv * VL,
-                  pixels = ((int64_t)v->pw + v->iw) * v->ic;
-    l.row_floats = whole(windows > pixels ? windows : pixels);
-    l.apart = l.row_floats + HONE_APART;
+                  pixels = ((int64_t)v->pw + v->iw) * v->ic + VL;
+    l.line_floats = whole(windows > pixels ? windows : pixels);
+    l.lines_floats = l.lines * l.line_floats;
+    l.late = 2 * l.lines_floats * (int64_t)sizeof(real) <= LATE_BYTES;
+    l.apart = (1 + l.late) * l.lines_floats + HONE_APART;
     return l;
 }
 
-/* Row y of dx meets n rows of dy, oy, oy - step and so on, with rows ky, ky + period and so on of the
- * filter. */
+/* Row y of dx meets n rows of dy, oy, oy - step and so on, with rows ky, ky + period and so on of
+ * the filter. */
 struct meeting { int n, oy, ky; };
 
 static struct meeting meeting_of(const struct layout *l, int y)
@@ -129,32 +140,65 @@ static struct meeting meeting_of(const struct layout *l, int y)
     return m;
 }
 
-static void unit(const struct layout *l, const real *dy, const real *w, int64_t u, real *dx,
-                 real *padded)
+/* A row of dx, `to`, is the sum of its lines. */
+HONE_INLINE void add_lines(int n, const struct layout *l, const real *lines, real *to)
+{
+    const int floats = l->v.iw * l->v.ic;
+    lines += (int64_t)l->v.pw * l->v.ic;
+    for (int i = 0; i < floats; i += VL) {
+        vf s = vf_load(lines + i);
+        HONE_UNROLLED for (int k = 1; k < n; k++) s += vf_load(lines + k * l->line_floats + i);
+        if (floats - i < VL) vf_store_n(to + i, s, floats - i);
+        else vf_store(to + i, s);
+    }
+}
+
+HONE_JIT_INLINE void finish(const struct layout *l, const real *lines, real *to)
+{
+#define X(n, unused) case n: add_lines(n, l, lines, to); break;
+    switch (l->lines) {
+    HONE_UP_TO_8(X, 0)
+    default: add_lines(l->lines, l, lines, to);
+    }
+#undef X
+}
+
+/* What a thread has of dx: the lines of the row it computes, in which is 0 what no pixel has as its
+ * place; and of the row that is left, whose place in dx is `to`, NULL if there is none. */
+struct mine { real *lines, *left, *to; };
+
+HONE_JIT_INLINE void unit(const struct layout *l, const real *dy, const real *w, int64_t u,
+                          real *dx, struct mine *mine)
 {
     const struct conv *v = &l->v;
     const int64_t n = u / l->bands, filter_row = (int64_t)v->oc * l->nv * VL;
     struct row r = { .dy_row = -(int64_t)l->step * v->ow * v->oc, .w_row = l->period * filter_row,
-                     .step = (int64_t)v->sw * v->ic };
+                     .next = l->line_floats + (int64_t)v->sw * v->ic,
+                     .back = l->lines_floats };
     const int y0 = (int)(u % l->bands) * l->rows, y1 = y0 + l->rows < v->ih ? y0 + l->rows : v->ih;
     for (int y = y0; y < y1; y++) {
         const struct meeting m = l->meeting[y];
         const real *from = dy + (n * v->oh + m.oy) * v->ow * v->oc;
-        real *to = dx + (n * v->ih + y) * v->iw * v->ic;
+        real *to = dx + (n * v->ih + y) * v->iw * v->ic, *at = mine->lines;
         r.n = m.n;
         r.w = w + m.ky * filter_row;
+        r.end = at + r.back;
         if (!r.n) {
             memset(to, 0, (size_t)v->iw * (size_t)v->ic * sizeof *to);
             continue;
         }
-        memset(padded, 0, (size_t)l->row_floats * sizeof *padded);
         for (int t = 0; t < l->tiles; t++) {
             const int x0 = (int)((int64_t)v->ow * t / l->tiles),
                       x1 = (int)((int64_t)v->ow * (t + 1) / l->tiles);
             r.dy = from + (int64_t)x0 * v->oc;
-            tiles[l->nv - 1][x1 - x0 - 1](&r, v->oc, padded + x0 * r.step);
+            at = tiles[l->nv - 1][x1 - x0 - 1](&r, v->oc, at);
         }
-        memcpy(to, padded + (int64_t)v->pw * v->ic, (size_t)v->iw * (size_t)v->ic * sizeof *to);
+        if (!l->late) {
+            finish(l, mine->lines, to);
+            continue;
+        }
+        if (mine->to) finish(l, mine->left, mine->to);
+        *mine = (struct mine){ mine->left, mine->lines, to };
     }
 }
 
@@ -228,20 +272,25 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 
 static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-    struct layout l = layout_of(hone_plan_problem(plan), hone_plan_config(plan));
     const int threads = hone_plan_config(plan)->v[THREADS];
-    real *dx = mem[0], *weights = workspace, *rows = weights + l.weight_floats + HONE_APART;
-    const real *dy = mem[1], *w = mem[2];
-    const int64_t units = (int64_t)l.v.mb * l.bands;
-    l.meeting = plan->priv;
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
+        struct layout l = layout_of(hone_plan_problem(plan), hone_plan_config(plan));
+        real *dx = mem[0], *weights = workspace, *all = weights + l.weight_floats + HONE_APART;
+        const real *dy = mem[1], *w = mem[2];
+        const int64_t units = (int64_t)l.v.mb * l.bands;
+        l.meeting = plan->priv;
 #pragma omp for schedule(static)
         for (int i = 0; i < l.v.oc * l.v.kh; i++) pack(&l, i / l.v.kh, i % l.v.kh, w, weights);
 #pragma omp for schedule(static)
-        for (int t = 0; t < threads; t++)
+        for (int t = 0; t < threads; t++) {
+            real *lines = all + t * l.apart;
+            struct mine mine = { lines, lines + l.lines_floats, NULL };
+            memset(lines, 0, (size_t)(l.apart - HONE_APART) * sizeof *lines);
             for (int64_t u = units * t / threads; u < units * (t + 1) / threads; u++)
-                unit(&l, dy, weights, u, dx, rows + t * l.apart);
+                unit(&l, dy, weights, u, dx, &mine);
+            if (mine.to) finish(&l, mine.left, mine.to);
+        }
     }
     return HONE_OK;
 }
