@@ -56,13 +56,29 @@ HONE_INLINE real *tile(int rp, int nv, const struct row *r, int oc, real *to)
     return to;
 }
 
-/* As many as the registers hold: rp * nv sums, nv weights and one broadcast. */
+/* How many pixels the registers hold by vectors: rp * nv sums, nv weights and one broadcast. */
 #if HONE_VB == 64
+static const int most_pixels[MAX_NV] = { 14, 14, 9, 6 };
 #define TILES(X) HONE_UP_TO_14(X, 1) HONE_UP_TO_14(X, 2) HONE_UP_TO_9(X, 3) HONE_UP_TO_6(X, 4)
 #else
+static const int most_pixels[MAX_NV] = { 14, 6, 4, 2 };
 #define TILES(X) HONE_UP_TO_14(X, 1) HONE_UP_TO_6(X, 2) HONE_UP_TO_4(X, 3) HONE_UP_TO_2(X, 4)
 #endif
 
+HONE_JIT_INLINE int vectors_of(const struct conv *v) { return (v->kw * v->ic + VL - 1) / VL; }
+
+#ifdef HONE_JIT_BUILD
+/* A row's tiles are of one size, or of two; they are inlined, and know it before the compiler has
+ * found out what is in v. */
+HONE_INLINE real *any_tile(const struct conv *v, int rp, const struct row *r, real *to)
+{
+    const int32_t *d = hone_jit_problem.dim;
+    const int nv = (d[CONV_KW] * d[CONV_IC] + VL - 1) / VL, most = hone_jit_config.v[RP],
+              n = (d[CONV_OW] + most - 1) / most, less = d[CONV_OW] / n;
+    if (d[CONV_OW] % n && rp > less) return tile(less + 1, nv, r, v->oc, to);
+    return tile(less, nv, r, v->oc, to);
+}
+#else
 #define X(rp, nv)                                                                                  \
     static real *tile_##rp##x##nv(const struct row *r, int oc, real *to)                           \
     {                                                                                              \
@@ -76,6 +92,12 @@ typedef real *tile_fn(const struct row *r, int oc, real *to);
 #define X(rp, nv) [nv - 1][rp - 1] = tile_##rp##x##nv,
 static tile_fn *const tiles[MAX_NV][MAX_RP] = { TILES(X) };
 #undef X
+
+static real *any_tile(const struct conv *v, int rp, const struct row *r, real *to)
+{
+    return tiles[vectors_of(v) - 1][rp - 1](r, v->oc, to);
+}
+#endif
 
 /* ---- how the work is cut ---- */
 
@@ -91,8 +113,6 @@ struct layout {
     int64_t line_floats;            /* a row of dx, its padding, and what is read beyond */
     int64_t apart;                  /* from a thread's lines to the next one's */
 };
-
-HONE_JIT_INLINE int vectors_of(const struct conv *v) { return (v->kw * v->ic + VL - 1) / VL; }
 
 HONE_JIT_INLINE int64_t whole(int64_t floats) { return (floats + 15) / 16 * 16; }
 
@@ -191,7 +211,7 @@ HONE_JIT_INLINE void unit(const struct layout *l, const real *dy, const real *w,
             const int x0 = (int)((int64_t)v->ow * t / l->tiles),
                       x1 = (int)((int64_t)v->ow * (t + 1) / l->tiles);
             r.dy = from + (int64_t)x0 * v->oc;
-            at = tiles[l->nv - 1][x1 - x0 - 1](&r, v->oc, at);
+            at = any_tile(v, x1 - x0, &r, at);
         }
         if (!l->late) {
             finish(l, mine->lines, to);
@@ -231,7 +251,7 @@ static int valid(const struct hone_problem *p, const struct hone_config *c,
     const struct conv v = conv_of(p);
     const int nv = vectors_of(&v), rp = c->v[RP];
     (void)d;
-    if (rp > MAX_RP || !tiles[nv - 1][rp - 1]) return 0;
+    if (rp > most_pixels[nv - 1]) return 0;
     /* Of sizes that make equally many tiles, the smallest stands for all. */
     if (rp > 1 && (v.ow + rp - 2) / (rp - 1) == (v.ow + rp - 1) / rp) return 0;
     if (c->v[ROWS] >= v.ih) return 0;
