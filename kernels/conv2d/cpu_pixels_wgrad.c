@@ -376,16 +376,20 @@ static void add_up_spread(const struct spread *s, int threads, int t, const floa
 {
     const struct gather *q = &s->q;
     const int taps = q->kh * q->kw;
-    for (int o = 0; o < q->out_c; o++) dw[o * taps + t] = 0;
-    for (int i = 0; i < s->period; i++) {
+    float total[MAX_OUT] = { 0 };
+    for (int i = 0, o = 0; i < s->period; i++) {
         const float *from = sums + ((int64_t)i * taps + t) * VL;
         float lane[VL];
         vf sum = vf_load(from);
         for (int other = 1; other < threads; other++)
             sum += vf_load(from + other * s->sum_floats);
         vf_store(lane, sum);
-        for (int j = 0; j < VL; j++) dw[(i * VL + j) % q->out_c * taps + t] += lane[j];
+        for (int j = 0; j < VL; j++) {
+            total[o] += lane[j];
+            if (++o == q->out_c) o = 0;
+        }
     }
+    for (int o = 0; o < q->out_c; o++) dw[o * taps + t] = total[o];
 }
 
 #endif
