@@ -158,17 +158,14 @@ static inline vf vf_set(real x) { return x - (vf){ 0 }; }
 
 /* Lane-wise mask ? a : b for masks of all or no bits; the larger and the smaller of two, b where
  * one is NaN. */
-#if defined __AVX512F__
-static inline vf vf_select(vi mask, vf a, vf b)
-{
-    return (vf)HONE_MM(mask_blend)(vi_mask(mask), (vm)b, (vm)a);
-}
-#elif defined __AVX2__
+#if defined __AVX2__ && !defined __AVX512F__
 static inline vf vf_select(vi mask, vf a, vf b)
 {
     return (vf)HONE_MM(blendv)((vm)b, (vm)a, (vm)mask);
 }
 #else
+/* With AVX-512 gcc makes of it a comparison into a mask register and what is masked by that; given
+ * the instruction to blend, it would take comparisons through vectors. */
 static inline vf vf_select(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 #endif
 #ifdef __SSE__
