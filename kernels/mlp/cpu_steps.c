@@ -20,23 +20,25 @@ enum { ROWS, NV, THREADS };
 
 /* What a thread has, in numbers from its area on: over its rows, what layer l reads at a[l], and at
  * d[l] the gradient of what layer l - 1 gives before its activation; some runs of such a gradient,
- * turned; a run of ones; gradients as P has its numbers.  Until the gradient is known there is the
- * activation's slope times dropout's factor; but relu's is seen from what layer l reads, whose
- * place the gradient takes, as softmax's takes that of what it reads. */
-struct places { int a[MLP_MAX_LAYERS + 1], d[MLP_MAX_LAYERS + 1], turned, ones, grad, size; };
+ * turned; gradients as P has its numbers.  Until the gradient is known there is the activation's
+ * slope times dropout's factor; but relu's is seen from what layer l reads, whose place the
+ * gradient takes, as softmax's takes that of what it reads. */
+struct places { int a[MLP_MAX_LAYERS + 1], d[MLP_MAX_LAYERS + 1], turned, grad, size; };
+
+/* What a problem's and a config's numbers come to. */
+struct sizes { struct mlp m; int rows, nv, threads; struct places at; };
 
 struct job {
-    struct mlp m;
-    int rows, nv, threads;
-    struct places at;
+    const struct sizes *sizes;
     real *p, *state[2], *y, *loss, *hit, *areas;
     const real *x, *t, *hyper;
     const int32_t *label;
     const uint64_t *seed;
 };
 
-/* Rows [first, first + n) of a step's batch; more: gradients of others are there already. */
-struct part { int step, first, n, more; real *area; };
+/* Rows [first, first + n) of a step's batch; more: gradients of others are there already; last: no
+ * others follow. */
+struct part { int step, first, n, more, last; real *area; };
 
 HONE_JIT_INLINE int least(int a, int b) { return a < b ? a : b; }
 HONE_JIT_INLINE int up(int a, int b) { return (a + b - 1) / b; }
@@ -47,12 +49,6 @@ HONE_JIT_INLINE int up(int a, int b) { return (a + b - 1) / b; }
     do { f(0) if (nlayers > 1) f(1) if (nlayers > 2) f(2) if (nlayers > 3) f(3) } while (0)
 #define LAYERS_DOWN(nlayers, f) \
     do { if (nlayers > 3) f(3) if (nlayers > 2) f(2) if (nlayers > 1) f(1) f(0) } while (0)
-
-/* Where thread t's rows begin: whole vectors. */
-HONE_JIT_INLINE int first_row(const struct job *j, int t)
-{
-    return (int)hone_part(j->m.mb, VL, j->threads, t);
-}
 
 /* Of what the layers give. */
 HONE_JIT_INLINE int widest(const struct mlp *m)
@@ -83,37 +79,59 @@ HONE_JIT_INLINE struct places places_of(const struct mlp *m, int rows)
     }
     LAYERS_UP(m->nlayers, PLACE);
     at.turned = at.size;
-    at.ones = at.turned + least(up(widest(m), VL), TURNED) * VL * rows;
-    at.grad = at.ones + rows;
+    at.grad = at.turned + least(up(widest(m), VL), TURNED) * VL * rows;
     at.size = at.grad + m->numbers + BETWEEN;
     return at;
 }
 
-/* All of it but the addresses. */
-HONE_JIT_INLINE struct job job_of(const struct hone_problem *p, const struct hone_config *c)
+HONE_JIT_INLINE struct sizes sizes_of(const struct hone_problem *p, const struct hone_config *c)
 {
-    struct job j = { .m = mlp_from(p), .nv = c->v[NV], .threads = c->v[THREADS] };
-    const int most = up(up(j.m.mb, VL), j.threads) * VL;   /* of a thread's share */
-    j.rows = least(c->v[ROWS], most);
-    j.at = places_of(&j.m, j.rows);
-    return j;
+    struct sizes z = { .m = mlp_from(p), .nv = c->v[NV], .threads = c->v[THREADS] };
+    const int most = up(up(z.m.mb, VL), z.threads) * VL;   /* of a thread's share */
+    z.rows = least(c->v[ROWS], most);
+    z.at = places_of(&z.m, z.rows);
+    return z;
+}
+
+/* Names them z.  In a jit build each function makes them of constants for itself: of a struct in
+ * memory the compiler would lose sight behind the first stores, and tiles of sizes that it does
+ * not know are not in registers. */
+#ifdef HONE_JIT_BUILD
+#define SIZES(j)                                                                                   \
+    const struct sizes made = sizes_of(hone_plan_problem(NULL), hone_plan_config(NULL));           \
+    const struct sizes *const z = &made
+#else
+#define SIZES(j) const struct sizes *const z = (j)->sizes
+#endif
+
+/* Where thread t's rows begin: whole vectors. */
+HONE_JIT_INLINE int first_row(const struct sizes *z, int t)
+{
+    return (int)hone_part(z->m.mb, VL, z->threads, t);
 }
 
 /* ---- forward and backward: products along a layer ---- */
 
-/* What is computed: what a layer gives; the gradient of what it reads; of its weights. */
-enum { FORWARD, BACKWARD, WEIGHTS };
+/* What is computed: what a layer gives; the gradient of what it reads; of its weights, from runs or
+ * from the first layer's inputs. */
+enum { FORWARD, BACKWARD, WEIGHTS, INPUTS };
 
 /* Sums of so many terms, each a number of W by a vector of X's row: y(i) = bias(i) + sum w(l, i)
  * x(l), or y(i) *= sum w(i, l) x(l); rows of X and Y are runs.  With relu Y is cut, or where it is
  * positive the sum takes its place, `factor` times.  Of weights W is what the layer read, X is the
  * gradient of what it gave, turned, Y has rows of y_row numbers, the last `cols` of a tile's
- * vectors exist, and `more` adds to what is there; of a bias W is a run of ones. */
+ * vectors exist, and `more` adds to what is there. */
 struct product {
     int terms, w_row, row, relu, y_row, cols, more;
     const real *w, *bias, *x;
     real *y, *bias_y, factor;
 };
+
+/* n numbers of v are gradients g, or more of them. */
+HONE_INLINE void put(int more, real *g, vf v, int n)
+{
+    vf_store_n(g, more ? v + vf_load_n(g, n) : v, n);
+}
 
 HONE_INLINE void forward_tile(int mr, int nv, const struct product *t)
 {
@@ -146,16 +164,30 @@ HONE_INLINE void weights_tile(int mr, int nv, const struct product *t)
     hone_tile_store(mr, nv, s, t->y, t->y_row, t->cols);
 }
 
+/* As weights_tile(), but W is the gradient, X are rows of inputs, and the sums are turned. */
+HONE_INLINE void inputs_tile(int mr, const struct product *t)
+{
+    vf s[VL];
+    hone_tile_zero(VL, 1, s);
+    hone_tile_rows(mr, 1, s, t->terms, t->w, t->w_row, t->x, t->row, t->cols);
+    hone_transpose(s);
+    HONE_UNROLLED for (int i = 0; i < VL; i++)
+        if (i < t->cols) put(t->more, t->y + i * t->y_row, s[i], mr);
+}
+
 /* Runs in a tile of 1, 2 and 4 vectors. */
 #if defined __AVX512F__ || defined __aarch64__
 #define RUNS(nv) ((nv) == 4 ? 6 : (nv) == 2 ? 12 : 16)
-#define TILES(X) HONE_UP_TO_16(X, 1) HONE_UP_TO_12(X, 2) HONE_UP_TO_6(X, 4)
+#define NARROW(X) HONE_UP_TO_16(X, 1)
+#define TILES(X) NARROW(X) HONE_UP_TO_12(X, 2) HONE_UP_TO_6(X, 4)
 #elif defined __AVX2__
 #define RUNS(nv) ((nv) == 4 ? 2 : (nv) == 2 ? 6 : 8)
-#define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_6(X, 2) HONE_UP_TO_2(X, 4)
+#define NARROW(X) HONE_UP_TO_8(X, 1)
+#define TILES(X) NARROW(X) HONE_UP_TO_6(X, 2) HONE_UP_TO_2(X, 4)
 #else
 #define RUNS(nv) ((nv) == 4 ? 2 : (nv) == 2 ? 4 : 8)
-#define TILES(X) HONE_UP_TO_8(X, 1) HONE_UP_TO_4(X, 2) HONE_UP_TO_2(X, 4)
+#define NARROW(X) HONE_UP_TO_8(X, 1)
+#define TILES(X) NARROW(X) HONE_UP_TO_4(X, 2) HONE_UP_TO_2(X, 4)
 #endif
 
 /* In a jit build there are but the tiles that are called. */
@@ -164,7 +196,8 @@ HONE_INLINE void run_tile(int what, int mr, int nv, const struct product *t)
 {
     if (what == FORWARD) forward_tile(mr, nv, t);
     else if (what == BACKWARD) backward_tile(mr, nv, t);
-    else weights_tile(mr, nv, t);
+    else if (what == WEIGHTS) weights_tile(mr, nv, t);
+    else inputs_tile(mr, t);
 }
 #else
 typedef void tile_fn(const struct product *t);
@@ -175,9 +208,15 @@ typedef void tile_fn(const struct product *t);
 TILES(X)
 #undef X
 #define X(mr, nv)                                                                                  \
+    static void inputs_##mr##x##nv(const struct product *t) { inputs_tile(least(mr, VL), t); }
+NARROW(X)
+#undef X
+#define X(mr, nv)                                                                                  \
     [FORWARD][nv][mr] = forward_##mr##x##nv, [BACKWARD][nv][mr] = backward_##mr##x##nv,            \
     [WEIGHTS][nv][mr] = weights_##mr##x##nv,
-static tile_fn *const tiles[3][5][17] = { TILES(X) };
+#define Y(mr, nv) [INPUTS][nv][mr] = inputs_##mr##x##nv,
+static tile_fn *const tiles[4][5][17] = { TILES(X) NARROW(Y) };
+#undef Y
 #undef X
 
 static void run_tile(int what, int mr, int nv, const struct product *t)
@@ -190,14 +229,16 @@ static void run_tile(int what, int mr, int nv, const struct product *t)
  * one more. */
 HONE_JIT_INLINE void down(int what, int nv, const struct product *whole, int n, int r)
 {
-    const int groups = up(n, RUNS(nv)), each = n / groups, longer = n % groups;
-    const int middle = longer * (each + 1);
+    const int most = what == INPUTS ? least(RUNS(nv), VL) : RUNS(nv);
+    const int groups = up(n, most), each = n / groups, middle = n % groups * (each + 1);
     struct product t = *whole;
     t.x += r;
     for (int i = 0; i < n; ) {
         const int count = i < middle ? each + 1 : each;
         t.w = whole->w + (what == FORWARD ? i : i * t.w_row);
-        t.y = whole->y + i * (what == WEIGHTS ? t.y_row : t.row) + r;
+        t.y = what == INPUTS    ? whole->y + r * t.y_row + i
+              : what == WEIGHTS ? whole->y + i * t.y_row + r
+                                : whole->y + i * t.row + r;
         if (what == FORWARD) t.bias = whole->bias + i;
         if (i < middle) run_tile(what, each + 1, nv, &t);
         else run_tile(what, each, nv, &t);
@@ -208,7 +249,8 @@ HONE_JIT_INLINE void down(int what, int nv, const struct product *whole, int n, 
 HONE_JIT_INLINE void product(const struct job *j, const struct part *w, int what,
                              const struct product *t, int n)
 {
-    const int end = up(w->n, VL) * VL, nv = j->nv;
+    SIZES(j);
+    const int end = up(w->n, VL) * VL, nv = z->nv;
     int r = 0;
     for (; r + nv * VL <= end; r += nv * VL) down(what, nv, t, n, r);
     if (nv == 4)
@@ -218,28 +260,30 @@ HONE_JIT_INLINE void product(const struct job *j, const struct part *w, int what
 }
 
 /* What dropout multiplies by what it keeps. */
-HONE_JIT_INLINE real drop_factor(const struct job *j) { return (real)(1 / (1 - j->m.drop)); }
+HONE_JIT_INLINE real drop_factor(const struct sizes *z) { return (real)(1 / (1 - z->m.drop)); }
 
 HONE_JIT_INLINE void forward(const struct job *j, const struct part *w, int l)
 {
+    SIZES(j);
     const struct product t = {
-        .terms = j->m.width[l], .w_row = j->m.width[l + 1], .row = j->rows,
-        .w = j->p + j->m.w[l], .bias = j->p + j->m.b[l],
-        .x = w->area + j->at.a[l], .y = w->area + j->at.a[l + 1],
-        .relu = j->m.act == HONE_ACT_relu && l + 1 < j->m.nlayers,
+        .terms = z->m.width[l], .w_row = z->m.width[l + 1], .row = z->rows,
+        .w = j->p + z->m.w[l], .bias = j->p + z->m.b[l],
+        .x = w->area + z->at.a[l], .y = w->area + z->at.a[l + 1],
+        .relu = z->m.act == HONE_ACT_relu && l + 1 < z->m.nlayers,
     };
-    product(j, w, FORWARD, &t, j->m.width[l + 1]);
+    product(j, w, FORWARD, &t, z->m.width[l + 1]);
 }
 
 /* The gradient of what layer l reads, l > 0, up to the activation below. */
 HONE_JIT_INLINE void backward(const struct job *j, const struct part *w, int l)
 {
+    SIZES(j);
     const struct product t = {
-        .terms = j->m.width[l + 1], .w_row = j->m.width[l + 1], .row = j->rows,
-        .w = j->p + j->m.w[l], .x = w->area + j->at.d[l + 1], .y = w->area + j->at.d[l],
-        .relu = j->m.act == HONE_ACT_relu, .factor = drop_factor(j),
+        .terms = z->m.width[l + 1], .w_row = z->m.width[l + 1], .row = z->rows,
+        .w = j->p + z->m.w[l], .x = w->area + z->at.d[l + 1], .y = w->area + z->at.d[l],
+        .relu = z->m.act == HONE_ACT_relu, .factor = drop_factor(z),
     };
-    product(j, w, BACKWARD, &t, j->m.width[l]);
+    product(j, w, BACKWARD, &t, z->m.width[l]);
 }
 
 /* ---- activation and dropout ---- */
@@ -247,17 +291,18 @@ HONE_JIT_INLINE void backward(const struct job *j, const struct part *w, int l)
 /* relu is done, and no slope of it is kept. */
 HONE_INLINE void activate_of(enum hone_act act, const struct job *j, const struct part *w, int l)
 {
-    const int n = j->m.width[l + 1], drop = j->m.drop > 0;
-    const vf factor = vf_set(drop_factor(j));
+    SIZES(j);
+    const int n = z->m.width[l + 1], drop = z->m.drop > 0;
+    const vf factor = vf_set(drop_factor(z));
     const uint64_t *seed = j->seed + 2 * w->step;
     const uint64_t key = drop ? dropout_key(seed[0], seed[1], 2 * (l + 1)) : 0;
     for (int r = 0; r < w->n; r += VL) {
-        real *y = w->area + j->at.a[l + 1] + r, *slope = w->area + j->at.d[l + 1] + r;
-        struct dropout_rows draws = dropout_rows(key, j->m.drop, n, w->first + r);
+        real *y = w->area + z->at.a[l + 1] + r, *slope = w->area + z->at.d[l + 1] + r;
+        struct dropout_rows draws = dropout_rows(key, z->m.drop, n, w->first + r);
         for (int c = 0; c < n; c += 2) {
             vi keep[2];
             if (drop) dropout_draw(&draws, keep);
-            for (int side = 0; side < 2 && c + side < n; side++, y += j->rows, slope += j->rows) {
+            for (int side = 0; side < 2 && c + side < n; side++, y += z->rows, slope += z->rows) {
                 vf v = vf_load(y), d;
                 if (act != HONE_ACT_relu) v = vf_activate(act, v);
                 vf_store(y, drop ? (vf)(keep[side] & (vi)(v * factor)) : v);
@@ -271,8 +316,9 @@ HONE_INLINE void activate_of(enum hone_act act, const struct job *j, const struc
 
 HONE_JIT_INLINE void activate(const struct job *j, const struct part *w, int l)
 {
-    switch (j->m.act) {
-    case HONE_ACT_relu: if (j->m.drop > 0) activate_of(HONE_ACT_relu, j, w, l); break;
+    SIZES(j);
+    switch (z->m.act) {
+    case HONE_ACT_relu: if (z->m.drop > 0) activate_of(HONE_ACT_relu, j, w, l); break;
     case HONE_ACT_relu6: activate_of(HONE_ACT_relu6, j, w, l); break;
     case HONE_ACT_leaky_relu: activate_of(HONE_ACT_leaky_relu, j, w, l); break;
     case HONE_ACT_sigmoid: activate_of(HONE_ACT_sigmoid, j, w, l); break;
@@ -289,22 +335,25 @@ HONE_INLINE vi lanes_below(int n) { return vi_lanes() < (vi){ 0 } + n; }
 /* Labels of n rows from `first` on. */
 HONE_INLINE vi labels(const struct job *j, int64_t first, int n)
 {
+    const int32_t *label = j->label + first;
     vi v = { 0 };
-    for (int i = 0; i < VL; i++) if (i < n) v[i] = j->label[first + i];
+    if (sizeof(real) == sizeof *label) return (vi)vf_load_n((const real *)label, n);
+    for (int i = 0; i < VL; i++) if (i < n) v[i] = label[i];
     return v;
 }
 
 /* Softmax and cross-entropy, a vector of rows at a time; rows that are none get no gradient. */
 HONE_JIT_INLINE void softmax(const struct job *j, const struct part *w)
 {
-    const int n = j->m.width[j->m.nlayers], row = j->rows;
-    const int64_t first = (int64_t)w->step * j->m.mb + w->first;
-    const real share = 1 / (real)j->m.mb, smooth = (real)j->m.number, spread = smooth / (real)n;
+    SIZES(j);
+    const int n = z->m.width[z->m.nlayers], row = z->rows;
+    const int64_t first = (int64_t)w->step * z->m.mb + w->first;
+    const real share = 1 / (real)z->m.mb, smooth = (real)z->m.number, spread = smooth / (real)n;
     const vf zero = { 0 };
     for (int r = 0; r < w->n; r += VL) {
         const int live = least(VL, w->n - r);
-        const real *x = w->area + j->at.a[j->m.nlayers] + r;
-        real *dx = w->area + j->at.d[j->m.nlayers] + r;
+        const real *x = w->area + z->at.a[z->m.nlayers] + r;
+        real *dx = w->area + z->at.d[z->m.nlayers] + r;
         const vi label = labels(j, first + r, live), all = lanes_below(live);
         vf most = vf_set(-__builtin_inff()), sum = zero, depth = zero, right = zero;
         vi best = (vi){ 0 } - 1, c = { 0 };   /* -1: only NaN */
@@ -338,18 +387,19 @@ HONE_JIT_INLINE void softmax(const struct job *j, const struct part *w)
 /* Mean squared, mean absolute or Huber's error; what is wanted is where its gradient will be. */
 HONE_INLINE void errors(enum error kind, const struct job *j, const struct part *w)
 {
-    const int n = j->m.width[j->m.nlayers], row = j->rows;
-    const struct error_weights weights = error_weights_of(kind, j->m.mb, n, j->m.number);
+    SIZES(j);
+    const int n = z->m.width[z->m.nlayers], row = z->rows;
+    const struct error_weights weights = error_weights_of(kind, z->m.mb, n, z->m.number);
     for (int r = 0; r < w->n; r += VL) {
         const int live = least(VL, w->n - r);
-        const real *x = w->area + j->at.a[j->m.nlayers] + r;
-        real *dx = w->area + j->at.d[j->m.nlayers] + r;
+        const real *x = w->area + z->at.a[z->m.nlayers] + r;
+        real *dx = w->area + z->at.d[z->m.nlayers] + r;
         vf sum = { 0 }, d;
         for (int i = 0; i < n; i++) {
             sum += error_of(kind, vf_load(x + i * row) - vf_load(dx + i * row), &weights, &d);
             vf_store(dx + i * row, (vf)(lanes_below(live) & (vi)d));
         }
-        vf_store_n(j->loss + (int64_t)w->step * j->m.mb + w->first + r, sum / (real)n, live);
+        vf_store_n(j->loss + (int64_t)w->step * z->m.mb + w->first + r, sum / (real)n, live);
     }
 }
 
@@ -357,23 +407,26 @@ HONE_INLINE void errors(enum error kind, const struct job *j, const struct part 
 HONE_JIT_INLINE void runs_of_rows(const struct job *j, const struct part *w, const real *x, int n,
                                   int place)
 {
-    const int64_t first = (int64_t)w->step * j->m.mb + w->first;
-    hone_pack_rows(w->area + place, j->rows, x + first * n, n, n, w->n);
+    SIZES(j);
+    const int64_t first = (int64_t)w->step * z->m.mb + w->first;
+    hone_pack_rows(w->area + place, z->rows, x + first * n, n, n, w->n);
 }
 
 HONE_JIT_INLINE void rows_of_runs(const struct job *j, const struct part *w, int place, real *y,
                                   int n)
 {
-    const int64_t first = (int64_t)w->step * j->m.mb + w->first;
-    hone_pack_rows(y + first * n, n, w->area + place, j->rows, w->n, n);
+    SIZES(j);
+    const int64_t first = (int64_t)w->step * z->m.mb + w->first;
+    hone_pack_rows(y + first * n, n, w->area + place, z->rows, w->n, n);
 }
 
 HONE_JIT_INLINE void loss(const struct job *j, const struct part *w)
 {
-    const int last = j->m.nlayers, n = j->m.width[last];
-    rows_of_runs(j, w, j->at.a[last], j->y, n);
-    if (j->m.loss != MLP_CE) runs_of_rows(j, w, j->t, n, j->at.d[last]);
-    switch (j->m.loss) {
+    SIZES(j);
+    const int last = z->m.nlayers, n = z->m.width[last];
+    rows_of_runs(j, w, z->at.a[last], j->y, n);
+    if (z->m.loss != MLP_CE) runs_of_rows(j, w, j->t, n, z->at.d[last]);
+    switch (z->m.loss) {
     case MLP_CE: softmax(j, w); break;
     case MLP_MSE: errors(SQUARED, j, w); break;
     case MLP_MAE: errors(ABSOLUTE, j, w); break;
@@ -383,19 +436,26 @@ HONE_JIT_INLINE void loss(const struct job *j, const struct part *w)
 
 /* ---- gradients of weights ---- */
 
-/* n numbers of v are gradients g, or more of them. */
-HONE_INLINE void put(int more, real *g, vf v, int n)
-{
-    vf_store_n(g, more ? v + vf_load_n(g, n) : v, n);
-}
-
-HONE_INLINE void put_sums(int more, real *g, const real *sums, int n)
-{
-    for (int i = 0; i < n; i++) g[i] = more ? g[i] + sums[i] : sums[i];
-}
-
 /* VL products of runs are a square of so many by so many, as good as VL is one. */
 enum { DOWN = VL >= 16 ? 4 : VL >= 4 ? 2 : 1, ALONG = VL / DOWN };
+typedef real vpart
+    __attribute__((vector_size(ALONG * sizeof(real)), aligned(sizeof(real)), may_alias));
+
+/* The sums of VL runs of n rows. */
+HONE_INLINE vf sums(const real *d, int row, int n)
+{
+    vf s[VL];
+    HONE_UNROLLED for (int i = 0; i < VL; i++) s[i] = (vf){ 0 };
+    for (int r = 0; r < n; r += VL)
+        HONE_UNROLLED for (int i = 0; i < VL; i++) s[i] += vf_load(d + i * row + r);
+    return hone_sum_lanes(s);
+}
+
+HONE_JIT_INLINE void bias_gradients(const struct product *t, const real *d, int row, int n)
+{
+    for (int k = 0; k < t->y_row; k += VL)
+        put(t->more, t->bias_y + k, sums(d + k * row, row, n), least(VL, t->y_row - k));
+}
 
 /* The products of DOWN runs from a on and ALONG from d on, of n rows, one after another. */
 HONE_INLINE vf dots(const real *a, const real *d, int row, int n)
@@ -417,32 +477,38 @@ HONE_INLINE vf dots(const real *a, const real *d, int row, int n)
 HONE_JIT_INLINE void gradients_by_dots(const struct product *t, const real *d, int in)
 {
     const int out = t->y_row, n = t->terms, row = t->w_row;
-    for (int k = 0; k < out; k += VL)
-        put(t->more, t->bias_y + k, hone_dots(d + k * row, row, t->bias, n), least(VL, out - k));
+    bias_gradients(t, d, row, n);
     for (int i = 0; out == 1 && i < in; i += VL)
         put(t->more, t->y + i, hone_dots(t->w + i * row, row, d, n), least(VL, in - i));
     for (int k = 0; out > 1 && k < out; k += ALONG)
         for (int i = 0; i < in; i += DOWN) {
-            real sums[VL] __attribute__((aligned(VB)));
-            vf_store(sums, dots(t->w + i * row, d + k * row, row, n));
+            real all[2 * VL] __attribute__((aligned(VB)));
+            vf_store(all, dots(t->w + i * row, d + k * row, row, n));
             for (int q = 0; q < DOWN && i + q < in; q++) {
                 real *to = t->y + (i + q) * out + k;
-                if (k + ALONG <= out) put_sums(t->more, to, sums + q * ALONG, ALONG);
-                else put_sums(t->more, to, sums + q * ALONG, out - k);
+                if (k + ALONG > out) put(t->more, to, vf_load(all + q * ALONG), out - k);
+                else if (t->more) *(vpart *)to += *(const vpart *)(all + q * ALONG);
+                else *(vpart *)to = *(const vpart *)(all + q * ALONG);
             }
         }
 }
 
-/* Runs from d on as rows, one of `width` numbers for each of n. */
-HONE_JIT_INLINE void turn(const real *d, int row, int n, real *to, int width)
+/* Runs from d on as rows, one of `width` numbers for each of n; sums: of each run. */
+HONE_JIT_INLINE void turn(const real *d, int row, int n, real *to, int width, vf *sums)
 {
-    for (int r = 0; r < n; r += VL)
-        for (int k = 0; k < width; k += VL) {
+    for (int k = 0; k < width; k += VL) {
+        vf sum = { 0 };
+        for (int r = 0; r < n; r += VL) {
             vf v[VL];
             HONE_UNROLLED for (int i = 0; i < VL; i++) v[i] = vf_load(d + (k + i) * row + r);
             hone_transpose(v);
             HONE_UNROLLED for (int i = 0; i < VL; i++) vf_store(to + (r + i) * width + k, v[i]);
+            HONE_UNROLLED for (int half = VL / 2; half; half /= 2)
+                HONE_UNROLLED for (int i = 0; i < half; i++) v[i] += v[i + half];
+            sum += v[0];
         }
+        sums[k / VL] = sum;
+    }
 }
 
 /* nv vectors of columns from k on, of all weights and the bias. */
@@ -450,16 +516,15 @@ HONE_JIT_INLINE void columns(int nv, const struct product *whole, const real *d,
                              int in, int k)
 {
     struct product t = *whole;
-    turn(d + k * t.w_row, t.w_row, t.terms, turned, nv * VL);
+    vf sums[TURNED];
+    turn(d + k * t.w_row, t.w_row, t.terms, turned, nv * VL, sums);
     t.x = turned;
     t.row = nv * VL;
     t.y += k;
     t.cols = least(nv * VL, t.y_row - k);
     down(WEIGHTS, nv, &t, in, 0);
-    t.w = whole->bias;
-    t.w_row = 0;
-    t.y = whole->bias_y + k;
-    run_tile(WEIGHTS, 1, nv, &t);
+    for (int v = 0; v < nv; v++)
+        put(t.more, t.bias_y + k + v * VL, sums[v], least(VL, t.y_row - k - v * VL));
 }
 
 HONE_JIT_INLINE void gradients_by_rows(const struct product *t, const real *d, real *turned,
@@ -470,21 +535,49 @@ HONE_JIT_INLINE void gradients_by_rows(const struct product *t, const real *d, r
     if (k < t->y_row) columns(1, t, d, turned, in, k);
 }
 
+/* The inputs are rows already, before they are runs: products of d's runs and vectors of these are
+ * gradients of weights, turned. */
+HONE_JIT_INLINE void gradients_by_inputs(const struct product *whole, const real *d, const real *x,
+                                         int n, int in)
+{
+    struct product t = *whole;
+    bias_gradients(&t, d, t.w_row, t.terms);
+    t.w = d;
+    t.x = x;
+    t.row = in;
+    t.terms = n;
+    for (int i = 0; i < in; i += VL) {
+        t.cols = least(VL, in - i);
+        down(INPUTS, 1, &t, t.y_row, i);
+    }
+}
+
+/* Instructions that products of `in` rows of vectors with `out` numbers in each take, for n terms,
+ * where one of both is turned before, or the product is after. */
+HONE_INLINE int64_t effort(int in, int out, int n, int turned)
+{
+    return (int64_t)in * up(out, VL) * n + (int64_t)up(out, VL) * up(turned, VL) * 5 * VL;
+}
+
 /* To add up the lanes of VL vectors takes 3 VL instructions, for as many weights; to turn VL runs,
  * VL rows of each, 2 VL log VL, half of them for one of the processor's units alone. */
 HONE_JIT_INLINE void gradients(const struct job *j, const struct part *w, int l)
 {
-    const int in = j->m.width[l], out = j->m.width[l + 1], n = up(w->n, VL) * VL;
-    const real *d = w->area + j->at.d[l + 1];
+    SIZES(j);
+    const int in = z->m.width[l], out = z->m.width[l + 1], n = up(w->n, VL) * VL;
+    const real *d = w->area + z->at.d[l + 1];
     const struct product t = {
-        .terms = n, .w = w->area + j->at.a[l], .w_row = j->rows,
-        .more = w->more, .y = w->area + j->at.grad + j->m.w[l], .y_row = out,
-        .bias = w->area + j->at.ones, .bias_y = w->area + j->at.grad + j->m.b[l],
+        .terms = n, .w = w->area + z->at.a[l], .w_row = z->rows,
+        .more = w->more, .y = w->area + z->at.grad + z->m.w[l], .y_row = out,
+        .bias_y = w->area + z->at.grad + z->m.b[l],
     };
+    const int64_t first = (int64_t)w->step * z->m.mb + w->first;
     if (out == 1 || in * VL <= 3 * n) {
         gradients_by_dots(&t, d, in);
+    } else if (l == 0 && effort(out, in, w->n, out) < effort(in, out, n, n)) {
+        gradients_by_inputs(&t, d, j->x + first * in, w->n, in);
     } else {
-        gradients_by_rows(&t, d, w->area + j->at.turned, in);
+        gradients_by_rows(&t, d, w->area + z->at.turned, in);
     }
 }
 
@@ -493,9 +586,10 @@ HONE_JIT_INLINE void gradients(const struct job *j, const struct part *w, int l)
 /* The sum of all threads' gradients, n of them from i on. */
 HONE_INLINE vf gradient(const struct job *j, int n, int i)
 {
-    const real *g = j->areas + j->at.grad + i;
+    SIZES(j);
+    const real *g = j->areas + z->at.grad + i;
     vf sum = flat_load(g, n);
-    for (int t = 1; t < j->threads; t++) sum += flat_load(g + (int64_t)t * j->at.size, n);
+    for (int t = 1; t < z->threads; t++) sum += flat_load(g + (int64_t)t * z->at.size, n);
     return sum;
 }
 
@@ -526,9 +620,10 @@ HONE_INLINE void adam(enum adam_decay decay, const struct job *j, const real *hy
 
 HONE_JIT_INLINE void update_range(const struct job *j, int step, int from, int to)
 {
+    SIZES(j);
     enum { M = 1 << SGD_MOMENTUM, N = 1 << SGD_NESTEROV, W = 1 << SGD_WD };
     const real *hyper = j->hyper + HYPER_LEN * step;
-    const struct mlp *m = &j->m;
+    const struct mlp *m = &z->m;
     if (m->adam && !m->wd) adam(ADAM_KEEPS, j, hyper, from, to);
     else if (m->adam && !m->decoupled) adam(ADAM_DECAYS, j, hyper, from, to);
     else if (m->adam) adam(ADAM_DECAYS_APART, j, hyper, from, to);
@@ -551,57 +646,113 @@ HONE_JIT_INLINE void update_within(const struct job *j, int step, int from, int 
 /* Thread t's share of the parameters; what pads them stays. */
 HONE_JIT_INLINE void update(const struct job *j, int step, int t)
 {
-    const int from = (int)hone_part(j->m.numbers, MLP_LINE, j->threads, t);
-    const int to = (int)hone_part(j->m.numbers, MLP_LINE, j->threads, t + 1);
+    SIZES(j);
+    const int from = (int)hone_part(z->m.numbers, MLP_LINE, z->threads, t);
+    const int to = (int)hone_part(z->m.numbers, MLP_LINE, z->threads, t + 1);
 #define UPDATE(l)                                                                                  \
     {                                                                                              \
-        update_within(j, step, from, to, j->m.w[l], j->m.width[l] * j->m.width[l + 1]);            \
-        update_within(j, step, from, to, j->m.b[l], j->m.width[l + 1]);                            \
+        update_within(j, step, from, to, z->m.w[l], z->m.width[l] * z->m.width[l + 1]);            \
+        update_within(j, step, from, to, z->m.b[l], z->m.width[l + 1]);                            \
     }
-    LAYERS_UP(j->m.nlayers, UPDATE);
+    LAYERS_UP(z->m.nlayers, UPDATE);
+}
+
+/* ---- what threads exchange ---- */
+
+/* The line of p is to be this processor's, who will write to it. */
+static inline void fetch_to_write(const real *p)
+{
+#ifdef __x86_64__
+    __asm__ volatile("prefetchw %0" : : "m"(*p));
+#else
+    __builtin_prefetch(p, 1);
+#endif
+}
+
+/* Lines of layer l's numbers, as P has them, among [from, to): to be read, or written, soon. */
+#define EACH_LINE(z, l, from, to, fetch)                                                           \
+    do {                                                                                           \
+        const int begin = (z)->m.w[l] > (from) ? (z)->m.w[l] : (from);                             \
+        const int end = least((l) + 1 < (z)->m.nlayers ? (z)->m.w[(l) + 1] : (z)->m.numbers, to);  \
+        for (int i = begin; i < end; i += HONE_ALIGN / (int)sizeof(real)) fetch(i);                \
+    } while (0)
+
+/* Lines that others had last, if they are few, are asked for long before they are needed: on
+ * their way they cost nothing. */
+HONE_JIT_INLINE int hastens(const struct sizes *z)
+{
+    enum { FEW = 32 << 10 };
+    return z->threads > 1 && z->m.numbers * (int)sizeof(real) <= FEW;
+}
+
+/* Others have updated most of layer l's parameters. */
+HONE_JIT_INLINE void fetch_parameters(const struct job *j, int l)
+{
+    SIZES(j);
+#define FETCH(i) __builtin_prefetch(j->p + (i))
+    if (hastens(z)) EACH_LINE(z, l, 0, z->m.numbers, FETCH);
+#undef FETCH
+}
+
+/* Others are done with layer l, more or less: what thread t adds up of their gradients, and the
+ * parameters that it will update. */
+HONE_JIT_INLINE void fetch_share(const struct job *j, int t, int l)
+{
+    SIZES(j);
+    const int from = (int)hone_part(z->m.numbers, MLP_LINE, z->threads, t);
+    const int to = (int)hone_part(z->m.numbers, MLP_LINE, z->threads, t + 1);
+    if (!hastens(z)) return;
+#define FETCH(i)                                                                                   \
+    {                                                                                              \
+        for (int other = 0; other < z->threads; other++)                                           \
+            if (other != t)                                                                        \
+                __builtin_prefetch(j->areas + (int64_t)other * z->at.size + z->at.grad + (i));     \
+        fetch_to_write(j->p + (i));                                                                \
+    }
+    EACH_LINE(z, l, from, to, FETCH);
+#undef FETCH
 }
 
 /* ---- steps ---- */
 
-/* A part of the rows from input to gradients. */
-HONE_JIT_INLINE void some_rows(const struct job *j, const struct part *w)
+/* A part of thread t's rows from input to gradients. */
+HONE_JIT_INLINE void some_rows(const struct job *j, const struct part *w, int t)
 {
-    const int last = j->m.nlayers - 1;
-    runs_of_rows(j, w, j->x, j->m.width[0], j->at.a[0]);
-#define THERE(l) { forward(j, w, l); if (l < last) activate(j, w, l); }
-    LAYERS_UP(j->m.nlayers, THERE);
+    SIZES(j);
+    const int last = z->m.nlayers - 1;
+    if (!w->more) fetch_parameters(j, 0);
+    runs_of_rows(j, w, j->x, z->m.width[0], z->at.a[0]);
+#define THERE(l)                                                                                   \
+    {                                                                                              \
+        if (l < last && !w->more) fetch_parameters(j, l + 1);                                      \
+        forward(j, w, l);                                                                          \
+        if (l < last) activate(j, w, l);                                                           \
+    }
+    LAYERS_UP(z->m.nlayers, THERE);
     loss(j, w);
-#define BACK(l) { gradients(j, w, l); if (l > 0) backward(j, w, l); }
-    LAYERS_DOWN(j->m.nlayers, BACK);
-}
-
-/* Others have updated most of the parameters: their lines, if they are few, come all at once. */
-HONE_JIT_INLINE void fetch(const struct job *j)
-{
-    enum { FEW = 32 << 10, LINE = HONE_ALIGN / (int)sizeof(real) };
-    if (j->threads == 1 || j->m.numbers * (int)sizeof(real) > FEW) return;
-    for (int i = 0; i < j->m.numbers; i += LINE) __builtin_prefetch(j->p + i);
+#define BACK(l)                                                                                    \
+    {                                                                                              \
+        gradients(j, w, l);                                                                        \
+        if (l > 0) backward(j, w, l);                                                              \
+        if (l < last && w->last) fetch_share(j, t, l + 1);                                         \
+    }
+    LAYERS_DOWN(z->m.nlayers, BACK);
 }
 
 /* Thread t's rows of a step. */
 HONE_JIT_INLINE void all_rows(const struct job *j, int step, int t)
 {
-    const int alike = j->m.mb % (VL * j->threads) == 0, begin = first_row(j, t);
-    const int n = alike ? j->m.mb / j->threads : first_row(j, t + 1) - begin;
-    struct part w = { .step = step, .area = j->areas + (int64_t)t * j->at.size };
-    fetch(j);
-    for (int r = 0; r < n; r += j->rows) {
+    SIZES(j);
+    const int alike = z->m.mb % (VL * z->threads) == 0, begin = first_row(z, t);
+    const int n = alike ? z->m.mb / z->threads : first_row(z, t + 1) - begin;
+    struct part w = { .step = step, .area = j->areas + (int64_t)t * z->at.size };
+    for (int r = 0; r < n; r += z->rows) {
         w.first = begin + r;
-        w.n = n % j->rows == 0 ? j->rows : least(j->rows, n - r);
+        w.n = n % z->rows == 0 ? z->rows : least(z->rows, n - r);
         w.more = r > 0;
-        some_rows(j, &w);
+        w.last = r + z->rows >= n;
+        some_rows(j, &w, t);
     }
-}
-
-HONE_JIT_INLINE void begin(const struct job *j, int t)
-{
-    real *ones = j->areas + (int64_t)t * j->at.size + j->at.ones;
-    for (int i = 0; i < j->rows; i++) ones[i] = 1;
 }
 
 /* ---- the kernel ---- */
@@ -649,11 +800,11 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
         struct hone_config more = *c;
         more.v[ROWS] = q[ROWS].value[i];
         if (!valid(p, &more, d)) continue;
-        const struct job j = job_of(p, &more);
+        const struct sizes z = sizes_of(p, &more);
         const int64_t word = (int64_t)sizeof(real),
-                      most = j.m.numbers * word > d->l1_bytes ? d->l2_bytes / 2
+                      most = z.m.numbers * word > d->l1_bytes ? d->l2_bytes / 2
                                                               : d->l1_bytes * 3 / 2;
-        if (valid(p, c, d) && j.at.size * word > most) break;
+        if (valid(p, c, d) && z.at.size * word > most) break;
         *c = more;
     }
 }
@@ -661,26 +812,22 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
                         const struct hone_device *d)
 {
-    const struct job j = job_of(p, c);
+    const struct sizes z = sizes_of(p, c);
     (void)d;
-    return (size_t)j.threads * (size_t)j.at.size * sizeof(real);
+    return (size_t)z.threads * (size_t)z.at.size * sizeof(real);
 }
 
 static int prepare(struct hone_plan *plan)
 {
-    const struct job j = job_of(hone_plan_problem(plan), hone_plan_config(plan));
-    return hone_plan_keep(plan, &j, sizeof j);
+    const struct sizes z = sizes_of(hone_plan_problem(plan), hone_plan_config(plan));
+    return hone_plan_keep(plan, &z, sizeof z);
 }
 
-/* As every thread sees it: where sizes are constants, each makes it anew. */
 HONE_JIT_INLINE struct job job_at(const struct hone_plan *plan, void *const mem[], void *workspace)
 {
-#ifdef HONE_JIT_BUILD
-    struct job j = job_of(hone_plan_problem(plan), hone_plan_config(plan));
-#else
-    struct job j = *(const struct job *)plan->priv;
-#endif
-    const struct mlp_args *at = &j.m.arg;
+    struct job j = { .sizes = plan->priv };
+    SIZES(&j);
+    const struct mlp_args *at = &z->m.arg;
     j.p = mem[at->p];
     for (int i = 0; i < 2; i++) j.state[i] = at->state[i] < 0 ? NULL : mem[at->state[i]];
     j.y = mem[at->y];
@@ -700,8 +847,8 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int threads = hone_plan_config(plan)->v[THREADS];
     if (threads == 1) {
         const struct job j = job_at(plan, mem, workspace);
-        begin(&j, 0);
-        for (int s = 0; s < j.m.steps; s++) {
+        SIZES(&j);
+        for (int s = 0; s < z->m.steps; s++) {
             all_rows(&j, s, 0);
             update(&j, s, 0);
         }
@@ -711,12 +858,12 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     {
         /* Fewer threads than asked for compute the same bits. */
         const struct job j = job_at(plan, mem, workspace);
-        for (int t = hone_thread(); t < threads; t += hone_threads()) begin(&j, t);
-        for (int s = 0; s < j.m.steps; s++) {
+        SIZES(&j);
+        for (int s = 0; s < z->m.steps; s++) {
             for (int t = hone_thread(); t < threads; t += hone_threads()) all_rows(&j, s, t);
 #pragma omp barrier
             for (int t = hone_thread(); t < threads; t += hone_threads()) update(&j, s, t);
-            if (s + 1 == j.m.steps) continue;   /* the region's end is one */
+            if (s + 1 == z->m.steps) continue;   /* the region's end is one */
 #pragma omp barrier
         }
     }
