@@ -7,6 +7,9 @@
  * `rows` of the output at a time are computed for one panel of 32 channels after the other: many where
  * weights are large and images small, few where a row of 32 images already fills L2.
  *
+ * Where weights are more than the copies of all images, threads share the panels, each over all
+ * images, and pack one at a time: the packed weights take little memory and stay in L2.
+ *
  * For a 1x1 kernel without stride and padding each pixel is an image: they lie one after another, and
  * tiles of A are read where they are. */
 #include "kernels/backend/cpu.h"
@@ -33,6 +36,7 @@ struct layout {
     int held;                   /* input rows that are held at once */
     int in_place;               /* A's tiles are the input's own */
     int panels, steps, nsteps;  /* panels of 32 output channels; tiles along the sum */
+    int by_panels;              /* threads share the panels, not the groups */
     int64_t a_row, a_next;      /* numbers from an image to the next, and from tile to tile of a sum */
     int64_t pixel, row;         /* numbers of scratch memory of a pixel's images, of an input row */
     int64_t tap, panel;         /* numbers of a packed panel's tap, of the panel */
@@ -87,6 +91,19 @@ static struct gather images_of(const struct hone_problem *p)
     return gather_of(&flat);
 }
 
+static int64_t scratch_numbers(const struct layout *l)
+{
+    return l->in_place ? 0 : l->held * l->row;
+}
+
+/* All input must be there at once, and threads must have about as much to do as each other. */
+static int is_by_panels(const struct layout *l, int threads)
+{
+    const int64_t images = (int64_t)l->groups * l->pixel * l->q.in_h * l->q.in_w;
+    return l->groups <= threads && l->rows == l->q.out_h && l->panels * l->panel > images &&
+           8 * up(l->panels, threads) * threads <= 9 * l->panels;
+}
+
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
     struct layout l = { .q = images_of(p) };
@@ -111,6 +128,7 @@ static struct layout layout_of(const struct hone_problem *p, const struct hone_c
     l.row = l.pixel * q->in_w;
     l.tap = (int64_t)l.nsteps * l.steps * DOTS_BLOCK;
     l.panel = l.tap * q->kh * q->kw;
+    l.by_panels = is_by_panels(&l, c->v[THREADS]);
     return l;
 }
 
@@ -130,7 +148,7 @@ struct job {
     int stream;
     const stored *in, *w;
     const real *bias;           /* NULL: none */
-    stored *out, *weights;
+    stored *out, *weights, *scratch;   /* packed weights, copies of the input */
 };
 
 /* The channels of a panel, which are fewer in the last. */
@@ -139,15 +157,15 @@ static int channels_of(const struct layout *l, int panel)
     return least(DOTS_BLOCK, l->q.outc - panel * DOTS_BLOCK);
 }
 
-/* One tap of a panel's weights as tiles of B: steps, then columns. */
-static void pack_tap(const struct job *j, int panel, int tap)
+/* One tap of a panel's weights, which begins at `to`, as tiles of B: steps, then columns. */
+static void pack_tap(const struct job *j, int panel, int tap, stored *to)
 {
     const struct layout *l = &j->l;
     const struct gather *q = &l->q;
     const int first = panel * DOTS_BLOCK, channels = channels_of(l, panel),
               nt = up(channels, DOTS), taps = q->kh * q->kw;
     const int64_t filter = (int64_t)taps * q->v.ic;
-    stored *to = j->weights + panel * l->panel + tap * l->tap;
+    to += tap * l->tap;
     for (int s = 0; s < l->nsteps; s++)
         for (int t = 0; t < nt; t++, to += l->steps * DOTS) {
             const int k = s * l->steps, col = first + t * DOTS, n = channels - t * DOTS;
@@ -201,15 +219,15 @@ HONE_INLINE void sum_taps(int mt, int nt, struct dots *d, const struct layout *l
     dots_store(mt, nt, d, d->c, DOTS_BLOCK);
 }
 
-/* One pixel of images [first, first + images) of the batch for one panel; from: of the first. */
+/* One pixel of images [first, first + images) of the batch for one panel, packed at b; from: of the
+ * first. */
 static void do_pixel(const struct job *j, struct dots *d, const struct taps *h,
                      const struct taps *w, int64_t pixel, int first, int images, int panel,
-                     const stored *from)
+                     const stored *from, const stored *b)
 {
     const struct layout *l = &j->l;
     const int channel = panel * DOTS_BLOCK, channels = channels_of(l, panel);
     const int64_t image = (int64_t)l->q.out_h * l->q.out_w * l->q.outc;
-    const stored *b = j->weights + panel * l->panel;
     stored *to = j->out + first * image + pixel * l->q.outc + channel;
     for (int i = 0; i < images; i += DOTS_BLOCK, to += DOTS_BLOCK * image) {
         const int count = least(DOTS_BLOCK, images - i);
@@ -223,21 +241,53 @@ static void do_pixel(const struct job *j, struct dots *d, const struct taps *h,
     }
 }
 
-static void do_group(const struct job *j, struct dots *d, int first, int images, stored *scratch)
+/* Rows [row, end) of the output. */
+static void do_rows(const struct job *j, struct dots *d, int row, int end, int first, int images,
+                    int panel, const stored *from, const stored *b)
+{
+    const int out_w = j->l.q.out_w;
+    for (int y = row; y < end; y++)
+        for (int x = 0; x < out_w; x++)
+            do_pixel(j, d, &j->ready->row[y], &j->ready->col[x], (int64_t)y * out_w + x, first,
+                     images, panel, from, b);
+}
+
+/* The input rows that are not there yet before the chunk's rows of output. */
+static void copy_rows(const struct job *j, int chunk, int first, int images, stored *scratch)
+{
+    for (int row = j->ready->copy[chunk].from; row < j->ready->copy[chunk].end; row++)
+        copy_row(j, first, images, row, scratch);
+}
+
+static int images_of_group(const struct layout *l, int group)
+{
+    return least(l->group, l->q.mb - group * l->group);
+}
+
+static void do_group(const struct job *j, struct dots *d, int group, stored *scratch)
 {
     const struct layout *l = &j->l;
-    const struct gather *q = &l->q;
-    for (int r = 0; r < q->out_h; r += l->rows) {
-        const int to = least(q->out_h, r + l->rows), chunk = r / l->rows;
+    const int first = group * l->group, images = images_of_group(l, group);
+    for (int r = 0; r < l->q.out_h; r += l->rows) {
         const stored *from = l->in_place ? j->in + first * l->a_row : scratch;
-        for (int row = j->ready->copy[chunk].from;
-             !l->in_place && row < j->ready->copy[chunk].end; row++)
-            copy_row(j, first, images, row, scratch);
+        if (!l->in_place) copy_rows(j, r / l->rows, first, images, scratch);
         for (int panel = 0; panel < l->panels; panel++)
-            for (int y = r; y < to; y++)
-                for (int x = 0; x < q->out_w; x++)
-                    do_pixel(j, d, &j->ready->row[y], &j->ready->col[x],
-                             (int64_t)y * q->out_w + x, first, images, panel, from);
+            do_rows(j, d, r, least(l->q.out_h, r + l->rows), first, images, panel, from,
+                    j->weights + panel * l->panel);
+    }
+}
+
+/* Panels [panel, end) over all groups, whose copies lie one after another; packed at b. */
+static void do_panels(const struct job *j, struct dots *d, int panel, int end, stored *b)
+{
+    const struct layout *l = &j->l;
+    for (; panel < end; panel++) {
+        for (int tap = 0; tap < l->q.kh * l->q.kw; tap++) pack_tap(j, panel, tap, b);
+        for (int g = 0; g < l->groups; g++) {
+            const stored *from = l->in_place ? j->in + (int64_t)g * l->group * l->a_row
+                                             : j->scratch + g * scratch_numbers(l);
+            do_rows(j, d, 0, l->q.out_h, g * l->group, images_of_group(l, g), panel, from, b);
+        }
     }
 }
 
@@ -297,9 +347,10 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     while (c->v[THREADS] > 1 && !valid(p, c, d)) c->v[THREADS] /= 2;
 }
 
-static int64_t scratch_numbers(const struct layout *l)
+/* Panels that are packed at once. */
+static int packed(const struct layout *l, int threads)
 {
-    return l->in_place ? 0 : l->held * l->row;
+    return l->by_panels ? threads : l->panels;
 }
 
 static size_t workspace(const struct hone_problem *p, const struct hone_config *c,
@@ -307,7 +358,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     const struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(l.panels * l.panel + c->v[THREADS] * scratch_numbers(&l)) * sizeof(stored);
+    return (size_t)(packed(&l, c->v[THREADS]) * l.panel + c->v[THREADS] * scratch_numbers(&l)) * sizeof(stored);
 }
 
 static void release(struct hone_plan *plan)
@@ -355,23 +406,32 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     struct job j = { .l = layout_of(p, c), .ready = plan->priv, .stream = c->v[STREAM],
                      .out = mem[0], .in = mem[1], .w = mem[2], .weights = workspace };
     const struct layout *l = &j.l;
-    const int threads = c->v[THREADS], taps = l->q.kh * l->q.kw;
-    stored *scratch = j.weights + l->panels * l->panel;
+    const int threads = c->v[THREADS], taps = l->q.kh * l->q.kw,
+              copies = l->by_panels && !l->in_place ? l->groups : 0,
+              shared = l->by_panels ? 0 : l->panels * taps;
+    j.scratch = j.weights + packed(l, threads) * l->panel;
     j.act = l->q.dgrad ? HONE_ACT_none : hone_act_of(p);
     j.bias = !l->q.dgrad && hone_problem_has(p, "bias") ? mem[CONV_BIAS] : NULL;
 
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
+#pragma omp for schedule(static) nowait
+        for (int g = 0; g < copies; g++)
+            copy_rows(&j, 0, g * l->group, images_of_group(l, g),
+                      j.scratch + g * scratch_numbers(l));
 #pragma omp for schedule(static)
-        for (int i = 0; i < l->panels * taps; i++) pack_tap(&j, i / taps, i % taps);
+        for (int i = 0; i < shared; i++)
+            pack_tap(&j, i / taps, i % taps, j.weights + i / taps * l->panel);
 #pragma omp for schedule(static, 1)
         for (int t = 0; t < threads; t++) {
             struct dots d;
             dots_begin(&d, l->steps);
-            for (int g = l->groups * t / threads; g < l->groups * (t + 1) / threads; g++)
-                do_group(&j, &d, g * l->group,
-                         least(l->group, l->q.mb - g * l->group),
-                         scratch + t * scratch_numbers(l));
+            if (l->by_panels)
+                do_panels(&j, &d, l->panels * t / threads, l->panels * (t + 1) / threads,
+                          j.weights + t * l->panel);
+            for (int g = l->groups * t / threads;
+                 !l->by_panels && g < l->groups * (t + 1) / threads; g++)
+                do_group(&j, &d, g, j.scratch + t * scratch_numbers(l));
             dots_end();
             if (j.stream) vf_stream_end();
         }
