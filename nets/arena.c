@@ -126,6 +126,12 @@ static int by_lifetime(const void *a, const void *b)
     return more ? more : x->owner - y->owner;
 }
 
+static int by_bytes(const void *a, const void *b)
+{
+    const struct block *x = a, *y = b;
+    return x->bytes != y->bytes ? x->bytes < y->bytes ? 1 : -1 : x->owner - y->owner;
+}
+
 /* Inserts b among placed[0..n), which are in order of their offsets. */
 static void place(struct block *b, struct block *placed[], int n)
 {
@@ -179,16 +185,14 @@ static int64_t most_alive(const struct block block[], int n)
     return most;
 }
 
-/* Greedy, best fit: what lives longest first (Pisarchyk and Lee 2020 compare orders).  While that
- * takes more than lives at once, the block that ends last comes in half as many turns, and all are
- * laid out again.  Returns the bytes of the best. */
-static int64_t lay_out(struct block block[], struct block *placed[], int n)
+/* Greedy, best fit, in the order that `compare` says.  While that takes more than lives at once, the
+ * block that ends last comes in half as many turns, and all are laid out again.  Takes the best of
+ * these if it takes fewer than `end` bytes; returns the bytes of the best layout so far. */
+static int64_t lay_out_by(int (*compare)(const void *, const void *), struct block block[],
+                          struct block *placed[], int n, int64_t least, int64_t end)
 {
     enum { TRIES = 32 };
-    const int64_t least = most_alive(block, n);
-    int64_t end = INT64_MAX;
-    if (!n) return 0;
-    qsort(block, (size_t)n, sizeof *block, by_lifetime);
+    qsort(block, (size_t)n, sizeof *block, compare);
     for (int t = 0; t < TRIES && end > least; t++) {
         const int last = lay_out_once(block, placed, n), to = last / 2;
         if (block[last].offset + block[last].bytes < end) {
@@ -199,6 +203,17 @@ static int64_t lay_out(struct block block[], struct block *placed[], int n)
         memmove(&block[to + 1], &block[to], (size_t)(last - to) * sizeof *block);
         block[to] = sooner;
     }
+    return end;
+}
+
+/* What lives longest first, or what is largest (Pisarchyk and Lee 2020 compare orders).  Returns the
+ * bytes of the best. */
+static int64_t lay_out(struct block block[], struct block *placed[], int n)
+{
+    if (!n) return 0;
+    const int64_t least = most_alive(block, n);
+    int64_t end = lay_out_by(by_lifetime, block, placed, n, least, INT64_MAX);
+    end = lay_out_by(by_bytes, block, placed, n, least, end);
     for (int i = 0; i < n; i++) block[i].offset = block[i].best;
     return end;
 }
