@@ -185,9 +185,9 @@ static int64_t most_alive(const struct block block[], int n)
     return most;
 }
 
-/* Greedy, best fit, in the order that `compare` says.  While that takes more than lives at once, the
- * block that ends last comes in half as many turns, and all are laid out again.  Takes the best of
- * these if it takes fewer than `end` bytes; returns the bytes of the best layout so far. */
+/* Greedy, best fit, in the order that `compare` says.  While that takes more than lives at once,
+ * the block that ends last comes in half as many turns, and all are laid out again.  Takes the best
+ * of these if it takes fewer than `end` bytes; returns the bytes of the best layout so far. */
 static int64_t lay_out_by(int (*compare)(const void *, const void *), struct block block[],
                           struct block *placed[], int n, int64_t least, int64_t end)
 {
@@ -206,8 +206,8 @@ static int64_t lay_out_by(int (*compare)(const void *, const void *), struct blo
     return end;
 }
 
-/* What lives longest first, or what is largest (Pisarchyk and Lee 2020 compare orders).  Returns the
- * bytes of the best. */
+/* What lives longest first, or what is largest (Pisarchyk and Lee 2020 compare orders).  Returns
+ * the bytes of the best. */
 static int64_t lay_out(struct block block[], struct block *placed[], int n)
 {
     if (!n) return 0;

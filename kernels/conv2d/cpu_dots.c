@@ -358,7 +358,9 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     const struct layout l = layout_of(p, c);
     (void)d;
-    return (size_t)(packed(&l, c->v[THREADS]) * l.panel + c->v[THREADS] * scratch_numbers(&l)) * sizeof(stored);
+    const int64_t numbers = packed(&l, c->v[THREADS]) * l.panel +
+                            c->v[THREADS] * scratch_numbers(&l);
+    return (size_t)numbers * sizeof(stored);
 }
 
 static void release(struct hone_plan *plan)
