@@ -8,7 +8,7 @@
 
 #include "kernels/backend/cpu.h"
 
-/* Beyond these e^-x is 0, e^x infinite, tanh 1, gelu_tanh of -x 1e-200, gelu_erf of -x 0. */
+/* Beyond these e^-x is 0, e^x infinite, tanh 1, gelu_tanh of -x 1e-260, gelu_erf of -x 0. */
 enum {
     HONE_EXP_LEAST = -746, HONE_EXP_MOST = 710, HONE_GONE = 760, HONE_TANH_FLAT = 20,
     HONE_GELU_TANH_GONE = 20, HONE_GELU_ERF_GONE = 39
