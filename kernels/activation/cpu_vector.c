@@ -26,9 +26,10 @@ HONE_INLINE int64_t steps_of(enum hone_act act, int backward, int unroll, int st
         vf v[8];
         HONE_UNROLLED
         for (int u = 0; u < unroll; u++) {
-            if (stream && u % AHEAD_VECTORS == 0) {
+            if (u % AHEAD_VECTORS == 0) {
                 fetch_ahead(x + i + u * VL);
                 if (backward) fetch_ahead(s + i + u * VL);
+                if (!stream) fetch_ahead(y + i + u * VL);
             }
             v[u] = vs_load(x + i + u * VL);
         }

@@ -1,6 +1,7 @@
 /* kernels/backend/ahead.h -- reading ahead of the processor, in loops over arrays that lie beyond
  * its caches.  By itself it reads ahead within a page of 4 KiB only, and less eagerly beside stores
- * that go past the caches: with prefetches such loops move a third more. */
+ * that go past the caches: with prefetches such loops move a third more.  Lines that ordinary
+ * stores are about to write must be read, too, where the caches do not hold them. */
 #ifndef HONE_AHEAD_H
 #define HONE_AHEAD_H
 

@@ -23,9 +23,10 @@ HONE_INLINE int64_t steps(enum cut cut, int unroll, int stream, stored *y, const
     for (; i + unroll * VL <= n; i += unroll * VL) {
         vf v[4];
         HONE_UNROLLED for (int u = 0; u < unroll; u++) {
-            if (stream && u % AHEAD_VECTORS == 0) {
+            if (u % AHEAD_VECTORS == 0) {
                 fetch_ahead(a + i + u * VL);
                 fetch_ahead(b + i + u * VL);
+                if (!stream) fetch_ahead(y + i + u * VL);
             }
             v[u] = sum(cut, vs_load(a + i + u * VL), vs_load(b + i + u * VL));
         }

@@ -8,7 +8,7 @@
  * (Chan, Golub, LeVeque 1983), as distances from the channel's first number: sums of squared means
  * would cancel.  Threads own runs of blocks and sums of their own, added in fixed order.  The
  * writing pass runs backwards: what was read last is still in the cache. */
-#include "kernels/backend/cpu.h"
+#include "kernels/backend/ahead.h"
 #include "kernels/norm/norm.h"
 
 #include <math.h>
@@ -72,6 +72,12 @@ HONE_INLINE void put(stored *p, vf v, int lanes, int stream)
     else vs_store(p, v);
 }
 
+/* Of vector v of a row, once for each line. */
+HONE_INLINE void ahead_of(const stored *p, int v)
+{
+    if (v % AHEAD_VECTORS == 0) fetch_ahead(p);
+}
+
 /* to[0..VL) += v */
 HONE_INLINE void add_up(double *to, vf v)
 {
@@ -88,7 +94,10 @@ HONE_INLINE void moments(int u, int lanes, const struct job *s, const stored *x,
     vf mean[8], left[8], around[8];
     HONE_UNROLLED for (int v = 0; v < u; v++) mean[v] = left[v] = around[v] = (vf){ 0 };
     for (int i = 0; i < rows; i++)
-        HONE_UNROLLED for (int v = 0; v < u; v++) mean[v] += get(x + i * pitch + v * VL, lanes);
+        HONE_UNROLLED for (int v = 0; v < u; v++) {
+            ahead_of(x + i * pitch + v * VL, v);
+            mean[v] += get(x + i * pitch + v * VL, lanes);
+        }
     HONE_UNROLLED for (int v = 0; v < u; v++) mean[v] = mean[v] * share;
     for (int i = 0; i < rows; i++)
         HONE_UNROLLED for (int v = 0; v < u; v++) {
@@ -127,6 +136,8 @@ HONE_INLINE void products(int gated, int u, int lanes, const struct job *s, cons
     }
     for (int i = 0; i < rows; i++)
         HONE_UNROLLED for (int v = 0; v < u; v++) {
+            ahead_of(x + i * pitch + v * VL, v);
+            ahead_of(dy + i * pitch + v * VL, v);
             vf g = get(dy + i * pitch + v * VL, lanes),
                d = get(x + i * pitch + v * VL, lanes) - mean[v];
             if (gated) g = passed(s, d * slope[v] + shift[v], g);
@@ -163,6 +174,9 @@ HONE_INLINE void apply(int two, int cut, int u, int lanes, int stream, const str
     }
     for (int i = 0; i < rows; i++)
         HONE_UNROLLED for (int v = 0; v < u; v++) {
+            ahead_of(x + i * pitch + v * VL, v);
+            if (two) ahead_of(other + i * pitch + v * VL, v);
+            if (!stream) ahead_of(out + i * pitch + v * VL, v);
             vf d = get(x + i * pitch + v * VL, lanes) - mean[v], y = d * slope[v] + shift[v];
             if (two) {
                 vf g = get(other + i * pitch + v * VL, lanes);
