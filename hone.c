@@ -11,10 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A net's problems come from a folder to the right of the tuner's. */
+/* What is of nets comes from a folder to the right of the tuner's. */
 static int autotune(int argc, char **argv)
 {
-    return hone_cmd_autotune(argc, argv, hone_net_problems_of);
+    return hone_cmd_autotune(argc, argv, hone_net_problems_of, hone_net_race);
 }
 
 static const struct {

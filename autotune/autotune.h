@@ -53,7 +53,7 @@ struct hone_record {
     char counters[512];          /* of a run, where they were counted: "dram_read=1.2e+06 occupancy=47" */
     int64_t workspace_bytes;
     double error;                /* largest error in units of the bound */
-    char cache[16];              /* cache mode of the timing */
+    char cache[16];              /* cache mode of the timing; "net": in a net's whole steps */
     char session[40];            /* times with equal texts here may be compared */
     char when[32];               /* ISO 8601, UTC */
 };
@@ -96,6 +96,9 @@ void hone_db_rest(struct hone_db *db);
 
 /* Sets r->id; to 0 where an equal record stands already, which is then left as it is. */
 int  hone_db_add(struct hone_db *db, struct hone_record *r);
+
+/* Adds n records as a session of this moment, which all then are of. */
+int  hone_db_add_session(struct hone_db *db, struct hone_record r[], int n);
 
 /* Calls f for every record of the device and problem (NULL: all), oldest first, in an order that
  * depends on the records alone, until f returns nonzero. */
@@ -256,11 +259,18 @@ typedef int hone_net_problems_fn(const char *net, int batch, const char *dtype,
                                  const char *optimizers, const struct hone_device *d,
                                  struct hone_problem p[], struct hone_use use[], int max);
 
+/* Likewise: runs whole training steps of a net for so many seconds, with the best of the problems'
+ * records in turn, and adds what they took there as the latest session. */
+typedef int hone_net_race_fn(const char *net, int batch, const char *dtype, const char *optimizers,
+                             struct hone_db *db, struct hone_device *d, double seconds,
+                             uint64_t seed);
+
 /* A program whose main() calls this first lets a GPU's candidates run in a process of their own,
  * which is that program anew: there the call does not return. */
 void hone_worker_main(int argc, char **argv);
 
-int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems);
+int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems,
+                      hone_net_race_fn *net_race);
 int hone_cmd_db(int argc, char **argv);
 
 #endif

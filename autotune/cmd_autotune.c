@@ -34,6 +34,8 @@ struct session {
     char *looked;                 /* (n) LOOKED, FAILED */
     int nlost;                    /* looked at only, as tuning them gains nothing */
     int nlater, nchanged;         /* races at later moments; problems whose winner they changed */
+    hone_net_race_fn *net_race;
+    int ninside;                  /* nets' problems whose winner whole training steps changed */
     int width;                    /* of the longest problem's text */
     json_t *rows;
     struct hone_twice twice;
@@ -273,6 +275,9 @@ static void conclude(const struct session *s, double seconds)
     if (s->nlater)
         fprintf(stderr, "finals were raced %d times more, at later moments, which changed %d "
                 "winners\n", s->nlater, s->nchanged);
+    if (s->ninside >= 0)
+        fprintf(stderr, "the nearly fastest raced once more inside the net, which changed %d "
+                "winners\n", s->ninside);
     if (fabs(drift) > DRIFT)
         fprintf(stderr, "the machine became %.0f %% %s during a race, as with heat or other work: "
                 "rounds were compared within themselves, but times are not to be read alone\n",
@@ -514,10 +519,50 @@ static int tune_all(struct session *s, struct hone_db *db, double seconds, uint6
     return err;
 }
 
+/* Of the budget, what whole training steps get; they are asked where that is enough for them. */
+static double inside_seconds(const struct session *s)
+{
+    static const double share = 0.2, least = 4;
+    const struct hone_tune_options *o = &s->o->tune;
+    const double seconds = share * o->seconds;
+    return s->o->net && s->net_race && !s->d.backend->start && !o->kernel && !o->energy &&
+                   seconds >= least
+               ? seconds
+               : 0;
+}
+
+/* Problem i as it is served now; shown where another kernel or config is. */
+static int look_again(struct session *s, int i)
+{
+    struct hone_podium now;
+    const int err = hone_db_podium(&s->db, &s->p[i], &s->d, &now);
+    if (err || strcmp(now.best.cache, "net")) return err;
+    const int changed = !same(&now.best, &s->r[i].podium.best);
+    s->r[i].podium = now;
+    if (!changed) return HONE_OK;
+    if (!s->ninside++ && !s->rows) printf("after races inside the net:\n");
+    show(s, i);
+    return HONE_OK;
+}
+
+static int race_inside(struct session *s, double seconds)
+{
+    const struct hone_autotune_options *o = s->o;
+    int measured = 0;
+    for (int i = 0; i < s->n; i++) measured |= s->r[i].ncandidates > 0;
+    if (!measured || seconds <= 0) return HONE_OK;
+    int err = s->net_race(o->net, o->batch, o->dtype, o->optimizers, &s->db, &s->d, seconds,
+                          o->tune.seed);
+    s->ninside = 0;
+    for (int i = 0; !err && i < s->n; i++) err = look_again(s, i);
+    return err;
+}
+
 static int tune_once(struct session *s)
 {
-    const double started = hone_now();
-    int err = tune_all(s, &s->db, s->o->tune.seconds, s->o->tune.seed);
+    const double started = hone_now(), inside = inside_seconds(s);
+    int err = tune_all(s, &s->db, s->o->tune.seconds - inside, s->o->tune.seed);
+    if (!err) err = race_inside(s, inside);
     if (err == HONE_EINTR)
         hone_fail(err, "interrupted: %d of %d problems are done; all results so far are kept",
                   s->done, s->n);
@@ -620,11 +665,14 @@ static int replay(struct hone_autotune_options *o)
     return err ? 1 : 0;
 }
 
-int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems)
+int hone_cmd_autotune(int argc, char **argv, hone_net_problems_fn *net_problems,
+                      hone_net_race_fn *net_race)
 {
     struct hone_autotune_options o;
     if (hone_autotune_options_read(argc, argv, &o)) return 2;
     struct session s = { .o = &o,
+                         .net_race = net_race,
+                         .ninside = -1,
                          .p = calloc(HONE_MOST_PROBLEMS, sizeof *s.p),
                          .share = calloc(HONE_MOST_PROBLEMS, sizeof *s.share) };
     signal(SIGXFSZ, SIG_IGN);   /* a file-size limit then is an error like a full disk */

@@ -263,6 +263,21 @@ int hone_db_add(struct hone_db *db, struct hone_record *r)
     return err ? err : hone_db_end(db, add(db, r));
 }
 
+int hone_db_add_session(struct hone_db *db, struct hone_record r[], int n)
+{
+    char session[40], when[32];
+    int err = hone_db_begin(db);
+    if (err) return err;
+    hone_db_session(session);
+    hone_db_now(when);
+    for (int i = 0; i < n && !err; i++) {
+        snprintf(r[i].session, sizeof r[i].session, "%s", session);
+        snprintf(r[i].when, sizeof r[i].when, "%s", when);
+        err = add(db, &r[i]);
+    }
+    return hone_db_end(db, err);
+}
+
 /* ---- listing ---- */
 
 static enum hone_status status_of(const char *name)

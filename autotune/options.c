@@ -238,6 +238,8 @@ static const char doc[] =
     "Where a net's training step can be one op, that comes first, and most of the time goes to the "
     "op or to the steps that it replaces, whichever a first look finds ahead; a side that takes "
     "twice the other's time is only looked at.\n\n"
+    "Of 20 s and more for a net, a fifth goes to whole training steps, in which those who were "
+    "nearly the fastest alone take turns: what they took there decides.\n\n"
     "Examples:\n"
     "  hone autotune --net lenet5 --batch 64 --budget 60s\n"
     "  hone autotune --net lenet5 --optimizer sgd+momentum,adamw\n"

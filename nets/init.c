@@ -75,3 +75,28 @@ int hone_net_init(struct hone_net *net, uint64_t seed)
         err = d->backend->put(d, hone_net_mem(net, net->hyper), now, 8 * hone_dtype_bytes(wide));
     return err;
 }
+
+/* ---- a batch ---- */
+
+static int fill_tensor(const struct hone_net *net, int tensor, uint64_t seed, double classes)
+{
+    const struct hone_tensor *t = &net->tensor[tensor];
+    struct hone_device *d = net->device;
+    char *host = malloc((size_t)hone_tensor_bytes(t) + 1), *to = host;
+    if (!host) return hone_fail(HONE_ENOMEM, "%lld bytes", (long long)hone_tensor_bytes(t));
+    for (int64_t i = 0; i < hone_tensor_len(t); i++, to += hone_dtype_bytes(t->dtype)) {
+        double u = hone_random_unit(seed, (uint64_t)i);
+        if (t->dtype == HONE_I32) u = floor(u * classes);
+        hone_from_double(t->dtype, &u, to, 1);
+    }
+    int err = d->backend->put(d, net->data + t->offset, host, (size_t)hone_tensor_bytes(t));
+    free(host);
+    return err;
+}
+
+int hone_net_fill(const struct hone_net *net)
+{
+    const struct hone_tensor *out = &net->tensor[net->output];
+    int err = fill_tensor(net, net->input, 1, 0);
+    return err ? err : fill_tensor(net, net->target, 2, (double)out->dim[out->rank - 1]);
+}

@@ -280,6 +280,10 @@ int  hone_net_init(struct hone_net *net, uint64_t seed);
  */
 uint64_t hone_dropout_seed(uint64_t seed);
 
+/* A batch of numbers uniform in [0, 1), labels over all classes: what a normalised batch looks like
+ * to the kernels, zeros (which flatter) left out. */
+int  hone_net_fill(const struct hone_net *net);
+
 /* Writes the weights, and what else lies in their array, as a safetensors file: by their names
  * ("c1.w"), in the net's layout, which the metadata say.  With the data it was trained on (NULL:
  * none) they also say how features were normalised, and the names of the classes.  The path holds
@@ -604,6 +608,11 @@ int hone_train_option_list(struct argp_option *list, int max);
 int hone_net_problems_of(const char *net, int batch, const char *dtype, const char *optimizers,
                          const struct hone_device *d, struct hone_problem p[],
                          struct hone_use use[], int max);
+
+/* For hone_cmd_autotune(): hone_net_race_fn (inside.c); with the first of the optimizers.  Does
+ * nothing on a device that steps are enqueued on. */
+int hone_net_race(const char *net, int batch, const char *dtype, const char *optimizers,
+                  struct hone_db *db, struct hone_device *d, double seconds, uint64_t seed);
 
 /* The number type that --dtype means, which may be HONE_TF32; and a net's, as --dtype takes it. */
 int hone_net_dtype_find(const char *name, enum hone_dtype *dtype);

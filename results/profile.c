@@ -9,31 +9,6 @@
 
 enum { WARM_UP = 3, LEAST_ROUNDS = 5, THREAD_ROUNDS = 5 };
 
-/* Inputs uniform in [0, 1), labels over all classes: what a normalised batch looks like to the
- * kernels, zeros (which flatter) left out. */
-static int fill_tensor(const struct hone_net *net, int tensor, uint64_t seed, double classes)
-{
-    const struct hone_tensor *t = &net->tensor[tensor];
-    struct hone_device *d = net->device;
-    char *host = malloc((size_t)hone_tensor_bytes(t) + 1), *to = host;
-    if (!host) return hone_fail(HONE_ENOMEM, "%lld bytes", (long long)hone_tensor_bytes(t));
-    for (int64_t i = 0; i < hone_tensor_len(t); i++, to += hone_dtype_bytes(t->dtype)) {
-        double u = hone_random_unit(seed, (uint64_t)i);
-        if (t->dtype == HONE_I32) u = floor(u * classes);
-        hone_from_double(t->dtype, &u, to, 1);
-    }
-    int err = d->backend->put(d, net->data + t->offset, host, (size_t)hone_tensor_bytes(t));
-    free(host);
-    return err;
-}
-
-static int fill_batch(const struct hone_net *net)
-{
-    const struct hone_tensor *out = &net->tensor[net->output];
-    int err = fill_tensor(net, net->input, 1, 0);
-    return err ? err : fill_tensor(net, net->target, 2, (double)out->dim[out->rank - 1]);
-}
-
 /* Steps [from, to), until the device has done them. */
 static int run_steps(const struct hone_net *net, int from, int to)
 {
@@ -293,7 +268,7 @@ static int assemble(struct hone_profile *prof, struct hone_net *net, struct hone
     prof->base_bytes = hone_memory_now() - hone_memory_files();
     err = hone_net_assemble(net, db, d, NULL);
     if (!err) err = hone_net_init(net, 1);
-    return err ? err : fill_batch(net);
+    return err ? err : hone_net_fill(net);
 }
 
 int hone_profile_open(struct hone_profile *prof, struct hone_net *net, struct hone_db *db,
