@@ -95,6 +95,19 @@ static int make_room(struct inside *x)
     return most ? x->d->backend->alloc(x->d, most, &x->workspace) : HONE_OK;
 }
 
+/* Of a racer; those of the other steps' plans are no more. */
+static int most_threads(const struct inside *x)
+{
+    int most = 1;
+    for (int f = 0; f < x->nfields; f++)
+        for (int i = 0; i < x->field[f].n; i++) {
+            const struct hone_plan *plan = &x->field[f].plan[i];
+            const int threads = hone_config_get(plan->kernel, &plan->config, "threads", 1);
+            if (threads > most) most = threads;
+        }
+    return most;
+}
+
 /* ---- rounds ---- */
 
 /* In each cycle of a field's racers every one runs once; which comes first changes. */
@@ -268,6 +281,7 @@ int hone_net_race(const char *name, int batch, const char *dtype, const char *op
     if (!err) err = hone_net_fill(&x.net);
     if (!err) err = find_fields(&x);
     if (!err) err = make_room(&x);
+    if (!err) hone_settle(most_threads(&x));   /* on a core each, as in training */
     if (!err) err = run_rounds(&x, seconds, seed);
     if (!err) err = keep(&x);
     close_all(&x);
