@@ -83,9 +83,14 @@ static int is_among(const int list[], int n, int i)
     return n > 0;
 }
 
+/* What runs where nothing is known comes first: a budget that ends behind it must not leave worse. */
 int hone_search_guesses(const struct hone_search *s, int n, int next[])
 {
     int found = 0;
+    if (s->pool->usual && n > 0) {
+        const struct hone_pool_kernel *k = &s->pool->kernel[s->pool->usual - 1];
+        if (k->n && !s->ms[k->first]) next[found++] = k->first;
+    }
     for (int best = 0; best >= 0 && found < n;) {
         best = -1;
         for (int k = 0; k < s->pool->nkernels; k++) {

@@ -24,6 +24,8 @@ struct hone_choice {
 struct hone_pool {
     int nkernels, n;
     struct hone_pool_kernel *kernel;   /* (nkernels) in the order of preference */
+    /* What an untuned problem runs is the guess of kernel[usual - 1]; 0: none of them. */
+    int usual;
     struct hone_choice *at;         /* (n) kernel by kernel */
     double *cost;                /* (n) logarithms of time that an analytic model expects, NAN: it
                                   * has no idea; NULL: there is none */

@@ -293,6 +293,16 @@ static int compiles(const struct hone_tuning *t)
     return 0;
 }
 
+/* 1 + the index of the kernel that hone_plan_default() takes; 0: who may compete has none of those. */
+static int usual_of(const struct hone_tuning *t)
+{
+    for (int k = 0; k < t->space.nkernels; k++) {
+        const struct hone_kernel *of = t->space.kernel[k].kernel;
+        if (of->build != HONE_JIT && (!of->suits || of->suits(t->p, t->d))) return k + 1;
+    }
+    return 0;
+}
+
 /* A jit kernel that follows its twin is not searched. */
 static int open_search(struct hone_tuning *t)
 {
@@ -304,6 +314,7 @@ static int open_search(struct hone_tuning *t)
         t->jit |= !t->space.kernel[k].follows && t->space.kernel[k].kernel->build == HONE_JIT;
     }
     if (!err) err = hone_pool_of_space(&t->pool, &t->space);
+    if (!err) t->pool.usual = usual_of(t);
     if (!err) err = hone_pool_expect(&t->pool, t->p, t->d);
     if (!err) t->prior = calloc((size_t)t->pool.n + 1, sizeof *t->prior);
     if (!err && !t->prior) err = hone_fail(HONE_ENOMEM, "%d candidates", t->pool.n);

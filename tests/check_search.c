@@ -284,6 +284,35 @@ static void check_cost(void)
        harmed);
 }
 
+/* ---- guesses ---- */
+
+/* What an untuned problem runs comes first, whoever was fast on other problems; then these. */
+static void check_guesses(void)
+{
+    struct hone_recording r;
+    struct hone_search s;
+    int next[8];
+    hone_recording_synthetic(&r, 3);
+    const int last = r.pool.nkernels - 1, n = r.pool.nkernels < 8 ? r.pool.nkernels : 8;
+    double *prior = calloc((size_t)r.pool.n + 1, sizeof *prior);
+    if (!prior) abort();
+    for (int i = 0; i < r.pool.n; i++) prior[i] = r.pool.at[i].kernel;
+    hone_search_open(&s, searcher("model"), &r.pool, prior, 5);
+    ok(hone_search_guesses(&s, n, next) == n && next[0] == r.pool.kernel[0].first &&
+           next[n - 1] == r.pool.kernel[last].first,
+       "guesses come in the order of what was fast on other problems");
+    r.pool.usual = last + 1;
+    ok(hone_search_guesses(&s, n, next) == n && next[0] == r.pool.kernel[last].first &&
+           next[1] == r.pool.kernel[0].first && next[n - 1] == r.pool.kernel[last - 1].first,
+       "but first what an untuned problem runs, and nobody twice");
+    hone_search_tell(&s, next[0], 1);
+    ok(hone_search_guesses(&s, n, next) == n - 1 && next[0] == r.pool.kernel[0].first,
+       "which is not tried again");
+    hone_search_close(&s);
+    hone_recording_close(&r);
+    free(prior);
+}
+
 /* ---- several at once ---- */
 
 /* Measurements to 95 % where so many are asked for at once. */
@@ -417,6 +446,7 @@ int main(void)
     check_bars(0, "busy");
     for (int i = 0; i < nspaces; i++) hone_recording_close(&space[i]);
     check_cost();
+    check_guesses();
     check_few();
     check_counters();
     return tap_end();
