@@ -83,7 +83,7 @@ static int is_among(const int list[], int n, int i)
     return n > 0;
 }
 
-/* What runs where nothing is known comes first: a budget that ends behind it must not leave worse. */
+/* What runs untuned comes first: a budget that ends behind it leaves nothing worse. */
 int hone_search_guesses(const struct hone_search *s, int n, int next[])
 {
     int found = 0;

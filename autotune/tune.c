@@ -293,7 +293,7 @@ static int compiles(const struct hone_tuning *t)
     return 0;
 }
 
-/* 1 + the index of the kernel that hone_plan_default() takes; 0: who may compete has none of those. */
+/* 1 + the index of the kernel that hone_plan_default() takes; 0: it may not compete. */
 static int usual_of(const struct hone_tuning *t)
 {
     for (int k = 0; k < t->space.nkernels; k++) {
