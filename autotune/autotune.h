@@ -112,6 +112,11 @@ int  hone_db_each(struct hone_db *db, const char *device, const char *problem,
 int hone_db_best(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d,
                  struct hone_record best[], int max);
 
+/* The same of the latest session before `session` that timed p; NULL: of the latest. */
+int hone_db_best_before(struct hone_db *db, const struct hone_problem *p,
+                        const struct hone_device *d, const char *session,
+                        struct hone_record best[], int max);
+
 /* Who stands for what among the best; kernel[0] == 0: none. */
 struct hone_podium {
     struct hone_record best;

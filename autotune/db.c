@@ -470,16 +470,21 @@ static int make_room(struct hone_db *db, int n)
     return HONE_OK;
 }
 
-/* Puts the rows of the latest session that timed p with what this program has into db->found: they
- * come session by session, the latest first. */
+/* Puts the rows of the latest session, before session `before` where that is not NULL, that timed p
+ * with what this program has into db->found: they come session by session, the latest first. */
 static int read_latest(struct hone_db *db, const struct hone_op *op, sqlite3_stmt *st,
-                       const char *problem, const char *device)
+                       const char *problem, const char *device, const char *before)
 {
     char session[40] = "";
     struct hone_db_build *build = NULL;
-    int n = 0, rc, err;
+    int n = 0, rc, err, met = !before;
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
         const char *of = (const char *)sqlite3_column_text(st, SESSION);
+        if (before && of && !strcmp(of, before)) {
+            met = 1;
+            continue;
+        }
+        if (!met) continue;
         if (session[0] && (!of || strcmp(of, session))) return n;
         if ((err = find_build(db, op, sqlite3_column_int64(st, BUILD), &build))) return err;
         if (!is_current(db, build)) continue;
@@ -494,7 +499,8 @@ static int read_latest(struct hone_db *db, const struct hone_op *op, sqlite3_stm
 
 /* All of p's records that may be served, best first, in db->found.  Returns how many.  The first
  * statement is left where it stands: as long as it does, the next need not lock the file anew. */
-static int ranked(struct hone_db *db, const struct hone_problem *p, const char *device)
+static int ranked(struct hone_db *db, const struct hone_problem *p, const char *device,
+                  const char *before)
 {
     char problem[HONE_TEXT];
     sqlite3_stmt *key, *st;
@@ -507,7 +513,7 @@ static int ranked(struct hone_db *db, const struct hone_problem *p, const char *
     if ((rc = sqlite3_step(key)) == SQLITE_ROW) {
         sqlite3_bind_int64(st, 1, sqlite3_column_int64(key, 0));
         sqlite3_bind_int64(st, 2, sqlite3_column_int64(key, 1));
-        n = read_latest(db, p->op, st, problem, device);
+        n = read_latest(db, p->op, st, problem, device, before);
         sqlite3_reset(st);
     } else if (rc != SQLITE_DONE) {
         n = hone_db_fail(db, rc);
@@ -517,14 +523,21 @@ static int ranked(struct hone_db *db, const struct hone_problem *p, const char *
     return n;
 }
 
-int hone_db_best(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d,
-                 struct hone_record best[], int max)
+int hone_db_best_before(struct hone_db *db, const struct hone_problem *p,
+                        const struct hone_device *d, const char *session,
+                        struct hone_record best[], int max)
 {
     if (!db || !db->sql) return 0;
-    int n = ranked(db, p, d->id);
+    int n = ranked(db, p, d->id, session);
     if (n > max) n = max;
     if (n > 0) memcpy(best, db->found, (size_t)n * sizeof *best);
     return n;
+}
+
+int hone_db_best(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d,
+                 struct hone_record best[], int max)
+{
+    return hone_db_best_before(db, p, d, NULL, best, max);
 }
 
 int hone_db_podium(struct hone_db *db, const struct hone_problem *p, const struct hone_device *d,
@@ -532,7 +545,7 @@ int hone_db_podium(struct hone_db *db, const struct hone_problem *p, const struc
 {
     memset(podium, 0, sizeof *podium);
     if (!db || !db->sql) return HONE_OK;
-    int n = ranked(db, p, d->id);
+    int n = ranked(db, p, d->id, NULL);
     if (n < 0) return n;
     hone_db_podium_of(db->found, n, podium);
     return HONE_OK;

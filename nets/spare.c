@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 48 };                   /* records of a problem that are looked at */
+enum { MOST = 96, SESSIONS = 4 };     /* records of a problem that are looked at, of how many */
 enum { LITTLE = 1 << 18 };            /* bytes that are not worth a search */
 static const double share = 0.01;     /* of the step's time that may be spent */
 
@@ -64,11 +64,44 @@ static double now_ms(const struct hone_plan *plan, const struct hone_record r[],
     return -1;
 }
 
-/* The step's records, fastest first; the caller frees *r. */
+static int by_time(const void *a, const void *b)
+{
+    const struct hone_record *r = a, *q = b;
+    return (r->ms_median > q->ms_median) - (r->ms_median < q->ms_median);
+}
+
+static int is_among(const struct hone_record r[], int n, const struct hone_record *q)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(r[i].kernel, q->kernel) && !strcmp(r[i].config, q->config)) return 1;
+    return 0;
+}
+
+/* The step's records, fastest first; the caller frees *r.  The latest session may have timed but a
+ * few, as the race inside the net does: what earlier ones timed beside the step's plan follows, with
+ * the time that is to the plan's of now as it was then. */
 static int records_of(const struct spare *s, const struct hone_step *step, struct hone_record **r)
 {
-    *r = calloc(MOST, sizeof **r);
-    return *r ? hone_db_best(s->db, &step->problem, s->net->device, *r, MOST) : 0;
+    struct hone_record *all = *r = calloc(MOST, sizeof **r);
+    char session[sizeof all->session];
+    int n = all ? hone_db_best(s->db, &step->problem, s->net->device, all, MOST) : 0;
+    if (n <= 0) return 0;
+    const double now = now_ms(&step->plan, all, n);
+    memcpy(session, all->session, sizeof session);
+    for (int k = 1; k < SESSIONS && now >= 0; k++) {
+        struct hone_record *old = all + n;
+        const int m = hone_db_best_before(s->db, &step->problem, s->net->device, session, old,
+                                          MOST - n);
+        if (m <= 0) break;
+        const double then = now_ms(&step->plan, old, m);
+        memcpy(session, old->session, sizeof session);
+        for (int i = 0; i < m && then > 0; i++) {
+            old[i].ms_median *= now / then;
+            if (!is_among(all, n, &old[i])) all[n++] = old[i];
+        }
+    }
+    qsort(all, (size_t)n, sizeof *all, by_time);
+    return n;
 }
 
 /* Gives the step the fastest of its n records that may be taken and opens, for left_ms at most;
