@@ -162,6 +162,28 @@ static void check_norms(const char *name, const double want[])
     ok(good, "%s: norms before clipping", name);
 }
 
+/* Without gradients a momentum shrinks, to 0 in the end, in every thread: numbers too small to be
+ * normal would slow each step that follows. */
+static void check_momentum_ends(void)
+{
+    enum { NUMBERS = 1 << 18, SHRINKS = 100 };
+    struct call c;
+    int n = 0, err = call_open(&c, "sgd:f32:any:n262144:momentum", 0);
+    struct hone_optim o = hone_optim_default(HONE_SGD);
+    float *v = err ? NULL : argument(&c, "v");
+    o.momentum = 0.9;
+    for (int i = 0; !err && i < NUMBERS; i++) v[i] = 1e-37f;
+    if (!err) hyper(&o, 0, argument(&c, "hyper"));
+    for (int t = 0; !err && t < SHRINKS; t++) err = hone_plan_run(&c.plan, c.mem, c.workspace);
+    for (int i = 0; !err && i < NUMBERS; i++) {
+        uint32_t bits;
+        memcpy(&bits, &v[i], sizeof bits);
+        n += bits == 0;
+    }
+    ok(!err && n == NUMBERS, "momentum without gradients ends at 0");
+    call_close(&c);
+}
+
 /* ---- schedules: 4 steps an epoch, 5 epochs ---- */
 
 static void check_schedule(const char *name, const double want[], int n)
@@ -322,6 +344,7 @@ int main(void)
     }
     check_file("torch.txt", 44);
     check_file("keras.txt", 13);
+    check_momentum_ends();
     check_bad_schedules();
     check_texts();
     hone_device_close(&device);
