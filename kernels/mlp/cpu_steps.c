@@ -15,6 +15,8 @@
 #include "kernels/mlp/layers.h"
 #include "kernels/optimizer/steps.h"
 
+#include <sched.h>
+
 /* Rows at a time; vectors of them in a tile of a product; threads. */
 enum { ROWS, NV, THREADS };
 
@@ -34,6 +36,7 @@ struct job {
     const real *x, *t, *hyper;
     const int32_t *label;
     const uint64_t *seed;
+    uint32_t *meetings;
 };
 
 /* Rows [first, first + n) of a step's batch; more: gradients of others are there already; last: no
@@ -643,18 +646,25 @@ HONE_JIT_INLINE void update_within(const struct job *j, int step, int from, int 
     if (begin < end) update_range(j, step, begin, end);
 }
 
-/* Thread t's share of the parameters; what pads them stays. */
+/* Where thread t's share of layer l's parameters begins; t + 1's is where it ends.  Each thread has
+ * some of every layer's: it waits for others' gradients of the last that they compute, only. */
+HONE_JIT_INLINE int share_of(const struct sizes *z, int l, int t)
+{
+    const int n = z->m.b[l] + mlp_padded(z->m.width[l + 1]) - z->m.w[l];
+    return z->m.w[l] + (int)hone_part(n, MLP_LINE, z->threads, t);
+}
+
+/* Thread t's shares; what pads them stays. */
 HONE_JIT_INLINE void update(const struct job *j, int step, int t)
 {
     SIZES(j);
-    const int from = (int)hone_part(z->m.numbers, MLP_LINE, z->threads, t);
-    const int to = (int)hone_part(z->m.numbers, MLP_LINE, z->threads, t + 1);
 #define UPDATE(l)                                                                                  \
     {                                                                                              \
+        const int from = share_of(z, l, t), to = share_of(z, l, t + 1);                            \
         update_within(j, step, from, to, z->m.w[l], z->m.width[l] * z->m.width[l + 1]);            \
         update_within(j, step, from, to, z->m.b[l], z->m.width[l + 1]);                            \
     }
-    LAYERS_UP(z->m.nlayers, UPDATE);
+    LAYERS_DOWN(z->m.nlayers, UPDATE);
 }
 
 /* ---- what threads exchange ---- */
@@ -669,14 +679,6 @@ static inline void fetch_to_write(const real *p)
 #endif
 }
 
-/* Lines of layer l's numbers, as P has them, among [from, to): to be read, or written, soon. */
-#define EACH_LINE(z, l, from, to, fetch)                                                           \
-    do {                                                                                           \
-        const int begin = (z)->m.w[l] > (from) ? (z)->m.w[l] : (from);                             \
-        const int end = least((l) + 1 < (z)->m.nlayers ? (z)->m.w[(l) + 1] : (z)->m.numbers, to);  \
-        for (int i = begin; i < end; i += HONE_ALIGN / (int)sizeof(real)) fetch(i);                \
-    } while (0)
-
 /* Lines that others had last, if they are few, are asked for long before they are needed: on
  * their way they cost nothing. */
 HONE_JIT_INLINE int hastens(const struct sizes *z)
@@ -685,13 +687,15 @@ HONE_JIT_INLINE int hastens(const struct sizes *z)
     return z->threads > 1 && z->m.numbers * (int)sizeof(real) <= FEW;
 }
 
+enum { LINE = HONE_ALIGN / sizeof(real) };
+
 /* Others have updated most of layer l's parameters. */
 HONE_JIT_INLINE void fetch_parameters(const struct job *j, int l)
 {
     SIZES(j);
-#define FETCH(i) __builtin_prefetch(j->p + (i))
-    if (hastens(z)) EACH_LINE(z, l, 0, z->m.numbers, FETCH);
-#undef FETCH
+    if (!hastens(z)) return;
+    for (int i = share_of(z, l, 0); i < share_of(z, l, z->threads); i += LINE)
+        __builtin_prefetch(j->p + i);
 }
 
 /* Others are done with layer l, more or less: what thread t adds up of their gradients, and the
@@ -699,18 +703,29 @@ HONE_JIT_INLINE void fetch_parameters(const struct job *j, int l)
 HONE_JIT_INLINE void fetch_share(const struct job *j, int t, int l)
 {
     SIZES(j);
-    const int from = (int)hone_part(z->m.numbers, MLP_LINE, z->threads, t);
-    const int to = (int)hone_part(z->m.numbers, MLP_LINE, z->threads, t + 1);
     if (!hastens(z)) return;
-#define FETCH(i)                                                                                   \
-    {                                                                                              \
-        for (int other = 0; other < z->threads; other++)                                           \
-            if (other != t)                                                                        \
-                __builtin_prefetch(j->areas + (int64_t)other * z->at.size + z->at.grad + (i));     \
-        fetch_to_write(j->p + (i));                                                                \
+    for (int i = share_of(z, l, t); i < share_of(z, l, t + 1); i += LINE) {
+        for (int other = 0; other < z->threads; other++)
+            if (other != t)
+                __builtin_prefetch(j->areas + (int64_t)other * z->at.size + z->at.grad + i);
+        fetch_to_write(j->p + i);
     }
-    EACH_LINE(z, l, from, to, FETCH);
-#undef FETCH
+}
+
+/* Numbers between two threads' places in j->meetings. */
+enum { APART = 2 * HONE_ALIGN / sizeof(uint32_t) };
+
+/* Every thread of the team has come to its meeting number n, counted from 1, before any goes on.
+ * OpenMP's own barrier wakes sleepers by a system call each time, of which a step of 10 us has
+ * none to spare; a thread that waits for long lets others have its processor. */
+static inline void meet(const struct job *j, uint32_t n)
+{
+    enum { SPINS = 10000 };
+    uint32_t *const own = j->meetings + hone_thread() * APART;
+    __atomic_store_n(own, n, __ATOMIC_RELEASE);
+    for (int t = 0, spins = 0; t < hone_threads(); t++)
+        while (__atomic_load_n(j->meetings + t * APART, __ATOMIC_ACQUIRE) < n)
+            if (++spins > SPINS) sched_yield();
 }
 
 /* ---- steps ---- */
@@ -814,7 +829,7 @@ static size_t workspace(const struct hone_problem *p, const struct hone_config *
 {
     const struct sizes z = sizes_of(p, c);
     (void)d;
-    return (size_t)z.threads * (size_t)z.at.size * sizeof(real);
+    return (size_t)z.threads * ((size_t)z.at.size * sizeof(real) + APART * sizeof(uint32_t));
 }
 
 static int prepare(struct hone_plan *plan)
@@ -839,6 +854,7 @@ HONE_JIT_INLINE struct job job_at(const struct hone_plan *plan, void *const mem[
     j.hyper = mem[at->hyper];
     j.seed = at->seed < 0 ? NULL : mem[at->seed];
     j.areas = workspace;
+    j.meetings = (uint32_t *)(j.areas + (int64_t)z->threads * z->at.size);
     return j;
 }
 
@@ -854,17 +870,22 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
         }
         return HONE_OK;
     }
+    const struct job job = job_at(plan, mem, workspace);
+    for (int t = 0; t < threads; t++) job.meetings[t * APART] = 0;
 #pragma omp parallel num_threads(threads)
     {
         /* Fewer threads than asked for compute the same bits. */
         const struct job j = job_at(plan, mem, workspace);
         SIZES(&j);
+        uint32_t meetings = 0;
         for (int s = 0; s < z->m.steps; s++) {
             for (int t = hone_thread(); t < threads; t += hone_threads()) all_rows(&j, s, t);
-#pragma omp barrier
-            for (int t = hone_thread(); t < threads; t += hone_threads()) update(&j, s, t);
-            if (s + 1 == z->m.steps) continue;   /* the region's end is one */
-#pragma omp barrier
+            meet(&j, ++meetings);
+            for (int t = hone_thread(); t < threads; t += hone_threads()) {
+                fetch_share(&j, t, 0);
+                update(&j, s, t);
+            }
+            if (s + 1 < z->m.steps) meet(&j, ++meetings);   /* the region's end is one */
         }
     }
     return HONE_OK;
