@@ -22,9 +22,9 @@ enum { ROWS, NV, THREADS };
 
 /* What a thread has, in numbers from its area on: over its rows, what layer l reads at a[l], and at
  * d[l] the gradient of what layer l - 1 gives before its activation; some runs of such a gradient,
- * turned; gradients as P has its numbers.  Until the gradient is known there is the activation's
- * slope times dropout's factor; but relu's is seen from what layer l reads, whose place the
- * gradient takes, as softmax's takes that of what it reads. */
+ * turned, over the inputs' where those are read no more; gradients as P has its numbers.  Until the
+ * gradient is known there is the activation's slope times dropout's factor; but relu's is seen from
+ * what layer l reads, whose place the gradient takes, as softmax's takes that of what it reads. */
 struct places { int a[MLP_MAX_LAYERS + 1], d[MLP_MAX_LAYERS + 1], turned, grad, size; };
 
 /* What a problem's and a config's numbers come to. */
@@ -68,10 +68,31 @@ enum { TURNED = 2 };
 /* Between what two threads write: lines that are fetched in pairs. */
 enum { BETWEEN = 2 * HONE_ALIGN / sizeof(real) };
 
+/* Gradients of weights that `in` runs and `out` gradients make, of n rows: products of runs, whose
+ * lanes are added up, which takes 3 VL instructions for VL weights. */
+HONE_INLINE int by_dots(int in, int out, int n) { return out == 1 || in * VL <= 3 * n; }
+
+/* Instructions that products of `in` rows of vectors with `out` numbers in each take, for n terms,
+ * where one of both is turned before, or the product is after: to turn VL runs, VL rows of each,
+ * takes 2 VL log VL, half of them for one of the processor's units alone. */
+HONE_INLINE int64_t effort(int in, int out, int n, int turned)
+{
+    return (int64_t)in * up(out, VL) * n + (int64_t)up(out, VL) * up(turned, VL) * 5 * VL;
+}
+
+/* The first layer's inputs are rows already, before they are runs. */
+HONE_INLINE int by_inputs(const struct mlp *m, int rows)
+{
+    const int in = m->width[0], out = m->width[1], n = least(rows, m->mb);
+    return !by_dots(in, out, n) && effort(out, in, n, out) < effort(in, out, n, n);
+}
+
 /* Runs are turned and added up VL at a time, and the last may begin at a gradient's last run. */
 HONE_JIT_INLINE struct places places_of(const struct mlp *m, int rows)
 {
-    struct places at = { .a = { 0 }, .size = m->width[0] * rows };
+    const int turned = least(up(widest(m), VL), TURNED) * VL * rows, inputs = m->width[0] * rows;
+    const int over = by_inputs(m, rows);   /* runs that the first product alone reads */
+    struct places at = { .a = { 0 }, .size = over && turned > inputs ? turned : inputs };
 #define PLACE(l)                                                                                   \
     {                                                                                              \
         at.a[l + 1] = at.size;                                                                     \
@@ -81,8 +102,8 @@ HONE_JIT_INLINE struct places places_of(const struct mlp *m, int rows)
         at.size += in_place ? 0 : m->width[l + 1] * rows;                                          \
     }
     LAYERS_UP(m->nlayers, PLACE);
-    at.turned = at.size;
-    at.grad = at.turned + least(up(widest(m), VL), TURNED) * VL * rows;
+    at.turned = over ? 0 : at.size;
+    at.grad = at.size + (over ? 0 : turned);
     at.size = at.grad + m->numbers + BETWEEN;
     return at;
 }
@@ -555,15 +576,6 @@ HONE_JIT_INLINE void gradients_by_inputs(const struct product *whole, const real
     }
 }
 
-/* Instructions that products of `in` rows of vectors with `out` numbers in each take, for n terms,
- * where one of both is turned before, or the product is after. */
-HONE_INLINE int64_t effort(int in, int out, int n, int turned)
-{
-    return (int64_t)in * up(out, VL) * n + (int64_t)up(out, VL) * up(turned, VL) * 5 * VL;
-}
-
-/* To add up the lanes of VL vectors takes 3 VL instructions, for as many weights; to turn VL runs,
- * VL rows of each, 2 VL log VL, half of them for one of the processor's units alone. */
 HONE_JIT_INLINE void gradients(const struct job *j, const struct part *w, int l)
 {
     SIZES(j);
@@ -575,10 +587,10 @@ HONE_JIT_INLINE void gradients(const struct job *j, const struct part *w, int l)
         .bias_y = w->area + z->at.grad + z->m.b[l],
     };
     const int64_t first = (int64_t)w->step * z->m.mb + w->first;
-    if (out == 1 || in * VL <= 3 * n) {
-        gradients_by_dots(&t, d, in);
-    } else if (l == 0 && effort(out, in, w->n, out) < effort(in, out, n, n)) {
+    if (l == 0 && by_inputs(&z->m, z->rows)) {
         gradients_by_inputs(&t, d, j->x + first * in, w->n, in);
+    } else if (by_dots(in, out, n)) {
+        gradients_by_dots(&t, d, in);
     } else {
         gradients_by_rows(&t, d, w->area + z->at.turned, in);
     }
