@@ -22,10 +22,13 @@ enum { ROWS, NV, THREADS };
 
 /* What a thread has, in numbers from its area on: over its rows, what layer l reads at a[l], and at
  * d[l] the gradient of what layer l - 1 gives before its activation; some runs of such a gradient,
- * turned, over the inputs' where those are read no more; gradients as P has its numbers.  Until the
- * gradient is known there is the activation's slope times dropout's factor; but relu's is seen from
- * what layer l reads, whose place the gradient takes, as softmax's takes that of what it reads. */
-struct places { int a[MLP_MAX_LAYERS + 1], d[MLP_MAX_LAYERS + 1], turned, grad, size; };
+ * turned, over the inputs' where those are read no more; the gradient of layer l's number i of P at
+ * grad[l] + i.  Until the gradient is known there is the activation's slope times dropout's factor;
+ * but relu's is seen from what layer l reads, whose place the gradient takes, as softmax's takes
+ * that of what it reads. */
+struct places {
+    int a[MLP_MAX_LAYERS + 1], d[MLP_MAX_LAYERS + 1], turned, grad[MLP_MAX_LAYERS], size;
+};
 
 /* What a problem's and a config's numbers come to. */
 struct sizes { struct mlp m; int rows, nv, threads; struct places at; };
@@ -87,12 +90,20 @@ HONE_INLINE int by_inputs(const struct mlp *m, int rows)
     return !by_dots(in, out, n) && effort(out, in, n, out) < effort(in, out, n, n);
 }
 
-/* Runs are turned and added up VL at a time, and the last may begin at a gradient's last run. */
-HONE_JIT_INLINE struct places places_of(const struct mlp *m, int rows)
+/* Layer l's numbers in P, from its weights to what pads its bias. */
+HONE_JIT_INLINE int numbers_of(const struct mlp *m, int l)
+{
+    return m->b[l] + mlp_padded(m->width[l + 1]) - m->w[l];
+}
+
+/* Runs are turned and added up VL at a time, and the last may begin at a gradient's last run.
+ * once: all of a thread's rows are one part, so that a layer's gradients may take the place of what
+ * lies two layers above, where they fit: that was read before they are computed. */
+HONE_JIT_INLINE struct places places_of(const struct mlp *m, int rows, int once)
 {
     const int turned = least(up(widest(m), VL), TURNED) * VL * rows, inputs = m->width[0] * rows;
     const int over = by_inputs(m, rows);   /* runs that the first product alone reads */
-    struct places at = { .a = { 0 }, .size = over && turned > inputs ? turned : inputs };
+    struct places at = { .size = over ? 0 : inputs };
 #define PLACE(l)                                                                                   \
     {                                                                                              \
         at.a[l + 1] = at.size;                                                                     \
@@ -102,9 +113,18 @@ HONE_JIT_INLINE struct places places_of(const struct mlp *m, int rows)
         at.size += in_place ? 0 : m->width[l + 1] * rows;                                          \
     }
     LAYERS_UP(m->nlayers, PLACE);
-    at.turned = over ? 0 : at.size;
-    at.grad = at.size + (over ? 0 : turned);
-    at.size = at.grad + m->numbers + BETWEEN;
+    at.turned = at.size;
+    at.size += over && inputs > turned ? inputs : turned;
+    if (over) at.a[0] = at.turned;
+#define PLACE_GRADIENTS(l)                                                                         \
+    {                                                                                              \
+        const int n = numbers_of(m, l), above = least(l + 2, m->nlayers);                          \
+        const int fits = once && l + 1 < m->nlayers && n <= m->width[above] * rows;                \
+        at.grad[l] = (fits ? at.a[above] : at.size) - m->w[l];                                     \
+        at.size += fits ? 0 : n;                                                                   \
+    }
+    LAYERS_UP(m->nlayers, PLACE_GRADIENTS);
+    at.size += BETWEEN;
     return at;
 }
 
@@ -113,7 +133,7 @@ HONE_JIT_INLINE struct sizes sizes_of(const struct hone_problem *p, const struct
     struct sizes z = { .m = mlp_from(p), .nv = c->v[NV], .threads = c->v[THREADS] };
     const int most = up(up(z.m.mb, VL), z.threads) * VL;   /* of a thread's share */
     z.rows = least(c->v[ROWS], most);
-    z.at = places_of(&z.m, z.rows);
+    z.at = places_of(&z.m, z.rows, z.rows == most);
     return z;
 }
 
@@ -583,8 +603,8 @@ HONE_JIT_INLINE void gradients(const struct job *j, const struct part *w, int l)
     const real *d = w->area + z->at.d[l + 1];
     const struct product t = {
         .terms = n, .w = w->area + z->at.a[l], .w_row = z->rows,
-        .more = w->more, .y = w->area + z->at.grad + z->m.w[l], .y_row = out,
-        .bias_y = w->area + z->at.grad + z->m.b[l],
+        .more = w->more, .y = w->area + z->at.grad[l] + z->m.w[l], .y_row = out,
+        .bias_y = w->area + z->at.grad[l] + z->m.b[l],
     };
     const int64_t first = (int64_t)w->step * z->m.mb + w->first;
     if (l == 0 && by_inputs(&z->m, z->rows)) {
@@ -598,11 +618,11 @@ HONE_JIT_INLINE void gradients(const struct job *j, const struct part *w, int l)
 
 /* ---- update ---- */
 
-/* The sum of all threads' gradients, n of them from i on. */
-HONE_INLINE vf gradient(const struct job *j, int n, int i)
+/* The sum of all threads' gradients, n of them, of layer l's numbers from i on. */
+HONE_INLINE vf gradient(const struct job *j, int l, int n, int i)
 {
     SIZES(j);
-    const real *g = j->areas + z->at.grad + i;
+    const real *g = j->areas + z->at.grad[l] + i;
     vf sum = flat_load(g, n);
     for (int t = 1; t < z->threads; t++) sum += flat_load(g + (int64_t)t * z->at.size, n);
     return sum;
@@ -616,54 +636,53 @@ HONE_INLINE vf gradient(const struct job *j, int n, int i)
         if (i < to) move(to - i);                                                                  \
     } while (0)
 
-HONE_INLINE void sgd(int variant, const struct job *j, const real *hyper, int from, int to)
+HONE_INLINE void sgd(int variant, const struct job *j, const real *hyper, int l, int from, int to)
 {
     const struct sgd_step s = sgd_step_of(j->p, j->state[0], hyper);
-#define MOVE(n) sgd_move(variant, n, &s, i, gradient(j, n, i))
+#define MOVE(n) sgd_move(variant, n, &s, i, gradient(j, l, n, i))
     EACH_VECTOR(MOVE);
 #undef MOVE
 }
 
-HONE_INLINE void adam(enum adam_decay decay, const struct job *j, const real *hyper, int from,
-                      int to)
+HONE_INLINE void adam(enum adam_decay decay, const struct job *j, const real *hyper, int l,
+                      int from, int to)
 {
     const struct adam_step s = adam_step_of(j->p, j->state[0], j->state[1], hyper);
-#define MOVE(n) adam_move(decay, n, &s, i, gradient(j, n, i))
+#define MOVE(n) adam_move(decay, n, &s, i, gradient(j, l, n, i))
     EACH_VECTOR(MOVE);
 #undef MOVE
 }
 
-HONE_JIT_INLINE void update_range(const struct job *j, int step, int from, int to)
+HONE_JIT_INLINE void update_range(const struct job *j, int step, int l, int from, int to)
 {
     SIZES(j);
     enum { M = 1 << SGD_MOMENTUM, N = 1 << SGD_NESTEROV, W = 1 << SGD_WD };
     const real *hyper = j->hyper + HYPER_LEN * step;
     const struct mlp *m = &z->m;
-    if (m->adam && !m->wd) adam(ADAM_KEEPS, j, hyper, from, to);
-    else if (m->adam && !m->decoupled) adam(ADAM_DECAYS, j, hyper, from, to);
-    else if (m->adam) adam(ADAM_DECAYS_APART, j, hyper, from, to);
-    else if (!m->momentum && !m->wd) sgd(0, j, hyper, from, to);
-    else if (!m->momentum) sgd(W, j, hyper, from, to);
-    else if (!m->nesterov && !m->wd) sgd(M, j, hyper, from, to);
-    else if (!m->nesterov) sgd(M | W, j, hyper, from, to);
-    else if (!m->wd) sgd(M | N, j, hyper, from, to);
-    else sgd(M | N | W, j, hyper, from, to);
+    if (m->adam && !m->wd) adam(ADAM_KEEPS, j, hyper, l, from, to);
+    else if (m->adam && !m->decoupled) adam(ADAM_DECAYS, j, hyper, l, from, to);
+    else if (m->adam) adam(ADAM_DECAYS_APART, j, hyper, l, from, to);
+    else if (!m->momentum && !m->wd) sgd(0, j, hyper, l, from, to);
+    else if (!m->momentum) sgd(W, j, hyper, l, from, to);
+    else if (!m->nesterov && !m->wd) sgd(M, j, hyper, l, from, to);
+    else if (!m->nesterov) sgd(M | W, j, hyper, l, from, to);
+    else if (!m->wd) sgd(M | N, j, hyper, l, from, to);
+    else sgd(M | N | W, j, hyper, l, from, to);
 }
 
-/* The n numbers of P at `first`, as far as they are in [from, to). */
-HONE_JIT_INLINE void update_within(const struct job *j, int step, int from, int to, int first,
-                                   int n)
+/* The n of layer l's numbers at `first`, as far as they are in [from, to). */
+HONE_JIT_INLINE void update_within(const struct job *j, int step, int l, int from, int to,
+                                   int first, int n)
 {
     const int begin = first > from ? first : from, end = least(first + n, to);
-    if (begin < end) update_range(j, step, begin, end);
+    if (begin < end) update_range(j, step, l, begin, end);
 }
 
 /* Where thread t's share of layer l's parameters begins; t + 1's is where it ends.  Each thread has
  * some of every layer's: it waits for others' gradients of the last that they compute, only. */
 HONE_JIT_INLINE int share_of(const struct sizes *z, int l, int t)
 {
-    const int n = z->m.b[l] + mlp_padded(z->m.width[l + 1]) - z->m.w[l];
-    return z->m.w[l] + (int)hone_part(n, MLP_LINE, z->threads, t);
+    return z->m.w[l] + (int)hone_part(numbers_of(&z->m, l), MLP_LINE, z->threads, t);
 }
 
 /* Thread t's shares; what pads them stays. */
@@ -673,8 +692,8 @@ HONE_JIT_INLINE void update(const struct job *j, int step, int t)
 #define UPDATE(l)                                                                                  \
     {                                                                                              \
         const int from = share_of(z, l, t), to = share_of(z, l, t + 1);                            \
-        update_within(j, step, from, to, z->m.w[l], z->m.width[l] * z->m.width[l + 1]);            \
-        update_within(j, step, from, to, z->m.b[l], z->m.width[l + 1]);                            \
+        update_within(j, step, l, from, to, z->m.w[l], z->m.width[l] * z->m.width[l + 1]);         \
+        update_within(j, step, l, from, to, z->m.b[l], z->m.width[l + 1]);                         \
     }
     LAYERS_DOWN(z->m.nlayers, UPDATE);
 }
@@ -719,7 +738,7 @@ HONE_JIT_INLINE void fetch_share(const struct job *j, int t, int l)
     for (int i = share_of(z, l, t); i < share_of(z, l, t + 1); i += LINE) {
         for (int other = 0; other < z->threads; other++)
             if (other != t)
-                __builtin_prefetch(j->areas + (int64_t)other * z->at.size + z->at.grad + i);
+                __builtin_prefetch(j->areas + (int64_t)other * z->at.size + z->at.grad[l] + i);
         fetch_to_write(j->p + i);
     }
 }
