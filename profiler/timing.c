@@ -173,15 +173,23 @@ static int64_t case_bytes(const struct hone_case *c)
 /* A net's other steps, of one thread mostly where data are small, leave them in the cache of the
  * core that calls; run after run of the same kernel, each of its threads would find its own part in
  * its own cache, and two threads would seem to pay where they do not.  What a kernel both reads and
- * writes, as an optimizer's moments, or the weights of a whole step, stays where its threads left
- * it. */
-static int comes_home(const struct hone_plan *plan, const struct hone_case *c,
-                      enum hone_cache cache)
+ * writes, as an optimizer's moments, stays where its threads left it; so does what a whole training
+ * step writes, which has its weights to itself, and no other steps beside it.  Which arguments (bit
+ * a) the calling thread is to have. */
+static unsigned come_home(const struct hone_plan *plan, const struct hone_case *c,
+                          enum hone_cache cache)
 {
+    unsigned in = 0, out = 0, whole = 0;
     if (cache != HONE_CACHE_WEIGHTS || plan->device->backend != &hone_backend_cpu ||
-        hone_config_get(plan->kernel, &plan->config, "threads", 1) == 1)
+        hone_config_get(plan->kernel, &plan->config, "threads", 1) == 1 ||
+        case_bytes(c) > 2 * c->device->l1_bytes)
         return 0;
-    return case_bytes(c) <= 2 * c->device->l1_bytes;
+    for (int a = 0; a < c->nargs; a++) {
+        in |= (unsigned)(c->arg[a].io == HONE_IN) << a;
+        out |= (unsigned)(c->arg[a].io == HONE_OUT) << a;
+        whole |= c->arg[a].io == HONE_INOUT && c->arg[a].weight;
+    }
+    return whole ? in : in | out;
 }
 
 /* Every line is written by the calling thread, with what is there. */
@@ -220,14 +228,14 @@ static int time_batch(const struct hone_plan *plan, struct hone_case *c, int run
 
 /* Each run by itself, after its arguments were put where a net has them. */
 static int time_placed(const struct hone_plan *plan, struct hone_case *c, unsigned evicted,
-                       int home, int runs, double *seconds)
+                       unsigned home, int runs, double *seconds)
 {
     double cost = clock_cost(), sum = 0;
     int err = HONE_OK;
     for (int i = 0; !err && i < runs; i++) {
         for (int a = 0; a < c->nargs; a++)
             if (evicted >> a & 1) evict(c->mem[a], hone_arg_bytes(&c->arg[a]));
-            else if (home && c->arg[a].io != HONE_INOUT)
+            else if (home >> a & 1)
                 bring_home(c->mem[a], hone_arg_bytes(&c->arg[a]));
         double start = hone_now();
         err = hone_plan_run(plan, c->mem, c->workspace);
@@ -296,7 +304,8 @@ int hone_time_window(const struct hone_plan *plan, struct hone_case *c, enum hon
 {
     unsigned evicted = to_evict(c, cache);
     size_t workspace_bytes = c->workspace_bytes;
-    const int emptied = evicted && plan->device->backend->evict, home = comes_home(plan, c, cache);
+    const int emptied = evicted && plan->device->backend->evict;
+    const unsigned home = come_home(plan, c, cache);
     if (evicted && !emptied && (!CAN_EVICT || plan->device->backend != &hone_backend_cpu))
         return hone_fail(HONE_EINVAL,
                          "cache mode %s: Hone cannot evict caches on this device; use warm",
