@@ -107,6 +107,7 @@ static int run(int i, int argc, char **argv)
 int main(int argc, char **argv)
 {
     spin_briefly(argv);
+    hone_flush_subnormal();
     hone_worker_main(argc, argv);
     argp_err_exit_status = 2;   /* a wrong option, as everywhere in GNU */
     const char *self = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];

@@ -161,6 +161,14 @@ struct hone_backend {
 int  hone_device_open(struct hone_device *d, const char *name);
 void hone_device_close(struct hone_device *d);
 
+/* In this thread of the processor, and in those that it starts from now on, what is too small to be
+ * a normal number becomes 0, read or written.  The momentum of weights that get no gradient any
+ * more, such as those of a relu that lets nothing through, would otherwise shrink down to the
+ * smallest numbers and stay there, and each operation on one of these takes more than a hundred
+ * cycles.  A program's choice: what kernels promise of such small numbers holds without. */
+void hone_flush_subnormal(void);
+int  hone_flushes_subnormal(void);   /* 1: so it is in this thread */
+
 /* "gpu0:FILE": a GPU that need not be here, by cuDNN's JSON of its properties. */
 int  hone_device_describe(struct hone_device *d, const char *name);
 int  hone_device_is_description(const char *name);

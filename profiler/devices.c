@@ -135,6 +135,7 @@ static void show_device(const char *command, struct hone_device *d, const struct
 {
     struct hone_peaks peaks;
     char l1[32], l2[32], l3[32], memory[32];
+    const int is_cpu = !d->backend->start;
     int err = hone_peaks(d, o->again, &peaks);
     if (err && !o->again && d->backend->start) err = hone_peaks(d, 1, &peaks);
     if (!err && peaks.not_kept[0])
@@ -145,6 +146,8 @@ static void show_device(const char *command, struct hone_device *d, const struct
             d->backend->name, "text", d->text, "id", d->id, "isa", hone_isa_name(d->isa), "cores",
             d->ncores, "l1_bytes", (json_int_t)d->l1_bytes, "l2_bytes", (json_int_t)d->l2_bytes,
             "l3_bytes", (json_int_t)d->l3_bytes, "memory_bytes", (json_int_t)d->memory_bytes);
+        if (is_cpu)
+            json_object_set_new(j, "flushes_subnormal", json_boolean(hone_flushes_subnormal()));
         json_object_set_new(j, "peaks",
                             err ? json_pack("{s:s}", "why", hone_errmsg())
                                 : hone_peaks_json(d, &peaks));
@@ -155,6 +158,8 @@ static void show_device(const char *command, struct hone_device *d, const struct
            d->ncores, hone_isa_name(d->isa), hone_bytes_text(d->l1_bytes, l1),
            hone_bytes_text(d->l2_bytes, l2), hone_bytes_text(d->l3_bytes, l3),
            hone_bytes_text(d->memory_bytes, memory), d->id);
+    if (is_cpu && hone_flushes_subnormal())
+        puts("  numbers too small to be normal count as 0");
     if (err)
         printf("  peaks: n/a (%s)\n", hone_errmsg());
     else

@@ -35,7 +35,9 @@ has '^  rusage  *6 events'
 has '^  papi '
 [ -f "$dir"/cache/hone/peaks-*.json ]
 result $? "peaks are kept in the user's cache"
+try 0 'numbers too small to be normal count as 0' devices
 try 0 '"devices": \[' devices --json
+try 0 '"flushes_subnormal": true' devices --json
 has '"flops_all": {'
 has '"absent": '
 has '"name": "minflt"'

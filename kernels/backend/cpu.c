@@ -148,26 +148,42 @@ static void caches(struct hone_device *d)
     if (d->l3_bytes < 0) d->l3_bytes = 0;
 }
 
-/* In this thread, and in those that it starts from now on, what is too small to be a normal number
- * becomes 0, read or written.  The momentum of weights that get no gradient any more, such as those
- * of a relu that lets nothing through, would otherwise shrink down to the smallest numbers and stay
- * there, and each operation on one of these takes more than a hundred cycles. */
-static void flush_subnormal(void)
+#if defined __x86_64__
+enum { FLUSH = 1 << 15 | 1 << 6 };   /* MXCSR: flush to zero, denormals are zeros */
+#elif defined __aarch64__
+enum { FLUSH = 1 << 24 };            /* FPCR: FZ */
+
+static uint64_t fpcr(void)
+{
+    uint64_t v;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(v));
+    return v;
+}
+#endif
+
+void hone_flush_subnormal(void)
 {
 #if defined __x86_64__
-    enum { FLUSH_TO_ZERO = 1 << 15, DENORMALS_ARE_ZEROS = 1 << 6 };
-    _mm_setcsr(_mm_getcsr() | FLUSH_TO_ZERO | DENORMALS_ARE_ZEROS);
+    _mm_setcsr(_mm_getcsr() | FLUSH);
 #elif defined __aarch64__
-    uint64_t fpcr;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
-    __asm__ volatile("msr fpcr, %0" : : "r"(fpcr | 1 << 24));   /* FZ */
+    __asm__ volatile("msr fpcr, %0" : : "r"(fpcr() | FLUSH));
+#endif
+}
+
+int hone_flushes_subnormal(void)
+{
+#if defined __x86_64__
+    return (_mm_getcsr() & FLUSH) == FLUSH;
+#elif defined __aarch64__
+    return (fpcr() & FLUSH) == FLUSH;
+#else
+    return 0;
 #endif
 }
 
 static int cpu_open(struct hone_device *d, int index)
 {
     char signature[64];
-    flush_subnormal();
     *d = (struct hone_device){
         .backend = &hone_backend_cpu, .index = index, .isa = best_isa(), .ncores = ncores()
     };
