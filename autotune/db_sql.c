@@ -209,9 +209,12 @@ void hone_db_now(char when[32])
 void hone_db_session(char session[40])
 {
     struct timespec t;
-    uint64_t u = 0;
+    uint32_t u = 0;
     clock_gettime(CLOCK_REALTIME, &t);
     if (getrandom(&u, sizeof u, GRND_NONBLOCK) != sizeof u)
-        u = hone_random((uint64_t)t.tv_nsec ^ (uint64_t)t.tv_sec << 30, (uint64_t)getpid());
-    snprintf(session, 40, "%llx-%016llx", (unsigned long long)t.tv_sec, (unsigned long long)u);
+        u = (uint32_t)hone_random((uint64_t)t.tv_nsec ^ (uint64_t)t.tv_sec << 30,
+                                  (uint64_t)getpid());
+    /* Of records of one second, the later session's come later. */
+    snprintf(session, 40, "%llx-%08lx%08lx", (unsigned long long)t.tv_sec,
+             (unsigned long)t.tv_nsec, (unsigned long)u);
 }
