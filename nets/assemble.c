@@ -108,11 +108,21 @@ static int make_room_for_gradients(struct hone_net *net, const struct hone_net *
                : HONE_OK;
 }
 
+/* Nor does any keep something in its arena between its runs. */
+static int make_room_for_arena(struct hone_net *net, const struct hone_net *shared)
+{
+    const int64_t bytes = net->arena_bytes + net->workspace_bytes;
+    net->owns_arena = !shared || shared->arena_bytes + shared->workspace_bytes < bytes;
+    if (!net->owns_arena) net->arena = shared->arena;
+    return net->owns_arena ? net->device->backend->alloc(net->device, (size_t)bytes,
+                                                         (void **)&net->arena)
+                           : HONE_OK;
+}
+
 static int allocate(struct hone_net *net, struct hone_net *shared)
 {
     struct hone_device *d = net->device;
-    int err = d->backend->alloc(d, (size_t)(net->arena_bytes + net->workspace_bytes),
-                                (void **)&net->arena);
+    int err = make_room_for_arena(net, shared);
     if (!err) err = make_room_for_batch(net);
     if (!err) err = make_room_for_gradients(net, shared);
     if (err || shared) return err ? err : take_shared(net, shared);
@@ -163,19 +173,28 @@ void hone_net_learn_from(struct hone_net *net, void *logits)
     find_data(net);
 }
 
-int hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_device *d,
-                      struct hone_net *shared)
+int hone_net_plan(struct hone_net *net, struct hone_db *db, struct hone_device *d,
+                  const struct hone_net *shared)
 {
     net->device = d;
     int err = choose_plans(net, db, d, shared);
     if (!err) err = hone_net_plan_arena(net);
-    if (!err && db && !net->reference) err = hone_net_spare(net, db);
+    if (err) return err;
+    plan_rest(net);
+    return db && !net->reference ? hone_net_spare(net, db) : HONE_OK;
+}
+
+int hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_device *d,
+                      struct hone_net *shared)
+{
+    int err = hone_net_plan(net, db, d, shared);
     if (db) {   /* training looks nothing up */
         hone_db_rest(db);
         hone_memory_trim();
     }
+    if (!err && net->memory && hone_net_bytes(net) > net->memory)
+        err = hone_net_too_large(net, hone_net_bytes(net));
     if (err) return err;
-    plan_rest(net);
     if ((err = allocate(net, shared))) return hone_fail_at(err, "%s", net->name);
     for (int i = 0; i < net->nsteps; i++) {
         struct hone_step *s = &net->step[i];

@@ -449,6 +449,7 @@ int hone_net_parse(struct hone_net *net, const char *file, const char *text,
     net->tf32 = how->dtype == HONE_TF32;
     net->dtype = net->tf32 ? HONE_F32 : how->dtype;
     net->reference = how->reference;
+    net->memory = how->memory;
     net->init = how->init ? how->init : HONE_INIT_GLOROT;
     net->optim = how->optim;
     net->input = net->target = net->output = net->loss = net->hit = net->params = net->grads =

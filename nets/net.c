@@ -125,7 +125,7 @@ void hone_net_close(struct hone_net *net)
     for (int i = 0; i < net->nsteps; i++) hone_plan_close(&net->step[i].plan);
     struct hone_device *d = net->device;
     if (d) {
-        d->backend->free(d, net->arena);
+        if (net->owns_arena) d->backend->free(d, net->arena);
         d->backend->free(d, net->data);
         if (net->owns_gradients) d->backend->free(d, net->gradients);
         if (net->owns_weights) {

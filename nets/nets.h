@@ -70,6 +70,8 @@ struct hone_layer {
     const char *act;                         /* act=relu; NULL: none */
     char what[64];                /* "5x5 1->6 p2" for the layer table */
     int64_t parameters, macs;     /* per sample, forward */
+    /* Of a convolution whose output may be computed again, the products of each number; else 0. */
+    int64_t again;
     int out;                      /* tensor; the input's where only the shape changes */
     int h, w, c;                  /* output of one sample; features: h = w = 1 */
     int line;                     /* of the text */
@@ -176,7 +178,9 @@ struct hone_net {
     void *fed[3];                            /* see hone_net_read_at(), hone_net_learn_from() */
     /* arena: of activations alone; workspace: what workspaces need behind that */
     int64_t arena_bytes, weights_bytes, gradients_bytes, state_bytes, data_bytes, workspace_bytes;
-    int owns_weights, owns_gradients;
+    int owns_weights, owns_gradients, owns_arena;
+    int64_t memory;                          /* bytes that it may plan; 0: any */
+    double ms;                               /* of a step, as the records have it; 0: not known */
     void *graph;                             /* of all steps; see hone_net_run_whole() */
     int nwhole;                              /* how often; below 0: they cannot be recorded */
     int reference;                           /* all plans are the reference kernel's */
@@ -219,6 +223,11 @@ struct hone_lowering {
     int apart;
     /* 1: the backward pass computes no output again, and no gradient in pieces. */
     int keep;
+    /* Bytes that hone_net_bytes() may be; 0: any. */
+    int64_t memory;
+    /* (layers) 1: the backward pass computes this convolution's output again, if it may; NULL: none,
+     * but those that cost nothing.  hone_net_open_within() sets it. */
+    const unsigned char *again;
     struct hone_db *db;
     const struct hone_device *device;
     enum hone_whole whole;
@@ -246,14 +255,28 @@ int  hone_net_json(const struct hone_net *net, FILE *f);
 int  hone_net_problems(const struct hone_net *net, struct hone_problem p[], int max);
 
 /* Chooses plans, lays out the arena from lifetimes, allocates.  `shared`: another assembled net of
- * the same text whose weights, gradients and optimizer state are used (NULL: own ones); its plans
- * also serve problems without a record. */
+ * the same text whose weights, gradients and optimizer state are used (NULL: own ones), and whose
+ * arena, where that is large enough: what a run left there is gone when the other has run.  Its plans
+ * also serve problems without a record.  Fails where how->memory does not suffice. */
 int hone_net_assemble(struct hone_net *net, struct hone_db *db, struct hone_device *d,
                       struct hone_net *shared);
 
 /* Of every activation the first step that has it as an argument and the last, between which its
  * place in the arena is its own (nsteps: what outlives the step); -1 of what is none. */
 void hone_net_lifetimes(const struct hone_net *net, int first[], int last[]);
+
+/* Bytes that an assembled net plans: weights, gradients, what the optimizer keeps, activations and
+ * workspaces.  Batches, which are often read where they lie, and what libraries keep are not in it. */
+int64_t hone_net_bytes(const struct hone_net *net);
+
+/* hone_net_open() of a net that keeps within how->memory once hone_net_assemble() was called with
+ * how->db, d and shared, and then takes as little time as the records promise; fails where that is
+ * not possible.  how->memory 0: hone_net_open(). */
+int hone_net_open_within(struct hone_net *net, const char *name, const struct hone_lowering *how,
+                         struct hone_device *d, const struct hone_net *shared);
+
+/* "500000000", "64KiB", "381.5MiB", "2GiB" */
+int hone_bytes_parse(const char *text, int64_t *bytes);
 
 /* Can the step's kernel write the first argument over any other one that is as large? */
 int hone_step_in_place(const struct hone_step *s);

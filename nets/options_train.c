@@ -58,7 +58,8 @@ enum {
     ACTIVATION,
     MAX_ERROR,
     LOSS_SCALE,
-    KEEP
+    KEEP,
+    MEMORY
 };
 
 static const struct argp_option options[] = {
@@ -93,6 +94,11 @@ static const struct argp_option options[] = {
       "keep the outputs of batch normalisation that the backward pass reads, which on a processor "
       "are else computed again there, and make large gradients whole: more memory, the same bits",
       2 },
+    { "memory", MEMORY, "BYTES", 0,
+      "what training may plan, batches aside, such as 381MiB: a processor then runs kernels that "
+      "need less workspace, and computes outputs of convolutions again, as far as it must and as "
+      "records say is fastest; where that is not enough it is an error",
+      2 },
     { "init", INIT, "HOW", 0,
       "first weights, uniform: glorot, he before relu and its like, or pytorch (default: as the "
       "net's text says, else glorot)",
@@ -118,6 +124,8 @@ static void complete(struct hone_train_command *c, struct argp_state *state)
 {
     if (c->untuned && c->train.how.reference)
         argp_error(state, "--untuned and --reference exclude each other");
+    if (c->train.how.keep && c->train.how.memory)
+        argp_error(state, "--keep and --memory exclude each other");
     if (!c->data.data) c->data.data = hone_data_of_net(c->net);
     if (c->train.loss_scale > 0 && c->train.how.dtype != HONE_F16)
         argp_error(state, "--loss-scale is for --dtype f16");
@@ -175,6 +183,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case ACTIVATION: c->train.how.activation = arg; return 0;
     case KEEP: c->train.how.keep = 1; return 0;
+    case MEMORY:
+        if (hone_bytes_parse(arg, &c->train.how.memory))
+            argp_error(state, "--memory: %s", hone_errmsg());
+        return 0;
     case DTYPE:
         if (hone_net_dtype_find(arg, &c->train.how.dtype))
             argp_error(state, "--dtype: %s", hone_errmsg());

@@ -1,9 +1,11 @@
 /* Less memory for next to no time.  A library that the net can do without is left out, for it keeps
  * megabytes of its own.  Then the step at which the arena is fullest is given the fastest kernel of
  * its records that needs less workspace, again and again, until it is the activations alone that
- * decide, or the time is used up, or a step has no such kernel. */
+ * decide, or the time is used up, or a step has no such kernel.  A net that may have so many bytes
+ * only takes all the time that it needs for that. */
 #include "nets/arena.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,6 +152,13 @@ static double without(const struct spare *s, const struct hone_kernel *lib, int 
     return sum;
 }
 
+static void spend(struct spare *s, double ms)
+{
+    if (ms <= 0) return;
+    s->left_ms -= ms;
+    s->net->ms += ms;
+}
+
 /* How many steps are other ones now. */
 static int leave_libraries(struct spare *s)
 {
@@ -160,8 +169,7 @@ static int leave_libraries(struct spare *s)
         double more = without(s, k, 0);
         if (more < 0 || more > s->left_ms) continue;
         taken++;
-        more = without(s, k, 1);
-        if (more > 0) s->left_ms -= more;
+        spend(s, without(s, k, 1));
     }
     return taken;
 }
@@ -179,7 +187,7 @@ static int take_less(struct spare *s, struct hone_step *step)
     const int n = records_of(s, step, &r);
     const double more = take(s, step, r, n, needs_less);
     free(r);
-    if (more > 0) s->left_ms -= more;
+    spend(s, more);
     return more >= 0;
 }
 
@@ -191,19 +199,29 @@ static int fullest(const struct spare *s)
     return at;
 }
 
+/* Leaner kernels at the fullest step, while its workspace is what decides and it has any. */
+static int lean(struct spare *s)
+{
+    const int at = fullest(s);
+    return need(s, at) > s->net->arena_bytes && take_less(s, &s->net->step[at]);
+}
+
 int hone_net_spare(struct hone_net *net, struct hone_db *db)
 {
     struct spare s = { .net = net, .db = db };
+    net->ms = whole_ms(&s);
     /* On a device of its own memory time is dearer. */
     if (net->device->backend->start) return HONE_OK;
-    s.left_ms = share * whole_ms(&s);
+    s.left_ms = share * net->ms;
     int taken = leave_libraries(&s), err = taken ? hone_net_plan_arena(net) : HONE_OK;
-    if (err || net->workspace_bytes < LITTLE) return err;
+    const int is_over = net->memory && hone_net_bytes(net) > net->memory;
+    if (err || (net->workspace_bytes < LITTLE && !is_over)) return err;
     err = find_live(&s);
-    for (taken = 0; !err; taken++) {
-        const int at = fullest(&s);
-        if (need(&s, at) <= net->arena_bytes || !take_less(&s, &net->step[at])) break;
-    }
+    for (taken = 0; !err && lean(&s);) taken++;
+    if (!err && taken) err = hone_net_plan_arena(net);
+    s.left_ms = INFINITY;
+    while (!err && net->memory && hone_net_bytes(net) > net->memory && lean(&s))
+        err = hone_net_plan_arena(net);
     free(s.live);
-    return err || !taken ? err : hone_net_plan_arena(net);
+    return err;
 }

@@ -87,6 +87,7 @@ static int open_net(struct hone_trainer *t, struct hone_net *net, int batch, str
     struct hone_lowering how = t->options.how;
     how.batch = batch;
     how.train = 0;
+    how.memory = 0;
     how.db = t->options.db;
     how.device = d;
     /* What was said of the student's text and loss is not said of the teacher's. */

@@ -318,9 +318,11 @@ static int open_net(struct hone_trainer *t, struct hone_net *net, int batch, int
     struct hone_lowering how = t->options.how;
     how.batch = batch;
     how.train = train;
+    how.memory = train ? how.memory : 0;
     how.db = t->options.db;
     how.device = d;
-    int err = hone_net_open(net, t->options.net, &how);
+    struct hone_net *shared = net == &t->net ? NULL : &t->net;
+    int err = hone_net_open_within(net, t->options.net, &how, d, shared);
     /* Its steps one by one are those of t->net. */
     if (!err && net == &t->several && !net->launch) {
         hone_net_close(net);
@@ -330,7 +332,7 @@ static int open_net(struct hone_trainer *t, struct hone_net *net, int batch, int
         err = hone_net_fits(net, t->train, 1);
         if (!err && t->test->rows) err = hone_net_fits(net, t->test, 1);
     }
-    return err ? err : hone_net_assemble(net, t->options.db, d, net == &t->net ? NULL : &t->net);
+    return err ? err : hone_net_assemble(net, t->options.db, d, shared);
 }
 
 /* Several steps at once, where the net can do that, and an epoch has them. */
@@ -341,7 +343,9 @@ static int open_several(struct hone_trainer *t, struct hone_device *d)
     t->options.how.launch = launch;
     int err = open_net(t, &t->several, t->net.batch / steps_of(&t->net), 1, d);
     t->options.how.launch = 0;
-    return err;
+    if (err != HONE_ENOMEM) return err;
+    hone_net_close(&t->several);   /* they are faster, no more */
+    return HONE_OK;
 }
 
 static int open_nets(struct hone_trainer *t, struct hone_device *d)

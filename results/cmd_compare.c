@@ -17,7 +17,7 @@ struct options {
 enum {
     OPT_PEER = 256, OPT_DATA, OPT_ROUNDS, OPT_TURN, OPT_LOSSES, OPT_THREADS, OPT_OPTIMIZER, OPT_LR,
     OPT_SEED, OPT_DB, OPT_JSON, OPT_CSV, OPT_PLOT, OPT_DTYPE,
-    OPT_MALLOC
+    OPT_MALLOC, OPT_MEMORY
 };
 
 static const struct argp_option option[] = {
@@ -35,6 +35,8 @@ static const struct argp_option option[] = {
     { "dtype", OPT_DTYPE, "TYPE", 0,
       "numbers of the net, here and in the peers: f32, tf32, f64, or bf16 with f32 weights "
       "(default f32)", 0 },
+    { "memory", OPT_MEMORY, "BYTES", 0,
+      "of our step, as for `hone train`: what may be planned", 0 },
     { "rounds", OPT_ROUNDS, "N", 0, "in each of which every way trains in turn (default 11)", 0 },
     { "turn", OPT_TURN, "S", 0,
       "seconds of a way's steps in a round, at least 2 steps (default 0.3)", 0 },
@@ -100,6 +102,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (c->dtype == HONE_F16)
             argp_error(state, "--dtype: f16 trains with a loss scale, and steps that it skips "
                               "cannot be compared; bf16 needs none");
+        break;
+    case OPT_MEMORY:
+        if (hone_bytes_parse(arg, &c->memory)) argp_error(state, "--memory: %s", hone_errmsg());
         break;
     case OPT_LR: o->lr = positive(state, "lr", arg); break;
     case OPT_DB: c->db = arg; break;

@@ -9,6 +9,7 @@
 struct options {
     const char *device, *net, *db;
     int batch, keep;
+    int64_t memory;
     struct hone_optim optim;
     enum hone_dtype dtype;
     struct hone_profile_options profile;
@@ -17,7 +18,7 @@ struct options {
 };
 
 enum { OPT_COUNTERS = 256, OPT_ROUNDS, OPT_SECONDS, OPT_OPTIMIZER, OPT_DTYPE, OPT_DB, OPT_BUILD,
-       OPT_KEEP };
+       OPT_KEEP, OPT_MEMORY };
 
 static const struct argp_option option[] = {
     { "device", 'd', "DEVICE", 0, "device to run on (default cpu0)", 0 },
@@ -28,6 +29,7 @@ static const struct argp_option option[] = {
     { "dtype", OPT_DTYPE, "TYPE", 0,
       "numbers of the net: f32, tf32, f64, or bf16 or f16 with f32 weights (default f32)", 0 },
     { "keep", OPT_KEEP, 0, 0, "as for `hone train`: no output is computed again", 0 },
+    { "memory", OPT_MEMORY, "BYTES", 0, "as for `hone train`: what may be planned", 0 },
     { "rounds", OPT_ROUNDS, "N", 0, "steps measured, traced and untraced in turn (default 101)",
       0 },
     { "seconds", OPT_SECONDS, "S", 0,
@@ -59,6 +61,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_SECONDS: o->profile.seconds = positive(state, "seconds", arg); break;
     case OPT_DB: o->db = arg; break;
     case OPT_KEEP: o->keep = 1; break;
+    case OPT_MEMORY:
+        if (hone_bytes_parse(arg, &o->memory)) argp_error(state, "--memory: %s", hone_errmsg());
+        break;
     case OPT_COUNTERS:
         if (hone_counters_check(arg)) argp_error(state, "--counters: %s", hone_errmsg());
         o->profile.counters = arg;
@@ -76,6 +81,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG: argp_error(state, "unexpected argument '%s'", arg); break;
     case ARGP_KEY_END:
         if (!o->net) argp_error(state, "--net is missing");
+        if (o->keep && o->memory) argp_error(state, "--keep and --memory exclude each other");
         break;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -141,13 +147,13 @@ int hone_cmd_profile(int argc, char **argv)
     struct hone_profile prof = { 0 };
     struct hone_lowering how = {
         .batch = o.batch, .train = 1, .dtype = o.dtype, .optim = o.optim, .keep = o.keep,
-        .db = &db, .device = &d
+        .memory = o.memory, .db = &db, .device = &d
     };
     hone_catch_interrupt();
     int err = hone_device_open(&d, o.device);
     if (!err) err = hone_db_open(&db, o.db, 0);
     db.builds = o.builds;
-    if (!err) err = hone_net_open(&net, o.net, &how);
+    if (!err) err = hone_net_open_within(&net, o.net, &how, &d, NULL);
     if (!err) err = hone_profile_open(&prof, &net, &db, &d, &o.profile);
     if (err)
         fprintf(stderr, "%s: %s\n", argv[0], hone_errmsg());

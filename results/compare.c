@@ -533,14 +533,15 @@ int hone_compare_open(struct hone_compare *c, const struct hone_compare_options 
                       struct hone_db *db, struct hone_device *d)
 {
     struct hone_lowering how = {
-        .batch = o->batch, .train = 1, .dtype = o->dtype, .optim = o->optim, .db = db, .device = d
+        .batch = o->batch, .train = 1, .dtype = o->dtype, .optim = o->optim, .memory = o->memory,
+        .db = db, .device = d
     };
     struct hone_data train = { 0 }, test = { 0 };
     const char *tmp = getenv("TMPDIR");
     memset(c, 0, sizeof *c);
     c->o = o;
     snprintf(c->dir, sizeof c->dir, "%.200s/hone-compare-XXXXXX", tmp && *tmp ? tmp : P_tmpdir);
-    int err = hone_net_open(&c->net, o->net, &how);
+    int err = hone_net_open_within(&c->net, o->net, &how, d, NULL);
     if (!err && o->data) err = load(&train, &test, c);
     if (!err && !mkdtemp(c->dir)) err = hone_fail(HONE_EIO, "cannot make directory %s", c->dir);
     if (err) c->dir[0] = 0;

@@ -60,6 +60,7 @@ struct hone_compare_options {
     const char *malloc[HONE_MAX_MALLOCS]; /* (nmallocs) as hone_peer_open() has them */
     int nmallocs;
     int batch, rounds, nlosses, threads;
+    int64_t memory; /* of our step, as hone_lowering has it */
     double turn; /* seconds of a way's steps in each round */
     enum hone_dtype dtype; /* as hone_lowering has it */
     uint64_t seed;

@@ -1,5 +1,5 @@
 /* What a training step does to need less memory leaves its results alone: the same bits of losses
- * and weights as without it, in fewer bytes.  And workspaces that are to be small. */
+ * and weights as without it, in fewer bytes.  And workspaces that are to be small, and limits. */
 #include "nets/nets.h"
 #include "tests/tap.h"
 
@@ -341,6 +341,103 @@ static void check_rest(void)
     hone_db_close(&db);
 }
 
+/* ---- a limit ---- */
+
+static int is_too_large(int err, const char *name)
+{
+    return err == HONE_ENOMEM && strstr(hone_errmsg(), name) &&
+           strstr(hone_errmsg(), " MiB at least, and --memory allows ");
+}
+
+/* Of the net that may take so many bytes less than it would; *net is assembled where it can. */
+static int open_within(struct hone_net *net, const char *name, struct hone_lowering *how,
+                       int64_t bytes)
+{
+    how->memory = bytes;
+    int err = hone_net_open_within(net, name, how, &cpu, NULL);
+    return err ? err : assemble(net);
+}
+
+/* It fits, computes convolutions again for that, more of them for less, and gives the same bits.  Of
+ * so many rows it is activations that decide. */
+static void check_limit(const char *name, enum hone_dtype dtype, double less)
+{
+    struct hone_lowering how = { .batch = 16, .train = 1, .dtype = dtype, .device = &cpu,
+                                 .optim = hone_optim_default(HONE_SGD) };
+    struct hone_net free_one, net = { 0 };
+    how.optim.momentum = 0.9;
+    if (!ok(!open_net(&free_one, name, NULL, &how), "%s opens", name)) return;
+    const int64_t all = hone_net_bytes(&free_one), some = (int64_t)(less * (double)all);
+    const int convs = count(&free_one, "conv2d_fwd", NULL);
+    int err = open_within(&net, name, &how, all);
+    ok(!err && net.nsteps == free_one.nsteps, "as many bytes as it takes: as ever");
+    hone_net_close(&net);
+    err = open_within(&net, name, &how, all - 1);
+    const int first = count(&net, "conv2d_fwd", NULL) - convs;
+    ok(!err && first >= 1 && hone_net_bytes(&net) < all,
+       "one byte less: %d convolutions are computed again", first);
+    if (!err) ok(alike(&net, &free_one), "which gives the same bits, losses and weights");
+    hone_net_close(&net);
+    err = open_within(&net, name, &how, some);
+    const int more = count(&net, "conv2d_fwd", NULL) - convs;
+    ok(!err && more > first && hone_net_bytes(&net) <= some, "%.2f of them: %d, %lld bytes of %lld",
+       less, more, (long long)hone_net_bytes(&net), (long long)some);
+    if (!err) {
+        hone_net_close(&free_one);   /* it has learned meanwhile */
+        how.memory = 0;
+        err = open_net(&free_one, name, NULL, &how);
+        ok(!err && alike(&net, &free_one), "which gives the same bits, too");
+    }
+    hone_net_close(&net);
+    hone_net_close(&free_one);
+    how.memory = some;
+    err = open_net(&net, name, NULL, &how);
+    ok(is_too_large(err, name), "without being asked for that, it is an error: %s", hone_errmsg());
+    hone_net_close(&net);
+    err = open_within(&net, name, &how, 1);
+    ok(is_too_large(err, "allows 0.00: "), "one byte: %s", hone_errmsg());
+}
+
+static void check_bytes(void)
+{
+    static const struct { const char *text; int64_t bytes; } good[] = {
+        { "1", 1 }, { "500000000", 500000000 }, { "64KiB", 65536 }, { "1.5MiB", 3 << 19 },
+        { "2GiB", (int64_t)2 << 30 }, { "1TiB", (int64_t)1 << 40 },
+    };
+    static const char *const bad[] = { "", "0", "-1", "-2MiB", "MiB", "3x", "3 MiB", "3mib", "nan",
+                                       "inf", "0.5", "9e18", "4194304TiB" };
+    int64_t bytes;
+    int right = 0, wrong = 0;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        right += !hone_bytes_parse(good[i].text, &bytes) && bytes == good[i].bytes;
+    ok(right == sizeof good / sizeof *good, "%d texts are bytes", right);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        wrong += hone_bytes_parse(bad[i], &bytes) == HONE_EPARSE;
+    ok(wrong == sizeof bad / sizeof *bad, "%d are none: %s", wrong, hone_errmsg());
+}
+
+/* ---- an arena of several nets ---- */
+
+static void check_shared(void)
+{
+    struct hone_lowering how = { .batch = 8, .train = 1, .device = &cpu,
+                                 .optim = hone_optim_default(HONE_SGD) };
+    struct hone_net net, small = { 0 }, large = { 0 };
+    int err = open_net(&net, "lenet5", NULL, &how);
+    how.train = 0;
+    if (!err) err = hone_net_open(&small, "lenet5", &how);
+    if (!err) err = hone_net_assemble(&small, NULL, &cpu, &net);
+    how.batch = 128;
+    if (!err) err = hone_net_open(&large, "lenet5", &how);
+    if (!err) err = hone_net_assemble(&large, NULL, &cpu, &net);
+    ok(!err && small.arena == net.arena, "evaluation computes where training does");
+    ok(!err && large.arena != net.arena && bytes_of(&large) > bytes_of(&net),
+       "but where it needs more, which is its own");
+    hone_net_close(&large);
+    hone_net_close(&small);
+    hone_net_close(&net);
+}
+
 /* ---- workspaces ---- */
 
 /* Do our kernels of that name need less than so many bytes for the problem, with one thread?  More
@@ -416,6 +513,11 @@ int main(void)
     check_again("before.net", before, 4, HONE_F32, 11);
     check_again("mobilenetv1:width=0.25", NULL, 4, HONE_F32, 26);
     check_again("mobilenetv1:width=0.25", NULL, 4, HONE_BF16, 26);
+    check_limit("resnet56:width=4", HONE_F32, 0.8);
+    check_limit("resnet56:width=4,option=B", HONE_BF16, 0.8);
+    check_limit("mobilenetv1:width=0.25", HONE_F64, 0.9);
+    check_bytes();
+    check_shared();
     check_parts(HONE_F32, 5);
     check_parts(HONE_F64, 10);
     check_parts(HONE_BF16, 3);

@@ -45,6 +45,19 @@ head -c 3000 "$builddir/hone" >binary.net
 run 1 net binary.net; fails '^hone net: binary.net: holds a byte 0; that is no text$'
 run 2 net lenet5 --batch 0; good 'expected a whole number from 1 on'
 
+# ---- memory ----
+printf 'input x c=3 h=8 w=8\nrepeat i=1..12\n conv c{i} = x{i-1} k=32 r=3 p=1\n bnorm b{i} = c{i}\n relu x{i} = b{i}\nend\ngap g = x12\nfc y = g k=10\nsoftmax_ce l = y\n' | sed 's/input x/input x0/' >deep.net
+small=synthetic:8x8x3:10:200
+run 0 train --net deep.net --data $small --batch 64 --epochs 1 --losses 2; good '^    1 '; grep '^step' out >any
+run 0 train --net deep.net --data $small --batch 64 --epochs 1 --losses 2 --memory 7.5MiB; good '^    1 '; grep '^step' out | cmp -s - any; tap $? 'less memory, the same losses'
+run 1 train --net deep.net --data $small --batch 64 --epochs 1 --memory 1MiB; fails "^hone train: 'deep' at batch 64 plans [0-9.]* MiB at least, and --memory allows 1.00: try a smaller batch$"
+run 2 train --memory 3x; good "--memory: '3x': expected bytes, such as "
+run 2 train --memory 1GiB --keep; good '--keep and --memory exclude each other'
+run 2 profile --net lenet5 --memory 0; good "--memory: '0': expected bytes, such as "
+run 2 profile --net lenet5 --memory 1GiB --keep; good '--keep and --memory exclude each other'
+run 2 compare --net lenet5 --memory 5MB; good "--memory: '5MB': expected bytes, such as "
+run 1 profile --net lenet5 --batch 64 --memory 64KiB; fails "^hone profile: 'lenet5' at batch 64 plans [0-9.]* MiB at least"
+
 # ---- good runs ----
 run 0 train --data $images --epochs 2 --batch 32; good '^epoch  *seconds  *images/s' '^    1 ' '^    2 '
 grep -q '^lenet5: 61706 parameters; synthetic: 256 rows to train on, 64 to test on$' err; tap $? 'what it does is said on stderr'

@@ -93,15 +93,24 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     return err ? err : hone_lower_act_forward(b, n);
 }
 
-/* What few products of the input make, and batch normalisation alone reads: as the first layer of a
- * net of pictures does. */
+/* ---- its output made again ---- */
+
+/* Products of a number of its output. */
+static int64_t products(const struct hone_lower *b, const struct hone_node *n)
+{
+    const struct hone_node *in = hone_node_input(b, n);
+    return (int64_t)hone_node_int(n, "r") * hone_node_int(n, "kw") * in->c / groups(n, in);
+}
+
+/* Where batch normalisation alone reads it: few products of the net's input, as the first layer of a
+ * net of pictures has them, or where memory is short (limit.c). */
 static int is_again(const struct hone_lower *b, const struct hone_node *n)
 {
     enum { FEW = 32 };
-    const struct hone_node *in = hone_node_input(b, n);
-    return !in->kind->ninputs && n->nreaders == 1 && !n->act &&
-           !strcmp(b->node[n->reader].kind->name, "bnorm") &&
-           hone_node_int(n, "r") * hone_node_int(n, "kw") * in->c <= FEW * groups(n, in);
+    if (n->nreaders != 1 || n->act || strcmp(b->node[n->reader].kind->name, "bnorm")) return 0;
+    if (!hone_node_input(b, n)->kind->ninputs && products(b, n) <= FEW) return 1;
+    hone_node_layer(b, n)->again = products(b, n);
+    return b->how->again && b->how->again[hone_node_index(b, n)];
 }
 
 static int again(struct hone_lower *b, struct hone_node *n)
@@ -202,6 +211,8 @@ const struct hone_layer_kind hone_layers_conv[] = {
       .takes_act = HONE_TAKES_ACT,
       .forward = forward,
       .backward = backward,
+      .again = again,
+      .is_again = is_again,
       .key = { WINDOW } },
     { 0 },
 };
