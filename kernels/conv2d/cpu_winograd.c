@@ -214,7 +214,8 @@ static void do_group(const struct job *j, int64_t first, int tiles, int panel, r
     const int clamp = j->act == HONE_ACT_relu || j->act == HONE_ACT_relu6,
               last = least(panel + l->at_once, l->panels);
     for (int i = 0; !panel && i < tiles; i++)
-        winograd_load(&l->t, &l->q, j->in, j->zeros, first + i, v + i * l->row, l->in_point);
+        winograd_load(&l->t, &l->q, j->in, j->zeros, first + i, 0, l->q.in_c, v + i * l->row,
+                      l->in_point);
     for (int q = panel; q < last; q++) {
         const int channels = least(l->width, l->q.outc - q * l->width), nv = up(channels, VL);
         struct end e = { .bias = j->biases + q * l->width, .channels = channels,

@@ -6,8 +6,8 @@
  * Per point the sum is a product of matrices, (out channels, tiles) times (tiles, channels).  All
  * threads transform a group of tiles together, and then share the points among them, so that there
  * is one sum whose order does not depend on their number.  Where these sums are larger than all
- * transformed inputs, as of many channels and few pixels, the inputs are kept, and the sums are those
- * of a few out channels at a time. */
+ * transformed inputs, or outputs' gradients, as of many channels and few pixels, the inputs are kept,
+ * and the sums are those of a few out channels at a time; or the gradients, and of a few channels. */
 #include "kernels/conv2d/winograd.h"
 #include "kernels/gemm/tiles.h"
 
@@ -19,8 +19,9 @@ struct layout {
     struct gather q;
     struct winograd_tiles t;
     int m, points, nv;
-    int group, kept;                 /* tiles of a group, groups whose inputs are kept */
-    int outputs;                     /* out channels whose sums are there at once */
+    int group;                       /* tiles of a group */
+    int kept_in, kept_out;           /* groups whose inputs are there at once, whose gradients */
+    int inputs, outputs;             /* channels whose sums are, out channels */
     int64_t in_row, out_row;         /* floats from tile to tile, of inputs and of outputs */
     int64_t in_point, out_point;     /* from point to point */
     int64_t sum_row, sum_point;      /* of the sums, (points, outputs, channels) */
@@ -30,40 +31,42 @@ struct layout {
 static int up(int a, int b) { return (a + b - 1) / b; }
 static int least(int a, int b) { return a < b ? a : b; }
 
-/* Sets how many out channels there are at once, and floats of their sums and of a group. */
-static void cut(struct layout *l, int outputs)
-{
-    l->outputs = outputs;
-    l->out_row = winograd_row(outputs);
-    l->out_point = l->group * l->out_row + VL;
-    l->sum_point = outputs * l->sum_row + VL;
-}
-
 static int64_t floats(const struct layout *l)
 {
-    return l->points * (l->kept * l->in_point + l->out_point + l->sum_point);
+    return l->points * (l->kept_in * l->in_point + l->kept_out * l->out_point + l->sum_point);
+}
+
+/* Has so many channels and out channels at once, and keeps those of which it has all, where that
+ * takes fewer floats. */
+static void cut(struct layout *l, int inputs, int outputs, int groups)
+{
+    struct layout few = *l;
+    few.inputs = inputs;
+    few.outputs = outputs;
+    few.kept_in = outputs < l->q.out_c ? groups : 1;
+    few.kept_out = inputs < l->q.in_c ? groups : 1;
+    few.in_row = winograd_row(inputs);
+    few.in_point = l->group * few.in_row + VL;
+    few.out_row = winograd_row(outputs);
+    few.out_point = l->group * few.out_row + VL;
+    few.sum_row = (int64_t)up(inputs, VL) * VL;
+    few.sum_point = outputs * few.sum_row + VL;
+    if (!l->inputs || floats(&few) < floats(l)) *l = few;
 }
 
 static struct layout layout_of(const struct hone_problem *p, const struct hone_config *c)
 {
     enum { FEW = 4 * VL };
-    struct layout l = { .q = gather_of(p), .m = c->v[M], .nv = c->v[NV], .kept = 1 };
+    struct layout l = { .q = gather_of(p), .m = c->v[M], .nv = c->v[NV] };
     const struct gather *q = &l.q;
     l.t = winograd_tiles_of(q, l.m);
     l.points = (l.m + 2) * (l.m + 2);
     const int64_t groups = (l.t.count + c->v[GROUP] - 1) / c->v[GROUP];
     l.group = (int)((l.t.count + groups - 1) / groups);
-    l.in_row = winograd_row(q->in_c);
-    l.in_point = l.group * l.in_row + VL;
-    l.sum_row = (int64_t)up(q->in_c, VL) * VL;
     l.zeros = winograd_zeros(&l.t, q->in_c);
-    cut(&l, q->out_c);
-    if (q->out_c > FEW) {
-        struct layout few = l;
-        few.kept = (int)groups;
-        cut(&few, FEW);
-        if (floats(&few) < floats(&l)) l = few;
-    }
+    cut(&l, q->in_c, q->out_c, (int)groups);
+    if (q->out_c > FEW) cut(&l, q->in_c, FEW, (int)groups);
+    if (q->in_c > FEW) cut(&l, FEW, q->out_c, (int)groups);
     return l;
 }
 
@@ -103,10 +106,11 @@ static void load_tile(const struct layout *l, const real *dy, int64_t tile, int 
     else load_outputs(4, dy, h, w, row, q->out_c, channels, v, l->out_point);
 }
 
-/* dw of one out channel: dw (3, 3, channels) from sums of its points. */
-HONE_INLINE void store_weights(int m, const struct layout *l, const real *sum, real *dw)
+/* So many channels of dw (3, 3, in_c), which belongs to one out channel, from sums of its points. */
+HONE_INLINE void store_weights(int m, const struct layout *l, const real *sum, int channels,
+                               real *dw)
 {
-    const int n = m + 2, channels = l->q.in_c;
+    const int n = m + 2;
     for (int c = 0; c < channels; c += VL) {
         vf t[WINOGRAD_N], half[3 * WINOGRAD_N], w[3];
         HONE_UNROLLED for (int j = 0; j < n; j++) {
@@ -117,19 +121,21 @@ HONE_INLINE void store_weights(int m, const struct layout *l, const real *sum, r
         HONE_UNROLLED for (int r = 0; r < 3; r++) {
             winograd_sum(m, half + r * n, w, 1);
             HONE_UNROLLED for (int s = 0; s < 3; s++)
-                vf_store_n(dw + (3 * r + s) * channels + c, w[s], least(channels - c, VL));
+                vf_store_n(dw + (3 * r + s) * l->q.in_c + c, w[s], least(channels - c, VL));
         }
     }
 }
 
 /* ---- a group of tiles ---- */
 
-/* One point's sum over `tiles` tiles for so many outputs; the first group sets it, later ones
- * add. */
-static void multiply(const struct layout *l, int tiles, int outputs, const real *x, const real *dy,
-                     int add, real *sum)
+/* Channels [c, c + inputs) and out channels [o, o + outputs): those whose sums are made at once. */
+struct chunk { int c, inputs, o, outputs; };
+
+/* One point's sum over `tiles` tiles for a chunk; the first group sets it, later ones add. */
+static void multiply(const struct layout *l, int tiles, const struct chunk *k, const real *x,
+                     const real *dy, int add, real *sum)
 {
-    const int width = l->nv * VL, channels = (int)l->sum_row;
+    const int width = l->nv * VL, channels = up(k->inputs, VL) * VL, outputs = k->outputs;
     for (int c = 0; c < channels; c += width) {
         const int cols = least(width, channels - c), nv = up(cols, VL);
         const int parts = up(outputs, HONE_TILE_ROWS(nv)), each = outputs / parts;
@@ -182,7 +188,7 @@ static void guess(const struct hone_problem *p, const struct hone_device *d, str
     c->v[THREADS] = hone_conv2d_threads(p, d);
     c->v[GROUP] = 56;
     const struct layout l = layout_of(p, c);
-    const double sums = (double)l.points * (double)l.sum_row * q.out_c;
+    const double sums = (double)l.points * up(q.in_c, VL) * VL * q.out_c;
     if (sums * sizeof(real) > 4 * l2) c->v[GROUP] = 112;
     else if ((double)l.points * (double)(l.in_point + l.out_point) * sizeof(real) > 0.6 * l2)
         c->v[GROUP] = 28;
@@ -224,35 +230,37 @@ struct job {
     real *dw, *zeros, *in, *out, *sum;
 };
 
-/* Sums of `n` out channels from o on over the tiles of group g; with the first out channels the
- * inputs are put to `in`. */
-static void add_group(const struct job *j, int64_t g, int64_t groups, int o, int n)
+/* The chunk's sums over the tiles of group g.  What is kept was put to its place with the first
+ * chunk. */
+static void add_group(const struct job *j, int64_t g, int64_t groups, const struct chunk *k)
 {
     const struct layout *l = &j->l;
     const int64_t first = l->t.count * g / groups;
     const int tiles = (int)(l->t.count * (g + 1) / groups - first);
-    real *in = j->in + (l->kept > 1 ? g * l->points * l->in_point : 0);
+    real *in = j->in + (l->kept_in > 1 ? g * l->points * l->in_point : 0);
+    real *out = j->out + (l->kept_out > 1 ? g * l->points * l->out_point : 0);
 #pragma omp for schedule(static)
     for (int i = 0; i < tiles; i++) {
-        if (!o)
-            winograd_load(&l->t, &l->q, j->x, j->zeros, first + i, in + i * l->in_row, l->in_point);
-        load_tile(l, j->dy, first + i, o, n, j->out + i * l->out_row);
+        if (!k->o)
+            winograd_load(&l->t, &l->q, j->x, j->zeros, first + i, k->c, k->inputs,
+                          in + i * l->in_row, l->in_point);
+        if (!k->c) load_tile(l, j->dy, first + i, k->o, k->outputs, out + i * l->out_row);
     }
 #pragma omp for schedule(static)
     for (int p = 0; p < l->points; p++)
-        multiply(l, tiles, n, in + p * l->in_point, j->out + p * l->out_point, g > 0,
+        multiply(l, tiles, k, in + p * l->in_point, out + p * l->out_point, g > 0,
                  j->sum + p * l->sum_point);
 }
 
-static void store_sums(const struct job *j, int o, int n)
+static void store_sums(const struct job *j, const struct chunk *k)
 {
     const struct layout *l = &j->l;
 #pragma omp for schedule(static)
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < k->outputs; i++) {
         const real *from = j->sum + i * l->sum_row;
-        real *to = j->dw + (int64_t)(o + i) * 9 * l->q.in_c;
-        if (l->m == 2) store_weights(2, l, from, to);
-        else store_weights(4, l, from, to);
+        real *to = j->dw + (int64_t)(k->o + i) * 9 * l->q.in_c + k->c;
+        if (l->m == 2) store_weights(2, l, from, k->inputs, to);
+        else store_weights(4, l, from, k->inputs, to);
     }
 }
 
@@ -265,16 +273,18 @@ static int run(const struct hone_plan *plan, void *const mem[], void *workspace)
     const int threads = hone_plan_config(plan)->v[THREADS];
     const int64_t groups = (l->t.count + l->group - 1) / l->group;
     j.in = j.zeros + l->zeros;
-    j.out = j.in + l->kept * l->points * l->in_point;
-    j.sum = j.out + l->points * l->out_point;
+    j.out = j.in + l->kept_in * l->points * l->in_point;
+    j.sum = j.out + l->kept_out * l->points * l->out_point;
     memset(j.zeros, 0, (size_t)l->zeros * sizeof(real));
 
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    for (int o = 0; o < l->q.out_c; o += l->outputs) {
-        const int n = least(l->outputs, l->q.out_c - o);
-        for (int64_t g = 0; g < groups; g++) add_group(&j, g, groups, o, n);
-        store_sums(&j, o, n);
-    }
+    for (int o = 0; o < l->q.out_c; o += l->outputs)
+        for (int c = 0; c < l->q.in_c; c += l->inputs) {
+            const struct chunk k = { c, least(l->inputs, l->q.in_c - c), o,
+                                     least(l->outputs, l->q.out_c - o) };
+            for (int64_t g = 0; g < groups; g++) add_group(&j, g, groups, &k);
+            store_sums(&j, &k);
+        }
     return HONE_OK;
 }
 

@@ -44,10 +44,10 @@ static inline int64_t winograd_zeros(const struct winograd_tiles *t, int channel
     return whole_lines((t->m + 2) * (int64_t)channels);
 }
 
-/* B' x B of the n x n pixels whose rows begin at row[i], of which columns [from, to) are there:
- * v[point * step + channel], in whole vectors. */
-HONE_INLINE void winograd_load_tile(int m, const real *const row[], int from, int to, int channels,
-                                    real *v, int64_t step)
+/* B' x B of so many channels of the n x n pixels whose rows begin at row[i], `pixel` numbers apart, of
+ * which columns [from, to) are there: v[point * step + channel], in whole vectors. */
+HONE_INLINE void winograd_load_tile(int m, const real *const row[], int from, int to, int64_t pixel,
+                                    int channels, real *v, int64_t step)
 {
     const int n = m + 2;
     for (int c = 0; c < channels; c += VL) {
@@ -59,7 +59,7 @@ HONE_INLINE void winograd_load_tile(int m, const real *const row[], int from, in
                 continue;
             }
             HONE_UNROLLED for (int i = 0; i < n; i++)
-                x[i] = vf_load_n(row[i] + j * channels + c, count);
+                x[i] = vf_load_n(row[i] + j * pixel + c, count);
             winograd_input(m, x, half + j, n);
         }
         HONE_UNROLLED for (int i = 0; i < n; i++) {
@@ -69,10 +69,10 @@ HONE_INLINE void winograd_load_tile(int m, const real *const row[], int from, in
     }
 }
 
-/* The transformed inputs of a tile of in (mb, in_h, in_w, in_c). */
+/* The transformed channels [c, c + channels) of a tile of in (mb, in_h, in_w, in_c). */
 static inline void winograd_load(const struct winograd_tiles *t, const struct gather *q,
-                                 const real *in, const real *zeros, int64_t tile, real *v,
-                                 int64_t step)
+                                 const real *in, const real *zeros, int64_t tile, int c,
+                                 int channels, real *v, int64_t step)
 {
     const struct winograd_place at = winograd_place_of(t, tile);
     /* A gradient's first tap may lie beyond the first input: gather's from_h is never above 0. */
@@ -83,9 +83,9 @@ static inline void winograd_load(const struct winograd_tiles *t, const struct ga
     for (int i = 0; i < n; i++)
         row[i] = h + i < 0 || h + i >= q->in_h
                      ? zeros
-                     : in + (((int64_t)at.image * q->in_h + h + i) * q->in_w + w) * q->in_c;
-    if (t->m == 2) winograd_load_tile(2, row, from, to, q->in_c, v, step);
-    else winograd_load_tile(4, row, from, to, q->in_c, v, step);
+                     : in + (((int64_t)at.image * q->in_h + h + i) * q->in_w + w) * q->in_c + c;
+    if (t->m == 2) winograd_load_tile(2, row, from, to, q->in_c, channels, v, step);
+    else winograd_load_tile(4, row, from, to, q->in_c, channels, v, step);
 }
 
 #endif
