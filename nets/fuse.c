@@ -60,27 +60,42 @@ void hone_lower_fuse(struct hone_lower *b)
     }
 }
 
-/* The milliseconds that problems were measured to take together; negative: not all are known. */
-static double known(const struct hone_lower *b, const char *const problem[])
+/* The best record of the problem by itself: its time inside a net, where caches are another's, says
+ * nothing beside that of a problem which was not raced there. */
+static int best_alone(const struct hone_lower *b, const struct hone_problem *p,
+                      struct hone_record *best)
 {
-    double sum = 0;
-    for (; *problem; problem++) {
+    int n = hone_db_best(b->how->db, p, b->how->device, best, 1);
+    while (n == 1 && !strcmp(best->cache, "net")) {
+        char session[sizeof best->session];
+        memcpy(session, best->session, sizeof session);
+        n = hone_db_best_before(b->how->db, p, b->how->device, session, best, 1);
+    }
+    return n == 1;
+}
+
+/* The milliseconds that problems were measured to take together, their intervals' ends; 0: not all
+ * are known. */
+static int known(const struct hone_lower *b, const char *const problem[], double *lo, double *hi)
+{
+    for (*lo = *hi = 0; *problem; problem++) {
         struct hone_problem p;
         struct hone_record best;
-        if (hone_problem_parse(*problem, &p)) return -1;
+        if (hone_problem_parse(*problem, &p)) return 0;
         hone_lower_dtype(b->net, &p);
-        if (hone_db_best(b->how->db, &p, b->how->device, &best, 1) != 1) return -1;
-        sum += best.ms_median;
+        if (!best_alone(b, &p, &best)) return 0;
+        *lo += best.ms_lo;
+        *hi += best.ms_hi;
     }
-    return sum;
+    return 1;
 }
 
 int hone_lower_wins(const struct hone_lower *b, const char *const fused[],
                     const char *const apart[])
 {
-    if (!b->how->db) return 1;
-    double one = known(b, fused), several = known(b, apart);
-    return one < 0 || several < 0 || one <= several;
+    double one[2], several[2];
+    return !b->how->db || b->how->memory || !known(b, fused, &one[0], &one[1]) ||
+           !known(b, apart, &several[0], &several[1]) || several[1] >= one[0];
 }
 
 void hone_lower_part(struct hone_lower *b, struct hone_node *n)

@@ -243,7 +243,8 @@ void hone_lower_fuse(struct hone_lower *b);
 /* Can maxpool n keep the places of its maxima, each in a byte? */
 int hone_lower_has_places(const struct hone_node *n);
 
-/* Are the fused problems not known to be slower than those apart?  Both end with NULL. */
+/* Are the fused problems not known to be slower than those apart, beyond doubt, for these keep more
+ * in memory, and there is no limit on that?  Both end with NULL. */
 int hone_lower_wins(const struct hone_lower *b, const char *const fused[],
                     const char *const apart[]);
 

@@ -76,7 +76,8 @@ static void check_same(const char *name, int side, int fewer)
 
 /* ---- what was measured decides ---- */
 
-static void remember(struct hone_db *db, const char *problem, double ms, const char *session)
+static void remember_in(struct hone_db *db, const char *problem, double ms, const char *session,
+                        const char *cache)
 {
     char version[HONE_TEXT];
     struct hone_problem p;
@@ -91,7 +92,13 @@ static void remember(struct hone_db *db, const char *problem, double ms, const c
     hone_kernel_version(k, version);
     struct hone_record r = record_of(problem, k->name, version, ms, session);
     hone_config_print(k, &c, r.config);
+    snprintf(r.cache, sizeof r.cache, "%s", cache);
     if (hone_db_add(db, &r)) printf("# %s\n", hone_errmsg());
+}
+
+static void remember(struct hone_db *db, const char *problem, double ms, const char *session)
+{
+    remember_in(db, problem, ms, session, "weights");
 }
 
 static int has(const struct hone_net *net, const char *problem)
@@ -136,9 +143,22 @@ static void check_measured(void)
        "the parts are faster: apart");
     ok(!err && has(&net, "bnorm_fwd:f32:any:m32n7:relu"), "another size: fused");
     if (!err) hone_net_close(&net);
-    remember(&db, "relu_bwd:f32:any:n160", 1.6, "t");
+    how.memory = 1 << 30;
     err = hone_net_parse(&net, "t.net", text, &how);
-    ok(!err && has(&net, "bnorm_bwd:f32:any:m32n5:relu"), "a later session says otherwise: fused");
+    ok(!err && has(&net, "bnorm_bwd:f32:any:m32n5:relu"), "but not where memory is limited");
+    if (!err) hone_net_close(&net);
+    how.memory = 0;
+    remember(&db, "relu_bwd:f32:any:n160", 1.45, "t");
+    err = hone_net_parse(&net, "t.net", text, &how);
+    ok(!err && has(&net, "bnorm_bwd:f32:any:m32n5:relu"),
+       "a later session says that it is hardly so: fused");
+    if (!err) hone_net_close(&net);
+    remember(&db, "relu_bwd:f32:any:n160", 1.6, "u");
+    remember_in(&db, "bnorm_fwd:f32:any:m32n5:relu", 9, "u", "net");
+    remember_in(&db, "bnorm_fwd:f32:any:m32n5:relu", 9, "v", "net");
+    err = hone_net_parse(&net, "t.net", text, &how);
+    ok(!err && has(&net, "bnorm_bwd:f32:any:m32n5:relu"),
+       "or otherwise: fused, whatever that took inside a net");
     if (!err) hone_net_close(&net);
     hone_db_close(&db);
 }
