@@ -117,6 +117,9 @@ int hone_db_best_before(struct hone_db *db, const struct hone_problem *p,
                         const struct hone_device *d, const char *session,
                         struct hone_record best[], int max);
 
+/* Of options: "4096", "64k" or "64KiB", "16m", "1.5GiB". */
+int hone_bytes_parse(const char *text, int64_t *bytes);
+
 /* Who stands for what among the best; kernel[0] == 0: none. */
 struct hone_podium {
     struct hone_record best;

@@ -2,6 +2,7 @@
 #include "autotune/options.h"
 
 #include <argp.h>
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,8 +42,8 @@ static const struct argp_option option[] = {
       "result is made of, where all inputs are of one size",
       0 },
     { "max-workspace", OPT_MAX_WORKSPACE, "BYTES", 0,
-      "only candidates that need at most this much scratch memory; k, m and g are 1024 and its powers "
-      "(default: no limit)", 0 },
+      "only candidates that need at most this much scratch memory, such as 64k or 1.5MiB (default: no "
+      "limit)", 0 },
     { "record", OPT_RECORD, "FILE", 0,
       "time every config of every kernel for one problem, proven right, and write the whole space "
       "to FILE, for --replay; nothing goes into the database",
@@ -127,17 +128,18 @@ static int parse_number(const char *text, double least, double most, const char 
     return HONE_OK;
 }
 
-/* "4096", "64k", "16m", "1g". */
-static int parse_bytes(const char *text, int64_t *bytes)
+int hone_bytes_parse(const char *text, int64_t *bytes)
 {
-    static const char units[] = "kmg";
+    static const char units[] = "kmgt";
     char *end;
     double v = strtod(text, &end);
-    const char *unit = *end ? strchr(units, *end) : NULL;
-    if (unit) { v *= ldexp(1, 10 * (int)(unit - units + 1)); end++; }
-    if (end == text || *end || !(v >= 1) || v > 1e15)
-        return hone_fail(HONE_EPARSE,
-                         "--max-workspace '%s': expected bytes, such as 4096, 64k or 16m", text);
+    const char *unit = end > text && *end ? strchr(units, tolower((unsigned char)*end)) : NULL;
+    if (unit) {
+        v = ldexp(v, 10 * (int)(unit - units + 1));
+        end += strcmp(end + 1, "iB") ? 1 : 3;
+    }
+    if (end == text || *end || !(v >= 1 && v <= 1e15))
+        return hone_fail(HONE_EPARSE, "'%s': expected bytes, such as 4096, 64k or 1.5GiB", text);
     *bytes = (int64_t)v;
     return HONE_OK;
 }
@@ -198,7 +200,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (!o->tune.energy && strcmp(arg, "time"))
             err = hone_fail(HONE_EPARSE, "objective '%s': expected time or energy", arg);
         break;
-    case OPT_MAX_WORKSPACE: err = parse_bytes(arg, &o->max_workspace); break;
+    case OPT_MAX_WORKSPACE:
+        err = hone_bytes_parse(arg, &o->max_workspace);
+        if (err) err = hone_fail_at(err, "--max-workspace");
+        break;
     case OPT_IN_PROCESS: o->tune.in_process = 1; break;
     case OPT_AGAIN: o->tune.again = 1; break;
     case 't': err = parse_budget(arg, &o->tune); break;

@@ -196,6 +196,15 @@ static int try_incumbent(struct hone_tuning *t)
     return hone_tuning_try(t, k, &t->space.kernel[k].config[0], 1, &ms);
 }
 
+/* What runs untuned, whatever the budget: nobody who is worse may hide it, were he the incumbent. */
+static int try_usual(struct hone_tuning *t)
+{
+    const int usual = t->pool.usual;
+    if (!usual || !t->pool.kernel[usual - 1].n) return HONE_OK;
+    const int i = t->pool.kernel[usual - 1].first;
+    return t->search.ms[i] ? HONE_OK : try_candidate(t, i, 0);
+}
+
 /* A jit kernel that follows its twin gets the config from there. */
 static int try_hint(struct hone_tuning *t)
 {
@@ -387,6 +396,7 @@ static int run_trials(struct hone_tuning *t)
            end = left > 0 && compiles(t) ? t->started + BEFORE_JIT * left : last;
     int err = open_search(t), n, stale = 0, over = 0, next[HONE_AHEAD];
     if (!err && t->incumbent) err = try_incumbent(t);
+    if (!err && t->incumbent) err = try_usual(t);
     if (!err && t->o->hint) err = try_hint(t);
     while (!err && !over && (n = next_candidates(t, &stale, next))) {
         if (n < 0) return n;

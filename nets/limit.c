@@ -5,7 +5,6 @@
  * the kernels that then suffice, until by the records that only makes a step longer. */
 #include "nets/arena.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,21 +12,6 @@ int64_t hone_net_bytes(const struct hone_net *net)
 {
     return net->weights_bytes + net->gradients_bytes + net->state_bytes + net->arena_bytes +
            net->workspace_bytes;
-}
-
-int hone_bytes_parse(const char *text, int64_t *bytes)
-{
-    static const char *const unit[] = { "", "KiB", "MiB", "GiB", "TiB" };
-    char *end;
-    const double v = strtod(text, &end);
-    for (int i = 0; i < (int)(sizeof unit / sizeof *unit); i++) {
-        const double all = ldexp(v, 10 * i);
-        if (end == text || strcmp(end, unit[i]) || !(all >= 1 && all < 0x1p62)) continue;
-        *bytes = (int64_t)all;
-        return HONE_OK;
-    }
-    return hone_fail(HONE_EPARSE, "'%s': expected bytes, such as 500000000, 64KiB, 381.5MiB, 2GiB",
-                     text);
 }
 
 int hone_net_too_large(const struct hone_net *net, int64_t least)

@@ -275,9 +275,6 @@ int64_t hone_net_bytes(const struct hone_net *net);
 int hone_net_open_within(struct hone_net *net, const char *name, const struct hone_lowering *how,
                          struct hone_device *d, const struct hone_net *shared);
 
-/* "500000000", "64KiB", "381.5MiB", "2GiB" */
-int hone_bytes_parse(const char *text, int64_t *bytes);
-
 /* Can the step's kernel write the first argument over any other one that is as large? */
 int hone_step_in_place(const struct hone_step *s);
 

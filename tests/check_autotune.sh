@@ -65,7 +65,7 @@ HONE_WISDOM=$tmp/wise.jsonl; run 0 autotune --db fresh.db $P --budget 0; good "^
 run 0 autotune --db ws.db $P --budget 0.3 --max-workspace 1; good "^$P "
 [ -z "$("$builddir/hone" db --db ws.db export | grep '"status":"timed"' | grep -v '"workspace_bytes":0')" ]; tap $? "--max-workspace: who needs more is not tried"
 grep -q 'A against A differs by [0-9.]* %' err; tap $? "the report tells A against A"
-run 2 autotune $P --max-workspace lots; fails "max-workspace 'lots'"
+run 2 autotune $P --max-workspace lots; fails "max-workspace: 'lots': expected bytes, such as 4096, 64k or 1.5GiB"
 run 0 autotune --help; good 'Examples:' 'Exit status'
 ln -s "$builddir/hone" autotune
 ./autotune --db a.db $P --budget 0 >out 2>err; tap $? "by the name autotune it is that command"

@@ -402,10 +402,10 @@ static void check_bytes(void)
 {
     static const struct { const char *text; int64_t bytes; } good[] = {
         { "1", 1 }, { "500000000", 500000000 }, { "64KiB", 65536 }, { "1.5MiB", 3 << 19 },
-        { "2GiB", (int64_t)2 << 30 }, { "1TiB", (int64_t)1 << 40 },
+        { "2GiB", (int64_t)2 << 30 }, { "1TiB", (int64_t)1 << 40 }, { "64k", 65536 }, { "1.5M", 3 << 19 },
     };
-    static const char *const bad[] = { "", "0", "-1", "-2MiB", "MiB", "3x", "3 MiB", "3mib", "nan",
-                                       "inf", "0.5", "9e18", "4194304TiB" };
+    static const char *const bad[] = { "", "0", "-1", "-2MiB", "MiB", "k", "3x", "3 MiB", "3mib",
+                                       "3MB", "3kk", "nan", "inf", "0.5", "9e18", "4194304TiB" };
     int64_t bytes;
     int right = 0, wrong = 0;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)

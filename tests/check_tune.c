@@ -612,6 +612,43 @@ static void check_incumbent(void)
     hone_db_close(&db);
 }
 
+struct timings { struct hone_plan plan; int n; };
+
+static int count_timed(void *ctx, const struct hone_record *r)
+{
+    struct timings *t = ctx;
+    char config[HONE_TEXT];
+    hone_config_print(t->plan.kernel, &t->plan.config, config);
+    t->n += r->status == HONE_TIMED && !strcmp(r->kernel, t->plan.kernel->name) &&
+            !strcmp(r->config, config);
+    return 0;
+}
+
+/* Of a database that knows but a library, which is no default, and in no time. */
+static void check_usual(void)
+{
+    struct hone_tune_options o = { .seconds = 1e-9, .cache = HONE_CACHE_WARM, .seed = 1, .quiet = 1,
+                                   .again = 1, .kernel = "lib_openblas" };
+    struct hone_tune_result r;
+    struct hone_db db;
+    struct timings usual = { .n = 0 };
+    char text[HONE_TEXT];
+    open_db(&db, "usual.db");
+    hone_problem_print(&gemm, text);
+    if (hone_plan_default(&usual.plan, &gemm, &cpu)) abort();
+    int err = hone_tune(&db, &gemm, &cpu, &o, &r);
+    if (!err) err = hone_db_each(&db, cpu.id, text, count_timed, &usual);
+    ok(!err && !strcmp(r.podium.best.kernel, "lib_openblas") && !usual.n,
+       "a session for a library alone, in no time: it is the best that is known");
+    o.kernel = NULL;
+    err = hone_tune(&db, &gemm, &cpu, &o, &r);
+    if (!err) err = hone_db_each(&db, cpu.id, text, count_timed, &usual);
+    ok(!err && usual.n == 1, "the next one, for all, times what runs untuned, too: %s",
+       usual.plan.kernel->name);
+    hone_plan_close(&usual.plan);
+    hone_db_close(&db);
+}
+
 /* ---- shares of a budget ---- */
 
 static double sum_of(const struct hone_share s[], int from, int to)
@@ -750,6 +787,7 @@ int main(void)
     check_again();
     check_known();
     check_incumbent();
+    check_usual();
     check_shares();
     check_leaner();
     check_hint();
