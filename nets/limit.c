@@ -1,6 +1,6 @@
 /* A net in a given number of bytes.  Two things buy memory with time: kernels that need less
- * workspace (spare.c), and outputs of convolutions that the backward pass computes again
- * (layers/conv.c), as of whole segments Chen et al. 2016, "Training deep nets with sublinear memory
+ * workspace (spare.c), and outputs of convolutions that the backward pass computes again, for batch
+ * normalisation or for the gradient of their activation (layers/conv.c), as of whole segments Chen et al. 2016, "Training deep nets with sublinear memory
  * cost".  One output more is tried after the other, the cheapest for its bytes first, each time with
  * the kernels that then suffice, until by the records that only makes a step longer. */
 #include "nets/arena.h"

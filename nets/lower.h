@@ -231,9 +231,12 @@ int hone_lower_act_output(struct hone_lower *b, struct hone_node *n);
 /* The step after it, where it needs one. */
 int hone_lower_act_forward(struct hone_lower *b, struct hone_node *n);
 
+/* Is n's output kept until then for act's gradient? */
+int hone_lower_act_keeps(const struct hone_lower *b, const struct hone_node *n);
+
 /* The tensor with the gradient of what conv or fc computed before act; adds act's step where there
- * is one. */
-int hone_lower_act_backward(struct hone_lower *b, struct hone_node *n);
+ * is one.  y_again: n's output once more, for that; 0: there is none. */
+int hone_lower_act_backward(struct hone_lower *b, struct hone_node *n, int y_again);
 
 /* ---- layers as parts of others' steps (fuse.c) ---- */
 

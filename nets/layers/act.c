@@ -37,18 +37,24 @@ static int with_sign_of(const struct hone_lower *b, const struct hone_node *n, i
     return !strcmp(reader->kind->name, "dropout") && reader->backward ? reader->y : y;
 }
 
-/* Turns the gradient of y = act(x) into dx. */
+/* What the gradient of y = act(x) reads. */
+static int read_of(struct hone_lower *b, const struct hone_node *n,
+                   const struct hone_layer_kind *act, int y, int x)
+{
+    return hone_lower_again(b, !act->from_y      ? x
+                               : act->from_sign ? with_sign_of(b, n, y)
+                                                : y);
+}
+
+/* Turns the gradient of y = act(x) into dx.  y_again: y once more, for that; 0: there is none. */
 static int gradient_step(struct hone_lower *b, const struct hone_node *n,
-                         const struct hone_layer_kind *act, int dx, int y, int x)
+                         const struct hone_layer_kind *act, int dx, int y, int x, int y_again)
 {
     char text[HONE_TEXT];
     if (dx < 0) return dx;
     snprintf(text, sizeof text, "%s_bwd:f32:any:n%lld", act->name,
              (long long)hone_tensor_len(&b->net->tensor[y]));
-    const int dy = hone_lower_gradient_of(b, y),
-              of = hone_lower_again(b, !act->from_y      ? x
-                                       : act->from_sign ? with_sign_of(b, n, y)
-                                                        : y);
+    const int dy = hone_lower_gradient_of(b, y), of = y_again ? y_again : read_of(b, n, act, y, x);
     return hone_lower_step(b, n, HONE_BACKWARD_DATA, text, (int[]){ dx, dy, of }, 3);
 }
 
@@ -66,14 +72,20 @@ int hone_lower_act_forward(struct hone_lower *b, struct hone_node *n)
     return n->pre < 0 ? HONE_OK : value_step(b, n, n->act->name, n->y, n->pre);
 }
 
-int hone_lower_act_backward(struct hone_lower *b, struct hone_node *n)
+int hone_lower_act_keeps(const struct hone_lower *b, const struct hone_node *n)
+{
+    return n->act && !n->is_cut_above && n->pre < 0 &&
+           (!n->act->from_sign || with_sign_of(b, n, n->y) == n->y);
+}
+
+int hone_lower_act_backward(struct hone_lower *b, struct hone_node *n, int y_again)
 {
     if (!n->act || n->is_cut_above) return hone_lower_gradient_of(b, n->y);
     const struct hone_tensor y = b->net->tensor[n->y];
     int layer = hone_node_index(b, n);
     int dx = hone_lower_tensor(b, HONE_ROLE_ACTIVATION, y.dtype, layer, y.rank, y.dim, "d %s.pre",
                                n->name);
-    int err = gradient_step(b, n, n->act, dx, n->y, n->pre);
+    int err = gradient_step(b, n, n->act, dx, n->y, n->pre, y_again);
     return err ? err : dx;
 }
 
@@ -145,7 +157,7 @@ static int backward(struct hone_lower *b, struct hone_node *n)
     if (n->absorbed || n->parts > 1) return HONE_OK;
     int x = hone_node_input(b, n)->y;
     return gradient_step(b, n, n->kind, hone_lower_new_gradient(b, hone_node_index(b, n), x), n->y,
-                         x);
+                         x, 0);
 }
 
 #define ACT(name_, from_y_, from_sign_, rectifies_, cuts_)                                         \

@@ -57,12 +57,24 @@ static void describe(struct hone_lower *b, const struct hone_node *n, const stru
     if (n->act) hone_lower_say(b, n, " %s", n->act->name);
 }
 
+static int value_step(struct hone_lower *b, struct hone_node *n, enum hone_phase phase, int y,
+                      int x)
+{
+    char text[2 * HONE_TEXT], act[HONE_NAME];
+    const char *epilogue = hone_lower_epilogue(b, n, act);
+    const int has_bias = n->bias >= 0;
+    snprintf(text, sizeof text, "conv2d_fwd:f32:nhwc:%s%s%s%s", n->sizes,
+             has_bias || *epilogue ? ":" : "", has_bias ? "bias" : "",
+             has_bias || !*epilogue ? epilogue : epilogue + 1);
+    return hone_lower_step(b, n, phase, text, (int[]){ y, x, n->matrix, n->bias }, 3 + has_bias);
+}
+
 static int forward(struct hone_lower *b, struct hone_node *n)
 {
     const struct hone_node *in = hone_node_input(b, n);
     struct hone_problem p;
     struct hone_arg arg[HONE_MAX_ARGS];
-    char text[2 * HONE_TEXT], act[HONE_NAME];
+    char text[2 * HONE_TEXT];
     int g = groups(n, in), has_bias = hone_node_int(n, "bias"), x = in->y;
     print_sizes(b, n, in);
     snprintf(text, sizeof text, "conv2d_fwd:f32:nhwc:%s", n->sizes);
@@ -84,12 +96,7 @@ static int forward(struct hone_lower *b, struct hone_node *n)
     hone_node_layer(b, n)->macs = (int64_t)n->h * n->w * n->c * taps * wdim[3];
     int y = hone_lower_act_output(b, n);
     if (y < 0) return y;
-    const char *epilogue = hone_lower_epilogue(b, n, act);
-    snprintf(text, sizeof text, "conv2d_fwd:f32:nhwc:%s%s%s%s", n->sizes,
-             has_bias || *epilogue ? ":" : "", has_bias ? "bias" : "",
-             has_bias || !*epilogue ? epilogue : epilogue + 1);
-    err = hone_lower_step(b, n, HONE_FORWARD, text, (int[]){ y, x, n->matrix, n->bias },
-                          3 + has_bias);
+    err = value_step(b, n, HONE_FORWARD, y, x);
     return err ? err : hone_lower_act_forward(b, n);
 }
 
@@ -115,14 +122,20 @@ static int is_again(const struct hone_lower *b, const struct hone_node *n)
 
 static int again(struct hone_lower *b, struct hone_node *n)
 {
-    char text[2 * HONE_TEXT];
     int y = hone_lower_output(b, n, ".again"), x = hone_lower_again(b, hone_node_input(b, n)->y);
     if (y < 0 || x < 0) return y < 0 ? y : x;
-    snprintf(text, sizeof text, "conv2d_fwd:f32:nhwc:%s%s", n->sizes, n->bias >= 0 ? ":bias" : "");
-    int err = hone_lower_step(b, n, HONE_BACKWARD_WEIGHTS, text,
-                              (int[]){ y, x, n->matrix, n->bias },
-                              3 + (n->bias >= 0));
+    int err = value_step(b, n, HONE_BACKWARD_WEIGHTS, y, x);
     return err ? err : y;
+}
+
+/* Where memory is short and its activation's gradient reads it last: it need not live while the
+ * gradients of what reads it are made, the largest tensors of a net among them.  Else 0. */
+static int again_for_act(struct hone_lower *b, struct hone_node *n)
+{
+    const struct hone_device *d = b->how->device;
+    if (b->how->keep || (d && d->backend->start) || !hone_lower_act_keeps(b, n)) return 0;
+    hone_node_layer(b, n)->again = products(b, n);
+    return b->how->again && b->how->again[hone_node_index(b, n)] ? again(b, n) : 0;
 }
 
 /* ---- backward ---- */
@@ -167,7 +180,7 @@ static int backward(struct hone_lower *b, struct hone_node *n)
 {
     enum { SHARE = 16 };   /* of all parameters: each piece reads all of x */
     const struct hone_node *in = hone_node_input(b, n);
-    int dy = hone_lower_act_backward(b, n), x = hone_lower_again(b, in->y), err = HONE_OK;
+    int dy = hone_lower_act_backward(b, n, again_for_act(b, n)), x = hone_lower_again(b, in->y), err = HONE_OK;
     if (dy < 0 || x < 0) return dy < 0 ? dy : x;
     n->pieces = groups(n, in) > 1
                     ? 1

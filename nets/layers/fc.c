@@ -176,7 +176,7 @@ static int weights_gradient(struct hone_lower *b, struct hone_node *n, int dw, i
 /* Updated piece by piece, the weights must have served the input's gradient before. */
 static int backward(struct hone_lower *b, struct hone_node *n)
 {
-    int dy = hone_lower_narrow(b, n, HONE_BACKWARD_DATA, hone_lower_act_backward(b, n)),
+    int dy = hone_lower_narrow(b, n, HONE_BACKWARD_DATA, hone_lower_act_backward(b, n, 0)),
         x = hone_lower_again(b, hone_node_input(b, n)->y), err = HONE_OK;
     if (dy < 0 || x < 0) return dy < 0 ? dy : x;
     const int64_t copied = hone_tensor_bytes(&b->net->tensor[x]);

@@ -56,7 +56,7 @@ static int add(struct hone_lower *b, struct hone_node *n)
 /* The gradient of both terms is the sum's: no step but an activation's. */
 static int add_backward(struct hone_lower *b, struct hone_node *n)
 {
-    int dy = hone_lower_act_backward(b, n), err = dy < 0 ? dy : HONE_OK;
+    int dy = hone_lower_act_backward(b, n, 0), err = dy < 0 ? dy : HONE_OK;
     for (int i = 0; !err && i < 2; i++) {
         if (n->input[i] == n->sum_of)
             b->node[n->sum_of].dsum = dy;
