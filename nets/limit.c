@@ -1,8 +1,9 @@
 /* A net in a given number of bytes.  Two things buy memory with time: kernels that need less
  * workspace (spare.c), and outputs of convolutions that the backward pass computes again, for batch
- * normalisation or for the gradient of their activation (layers/conv.c), as of whole segments Chen et al. 2016, "Training deep nets with sublinear memory
- * cost".  One output more is tried after the other, the cheapest for its bytes first, each time with
- * the kernels that then suffice, until by the records that only makes a step longer. */
+ * normalisation or for the gradient of their activation (layers/conv.c), as of whole segments Chen
+ * et al. 2016, "Training deep nets with sublinear memory cost".  One output more is tried after the
+ * other, the cheapest for its bytes first, each time with the kernels that then suffice, until by the
+ * records that only makes a step longer. */
 #include "nets/arena.h"
 
 #include <stdlib.h>
@@ -25,9 +26,10 @@ int hone_net_too_large(const struct hone_net *net, int64_t least)
 
 /* ---- which outputs are computed again ---- */
 
-/* A convolution that may be, and what decides when it is tried: the products of a number; and of a
- * row of them, each of which needs the one before it again, every second one first, then every
- * fourth, and so on, for all of them at once would take as many bytes as before. */
+/* A convolution whose output may be, and what decides when it is tried: the products of a number; of
+ * a row of them, each of which needs the one before it again, every second one first, then every
+ * fourth, and so on, for all of them at once would take as many bytes as before; and how many numbers
+ * there are. */
 struct candidate { int layer, nth; int64_t products, len; };
 
 struct search {

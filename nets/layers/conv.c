@@ -128,8 +128,8 @@ static int again(struct hone_lower *b, struct hone_node *n)
     return err ? err : y;
 }
 
-/* Where memory is short and its activation's gradient reads it last: it need not live while the
- * gradients of what reads it are made, the largest tensors of a net among them.  Else 0. */
+/* The output for its activation's gradient, which reads it last, where memory is short: what is kept
+ * for others need not live while the gradient of it is made.  Else 0. */
 static int again_for_act(struct hone_lower *b, struct hone_node *n)
 {
     const struct hone_device *d = b->how->device;
@@ -180,7 +180,8 @@ static int backward(struct hone_lower *b, struct hone_node *n)
 {
     enum { SHARE = 16 };   /* of all parameters: each piece reads all of x */
     const struct hone_node *in = hone_node_input(b, n);
-    int dy = hone_lower_act_backward(b, n, again_for_act(b, n)), x = hone_lower_again(b, in->y), err = HONE_OK;
+    int dy = hone_lower_act_backward(b, n, again_for_act(b, n)),
+        x = hone_lower_again(b, in->y), err = HONE_OK;
     if (dy < 0 || x < 0) return dy < 0 ? dy : x;
     n->pieces = groups(n, in) > 1
                     ? 1
